@@ -1,0 +1,247 @@
+//! What the three programs report, and the identities that must hold between their figures.
+//!
+//! At every quiet moment (DESIGN.md §3.4): whatever was accepted is open or was closed for a named
+//! reason; every message reached somebody or went into the void; every delivery was written, waits,
+//! or was dropped for a named reason. Between the programs: what msggen was answered is what the
+//! server counted, and what the server wrote is what floodtest received. A run whose books do not
+//! balance is a failed run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::latency::LatencySummary;
+
+/// Counts by reason, in the order of the reasons' names.
+pub type ByReason = BTreeMap<String, u64>;
+
+/// What comet-server answers to `GET /stats`. Fields of it that no identity needs are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStats {
+    /// Connections accepted since the start.
+    pub accepted: u64,
+    /// Connections open now, those whose request is not complete included.
+    pub open: u64,
+    /// Connections logged in now.
+    pub parked: u64,
+    /// Connections closed since the start, by reason.
+    pub closed: ByReason,
+    /// Messages sent through the control door.
+    pub messages: u64,
+    /// Of these, messages to an id that nobody was logged in as.
+    pub void: u64,
+    /// Of these, messages that reached at least one connection.
+    pub reached: u64,
+    /// Chunks that messages became: one a connection reached.
+    pub deliveries: u64,
+    /// Of these, chunks whose last byte the kernel took.
+    pub written: u64,
+    /// Of these, chunks that wait in a backlog now.
+    pub queued: u64,
+    /// Of these, chunks dropped because their connection was closed, by the close's reason.
+    pub dropped: ByReason,
+}
+
+/// What floodtest reports with `--json`: one object a line, the last one final.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FloodReport {
+    /// Seconds since the first connection was due.
+    pub elapsed_s: f64,
+    /// Whether this is the last report of the run.
+    pub is_final: bool,
+    /// Connections that were asked for.
+    pub asked: u64,
+    /// Connections whose response head has arrived and that are open now.
+    pub connected: u64,
+    /// Connections that were established once and are closed now.
+    pub closed: u64,
+    /// Chunks received, by framing.
+    pub chunks: u64,
+    /// Connections ever established: `connected + closed`.
+    pub established: u64,
+    /// Connections that were never established.
+    pub failed: u64,
+    /// Why connections failed before they were established.
+    pub failures: ByReason,
+    /// Why established connections closed.
+    pub closures: ByReason,
+    /// Messages whose number never came.
+    pub lost: u64,
+    /// Messages whose number came twice.
+    pub duplicated: u64,
+    /// Messages whose number came after a later one.
+    pub reordered: u64,
+    /// Chunks without a readable number.
+    pub unnumbered: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Seconds from the first connect to the last one.
+    pub opening_s: f64,
+    /// How much later than due the connects were begun.
+    pub connect_late: LatencySummary,
+    /// From a message's due time to its receipt, for stamped messages.
+    pub delivery: LatencySummary,
+    /// From a message's actual send to its receipt, for stamped messages.
+    pub raw_delivery: LatencySummary,
+}
+
+/// What msggen reports with `--json`: one object a line, the last one final.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SendReport {
+    /// Seconds since the first message was due.
+    pub elapsed_s: f64,
+    /// Whether this is the last report of the run.
+    pub is_final: bool,
+    /// Messages that were asked for: sources × messages a source.
+    pub asked: u64,
+    /// Messages handed to the network: `answered + failed + unanswered` at the end.
+    pub sent: u64,
+    /// Messages that the server accepted.
+    pub answered: u64,
+    /// Of the answered, messages that reached at least one connection.
+    pub reached: u64,
+    /// Of the answered, messages to an id that nobody was logged in as.
+    pub void: u64,
+    /// Connections reached, over all messages.
+    pub connections: u64,
+    /// Messages that were refused, or that could not be sent at all.
+    pub failed: u64,
+    /// Why messages failed.
+    pub failures: ByReason,
+    /// Messages that were sent and never answered: the server may or may not have them.
+    pub unanswered: u64,
+    /// Messages sent more than 1 ms after they were due.
+    pub late: u64,
+    /// Achieved messages a second: sent over the time from the first due to the last send.
+    pub achieved_per_s: f64,
+    /// Asked messages a second; 0 when they were due at once.
+    pub asked_per_s: f64,
+    /// How much later than due messages were sent.
+    pub lateness: LatencySummary,
+    /// From when a message was due to its answer.
+    pub send_from_due: LatencySummary,
+    /// From when a message was sent to its answer.
+    pub send_from_send: LatencySummary,
+}
+
+/// One identity: two figures that must agree, to within a named number of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What is said to be equal.
+    pub what: &'static str,
+    /// The left side.
+    pub left: u64,
+    /// The right side.
+    pub right: u64,
+    /// How far apart they may be, because that many messages were never confirmed.
+    pub slack: u64,
+}
+
+impl Line {
+    /// Whether the identity holds.
+    pub fn holds(&self) -> bool {
+        self.left.abs_diff(self.right) <= self.slack
+    }
+}
+
+/// `name  left = right`, or `≠` where it does not hold.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match (self.left == self.right, self.holds()) {
+            (true, _) => "=",
+            (false, true) => "≈",
+            (false, false) => "≠",
+        };
+        write!(f, "{:<58} {:>12} {sign} {:<12}", self.what, self.left, self.right)?;
+        if self.slack > 0 {
+            write!(f, " (unconfirmed: at most {})", self.slack)?;
+        }
+        Ok(())
+    }
+}
+
+/// The books of a run: every identity with its two figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Books {
+    /// The identities, those within the server first.
+    pub lines: Vec<Line>,
+}
+
+impl Books {
+    /// The identities that hold inside the server by itself.
+    pub fn of_server(server: &ServerStats) -> Self {
+        let mut books = Self::default();
+        let n_closed = sum(&server.closed);
+        books.exact("accepted = open + closed", server.accepted, server.open + n_closed);
+        books.exact("messages = void + reached", server.messages, server.void + server.reached);
+        books.exact(
+            "deliveries = written + queued + dropped",
+            server.deliveries,
+            server.written + server.queued + sum(&server.dropped),
+        );
+        books
+    }
+
+    /// All identities of a run in which `flood` held the only connections and `send` was the only
+    /// sender, taken when both were quiet.
+    pub fn of_run(server: &ServerStats, flood: &FloodReport, send: &SendReport) -> Self {
+        let mut books = Self::of_server(server);
+        let unconfirmed = send.unanswered;
+        books.exact(
+            "msggen sent = answered + failed + unanswered",
+            send.sent,
+            send.answered + send.failed + send.unanswered,
+        );
+        books.exact("msggen answered = void + reached", send.answered, send.void + send.reached);
+        books.within(
+            "msggen answered = server messages",
+            send.answered,
+            server.messages,
+            unconfirmed,
+        );
+        books.within("msggen reached = server reached", send.reached, server.reached, unconfirmed);
+        // A connection that closed with data in flight may have lost up to all that was written to
+        // it last; the server's own count of closes bounds how many connections that can be.
+        let torn = flood.closed + flood.failed;
+        books.within("floodtest chunks = server written", flood.chunks, server.written, torn);
+        books.exact(
+            "floodtest asked = connected + closed + failed",
+            flood.asked,
+            flood.connected + flood.closed + flood.failed,
+        );
+        books.exact(
+            "floodtest lost + duplicated + reordered = 0",
+            flood.lost + flood.duplicated + flood.reordered,
+            0,
+        );
+        books
+    }
+
+    /// Whether every identity holds.
+    pub fn balance(&self) -> bool {
+        self.lines.iter().all(Line::holds)
+    }
+
+    /// Adds an identity that must hold exactly.
+    fn exact(&mut self, what: &'static str, left: u64, right: u64) {
+        self.within(what, left, right, 0);
+    }
+
+    /// Adds an identity that must hold to within `slack`.
+    fn within(&mut self, what: &'static str, left: u64, right: u64, slack: u64) {
+        self.lines.push(Line { what, left, right, slack });
+    }
+}
+
+/// One identity a line.
+impl fmt::Display for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+/// The sum over all reasons.
+fn sum(by_reason: &ByReason) -> u64 {
+    by_reason.values().sum()
+}

@@ -1,0 +1,179 @@
+//! Delays, recorded whole and summarised once.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::stamp::as_us;
+
+/// The longest delay that is told from a longer one, in microseconds: 24 hours, a whole run.
+const HIGHEST_US: u64 = 24 * 60 * 60 * 1_000_000;
+
+/// Significant digits of a recorded delay: an error of at most 0.1 %.
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// A histogram of delays, in microseconds.
+///
+/// Its memory is fixed and does not grow with the number of delays: about 30 × 1,024 counts.
+#[derive(Debug, Clone)]
+pub struct Latency {
+    /// The recorded delays.
+    histogram: Histogram<u64>,
+    /// The exact largest one; the histogram's own is rounded up to its bucket's end.
+    max_us: u64,
+    /// Delays that came out negative because two clocks differ. They are in no percentile.
+    n_clock: u64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(1, HIGHEST_US, SIGNIFICANT_DIGITS)
+            .expect("the bounds are constants that the crate allows");
+        Self { histogram, max_us: 0, n_clock: 0 }
+    }
+}
+
+impl Latency {
+    /// Records one delay. One of more than 24 hours counts as 24 hours in the percentiles.
+    pub fn record(&mut self, delay: Duration) {
+        self.record_us(as_us(delay));
+    }
+
+    /// Records one delay given in microseconds.
+    pub fn record_us(&mut self, delay_us: u64) {
+        self.histogram.saturating_record(delay_us);
+        self.max_us = self.max_us.max(delay_us);
+    }
+
+    /// Records the delay between two wall times of possibly different clocks, in microseconds. A
+    /// negative one is counted as `clock`, never clamped to zero.
+    pub fn record_between_us(&mut self, from_unix_us: u64, to_unix_us: u64) {
+        match to_unix_us.checked_sub(from_unix_us) {
+            Some(delay_us) => self.record_us(delay_us),
+            None => self.n_clock += 1,
+        }
+    }
+
+    /// Takes in all that `other` has recorded.
+    pub fn merge(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("both have the same bounds");
+        self.max_us = self.max_us.max(other.max_us);
+        self.n_clock += other.n_clock;
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.histogram.reset();
+        (self.max_us, self.n_clock) = (0, 0);
+    }
+
+    /// How many delays were recorded, the negative ones not counted.
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// The figures that are published.
+    pub fn summary(&self) -> LatencySummary {
+        let at = |quantile| self.histogram.value_at_quantile(quantile).min(self.max_us);
+        LatencySummary {
+            count: self.histogram.len(),
+            clock: self.n_clock,
+            mean_us: self.histogram.mean(),
+            p50_us: at(0.50),
+            p90_us: at(0.90),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: self.max_us,
+        }
+    }
+}
+
+/// The figures of a [`Latency`] that are published, in microseconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencySummary {
+    /// How many delays there were.
+    pub count: u64,
+    /// How many more came out negative because two clocks differ.
+    pub clock: u64,
+    /// Their mean.
+    pub mean_us: f64,
+    /// The median.
+    pub p50_us: u64,
+    /// 90 % were no longer than this.
+    pub p90_us: u64,
+    /// 99 % were no longer than this.
+    pub p99_us: u64,
+    /// 99.9 % were no longer than this.
+    pub p999_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+/// One line for people, in milliseconds.
+impl std::fmt::Display for LatencySummary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.count == 0 {
+            write!(f, "none recorded")?;
+        } else {
+            let ms = |us: u64| us as f64 / 1_000.0;
+            write!(
+                f,
+                "p50 {:.3} ms, p90 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms, max {:.3} ms (n = {})",
+                ms(self.p50_us),
+                ms(self.p90_us),
+                ms(self.p99_us),
+                ms(self.p999_us),
+                ms(self.max_us),
+                self.count
+            )?;
+        }
+        if self.clock > 0 {
+            write!(f, "; {} negative: the clocks differ", self.clock)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_recorded_delays() {
+        let mut latency = Latency::default();
+        (1..=1_000).for_each(|us| latency.record_us(us));
+        let summary = latency.summary();
+        assert_eq!((summary.p50_us, summary.p99_us, summary.max_us), (500, 990, 1_000));
+        assert_eq!(summary.count, 1_000);
+    }
+
+    #[test]
+    fn a_negative_delay_is_counted_and_in_no_percentile() {
+        let mut latency = Latency::default();
+        latency.record_between_us(1_000, 900);
+        latency.record_between_us(1_000, 1_250);
+        let summary = latency.summary();
+        assert_eq!((summary.clock, summary.count, summary.p50_us), (1, 1, 250));
+        assert!(summary.to_string().ends_with("1 negative: the clocks differ"));
+    }
+
+    #[test]
+    fn the_maximum_is_exact_and_no_percentile_is_above_it() {
+        let mut latency = Latency::default();
+        latency.record_us(1_234_567);
+        let summary = latency.summary();
+        assert_eq!(
+            (summary.p50_us, summary.p999_us, summary.max_us),
+            (1_234_567, 1_234_567, 1_234_567)
+        );
+    }
+
+    #[test]
+    fn merged_histograms_hold_what_both_had() {
+        let (mut left, mut right) = (Latency::default(), Latency::default());
+        left.record_us(10);
+        right.record_us(30);
+        left.merge(&right);
+        assert_eq!((left.count(), left.summary().max_us), (2, 30));
+    }
+}

@@ -1,0 +1,16 @@
+//! What a run leaves behind, and how its figures are computed.
+//!
+//! This library is quiet: data goes in; numbers and text come out. It opens no socket, starts no
+//! thread and prints nothing. Every figure that the tools publish is computed here, once.
+//!
+//! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.
+//! - [`plan`]: when message or connection number k is due.
+//! - [`stamp`]: the due time that a message carries, and the one clock that it is read from.
+//! - [`latency`]: a histogram of delays and its summary.
+//! - [`books`]: what the three programs report, and the identities that must hold between them.
+
+pub mod books;
+pub mod latency;
+pub mod plan;
+pub mod stamp;
+pub mod units;
