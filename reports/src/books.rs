@@ -113,7 +113,8 @@ pub struct SendReport {
     pub unanswered: u64,
     /// Messages sent more than 1 ms after they were due.
     pub late: u64,
-    /// Achieved messages a second: sent over the time from the first due to the last send.
+    /// Achieved messages a second: those sent after the first, over the time from the first due to
+    /// the last send. When they had no due times: all sent, over the time until the last answer.
     pub achieved_per_s: f64,
     /// Asked messages a second; 0 when they were due at once.
     pub asked_per_s: f64,
