@@ -1,0 +1,136 @@
+//! What a run reports: an object a line for programs, lines and a table for people.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use reports::books::{ByReason, SendReport};
+use reports::latency::LatencySummary;
+use serde::Serialize;
+
+/// One of the figures of a delay.
+type Figure = fn(&LatencySummary) -> f64;
+
+/// A report of a run, with what is needed to repeat it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The figures that the books are kept by.
+    #[serde(flatten)]
+    pub figures: SendReport,
+    /// Why messages were never answered.
+    pub unanswered_by: ByReason,
+    /// The seed that the ids followed from.
+    pub seed: u64,
+    /// Seconds that the messages sent so far would have taken on schedule; 0 when flat out.
+    pub planned_s: f64,
+    /// Seconds that they took, from when the first was due to when the last was sent.
+    pub took_s: f64,
+}
+
+impl Outcome {
+    /// This report as one line of JSON, without the line's end.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("numbers under names are JSON")
+    }
+
+    /// This report as one line for people, without the line's end.
+    pub fn line(&self) -> String {
+        let SendReport { elapsed_s, sent, achieved_per_s, answered, .. } = self.figures;
+        let SendReport { reached, void, failed, unanswered, late, .. } = self.figures;
+        let mut line = format!(
+            "{elapsed_s:.1} s: sent {sent} ({achieved_per_s:.1}/s), answered {answered}, \
+             reached {reached}, void {void}, failed {failed}, unanswered {unanswered}"
+        );
+        if self.has_due_times() {
+            let p99_ms = ms(self.figures.lateness.p99_us);
+            write!(line, ", late {late} (lateness p99 {p99_ms:.3} ms)").expect("a string grows");
+        }
+        line
+    }
+
+    /// Whether messages had due times.
+    fn has_due_times(&self) -> bool {
+        self.figures.asked_per_s > 0.0
+    }
+
+    /// Writes the counts, each with what it is made of.
+    fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        write!(f, "asked      {:>12}", figures.asked)?;
+        if self.has_due_times() {
+            write!(f, "  at {:.3}/s", figures.asked_per_s)?;
+        }
+        write!(f, "\nsent       {:>12}  at {:.3}/s", figures.sent, figures.achieved_per_s)?;
+        if self.has_due_times() && figures.sent > 1 {
+            let share = figures.achieved_per_s / figures.asked_per_s * 100.0;
+            write!(f, ", {share:.3} % of the rate asked for")?;
+        }
+        writeln!(f, "\nanswered   {:>12}", figures.answered)?;
+        writeln!(f, "  reached  {:>12}  {} connections", figures.reached, figures.connections)?;
+        writeln!(f, "  void     {:>12}", figures.void)?;
+        write!(f, "failed     {:>12}", figures.failed)?;
+        write_reasons(f, &figures.failures)?;
+        write!(f, "unanswered {:>12}", figures.unanswered)?;
+        write_reasons(f, &self.unanswered_by)?;
+        if self.has_due_times() {
+            writeln!(f, "late       {:>12}  sent more than 1 ms after due", figures.late)?;
+        }
+        writeln!(f, "seed       {:>12}", self.seed)
+    }
+
+    /// Writes the delays side by side. Flat out, a message is due when it is sent: one delay.
+    fn write_delays(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        let mut columns = vec![("send latency", "from send", &figures.send_from_send)];
+        if self.has_due_times() {
+            columns.insert(0, ("send latency", "from due", &figures.send_from_due));
+            columns.insert(0, ("lateness", "due to send", &figures.lateness));
+        }
+        let rows: [(&str, Figure); 6] = [
+            ("p50", |summary| ms(summary.p50_us)),
+            ("p90", |summary| ms(summary.p90_us)),
+            ("p99", |summary| ms(summary.p99_us)),
+            ("p99.9", |summary| ms(summary.p999_us)),
+            ("max", |summary| ms(summary.max_us)),
+            ("mean", |summary| summary.mean_us / 1_000.0),
+        ];
+        write!(f, "ms   ")?;
+        columns.iter().try_for_each(|(name, _, _)| write!(f, " {name:>14}"))?;
+        write!(f, "\n     ")?;
+        columns.iter().try_for_each(|(_, from, _)| write!(f, " {from:>14}"))?;
+        for (name, figure) in rows {
+            write!(f, "\n{name:<5}")?;
+            columns
+                .iter()
+                .try_for_each(|(_, _, summary)| write!(f, " {:>14.3}", figure(summary)))?;
+        }
+        writeln!(f)
+    }
+}
+
+/// The final report for people: the counts, then the delays.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_counts(f)?;
+        if self.figures.sent > 0 {
+            writeln!(f)?;
+            self.write_delays(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// The reasons with their counts, as they stand behind the sum of them.
+pub fn reasons(by_reason: &ByReason) -> String {
+    let each: Vec<String> = by_reason.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+    each.join(", ")
+}
+
+/// Ends the line with the reasons, where there are any.
+fn write_reasons(f: &mut fmt::Formatter<'_>, by_reason: &ByReason) -> fmt::Result {
+    if by_reason.is_empty() { writeln!(f) } else { writeln!(f, "  {}", reasons(by_reason)) }
+}
+
+/// Microseconds as milliseconds.
+fn ms(us: u64) -> f64 {
+    us as f64 / 1_000.0
+}
