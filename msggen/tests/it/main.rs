@@ -1,0 +1,11 @@
+//! The real `msggen`, run against small control doors that answer, stall, refuse and die on cue.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_input;
+mod ending;
+mod library;
+mod support;
+mod timing;
+mod totals;
+mod wire;

@@ -1,0 +1,96 @@
+//! When messages are sent, and from when their delays count.
+
+use std::time::Duration;
+
+use crate::support::{Door, msggen, reached};
+
+/// How long the stalling door below stalls. Long beside what a busy machine adds.
+const STALL: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_stall_counts_for_every_message_that_was_due_in_it() {
+    let door = Door::new(|request| {
+        if request.number == 20 {
+            std::thread::park_timeout(STALL);
+        }
+        reached(1)
+    });
+    let flags = "--num 80 --interval 10 --max 9 --json";
+    let run = msggen(&format!("{flags} --server {}", door.url())).code(0);
+    let report = run.balanced();
+    let us = |delay: &str, figure: &str| report[delay][figure].as_u64().unwrap();
+    // Some 30 of the 80 messages were due while one was stalled, up to 300 ms before they went.
+    run.assert(us("send_from_due", "p90_us") >= 150_000, "overdue messages waited since their due");
+    run.assert(us("send_from_send", "p90_us") < 100_000, "their answers came at once");
+    run.assert(us("lateness", "p90_us") >= 150_000, "they were sent late");
+    run.assert(report["late"].as_u64().unwrap() >= 25, "and counted as late");
+    run.assert(report["took_s"].as_f64().unwrap() < 0.95, "the source caught up");
+}
+
+#[test]
+fn overdue_messages_share_requests_and_no_message_waits_for_a_batch_to_fill() {
+    let door = Door::new(|request| {
+        if request.number == 5 {
+            std::thread::park_timeout(STALL);
+        }
+        crate::support::all_reached(request)
+    });
+    let flags = "--num 60 --interval 10 --max 9 --batch 8 --json";
+    let run = msggen(&format!("{flags} --server {}", door.url())).code(0);
+    run.balanced();
+    let sizes: Vec<usize> = door.requests().iter().map(|r| r.body.lines().count()).collect();
+    run.assert(sizes[0] == 1, &format!("the first message does not wait: {sizes:?}"));
+    run.assert(sizes[6..9] == [8, 8, 8], &format!("30 are overdue after the stall: {sizes:?}"));
+    run.assert(sizes.iter().sum::<usize>() == 60, &format!("{sizes:?}"));
+}
+
+#[test]
+fn a_run_takes_as_long_as_planned_and_says_its_rate() {
+    let door = Door::open();
+    let flags = "--num 40 --interval 10 --max 9 --sources 10 --json";
+    let report = msggen(&format!("{flags} --server {}", door.url())).code(0).balanced();
+    let took_s = report["took_s"].as_f64().unwrap();
+    assert!((0.399..0.5).contains(&took_s), "399 intervals of 1 ms: {took_s}");
+    assert_eq!(report["asked_per_s"], 1_000.0);
+    assert!((790.0..1_001.0).contains(&report["achieved_per_s"].as_f64().unwrap()), "{report}");
+}
+
+#[test]
+fn a_server_too_slow_for_the_rate_is_a_shortfall() {
+    let door = Door::new(|_| {
+        std::thread::park_timeout(Duration::from_millis(20));
+        reached(1)
+    });
+    msggen(&format!("--num 20 --interval 1 --max 9 --server {}", door.url()))
+        .code(1)
+        .says("/s achieved of 1000.0/s asked for: the last of 20 messages was sent 0.");
+}
+
+#[test]
+fn flat_out_has_no_due_times_and_nothing_is_late() {
+    let door = Door::open();
+    let server = door.url();
+    let flags = format!("--num 50 --interval 0 --max 9 --sources 2 --json --server {server}");
+    let report = msggen(&flags).code(0).balanced();
+    assert_eq!((&report["late"], &report["lateness"]["count"]), (&0.into(), &0.into()));
+    assert_eq!(report["asked_per_s"], 0.0);
+    assert_eq!(report["send_from_due"], report["send_from_send"]);
+}
+
+#[test]
+fn reports_come_as_asked_and_the_last_one_is_final() {
+    let door = Door::open();
+    let server = door.url();
+    let flags = "--num 45 --interval 10 --max 9 --report 100ms";
+    let run = msggen(&format!("{flags} --json --server {server}")).code(0);
+    let finals: Vec<bool> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<reports::books::SendReport>(line).unwrap().is_final)
+        .collect();
+    run.assert(finals.len() >= 3, "a report every 100 ms of 440");
+    run.assert(finals.iter().rev().skip(1).all(|is_final| !is_final), "only the last is final");
+    run.report();
+    let run = msggen(&format!("{flags} --server {server}")).code(0);
+    run.assert(run.stdout.starts_with("0.1 s: sent "), "a line a report, for people");
+}
