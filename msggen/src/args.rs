@@ -22,6 +22,9 @@ const HIGHEST_SOURCES: u64 = 1_000_000;
 /// The most messages in a request: some 5 MB, which every source may hold at the same time.
 const HIGHEST_BATCH: u64 = 100_000;
 
+/// The longest time for a report or an answer: past any run, and far from where clocks overflow.
+const LONGEST_TIME: Duration = Duration::from_hours(365 * 24);
+
 /// Sends messages to random ids through a Comet server's control door, on schedule.
 ///
 /// Exit code: 0 when every message was answered, at the rate asked for; 1 when some were not or
@@ -143,6 +146,7 @@ fn batch(text: &str) -> Result<u64, String> {
 fn time(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be more than 0s".to_owned()),
+        Ok(time) if time > LONGEST_TIME => Err("must be at most 365days".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }

@@ -14,6 +14,8 @@
 //! - [`tally`]: what became of all of them.
 //! - [`report`]: the tally as JSON, as a line, as a table.
 //! - [`verdict`]: whether the run did what was asked.
+//! - [`shutdown`]: how a run is told to end.
+//! - [`descriptors`]: room for a connection per source.
 //! - [`mod@run`]: all of it together.
 
 pub mod args;
@@ -24,6 +26,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod sender;
+pub mod shutdown;
 pub mod tally;
 pub mod verdict;
 

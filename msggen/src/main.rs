@@ -3,15 +3,11 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use msggen::args::Args;
 use msggen::tally::Counts;
-use msggen::{Observer, Outcome, Verdict};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use tokio::signal::unix::{SignalKind, signal};
+use msggen::{Observer, Outcome, Verdict, shutdown};
 
 /// It ran and fell short.
 const FELL_SHORT: u8 = 1;
@@ -41,46 +37,24 @@ fn execute(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         say(&format!("the seed is {}; --seed {0} repeats the ids of this run", config.seed));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut printer = Printer::new(args.json);
+    let has_watcher = io::stderr().is_terminal();
+    let mut printer = Printer { is_json: args.json, has_watcher, written: Ok(()) };
     let outcome = runtime.block_on(async {
-        let shutdown = shutdown()?;
+        let shutdown = shutdown::on_signal(FELL_SHORT)?;
         Ok::<_, Box<dyn std::error::Error>>(msggen::run(config, &mut printer, shutdown).await?)
     })?;
-    printer.clear_progress();
-    let (code, shortfalls) = match Verdict::of(&outcome) {
-        Verdict::Held => (0, Vec::new()),
-        Verdict::FellShort(shortfalls) => (FELL_SHORT, shortfalls),
-        Verdict::NothingAnswered(mut shortfalls) => {
-            let cure = "is this a control door, and is its token the right one?";
-            shortfalls.push(format!("{} answered nothing; {cure}", args.server));
-            (COULD_NOT_RUN, shortfalls)
-        }
-    };
-    for shortfall in shortfalls {
-        say(&shortfall);
+    let verdict = Verdict::of(&outcome);
+    for shortfall in verdict.shortfalls() {
+        say(shortfall);
     }
+    let code = match verdict {
+        Verdict::Held => 0,
+        Verdict::FellShort(_) => FELL_SHORT,
+        Verdict::NothingAnswered(_) => COULD_NOT_RUN,
+    };
     Ok(match printer.written {
         Ok(()) => ExitCode::from(code),
         Err(_) => written(printer.written),
-    })
-}
-
-/// Completes with the first SIGINT or SIGTERM. A second one ends the process where it is.
-fn shutdown() -> io::Result<impl Future<Output = ()>> {
-    let is_told = Arc::new(AtomicBool::new(false));
-    for number in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset, and then sets it.
-        let (status, told) = (i32::from(FELL_SHORT), Arc::clone(&is_told));
-        signal_hook::flag::register_conditional_shutdown(number, status, told)?;
-        signal_hook::flag::register(number, Arc::clone(&is_told))?;
-    }
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
     })
 }
 
@@ -95,40 +69,23 @@ struct Printer {
 }
 
 impl Printer {
-    /// A printer of reports, as JSON or for people.
-    fn new(is_json: bool) -> Self {
-        Self { is_json, has_watcher: io::stderr().is_terminal(), written: Ok(()) }
-    }
-
-    /// Clears the line that progress is shown on.
-    fn clear_progress(&self) {
+    /// Shows `text` in the place of the progress that was shown before.
+    fn show(&self, text: &str) {
         if self.has_watcher {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = write!(io::stderr(), "\r\x1b[K{text}");
         }
     }
 }
 
 impl Observer for Printer {
     fn progress(&mut self, counts: &Counts, asked: u64) {
-        if self.has_watcher {
-            let Counts { sent, answered, failed, unanswered, late, .. } = counts;
-            let _ = write!(
-                io::stderr(),
-                "\r\x1b[Ksent {sent} of {asked}, answered {answered}, failed {failed}, \
-                 unanswered {unanswered}, late {late}"
-            );
-        }
+        self.show(&counts.progress(asked));
     }
 
     fn report(&mut self, outcome: &Outcome) -> ControlFlow<()> {
-        self.clear_progress();
-        let text = match (self.is_json, outcome.figures.is_final) {
-            (true, _) => outcome.json() + "\n",
-            (false, false) => outcome.line() + "\n",
-            (false, true) => outcome.to_string(),
-        };
+        self.show("");
         if self.written.is_ok() {
-            self.written = io::stdout().write_all(text.as_bytes());
+            self.written = io::stdout().write_all(outcome.text(self.is_json).as_bytes());
         }
         if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }

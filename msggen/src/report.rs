@@ -7,6 +7,8 @@ use reports::books::{ByReason, SendReport};
 use reports::latency::LatencySummary;
 use serde::Serialize;
 
+use crate::tally::Counts;
+
 /// One of the figures of a delay.
 type Figure = fn(&LatencySummary) -> f64;
 
@@ -27,6 +29,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// This report as it is printed, its line ends included: a line of JSON for programs; for
+    /// people a line while the run goes on, and a table at its end.
+    pub fn text(&self, is_json: bool) -> String {
+        match (is_json, self.figures.is_final) {
+            (true, _) => self.json() + "\n",
+            (false, false) => self.line() + "\n",
+            (false, true) => self.to_string(),
+        }
+    }
+
     /// This report as one line of JSON, without the line's end.
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("numbers under names are JSON")
@@ -116,6 +128,17 @@ impl fmt::Display for Outcome {
             self.write_delays(f)?;
         }
         Ok(())
+    }
+}
+
+impl Counts {
+    /// These counts in a few words, for the eye.
+    pub fn progress(&self, asked: u64) -> String {
+        let Self { sent, answered, failed, unanswered, late, .. } = self;
+        format!(
+            "sent {sent} of {asked}, answered {answered}, failed {failed}, \
+             unanswered {unanswered}, late {late}"
+        )
     }
 }
 

@@ -6,8 +6,13 @@ use crate::report::{Outcome, reasons};
 /// own sender was 1.5 % slow for its sleeping between messages, and that is to be noticed.
 const RATE_TOLERANCE: f64 = 0.01;
 
-/// And how much longer at least, in seconds: the last message of a short run is as late as any.
-const RATE_TOLERANCE_S: f64 = 0.1;
+/// And how much longer at least, in seconds: a machine's hiccup at the end of a short run says
+/// nothing about its rate. The lateness that it causes is in the report.
+const RATE_TOLERANCE_S: f64 = 0.25;
+
+/// What is said last of a run without an answer.
+const NOTHING_ANSWERED: &str =
+    "nothing was answered: is --server the control door, and is its token the right one?";
 
 /// What is to be said of a run that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +28,22 @@ pub enum Verdict {
 impl Verdict {
     /// The verdict on a run by its final report.
     pub fn of(outcome: &Outcome) -> Self {
-        let shortfalls = shortfalls(outcome);
+        let mut shortfalls = shortfalls(outcome);
         if shortfalls.is_empty() {
             Self::Held
         } else if outcome.figures.answered == 0 {
+            shortfalls.push(NOTHING_ANSWERED.to_owned());
             Self::NothingAnswered(shortfalls)
         } else {
             Self::FellShort(shortfalls)
+        }
+    }
+
+    /// Each respect in which the run fell short, as a sentence.
+    pub fn shortfalls(&self) -> &[String] {
+        match self {
+            Self::Held => &[],
+            Self::FellShort(shortfalls) | Self::NothingAnswered(shortfalls) => shortfalls,
         }
     }
 }
@@ -71,22 +85,21 @@ mod tests {
     use super::*;
     use reports::books::SendReport;
 
-    /// A run of 1,000 messages at 100/s of which so many were answered, and which took so long.
+    /// A run of 1,000 messages at 10/s of which so many were answered, and which took so long.
     fn run(answered: u64, took_s: f64) -> Outcome {
-        let figures =
-            SendReport { sent: 1_000, answered, asked_per_s: 100.0, ..Default::default() };
-        Outcome { figures, planned_s: 9.99, took_s, ..Default::default() }
+        let figures = SendReport { sent: 1_000, answered, asked_per_s: 10.0, ..Default::default() };
+        Outcome { figures, planned_s: 99.9, took_s, ..Default::default() }
     }
 
     #[test]
     fn a_run_with_every_message_answered_in_time_held() {
-        assert_eq!(Verdict::of(&run(1_000, 10.0)), Verdict::Held);
+        assert_eq!(Verdict::of(&run(1_000, 100.0)), Verdict::Held);
     }
 
     #[test]
     fn every_shortfall_is_named_with_its_reasons() {
-        let mut outcome = run(900, 20.0);
-        outcome.figures.achieved_per_s = 49.95;
+        let mut outcome = run(900, 200.0);
+        outcome.figures.achieved_per_s = 4.995;
         (outcome.figures.failed, outcome.figures.unanswered) = (60, 40);
         outcome.figures.failures.insert("refused".to_owned(), 50);
         outcome.figures.failures.insert("status 503".to_owned(), 10);
@@ -94,7 +107,7 @@ mod tests {
         let shortfalls = [
             "60 of 1000 messages failed: refused 50, status 503 10",
             "40 of 1000 messages unanswered: reset 40",
-            "50.0/s achieved of 100.0/s asked for: the last of 1000 messages was sent 10.010 s after \
+            "5.0/s achieved of 10.0/s asked for: the last of 1000 messages was sent 100.100 s after \
              it was due",
         ];
         assert_eq!(Verdict::of(&outcome), Verdict::FellShort(shortfalls.map(Into::into).into()));
@@ -102,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_run_without_an_answer_is_told_from_one_that_fell_short() {
-        let mut outcome = run(0, 10.0);
+        let mut outcome = run(0, 100.0);
         outcome.figures.failed = 1_000;
         assert!(matches!(Verdict::of(&outcome), Verdict::NothingAnswered(_)));
     }
@@ -113,11 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn one_percent_is_the_border_of_a_kept_rate_and_a_tenth_of_a_second_that_of_a_short_run() {
-        assert_eq!(Verdict::of(&run(1_000, 10.09)), Verdict::Held);
-        assert!(matches!(Verdict::of(&run(1_000, 10.1)), Verdict::FellShort(_)));
+    fn one_percent_is_the_border_of_a_kept_rate_and_a_quarter_of_a_second_that_of_a_short_run() {
+        assert_eq!(Verdict::of(&run(1_000, 100.89)), Verdict::Held);
+        assert!(matches!(Verdict::of(&run(1_000, 100.91)), Verdict::FellShort(_)));
         let short = |took_s| Outcome { planned_s: 0.1, ..run(1_000, took_s) };
-        assert_eq!(Verdict::of(&short(0.15)), Verdict::Held);
-        assert!(matches!(Verdict::of(&short(0.25)), Verdict::FellShort(_)));
+        assert_eq!(Verdict::of(&short(0.34)), Verdict::Held);
+        assert!(matches!(Verdict::of(&short(0.36)), Verdict::FellShort(_)));
     }
 }

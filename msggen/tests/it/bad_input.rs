@@ -27,6 +27,8 @@ fn numbers_that_leave_nothing_to_do_are_refused() {
         ("--num 1 --interval 0 --max 1 --sources 0", "'--sources <K>': must be at least 1"),
         ("--num 1 --interval 0 --max 1 --batch 0", "'--batch <N>': must be at least 1"),
         ("--num 1 --interval 0 --max 1 --report 0s", "'--report <TIME>': must be more than 0s"),
+        ("--num 1 --interval 0 --max 1 --timeout 900000000000weeks", "'--timeout <TIME>': "),
+        ("--num 1 --interval 0 --max 1 --report 9000years", "must be at most 365days"),
     ] {
         refused(flags, message);
     }

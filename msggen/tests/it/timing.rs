@@ -50,15 +50,15 @@ fn a_run_takes_as_long_as_planned_and_says_its_rate() {
     let flags = "--num 40 --interval 10 --max 9 --sources 10 --json";
     let report = msggen(&format!("{flags} --server {}", door.url())).code(0).balanced();
     let took_s = report["took_s"].as_f64().unwrap();
-    assert!((0.399..0.5).contains(&took_s), "399 intervals of 1 ms: {took_s}");
+    assert!((0.399..0.65).contains(&took_s), "399 intervals of 1 ms: {took_s}");
     assert_eq!(report["asked_per_s"], 1_000.0);
-    assert!((790.0..1_001.0).contains(&report["achieved_per_s"].as_f64().unwrap()), "{report}");
+    assert!((600.0..1_001.0).contains(&report["achieved_per_s"].as_f64().unwrap()), "{report}");
 }
 
 #[test]
 fn a_server_too_slow_for_the_rate_is_a_shortfall() {
     let door = Door::new(|_| {
-        std::thread::park_timeout(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(25));
         reached(1)
     });
     msggen(&format!("--num 20 --interval 1 --max 9 --server {}", door.url()))

@@ -51,7 +51,7 @@ fn a_server_that_answers_nothing_is_no_run() {
     msggen(&format!("--num 2 --interval 0 --max 9 --server {}", door.url()))
         .code(2)
         .says("msggen: 2 of 2 messages failed: status 401 2\n")
-        .says("is this a control door, and is its token the right one?");
+        .says("nothing was answered: is --server the control door");
 }
 
 #[test]
