@@ -1,0 +1,176 @@
+//! The body of a response: chunk sizes, chunk ends, trailers.
+
+use super::capture::Capture;
+use super::head::{is_text, is_token};
+use super::{Chunk, DecodeError, DecodeError::BadChunk, Framing, Progress, Sink};
+
+/// Bytes that a size line with its extensions, or all trailers together, may have. Nobody uses
+/// either; without a bound they would be a way to send for ever without sending a chunk.
+const MAX_LINE_BYTES: u16 = 4 * 1024;
+
+/// A body, as far as it has been read.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// Bytes to come of the chunk or of the `Content-Length`; while a size line is read, the size
+    /// so far.
+    remaining: u64,
+    /// The ends of a chunk that does not lie whole in one buffer; freed when the chunk ends.
+    capture: Option<Box<Capture>>,
+    /// Bytes of the present size line, or of the trailers.
+    line_len: u16,
+    /// What the next byte must be.
+    step: Step,
+}
+
+/// What the next byte of a body must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// A digit of a chunk's size, or what ends it.
+    Size,
+    /// Part of a chunk extension.
+    Extension,
+    /// The line feed of a size line.
+    SizeLf,
+    /// A chunk's data.
+    Data,
+    /// The carriage return after a chunk's data.
+    DataCr,
+    /// The line feed after a chunk's data.
+    DataLf,
+    /// The first byte of a trailer, or the carriage return that ends the body.
+    TrailerStart,
+    /// Part of a trailer.
+    Trailer,
+    /// The line feed of a trailer.
+    TrailerLf,
+    /// The line feed that ends the body.
+    LastLf,
+    /// Data of a body whose length is known.
+    Length,
+    /// Data of a body that lasts until the close.
+    UntilClose,
+    /// Nothing: the body is complete.
+    Done,
+}
+
+impl Body {
+    /// A body of which nothing has been read.
+    pub(super) fn new(framing: Framing) -> Self {
+        let (step, remaining) = match framing {
+            Framing::Chunked => (Step::Size, 0),
+            Framing::Length(0) => (Step::Done, 0),
+            Framing::Length(length) => (Step::Length, length),
+            Framing::UntilClose => (Step::UntilClose, 0),
+        };
+        Self { remaining, capture: None, line_len: 0, step }
+    }
+
+    /// Reads on.
+    pub(super) fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        sink: &mut impl Sink,
+    ) -> Result<Progress, DecodeError> {
+        while let [byte, rest @ ..] = bytes {
+            bytes = match self.step {
+                Step::Data => self.data(bytes, sink),
+                Step::Length => self.skip(bytes),
+                Step::UntilClose => return Ok(Progress::More),
+                Step::Done => break,
+                Step::DataLf => {
+                    self.end_chunk(*byte, sink)?;
+                    rest
+                }
+                _ => {
+                    self.step = self.framing(*byte)?;
+                    rest
+                }
+            };
+        }
+        Ok(if self.step == Step::Done { Progress::Ended } else { Progress::More })
+    }
+
+    /// Takes data of a chunk; what is left of `bytes` after it.
+    fn data<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
+        let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        if self.capture.is_none()
+            && let Some((data, rest)) = bytes.split_at_checked(remaining)
+            && let Some(rest) = rest.strip_prefix(b"\r\n")
+        {
+            sink.chunk(Chunk::of(data));
+            self.begin_size();
+            return rest;
+        }
+        let (data, rest) = bytes.split_at(remaining.min(bytes.len()));
+        self.capture.get_or_insert_default().push(data);
+        self.remaining -= data.len() as u64;
+        if self.remaining == 0 {
+            self.step = Step::DataCr;
+        }
+        rest
+    }
+
+    /// Takes data of a body whose length is known; what is left of `bytes` after it.
+    fn skip<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        let (data, rest) = bytes.split_at(remaining.min(bytes.len()));
+        self.remaining -= data.len() as u64;
+        if self.remaining == 0 {
+            self.step = Step::Done;
+        }
+        rest
+    }
+
+    /// Takes the last byte of a chunk that did not lie whole in one buffer.
+    fn end_chunk(&mut self, byte: u8, sink: &mut impl Sink) -> Result<(), DecodeError> {
+        if byte != b'\n' {
+            return Err(BadChunk);
+        }
+        let capture = self.capture.take().expect("a chunk not shown in place was captured");
+        sink.chunk(capture.chunk());
+        self.begin_size();
+        Ok(())
+    }
+
+    /// Makes ready for the next chunk's size line.
+    fn begin_size(&mut self) {
+        (self.remaining, self.line_len, self.step) = (0, 0, Step::Size);
+    }
+
+    /// Takes one byte that is not data; what the next must be.
+    fn framing(&mut self, byte: u8) -> Result<Step, DecodeError> {
+        match (self.step, byte) {
+            (Step::Size, b'\r') if self.line_len > 0 => Ok(Step::SizeLf),
+            (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::Extension),
+            (Step::Size, _) => self.digit(byte),
+            (Step::Extension, b'\r') => Ok(Step::SizeLf),
+            (Step::Extension, _) if is_text(byte) => self.lengthen(Step::Extension),
+            (Step::SizeLf, b'\n') => {
+                self.line_len = 0;
+                Ok(if self.remaining == 0 { Step::TrailerStart } else { Step::Data })
+            }
+            (Step::DataCr, b'\r') => Ok(Step::DataLf),
+            (Step::TrailerStart, b'\r') => Ok(Step::LastLf),
+            (Step::TrailerStart, _) if is_token(byte) => self.lengthen(Step::Trailer),
+            (Step::Trailer, b'\r') => Ok(Step::TrailerLf),
+            (Step::Trailer, _) if is_text(byte) => self.lengthen(Step::Trailer),
+            (Step::TrailerLf, b'\n') => Ok(Step::TrailerStart),
+            (Step::LastLf, b'\n') => Ok(Step::Done),
+            _ => Err(BadChunk),
+        }
+    }
+
+    /// Takes one digit of a chunk's size.
+    fn digit(&mut self, byte: u8) -> Result<Step, DecodeError> {
+        let digit = char::from(byte).to_digit(16).ok_or(BadChunk)?;
+        let shifted = self.remaining.checked_mul(16).ok_or(BadChunk)?;
+        self.remaining = shifted + u64::from(digit);
+        self.lengthen(Step::Size)
+    }
+
+    /// Counts one byte of a line towards its bound.
+    fn lengthen(&mut self, next: Step) -> Result<Step, DecodeError> {
+        self.line_len += 1;
+        if self.line_len > MAX_LINE_BYTES { Err(BadChunk) } else { Ok(next) }
+    }
+}

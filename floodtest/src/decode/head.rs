@@ -1,0 +1,272 @@
+//! The status line and the header fields of a response.
+
+use memchr::memchr;
+
+use super::DecodeError::{self, BadHead};
+
+/// Bytes that a response head may have. Servers write a few hundred; more than this is not a
+/// head, and it is kept in memory for each connection until it is complete.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// Lines that a response head may have, the status line included.
+pub const MAX_HEAD_LINES: usize = 100;
+
+/// How the server of this project names itself, up to the version.
+const OUR_SERVER: &[u8] = b"comet-server/";
+
+/// What a response head says, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The status code.
+    pub status: u16,
+    /// How the end of the body is recognised.
+    pub framing: Framing,
+    /// Whether the `Server` field names `comet-server`, whose messages are numbered from 1.
+    pub is_ours: bool,
+}
+
+/// How the end of a body is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// `Transfer-Encoding: chunked`: by the chunk of size zero.
+    Chunked,
+    /// `Content-Length`: after this many bytes.
+    Length(u64),
+    /// Neither: the body lasts until the connection is closed.
+    UntilClose,
+}
+
+/// A head that is still being read. Nothing is kept before its first byte, and nothing at all
+/// if it arrives in one piece.
+#[derive(Debug, Default)]
+pub(super) struct PartialHead {
+    /// The bytes so far.
+    kept: Option<Box<Kept>>,
+}
+
+/// The bytes of an incomplete head.
+#[derive(Debug, Default)]
+struct Kept {
+    /// From the head's first byte.
+    bytes: Vec<u8>,
+}
+
+impl PartialHead {
+    /// Reads on. When the head is complete: what it says, and how many of `bytes` belong to it.
+    /// Interim heads (status 100 to 199, without 101) are skipped.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<(Head, usize)>, DecodeError> {
+        let Some(kept) = &mut self.kept else {
+            return match skip_interim(bytes)? {
+                Ok(complete) => Ok(Some(complete)),
+                Err([]) => Ok(None),
+                Err(rest) => {
+                    self.kept = Some(Box::new(Kept { bytes: rest.to_vec() }));
+                    Ok(None)
+                }
+            };
+        };
+        let n_before = kept.bytes.len();
+        kept.bytes.extend_from_slice(bytes);
+        // Only a line feed can complete a line; without one there is nothing new to see.
+        if memchr(b'\n', bytes).is_none() && kept.bytes.len() <= MAX_HEAD_BYTES {
+            return Ok(None);
+        }
+        match skip_interim(&kept.bytes)? {
+            // The kept bytes alone were not a whole head, so the end lies within the new ones.
+            Ok((head, n_used)) => Ok(Some((head, n_used - n_before))),
+            Err(rest) => {
+                kept.bytes = rest.to_vec();
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The first complete head in `bytes` that is not an interim one, and where it ends; or what is
+/// left of `bytes` when no such head is complete.
+fn skip_interim(bytes: &[u8]) -> Result<Result<(Head, usize), &[u8]>, DecodeError> {
+    let mut start = 0;
+    loop {
+        match parse(&bytes[start..])? {
+            None => return Ok(Err(&bytes[start..])),
+            Some((head, len)) if matches!(head.status, 100 | 102..=199) => start += len,
+            Some((head, len)) => return Ok(Ok((head, start + len))),
+        }
+    }
+}
+
+/// Parses the head at the start of `bytes`: what it says, and its length; `None` if it is not
+/// complete.
+fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, DecodeError> {
+    let mut fields = Fields::default();
+    let mut start_line = None;
+    let mut at = 0;
+    for _ in 0..MAX_HEAD_LINES {
+        let Some(len) = memchr(b'\n', &bytes[at..]) else {
+            return if bytes.len() > MAX_HEAD_BYTES { Err(BadHead) } else { Ok(None) };
+        };
+        let line = bytes[at..at + len].strip_suffix(b"\r").ok_or(BadHead)?;
+        at += len + 1;
+        if at > MAX_HEAD_BYTES {
+            return Err(BadHead);
+        }
+        match start_line {
+            None => start_line = Some(status_line(line)?),
+            Some(start) if line.is_empty() => return Ok(Some((fields.head(start)?, at))),
+            Some(_) => fields.add(line)?,
+        }
+    }
+    Err(BadHead)
+}
+
+/// The minor version and the status of `HTTP/1.x SP status SP [reason]`.
+fn status_line(line: &[u8]) -> Result<(u8, u16), DecodeError> {
+    let rest = line.strip_prefix(b"HTTP/1.").ok_or(BadHead)?;
+    let [minor @ (b'0' | b'1'), b' ', a, b, c, b' ', reason @ ..] = rest else {
+        return Err(BadHead);
+    };
+    let digits = [*a, *b, *c];
+    if !digits.iter().all(u8::is_ascii_digit) || *a == b'0' || !reason.iter().copied().all(is_text)
+    {
+        return Err(BadHead);
+    }
+    let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    Ok((minor - b'0', status))
+}
+
+/// The header fields that matter here.
+#[derive(Debug, Default)]
+struct Fields {
+    /// The value of `Content-Length`.
+    content_length: Option<u64>,
+    /// Whether there was a `Transfer-Encoding`, which then was `chunked`.
+    is_chunked: bool,
+    /// Whether `Server` names the server of this project.
+    is_ours: bool,
+}
+
+impl Fields {
+    /// Takes in one field line.
+    fn add(&mut self, line: &[u8]) -> Result<(), DecodeError> {
+        let colon = memchr(b':', line).ok_or(BadHead)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty()
+            || !name.iter().copied().all(is_token)
+            || !value.iter().copied().all(is_text)
+        {
+            return Err(BadHead);
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let whole = reports::stamp::leading_number(value).filter(|(_, rest)| rest.is_empty());
+            let (length, _) = whole.ok_or(BadHead)?;
+            // Given twice, it is an attack or a bug even where both agree.
+            if self.content_length.replace(length).is_some() {
+                return Err(BadHead);
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(BadHead);
+            }
+            self.is_chunked = true;
+        } else if name.eq_ignore_ascii_case(b"server") {
+            self.is_ours = value.starts_with(OUR_SERVER);
+        }
+        Ok(())
+    }
+
+    /// The head that has these fields.
+    fn head(&self, (minor_version, status): (u8, u16)) -> Result<Head, DecodeError> {
+        let framing = match (self.is_chunked, self.content_length) {
+            (true, Some(_)) => return Err(BadHead),
+            (true, None) if minor_version == 0 => return Err(BadHead),
+            (true, None) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::UntilClose,
+        };
+        Ok(Head { status, framing, is_ours: self.is_ours })
+    }
+}
+
+/// Whether `byte` may be in a field name.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether `byte` may be in a field value: no control character but the tab.
+pub(super) fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a head with these lines.
+    fn read(lines: &[&str]) -> Result<Option<Head>, DecodeError> {
+        let bytes = lines.iter().flat_map(|line| [line, "\r\n"]).collect::<String>() + "\r\n";
+        let complete = PartialHead::default().feed(bytes.as_bytes())?;
+        assert!(complete.as_ref().is_none_or(|(_, n_used)| *n_used == bytes.len()));
+        Ok(complete.map(|(head, _)| head))
+    }
+
+    #[test]
+    fn the_head_of_our_server_is_read() {
+        let head = read(&[
+            "HTTP/1.1 200 OK",
+            "Server: comet-server/0.1.0",
+            "content-type: text/html; charset=utf-8",
+            "TRANSFER-ENCODING:\t Chunked ",
+        ]);
+        let expected = Head { status: 200, framing: Framing::Chunked, is_ours: true };
+        assert_eq!(head, Ok(Some(expected)));
+    }
+
+    #[test]
+    fn a_head_that_is_not_rfc_9112_is_bad() {
+        for lines in [
+            ["HTTP/1.1 200", "A: b"],
+            ["HTTP/1.1  200 OK", "A: b"],
+            ["HTTP/2.0 200 OK", "A: b"],
+            ["http/1.1 200 OK", "A: b"],
+            ["HTTP/1.1 2000 OK", "A: b"],
+            ["HTTP/1.1 20x OK", "A: b"],
+            ["HTTP/1.1 200 O\rK", "A: b"],
+            ["HTTP/1.1 200 OK", "A b"],
+            ["HTTP/1.1 200 OK", "A : b"],
+            ["HTTP/1.1 200 OK", " A: b"],
+            ["HTTP/1.1 200 OK", ": b"],
+            ["HTTP/1.1 200 OK", "A: b\0"],
+            ["HTTP/1.1 200 OK", "Content-Length: -1"],
+            ["HTTP/1.1 200 OK", "Content-Length: 3, 3"],
+            ["HTTP/1.1 200 OK", "Content-Length: 99999999999999999999"],
+            ["HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked"],
+            ["HTTP/1.0 200 OK", "Transfer-Encoding: chunked"],
+        ] {
+            assert_eq!(read(&lines), Err(BadHead), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn contradictory_framing_is_bad() {
+        for [one, two] in [
+            ["Content-Length: 3", "Content-Length: 3"],
+            ["Content-Length: 3", "Transfer-Encoding: chunked"],
+            ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+        ] {
+            assert_eq!(read(&["HTTP/1.1 200 OK", one, two]), Err(BadHead), "{one} {two}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_bounded_in_bytes_and_lines() {
+        let mut lines = vec!["HTTP/1.1 200 OK"];
+        lines.resize(MAX_HEAD_LINES - 1, "A: b");
+        assert!(read(&lines).is_ok_and(|head| head.is_some()));
+        lines.push("A: b");
+        assert_eq!(read(&lines), Err(BadHead));
+        let mut partial = PartialHead::default();
+        let endless = vec![b'x'; MAX_HEAD_BYTES];
+        assert_eq!(partial.feed(b"HTTP/1.1 200 OK\r\nA: "), Ok(None));
+        assert_eq!(partial.feed(&endless), Err(BadHead));
+    }
+}

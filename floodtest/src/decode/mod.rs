@@ -1,0 +1,276 @@
+//! A strict decoder of HTTP responses: bytes in, events out.
+//!
+//! It shares no code with the server it judges, and knows no socket. Chunks are counted by their
+//! framing, never by reads: a chunk is one chunk whether it arrives byte by byte or together with
+//! fifty others. What does not follow RFC 9112 to the letter is an error of that connection.
+//!
+//! An idle response costs its 24 bytes here. A chunk that lies whole in the caller's buffer is
+//! looked at in place; one that is split over reads keeps a small capture until it ends.
+
+mod body;
+mod capture;
+mod head;
+
+use body::Body;
+pub use capture::{Chunk, FIRST_BYTES, LAST_BYTES};
+use head::PartialHead;
+pub use head::{Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES};
+
+/// Why a response cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The response is well-formed and refuses: its status is not 200.
+    #[error("status {0}")]
+    Status(u16),
+    /// The status line or a header field is malformed or too long, or the framing it announces is
+    /// contradictory.
+    #[error("bad head")]
+    BadHead,
+    /// A chunk's size line, its end or a trailer is malformed.
+    #[error("bad chunk")]
+    BadChunk,
+}
+
+/// Whether more of a response is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The response goes on.
+    More,
+    /// The response is complete: the last chunk was seen, or all of its `Content-Length`.
+    Ended,
+}
+
+/// What takes the events of a [`Response`].
+pub trait Sink {
+    /// The head of a response with status 200 is complete.
+    fn head(&mut self, head: &Head);
+    /// A chunk is complete.
+    fn chunk(&mut self, chunk: Chunk<'_>);
+}
+
+/// One response, as far as it has been read.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// What is being read.
+    part: Part,
+}
+
+/// The part of a response that is being read.
+#[derive(Debug)]
+enum Part {
+    /// The head.
+    Head(PartialHead),
+    /// The body.
+    Body(Body),
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self::Head(PartialHead::default())
+    }
+}
+
+impl Response {
+    /// Whether the head is complete.
+    pub fn has_head(&self) -> bool {
+        matches!(self.part, Part::Body(_))
+    }
+
+    /// Reads on. Bytes after the end of the response are not looked at.
+    ///
+    /// After an error the response must not be fed again.
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<Progress, DecodeError> {
+        match &mut self.part {
+            Part::Body(body) => body.feed(bytes, sink),
+            Part::Head(partial) => {
+                let Some((head, n_used)) = partial.feed(bytes)? else {
+                    return Ok(Progress::More);
+                };
+                if head.status != 200 {
+                    return Err(DecodeError::Status(head.status));
+                }
+                sink.head(&head);
+                let mut body = Body::new(head.framing);
+                let progress = body.feed(&bytes[n_used..], sink);
+                self.part = Part::Body(body);
+                progress
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Everything that a response had to say, chunks whole as far as they are captured.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Heard {
+        heads: Vec<Head>,
+        chunks: Vec<(Vec<u8>, Vec<u8>, u64)>,
+    }
+
+    impl Sink for Heard {
+        fn head(&mut self, head: &Head) {
+            self.heads.push(head.clone());
+        }
+        fn chunk(&mut self, chunk: Chunk<'_>) {
+            self.chunks.push((chunk.first.to_vec(), chunk.last.to_vec(), chunk.len));
+        }
+    }
+
+    /// Feeds `pieces` until the response ends or fails.
+    fn feed<'a, I: IntoIterator<Item = &'a [u8]>>(
+        pieces: I,
+    ) -> (Heard, Result<Progress, DecodeError>) {
+        let (mut response, mut heard) = (Response::default(), Heard::default());
+        let mut result = Ok(Progress::More);
+        for piece in pieces {
+            result = response.feed(piece, &mut heard);
+            if result != Ok(Progress::More) {
+                break;
+            }
+        }
+        (heard, result)
+    }
+
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nServer: comet-server/0.1.0\r\n\
+                           Transfer-Encoding: chunked\r\n\r\n";
+
+    /// Responses of every kind, good and bad, and what becomes of them.
+    fn responses() -> Vec<(Vec<u8>, usize, Result<Progress, DecodeError>)> {
+        use DecodeError::{BadChunk, BadHead, Status};
+        use Progress::{Ended, More};
+        let long = "x".repeat(500);
+        let chunked = |body: &str| format!("{CHUNKED}{body}").into_bytes();
+        let headed = |head: &str| head.as_bytes().to_vec();
+        vec![
+            (chunked(""), 0, Ok(More)),
+            (chunked("5\r\nhello\r\n"), 1, Ok(More)),
+            (chunked("5\r\nhello\r\n6\r\nworld!\r\n"), 2, Ok(More)),
+            (chunked("0005\r\nhello\r\n0\r\n\r\n"), 1, Ok(Ended)),
+            (chunked("5;a=b;c=\"d\"\r\nhello\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n"), 1, Ok(Ended)),
+            (chunked(&format!("1F4\r\n{long}\r\n1f4\r\n{long}\r\n")), 2, Ok(More)),
+            (chunked("2\r\n\r\n\r\n0\r\n\r\nleft over"), 1, Ok(Ended)),
+            (chunked("5\r\nhell"), 0, Ok(More)),
+            (chunked("5\r\nhello"), 0, Ok(More)),
+            (chunked("5\r\nhello\n"), 0, Err(BadChunk)),
+            (chunked("5\r\nhello!\r\n"), 0, Err(BadChunk)),
+            (chunked("5\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked("0x5\r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked("+5\r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked("5 \r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked(" 5\r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked("5 ;a\r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked("\r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked(";a\r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked("5;a\nb\r\nhello\r\n"), 0, Err(BadChunk)),
+            (chunked("5\rhello\r\n"), 0, Err(BadChunk)),
+            (chunked("10000000000000000\r\n"), 0, Err(BadChunk)),
+            (chunked("ffffffffffffffff\r\nh"), 0, Ok(More)),
+            (chunked(&format!("5;{}\r\n", "a".repeat(5_000))), 0, Err(BadChunk)),
+            (chunked("1\r\nx\r\n0\r\n X: 1\r\n\r\n"), 1, Err(BadChunk)),
+            (chunked("1\r\nx\r\n0\r\nX: 1\n\r\n"), 1, Err(BadChunk)),
+            (chunked("1\r\nx\r\n0\r\n\n"), 1, Err(BadChunk)),
+            (headed("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"), 0, Ok(Ended)),
+            (headed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc"), 0, Ok(More)),
+            (headed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), 0, Ok(Ended)),
+            (headed("HTTP/1.0 200 OK\r\n\r\nuntil the end"), 0, Ok(More)),
+            (headed("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 \r\n\r\n"), 0, Ok(More)),
+            (headed("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), 0, Err(Status(503))),
+            (headed("HTTP/1.1 101 Switching\r\n\r\n"), 0, Err(Status(101))),
+            (headed("HTTP/1.1 200 OK\nX: 1\n\n"), 0, Err(BadHead)),
+            (headed("SSH-2.0-OpenSSH_9.2\r\n"), 0, Err(BadHead)),
+        ]
+    }
+
+    #[test]
+    fn responses_come_to_what_they_should() {
+        for (bytes, n_chunks, result) in responses() {
+            let (heard, got) = feed([bytes.as_slice()]);
+            let text = String::from_utf8_lossy(&bytes);
+            assert_eq!((heard.chunks.len(), got), (n_chunks, result), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_split_at_any_byte_changes_nothing() {
+        for (bytes, _, _) in responses() {
+            let whole = feed([bytes.as_slice()]);
+            for at in 0..=bytes.len() {
+                let (left, right) = bytes.split_at(at);
+                let text = String::from_utf8_lossy(&bytes);
+                assert_eq!(feed([left, right]), whole, "{text:?} split at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn byte_by_byte_changes_nothing() {
+        for (bytes, _, _) in responses() {
+            let text = String::from_utf8_lossy(&bytes);
+            assert_eq!(feed(bytes.chunks(1)), feed([bytes.as_slice()]), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_shown_by_its_ends_only() {
+        let text: Vec<u8> = (0..1_000_u32).flat_map(u32::to_be_bytes).collect();
+        let mut bytes = format!("{CHUNKED}{:x}\r\n", text.len()).into_bytes();
+        bytes.extend_from_slice(&text);
+        bytes.extend_from_slice(b"\r\n");
+        let (heard, _) = feed([bytes.as_slice()]);
+        let first = text[..FIRST_BYTES].to_vec();
+        let last = text[text.len() - LAST_BYTES..].to_vec();
+        assert_eq!(heard.chunks, [(first, last, text.len() as u64)]);
+    }
+
+    #[test]
+    fn an_idle_response_is_24_bytes() {
+        assert_eq!(size_of::<Response>(), 24);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_any_chunks_gives_the_same_chunks(
+            texts in proptest::collection::vec(
+                proptest::collection::vec(any::<u8>(), 1..400), 0..12),
+            cuts in proptest::collection::vec(1_usize..120, 1..60),
+        ) {
+            let mut bytes = CHUNKED.as_bytes().to_vec();
+            for text in &texts {
+                bytes.extend_from_slice(format!("{:x}\r\n", text.len()).as_bytes());
+                bytes.extend_from_slice(text);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\n");
+            let mut pieces = Vec::new();
+            let mut rest = bytes.as_slice();
+            for cut in cuts.iter().cycle() {
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+                if rest.is_empty() { break; }
+            }
+            let (heard, result) = feed(pieces);
+            prop_assert_eq!(result, Ok(Progress::Ended));
+            let expected: Vec<_> = texts.iter().map(|text| {
+                let first = text[..text.len().min(FIRST_BYTES)].to_vec();
+                let last = text[text.len().saturating_sub(LAST_BYTES)..].to_vec();
+                (first, last, text.len() as u64)
+            }).collect();
+            prop_assert_eq!(heard.chunks, expected);
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_nothing_yet(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let _ = feed([bytes.as_slice()]);
+            let mut body = CHUNKED.as_bytes().to_vec();
+            body.extend_from_slice(&bytes);
+            prop_assert_eq!(feed([body.as_slice()]), feed(body.chunks(1)));
+        }
+    }
+}
