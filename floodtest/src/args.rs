@@ -1,0 +1,173 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use reports::units;
+
+use crate::config::{Config, Rate};
+use crate::generate::Pattern;
+use crate::sources::SourceIps;
+
+/// Opens and holds many HTTP connections from a URL file, counts what arrives on them and judges
+/// it.
+///
+/// It holds them until Ctrl-C, and prints a line `Stats: {connected,closed,chunks}` every 10
+/// seconds. Exit code 0: all connections were established and held, no message is missing; 1:
+/// the run fell short of that; 2: it could not be made.
+#[derive(Debug, Parser)]
+#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of holding connections.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of a run.
+    #[command(flatten)]
+    pub hold: Option<HoldArgs>,
+}
+
+/// What floodtest does besides holding connections.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Writes a URL file to hold connections from.
+    Urls(UrlsArgs),
+}
+
+/// The flags of a run.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// File with the URLs, one http:// URL a line; # begins a comment line.
+    #[arg(long, value_name = "FILE")]
+    pub urls: PathBuf,
+
+    /// Connections to begin a second, whatever the server does; or max: as fast as they are
+    /// answered. The default is the article's.
+    #[arg(long, value_name = "N|max", default_value = "100")]
+    pub rate: Rate,
+
+    /// Connections in all [default: one for each URL]. More than there are URLs: the file is
+    /// gone through again.
+    #[arg(long, value_name = "N", value_parser = positive_count)]
+    pub connections: Option<u64>,
+
+    /// How long to hold the connections after the last one was opened [default: until Ctrl-C].
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    pub hold: Option<Duration>,
+
+    /// How often to report.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub report: Duration,
+
+    // Ten seconds are what the server gives a client for its head, and three tries of TCP.
+    /// How long a connection may take from connect to complete response head.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    pub connect_timeout: Duration,
+
+    /// Addresses to dial from, 62000 connections each: 127.0.0.2-127.0.0.60,10.0.0.7 [default:
+    /// as the kernel would choose; on loopback as many as it takes].
+    #[arg(long, value_name = "IP[-IP][,…]")]
+    pub source_ip: Option<SourceIps>,
+
+    /// Print a JSON object for each report instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The flags of `floodtest urls`.
+#[derive(Debug, Args)]
+pub struct UrlsArgs {
+    /// How many URLs to write.
+    #[arg(long, value_name = "N", value_parser = positive_count)]
+    pub count: u64,
+
+    /// The URL, with {id} where the number goes.
+    #[arg(long, value_name = "URL")]
+    pub pattern: Pattern,
+
+    /// The first number.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = units::parse_count)]
+    pub first: u64,
+
+    /// File to write to [default: stdout].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+impl HoldArgs {
+    /// What these flags ask for. On a terminal progress is shown twice a second.
+    pub fn config(&self, is_terminal: bool) -> Config {
+        Config {
+            urls: self.urls.clone(),
+            rate: self.rate,
+            connections: self.connections,
+            hold: self.hold,
+            report_every: self.report,
+            connect_timeout: self.connect_timeout,
+            source_ips: self.source_ip.clone(),
+            progress_every: is_terminal.then_some(Duration::from_millis(500)),
+        }
+    }
+}
+
+/// Reads a count of at least 1.
+fn positive_count(text: &str) -> Result<u64, String> {
+    match units::parse_count(text) {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        result => result.map_err(|error| error.to_string()),
+    }
+}
+
+/// Reads a time of more than zero.
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match units::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be more than zero".to_owned()),
+        result => result.map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_run_needs_only_urls() {
+        let cli = Cli::try_parse_from(["floodtest", "--urls", "mochi-urls.txt"]).unwrap();
+        let config = cli.hold.unwrap().config(false);
+        assert_eq!(config.rate, Rate::PerSecond(100.0));
+        assert_eq!((config.connections, config.hold), (None, None));
+        assert_eq!(config.report_every, Duration::from_secs(10));
+        assert!(Cli::try_parse_from(["floodtest"]).is_err());
+    }
+
+    #[test]
+    fn urls_is_a_command_of_its_own() {
+        let pattern = "http://127.0.0.1:8000/test/{id}";
+        let line = ["floodtest", "urls", "--count", "10k", "--pattern", pattern];
+        let Some(Command::Urls(args)) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("the command was not understood");
+        };
+        assert_eq!((args.count, args.first, args.out), (10_000, 1, None));
+    }
+
+    #[test]
+    fn a_bad_number_is_refused_with_what_to_write() {
+        for (flag, value, words) in [
+            ("--report", "10", "write 10s or 10ms"),
+            ("--report", "0s", "more than zero"),
+            ("--connections", "0", "at least 1"),
+            ("--rate", "0", "or max"),
+            ("--source-ip", "localhost", "127.0.0.2-127.0.0.60"),
+        ] {
+            let line = ["floodtest", "--urls", "x", flag, value];
+            let error = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(error.contains(words), "{flag} {value}: {error}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a run is asked to do.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use reports::units;
+
+use crate::sources::SourceIps;
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file with the URLs, one a line.
+    pub urls: PathBuf,
+    /// How many connections a second are begun.
+    pub rate: Rate,
+    /// How many connections there are in all; as many as URLs if it is not said.
+    pub connections: Option<u64>,
+    /// How long to hold them after the last attempt to open one has ended; until the signal to
+    /// stop if it is not said.
+    pub hold: Option<Duration>,
+    /// How often there is a report; more than zero.
+    pub report_every: Duration,
+    /// How long a connection may take to its complete response head. Counted anew for each
+    /// address of a host.
+    pub connect_timeout: Duration,
+    /// The addresses to dial from, in place of those that floodtest would choose.
+    pub source_ips: Option<SourceIps>,
+    /// How often progress is shown, if it is.
+    pub progress_every: Option<Duration>,
+}
+
+/// How many connections a second are begun.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// So many, on a fixed plan (open loop).
+    PerSecond(f64),
+    /// As many as are answered, flat out.
+    Max,
+}
+
+/// Connections a second that a plan may ask for. More than this no machine opens, and `max` is
+/// the word for it.
+const MAX_PER_SECOND: f64 = 1e6;
+
+/// The slowest plan: one connection in about a quarter of an hour.
+const MIN_PER_SECOND: f64 = 1e-3;
+
+/// Why a text is not a [`Rate`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a rate: \"{0}\"; write connections a second, 0.001 to 1m, or max")]
+pub struct RateError(String);
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let count = || units::parse_count(text).ok().map(|count| count as f64);
+        let rate = text.parse::<f64>().ok().or_else(count);
+        rate.filter(|rate| (MIN_PER_SECOND..=MAX_PER_SECOND).contains(rate))
+            .map(Self::PerSecond)
+            .ok_or_else(|| RateError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_a_second_or_max() {
+        for (text, rate) in [
+            ("100", Rate::PerSecond(100.0)),
+            ("0.5", Rate::PerSecond(0.5)),
+            ("1.5k", Rate::PerSecond(1_500.0)),
+            ("max", Rate::Max),
+        ] {
+            assert_eq!(text.parse(), Ok(rate), "{text}");
+        }
+        for text in ["", "0", "-1", "inf", "nan", "2m", "fast", "0.0001"] {
+            assert_eq!(text.parse::<Rate>(), Err(RateError(text.into())), "{text}");
+        }
+    }
+}

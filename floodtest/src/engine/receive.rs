@@ -1,0 +1,87 @@
+//! From a readable socket to counted chunks, and to the close.
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::{Engine, Row};
+use crate::decode::Progress;
+use crate::reason::Reason;
+use crate::tally::Receipt;
+
+/// What tells that a connection has come to its end, or soon will.
+const ENDING: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
+
+impl Engine<'_> {
+    /// Handles one event of one connection.
+    pub(super) fn ready(&mut self, row: usize, flags: EventFlags) {
+        // A connection that was closed earlier in the same batch of events.
+        if self.rows[row].socket.is_none() {
+            return;
+        }
+        if !self.rows[row].response.has_head() && !self.go_on_sending(row) {
+            return;
+        }
+        if flags.intersects(EventFlags::IN | ENDING)
+            && let Err(reason) = self.receive(row, flags)
+        {
+            self.close(row, reason);
+        }
+    }
+
+    /// Receives what has come for one connection; the reason if that was its end.
+    ///
+    /// One `recv` is the rule. What it leaves behind is not seen again until more comes, since
+    /// events are edge-triggered, so it must leave nothing behind: a read that does not fill the
+    /// buffer has emptied the socket, and only an announced end is still to be read.
+    fn receive(&mut self, row: usize, flags: EventFlags) -> Result<(), Reason> {
+        let Row { socket: Some(socket), response, window } = &mut self.rows[row] else {
+            return Ok(());
+        };
+        let had_head = response.has_head();
+        loop {
+            let n = match recv(&*socket, self.buffer.as_mut_slice(), RecvFlags::empty()) {
+                Ok((_, 0)) => return Err(Reason::Cut),
+                Ok((_, n)) => n,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            let mut receipt = Receipt {
+                tally: &mut self.tally,
+                window,
+                clock: &self.clock,
+                received_unix_us: None,
+            };
+            receipt.tally.bytes += n as u64;
+            if response.feed(&self.buffer[..n], &mut receipt)? == Progress::Ended {
+                return Err(Reason::Ended);
+            }
+            if n == self.buffer.len() {
+                // There may be more, and the others wait: to register again asks for another
+                // event if so, behind theirs.
+                let again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+                epoll::modify(&self.epoll, &*socket, EventData::new_u64(row as u64), again)?;
+                break;
+            }
+            if !flags.intersects(ENDING) {
+                break;
+            }
+        }
+        if !had_head && response.has_head() {
+            self.opening.remove(&row);
+        }
+        Ok(())
+    }
+
+    /// Closes a connection and counts why.
+    fn close(&mut self, row: usize, reason: Reason) {
+        let closed = std::mem::take(&mut self.rows[row]);
+        self.opening.remove(&row);
+        if closed.response.has_head() {
+            self.tally.closed(reason, &closed.window);
+        } else {
+            self.tally.failed(reason);
+        }
+    }
+}

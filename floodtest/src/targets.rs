@@ -1,0 +1,271 @@
+//! The destinations of a URL file: each host and port that occurs in it, once.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use crate::sources::{SourceIps, Sources, is_local};
+use crate::url::Url;
+use crate::urls::{UrlFile, UrlFileError};
+
+/// Why a destination cannot be dialed. All are found before the first connect.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The host has no address.
+    #[error("{path}:{line}: unknown host \"{host}\": {reason}")]
+    UnknownHost {
+        /// The URL file.
+        path: String,
+        /// The first line that names the host.
+        line: u64,
+        /// The host.
+        host: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// No source address can reach it: of another family, or this machine has none.
+    #[error("no source address for {authority}; name one of its family with --source-ip")]
+    NoSource {
+        /// Host and port.
+        authority: String,
+    },
+    /// There are fewer source ports than connections.
+    #[error(
+        "cannot hold {n_connections} connections to {address}: {n_ports} source ports are fewer; \
+         name more source addresses with --source-ip, each has 62000"
+    )]
+    TooFewPorts {
+        /// The destination.
+        address: SocketAddr,
+        /// Connections asked for.
+        n_connections: u64,
+        /// Source ports of all source addresses.
+        n_ports: u64,
+    },
+}
+
+/// A host and port that URLs name.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Host and port as the URLs write them.
+    pub(crate) authority: String,
+    /// The addresses of the host, in the resolver's order.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// The first address that connected: from then on the only one.
+    pub(crate) kept: Option<usize>,
+    /// Whether a connection to it was refused by all of its addresses.
+    pub(crate) was_refused: bool,
+    /// The host alone.
+    host: String,
+    /// The port.
+    port: u16,
+    /// The first line that names it.
+    line: u64,
+    /// How many connections it will be asked for; never too low.
+    n_connections: u64,
+}
+
+impl Target {
+    /// Which endpoint a new connection begins with.
+    pub(crate) fn first_endpoint(&self) -> usize {
+        self.kept.unwrap_or(0)
+    }
+
+    /// Which endpoint comes after `failed`, if it is worth a try.
+    pub(crate) fn endpoint_after(&self, failed: usize) -> Option<usize> {
+        match self.kept {
+            Some(kept) => (kept != failed).then_some(kept),
+            None => Some(failed + 1).filter(|next| *next < self.endpoints.len()),
+        }
+    }
+}
+
+/// One address of a target, with the source ports that lead there.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// Where connections to it come from.
+    pub(crate) sources: Sources,
+}
+
+/// All targets of a URL file.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    /// The targets, in the order of their first lines.
+    list: Vec<Target>,
+    /// Their places in the list by authority.
+    by_authority: HashMap<String, usize>,
+    /// The place that was looked up last: a file mostly names one host.
+    latest: usize,
+}
+
+impl Targets {
+    /// Where the target of `url` is, which the survey of the same file has found.
+    pub(crate) fn find(&mut self, url: &Url<'_>) -> Option<usize> {
+        if self.list.get(self.latest).is_none_or(|target| target.authority != url.authority) {
+            self.latest = *self.by_authority.get(url.authority)?;
+        }
+        Some(self.latest)
+    }
+
+    /// The target at `place`.
+    pub(crate) fn at(&mut self, place: usize) -> &mut Target {
+        &mut self.list[place]
+    }
+
+    /// Whether every one was dialed and refused.
+    pub(crate) fn all_refused(&self) -> bool {
+        self.list.iter().all(|target| target.was_refused || target.n_connections == 0)
+    }
+
+    /// Host and port of the first.
+    pub(crate) fn first_authority(&self) -> &str {
+        self.list.first().map_or("nowhere", |target| &target.authority)
+    }
+
+    /// Where the target of `url` is, now at the latest.
+    fn find_or_add(&mut self, url: &Url<'_>, line: u64) -> usize {
+        if let Some(place) = self.find(url) {
+            return place;
+        }
+        self.latest = self.list.len();
+        self.by_authority.insert(url.authority.to_owned(), self.latest);
+        self.list.push(Target {
+            authority: url.authority.to_owned(),
+            endpoints: Vec::new(),
+            kept: None,
+            was_refused: false,
+            host: url.host.to_owned(),
+            port: url.port,
+            line,
+            n_connections: 0,
+        });
+        self.latest
+    }
+
+    /// Looks at every line of `file`; all targets, and how many connections are asked for:
+    /// `connections`, or as many as there are URLs.
+    pub(crate) fn survey(
+        file: &mut UrlFile,
+        connections: Option<u64>,
+    ) -> Result<(Self, u64), UrlFileError> {
+        let mut targets = Self::default();
+        let mut n_urls = 0;
+        while file.advance()? {
+            let (line, url) = file.url()?;
+            let place = targets.find_or_add(&url, line);
+            if connections.is_none_or(|connections| n_urls < connections) {
+                targets.list[place].n_connections += 1;
+            }
+            n_urls += 1;
+        }
+        if n_urls == 0 {
+            return Err(file.empty_error());
+        }
+        let n_asked = connections.unwrap_or(n_urls);
+        let n_rounds = n_asked.div_ceil(n_urls);
+        for target in &mut targets.list {
+            target.n_connections = target.n_connections.saturating_mul(n_rounds).min(n_asked);
+        }
+        Ok((targets, n_asked))
+    }
+
+    /// Finds out the addresses of all targets that will be dialed, and where from.
+    pub(crate) fn resolve(
+        &mut self,
+        path: &std::path::Path,
+        n_asked: u64,
+        asked: Option<&SourceIps>,
+    ) -> Result<(), TargetError> {
+        let mut n_by_address = HashMap::<SocketAddr, u64>::new();
+        for target in self.list.iter_mut().filter(|target| target.n_connections > 0) {
+            let unknown = |reason: String| TargetError::UnknownHost {
+                path: path.display().to_string(),
+                line: target.line,
+                host: target.host.clone(),
+                reason,
+            };
+            let addresses = (target.host.as_str(), target.port).to_socket_addrs();
+            for address in addresses.map_err(|error| unknown(error.to_string()))? {
+                let sources = Sources::new(address.ip(), n_asked, asked);
+                if sources.first_ip().is_some_and(is_local) {
+                    target.endpoints.push(Endpoint { address, sources });
+                }
+            }
+            let Some(first) = target.endpoints.first() else {
+                return Err(TargetError::NoSource { authority: target.authority.clone() });
+            };
+            let n_connections = n_by_address.entry(first.address).or_default();
+            *n_connections = n_connections.saturating_add(target.n_connections).min(n_asked);
+            if *n_connections > first.sources.capacity() {
+                return Err(TargetError::TooFewPorts {
+                    address: first.address,
+                    n_connections: *n_connections,
+                    n_ports: first.sources.capacity(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// What a survey of a file with these lines finds: connections by target, and in all.
+    fn survey(lines: &[&str], connections: Option<u64>) -> (Vec<(String, u64)>, u64) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for line in lines {
+            writeln!(file, "{line}").unwrap();
+        }
+        let mut urls = UrlFile::open(file.path()).unwrap();
+        let (targets, n_asked) = Targets::survey(&mut urls, connections).unwrap();
+        let list = targets.list.into_iter();
+        (list.map(|target| (target.authority, target.n_connections)).collect(), n_asked)
+    }
+
+    #[test]
+    fn a_survey_counts_connections_by_target() {
+        let lines = ["http://a/1", "http://b/2", "http://a/3"];
+        let counted = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
+        assert_eq!(survey(&lines, None), (counted(2, 1), 3));
+        assert_eq!(survey(&lines, Some(1)), (counted(1, 0), 1));
+        assert_eq!(survey(&lines, Some(6)), (counted(4, 2), 6));
+    }
+
+    #[test]
+    fn more_connections_than_source_ports_are_refused_with_the_cure() {
+        let mut targets = Targets::default();
+        let place = targets.find_or_add(&Url::parse(b"http://127.0.0.1:9/").unwrap(), 1);
+        targets.at(place).n_connections = 124_001;
+        let asked = "127.0.0.2-127.0.0.3".parse().unwrap();
+        let path = std::path::Path::new("urls.txt");
+        let error = targets.resolve(path, 124_001, Some(&asked)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "cannot hold 124001 connections to 127.0.0.1:9: 124000 source ports are fewer; name \
+             more source addresses with --source-ip, each has 62000"
+        );
+        targets.at(place).endpoints.clear();
+        assert!(targets.resolve(path, 124_001, None).is_ok(), "loopback has more of its own");
+    }
+
+    #[test]
+    fn after_the_first_that_connects_no_other_address_is_tried() {
+        let mut targets = Targets::default();
+        targets.find_or_add(&Url::parse(b"http://127.0.0.1:9/").unwrap(), 1);
+        let target = targets.at(0);
+        for _ in 0..3 {
+            let address = SocketAddr::from(([127, 0, 0, 1], 9));
+            let sources = Sources::new(address.ip(), 1, None);
+            target.endpoints.push(Endpoint { address, sources });
+        }
+        assert_eq!((target.first_endpoint(), target.endpoint_after(0)), (0, Some(1)));
+        assert_eq!(target.endpoint_after(2), None);
+        target.kept = Some(1);
+        assert_eq!((target.first_endpoint(), target.endpoint_after(1)), (1, None));
+        assert_eq!(target.endpoint_after(0), Some(1), "dialed before the other was known");
+    }
+}

@@ -1,0 +1,256 @@
+//! The URL file: read twice, never held in memory.
+//!
+//! The first pass looks at every line, so that a bad one is named before anything is connected;
+//! the second one feeds the connects as they fall due, and begins again at the end of the file
+//! when there are more connections than lines.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek};
+use std::path::{Path, PathBuf};
+
+use memchr::memchr;
+
+use crate::url::{Url, UrlError, shown};
+
+/// Bytes that a line may have. A server takes a request head of 8 KiB, so a longer URL could not
+/// be asked for; and a file that is one endless line would otherwise be read into memory.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+
+/// Why a URL file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlFileError {
+    /// The file cannot be opened or read.
+    #[error("cannot read {path}: {reason}{}", cure(.reason))]
+    Read {
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        reason: io::Error,
+    },
+    /// It is a pipe, a folder or a device.
+    #[error(
+        "{path} is not a regular file; it is read twice, so write a pipe's output to a file first"
+    )]
+    NotAFile {
+        /// The file.
+        path: String,
+    },
+    /// There is not one URL in it.
+    #[error("{path} has no URL in it; `floodtest urls` writes such files")]
+    Empty {
+        /// The file.
+        path: String,
+    },
+    /// A line is too long.
+    #[error("{path}:{line}: longer than 8192 bytes: \"{start}\"")]
+    TooLong {
+        /// The file.
+        path: String,
+        /// The line's number.
+        line: u64,
+        /// How the line begins.
+        start: String,
+    },
+    /// A line is not a URL.
+    #[error("{path}:{line}: {problem}")]
+    Line {
+        /// The file.
+        path: String,
+        /// The line's number.
+        line: u64,
+        /// What is wrong with it.
+        problem: UrlError,
+    },
+}
+
+/// What helps against `error`, where something does.
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; `floodtest urls` writes such files",
+        _ => "",
+    }
+}
+
+/// The URLs of a file, one after the other.
+#[derive(Debug)]
+pub(crate) struct UrlFile {
+    /// The file's name, for messages.
+    path: PathBuf,
+    /// Where it is read.
+    reader: BufReader<File>,
+    /// The present line.
+    line: Vec<u8>,
+    /// The present line's number, from 1.
+    number: u64,
+}
+
+impl UrlFile {
+    /// Opens the file at its beginning.
+    pub(crate) fn open(path: &Path) -> Result<Self, UrlFileError> {
+        let read_error = |reason| UrlFileError::Read { path: path.display().to_string(), reason };
+        // Asked before it is opened: to open a pipe would wait for its writer.
+        if !path.metadata().map_err(read_error)?.is_file() {
+            return Err(UrlFileError::NotAFile { path: path.display().to_string() });
+        }
+        let reader = BufReader::new(File::open(path).map_err(read_error)?);
+        Ok(Self { path: path.to_owned(), reader, line: Vec::new(), number: 0 })
+    }
+
+    /// Goes to the next URL; false at the end of the file.
+    pub(crate) fn advance(&mut self) -> Result<bool, UrlFileError> {
+        while self.read_line()? {
+            let line = self.line.trim_ascii();
+            if !line.is_empty() && !line.starts_with(b"#") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes to the next URL, which after the last one is the first one again.
+    pub(crate) fn advance_round(&mut self) -> Result<(), UrlFileError> {
+        if self.advance()? {
+            return Ok(());
+        }
+        self.rewind()?;
+        if self.advance()? { Ok(()) } else { Err(self.empty_error()) }
+    }
+
+    /// The present URL and its line's number.
+    pub(crate) fn url(&self) -> Result<(u64, Url<'_>), UrlFileError> {
+        let url = Url::parse(self.line.trim_ascii()).map_err(|problem| UrlFileError::Line {
+            path: self.path.display().to_string(),
+            line: self.number,
+            problem,
+        })?;
+        Ok((self.number, url))
+    }
+
+    /// Goes back to the file's beginning.
+    pub(crate) fn rewind(&mut self) -> Result<(), UrlFileError> {
+        self.reader.rewind().map_err(|reason| self.read_error(reason))?;
+        self.number = 0;
+        Ok(())
+    }
+
+    /// The error of a file without URLs.
+    pub(crate) fn empty_error(&self) -> UrlFileError {
+        UrlFileError::Empty { path: self.path.display().to_string() }
+    }
+
+    /// Reads the next line, without its line feed; false at the end of the file.
+    fn read_line(&mut self) -> Result<bool, UrlFileError> {
+        self.line.clear();
+        let mut is_whole = false;
+        while !is_whole {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(reason) => return Err(self.read_error(reason)),
+            };
+            if buffer.is_empty() {
+                if self.line.is_empty() {
+                    return Ok(false);
+                }
+                break;
+            }
+            let end = memchr(b'\n', buffer);
+            is_whole = end.is_some();
+            self.line.extend_from_slice(&buffer[..end.unwrap_or(buffer.len())]);
+            let n_used = end.map_or(buffer.len(), |end| end + 1);
+            self.reader.consume(n_used);
+            if self.line.len() > MAX_LINE_BYTES {
+                return Err(UrlFileError::TooLong {
+                    path: self.path.display().to_string(),
+                    line: self.number + 1,
+                    start: shown(&self.line),
+                });
+            }
+        }
+        self.number += 1;
+        if self.number == 1 && self.line.starts_with(b"\xEF\xBB\xBF") {
+            self.line.drain(..3);
+        }
+        Ok(true)
+    }
+
+    /// What the operating system says about this file.
+    fn read_error(&self, reason: io::Error) -> UrlFileError {
+        UrlFileError::Read { path: self.path.display().to_string(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// A file with `text` in it.
+    fn file(text: &[u8]) -> (tempfile::NamedTempFile, UrlFile) {
+        let mut temporary = tempfile::NamedTempFile::new().unwrap();
+        temporary.write_all(text).unwrap();
+        let urls = UrlFile::open(temporary.path()).unwrap();
+        (temporary, urls)
+    }
+
+    /// Line numbers and paths of all URLs to the end of the file.
+    fn paths(urls: &mut UrlFile) -> Vec<(u64, String)> {
+        let mut paths = Vec::new();
+        while urls.advance().unwrap() {
+            let (line, url) = urls.url().unwrap();
+            paths.push((line, url.path.to_owned()));
+        }
+        paths
+    }
+
+    #[test]
+    fn comments_blank_lines_crlf_and_a_bom_are_allowed() {
+        let text = b"\xEF\xBB\xBFhttp://a/1\r\n\r\n# no\n  http://a/2 \n\nhttp://a/3";
+        let (_temporary, mut urls) = file(text);
+        let expected = [(1, "/1".to_owned()), (4, "/2".to_owned()), (6, "/3".to_owned())];
+        assert_eq!(paths(&mut urls), expected);
+        urls.rewind().unwrap();
+        assert_eq!(paths(&mut urls), expected);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_with_its_number() {
+        let (temporary, mut urls) = file(b"# urls\nhttp://a/1\nhtp://a/2\n");
+        assert!(urls.advance().unwrap() && urls.url().is_ok());
+        assert!(urls.advance().unwrap());
+        let error = urls.url().unwrap_err().to_string();
+        let path = temporary.path().display();
+        assert_eq!(error, format!("{path}:3: not an http URL: \"htp://a/2\""));
+    }
+
+    #[test]
+    fn an_endless_line_is_not_read_to_its_end() {
+        let mut text = b"http://a/1\nhttp://a/".to_vec();
+        text.resize(100_000, b'x');
+        let (_temporary, mut urls) = file(&text);
+        assert!(urls.advance().unwrap());
+        let error = urls.advance().unwrap_err().to_string();
+        assert!(error.contains(":2: longer than 8192 bytes: \"http://a/xxx"), "{error}");
+    }
+
+    #[test]
+    fn after_the_last_url_comes_the_first() {
+        let (_temporary, mut urls) = file(b"\nhttp://a/1\nhttp://a/2\n");
+        let mut lines = Vec::new();
+        for _ in 0..5 {
+            urls.advance_round().unwrap();
+            lines.push(urls.url().unwrap().0);
+        }
+        assert_eq!(lines, [2, 3, 2, 3, 2]);
+        let (_temporary, mut empty) = file(b"# nothing\n");
+        assert!(matches!(empty.advance_round(), Err(UrlFileError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_it_is_said() {
+        let mut text = b"http://a/".to_vec();
+        text.resize(MAX_LINE_BYTES, b'x');
+        let (_temporary, mut urls) = file(&text);
+        assert_eq!(paths(&mut urls).len(), 1);
+    }
+}

@@ -1,0 +1,9 @@
+//! floodtest as its users meet it: the real binary, against small servers that do as scripted.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where something is not as expected")]
+
+mod endings;
+mod input;
+mod life;
+mod messages;
+mod support;

@@ -1,0 +1,65 @@
+//! Every message is accounted for, and its latency measured.
+
+use std::time::{Duration, Instant};
+
+use reports::stamp::{Clock, Stamp};
+
+use crate::support::{OUR_HEAD, Server, chunk, messages, run, send};
+
+#[test]
+fn lost_duplicated_and_reordered_are_counted_exactly() {
+    let server = Server::start(|k, stream| {
+        let numbers: &[u64] = match k {
+            0 => &[1, 2, 4, 5],       // 3 is lost
+            1 => &[1, 2, 2, 3, 1],    // 2 and 1 come twice
+            2 => &[2, 1, 3, 5, 4],    // 1 and 4 come late
+            3 => &[3, 4],             // 1 and 2 are lost
+            _ => &[1, 2, 3, 4, 5, 6], // nothing to complain about
+        };
+        send(stream, &format!("{OUR_HEAD}{}0\r\n\r\n", messages(numbers)));
+    });
+    let urls = server.urls(5);
+    let report = run(&["--urls", urls.path(), "--json"])
+        .with_code(1)
+        .saying("3 messages lost")
+        .saying("2 messages duplicated")
+        .saying("2 messages reordered")
+        .report();
+    assert_eq!((report.lost, report.duplicated, report.reordered), (3, 2, 2));
+    assert_eq!((report.chunks, report.unnumbered), (22, 0));
+}
+
+#[test]
+fn the_first_number_of_a_foreign_server_is_its_base() {
+    let head = "HTTP/1.1 200 OK\r\nServer: other/1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let server = Server::saying(format!("{head}{}{}", messages(&[17, 18, 20]), chunk("no number")));
+    let urls = server.urls(1);
+    let report = run(&["--urls", urls.path(), "--json"]).with_code(1).report();
+    assert_eq!((report.lost, report.unnumbered, report.chunks), (1, 1, 4));
+}
+
+#[test]
+fn stamped_messages_give_both_latencies() {
+    let server = Server::start(|_, stream| {
+        let clock = Clock::start();
+        let now_unix_us = clock.unix_us(Instant::now());
+        let hour_us = Duration::from_hours(1).as_micros().try_into().unwrap();
+        let stamps = [
+            Stamp { due_unix_us: now_unix_us - hour_us, late_us: hour_us },
+            Stamp { due_unix_us: now_unix_us + hour_us, late_us: 0 },
+        ];
+        send(stream, OUR_HEAD);
+        for (n, stamp) in stamps.iter().enumerate() {
+            send(stream, &chunk(&format!("Recvd msg #{}: 'x{stamp}'<br/>", n + 1)));
+        }
+        send(stream, &messages(&[3]));
+        send(stream, "0\r\n\r\n");
+    });
+    let urls = server.urls(2);
+    let report = run(&["--urls", urls.path(), "--json"]).with_code(1).report();
+    let (delivery, raw) = (&report.delivery, &report.raw_delivery);
+    assert_eq!((delivery.count, delivery.clock), (2, 2), "{report:?}");
+    assert_eq!((raw.count, raw.clock), (2, 2), "{report:?}");
+    assert!(delivery.max_us >= 3_600_000_000, "{report:?}");
+    assert!(raw.max_us < 10_000_000, "{report:?}");
+}

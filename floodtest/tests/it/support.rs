@@ -1,0 +1,303 @@
+//! Scripted servers, URL files, and the binary.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reports::books::FloodReport;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take. Reached only when a test fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The head that our server sends.
+pub(crate) const OUR_HEAD: &str = "HTTP/1.1 200 OK\r\nServer: comet-server/0.1.0\r\n\
+    Transfer-Encoding: chunked\r\n\r\n";
+
+/// One request as a server saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Its bytes, to the empty line.
+    pub(crate) text: String,
+    /// Where it came from.
+    pub(crate) peer: SocketAddr,
+}
+
+/// A server that does to connection k = 0, 1, … what its script says, once it has the request.
+pub(crate) struct Server {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The requests, in the order of their arrival.
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Starts a server. A connection is closed when its script returns.
+    pub(crate) fn start(script: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (script, seen) = (Arc::new(script), Arc::clone(&requests));
+        std::thread::spawn(move || {
+            for (k, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                std::thread::spawn(move || {
+                    let peer = stream.peer_addr().unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    let text = read_head(&mut stream);
+                    seen.lock().unwrap().push(Request { text, peer });
+                    script(k, &mut stream);
+                });
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// A server that sends `text` and closes.
+    pub(crate) fn saying(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::start(move |_, stream| send(stream, &text))
+    }
+
+    /// A server that sends `text` and then waits for the client to close.
+    pub(crate) fn holding(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::start(move |_, stream| {
+            send(stream, &text);
+            hold(stream);
+        })
+    }
+
+    /// The URLs of ids 1 to `n` on this server.
+    pub(crate) fn urls(&self, n: usize) -> UrlFile {
+        let address = self.address;
+        let lines: Vec<String> = (1..=n).map(|id| format!("http://{address}/test/{id}")).collect();
+        UrlFile::of(&lines.join("\n"))
+    }
+
+    /// The requests so far, in the order of their text.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        let mut requests = self.requests.lock().unwrap().clone();
+        requests.sort_by(|left, right| left.text.cmp(&right.text));
+        requests
+    }
+}
+
+/// Reads a request to its empty line.
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Sends `text`, if the client is still there.
+pub(crate) fn send(stream: &mut TcpStream, text: &str) {
+    let _ = stream.write_all(text.as_bytes());
+}
+
+/// Waits until the client closes.
+pub(crate) fn hold(stream: &mut TcpStream) {
+    let _ = stream.read(&mut [0; 16]);
+}
+
+/// `text` as a chunk.
+pub(crate) fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+/// The chunks of messages with these numbers, as our server frames them.
+pub(crate) fn messages(numbers: &[u64]) -> String {
+    numbers.iter().map(|n| chunk(&format!("Recvd msg #{n}: 'hello'<br/>"))).collect()
+}
+
+/// An address where nobody listens: somebody did a moment ago.
+pub(crate) fn deserted_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A URL file that is there as long as this is.
+pub(crate) struct UrlFile(tempfile::NamedTempFile);
+
+impl UrlFile {
+    /// A file with `text` in it.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Self(file)
+    }
+
+    /// Its name.
+    pub(crate) fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+/// A `floodtest` that runs.
+pub(crate) struct Running {
+    /// The command line.
+    command: String,
+    /// The process.
+    child: Child,
+    /// Its stdout, line by line, as they come.
+    lines: Receiver<String>,
+    /// The lines taken so far.
+    stdout: String,
+    /// All of its stderr, at its end.
+    stderr: Receiver<String>,
+}
+
+/// A `floodtest` that has ended.
+pub(crate) struct Ended {
+    /// The command line.
+    command: String,
+    /// The exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// All of its stdout.
+    pub(crate) stdout: String,
+    /// All of its stderr.
+    pub(crate) stderr: String,
+}
+
+/// Starts `floodtest` with these arguments.
+pub(crate) fn start(args: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_floodtest"));
+    command.args(args);
+    start_command(command)
+}
+
+/// Runs `floodtest` with these arguments to its end.
+pub(crate) fn run(args: &[&str]) -> Ended {
+    start(args).end()
+}
+
+/// Starts a command that becomes `floodtest`.
+pub(crate) fn start_command(mut command: Command) -> Running {
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (line_sender, lines) = channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        lines.try_for_each(|line| line_sender.send(line))
+    });
+    let (text_sender, text) = channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stderr.read_to_string(&mut text);
+        text_sender.send(text)
+    });
+    let command = format!("{command:?}");
+    Running { command, child, lines, stdout: String::new(), stderr: text }
+}
+
+impl Running {
+    /// Waits for a report of a `--json` run that is as it should be.
+    pub(crate) fn wait_for(&mut self, what: impl Fn(&FloodReport) -> bool) -> FloodReport {
+        let deadline = Instant::now() + DEADLINE;
+        while let Some(line) = self.next_line(deadline) {
+            let report: FloodReport = serde_json::from_str(&line).unwrap();
+            if what(&report) {
+                return report;
+            }
+        }
+        self.kill();
+        panic!("the report that was waited for never came\n{}", self.ended_now());
+    }
+
+    /// Waits for the next line of its stdout.
+    pub(crate) fn line(&mut self) -> String {
+        match self.next_line(Instant::now() + DEADLINE) {
+            Some(line) => line,
+            None => panic!("there is no line on stdout\n{}", self.ended_now()),
+        }
+    }
+
+    /// Sends it `signal`.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let deadline = Instant::now() + DEADLINE;
+        while self.next_line(deadline).is_some() {}
+        if Instant::now() >= deadline {
+            self.kill();
+            panic!("it did not end\n{}", self.ended_now());
+        }
+        self.ended_now()
+    }
+
+    /// The next line of stdout; `None` at its end or at the deadline.
+    fn next_line(&mut self, deadline: Instant) -> Option<String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = self.lines.recv_timeout(left).ok()?;
+        self.stdout.push_str(&line);
+        self.stdout.push('\n');
+        Some(line)
+    }
+
+    /// Ends it by force.
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+    }
+
+    /// All about it, now that it has ended.
+    fn ended_now(&mut self) -> Ended {
+        Ended {
+            command: self.command.clone(),
+            code: self.child.wait().unwrap().code(),
+            stdout: std::mem::take(&mut self.stdout),
+            stderr: self.stderr.recv_timeout(DEADLINE).unwrap_or_default(),
+        }
+    }
+}
+
+impl Ended {
+    /// Requires this exit code.
+    #[track_caller]
+    pub(crate) fn with_code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Requires a line on stderr, which begins with the program's name as all do.
+    #[track_caller]
+    pub(crate) fn saying(self, line: &str) -> Self {
+        let line = format!("floodtest: {line}");
+        assert!(self.stderr.lines().any(|said| said == line), "missing: {line}\n{self}");
+        self
+    }
+
+    /// Requires words on stderr.
+    #[track_caller]
+    pub(crate) fn mentioning(self, words: &str) -> Self {
+        assert!(self.stderr.contains(words), "missing: {words}\n{self}");
+        self
+    }
+
+    /// The last report of a `--json` run.
+    #[track_caller]
+    pub(crate) fn report(&self) -> FloodReport {
+        let Some(line) = self.stdout.lines().last() else { panic!("there is no report\n{self}") };
+        let report: FloodReport = serde_json::from_str(line).unwrap();
+        assert!(report.is_final, "{self}");
+        report
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, code, stdout, stderr } = self;
+        write!(f, "{command}\nexit code {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}---")
+    }
+}
