@@ -1,1 +1,256 @@
-//! In the making.
+//! A Comet server whose idle connections cost a row in a table.
+//!
+//! `GET /test/{id}` opens an endless response; `POST /send/{id}` at the control door sends a
+//! message to every connection that is logged in as that id, as one chunk.
+//!
+//! Read it in this order: [`router`] (the tables, and all that happens to a parked connection),
+//! `wire` (sockets and epoll under it), `accept` and `request` (from a new connection to a parked
+//! one), `control`, `ndjson` and `send` (from a message to the router), and this file (how they are
+//! put together and taken down).
+//!
+//! There is no task and no buffer for an idle connection: only its row.
+
+mod accept;
+pub mod args;
+pub mod close;
+mod control;
+#[cfg(test)]
+mod fake_wire;
+mod framing;
+pub mod limits;
+#[cfg(test)]
+mod model_tests;
+mod ndjson;
+mod request;
+pub mod router;
+mod send;
+mod stats;
+mod sync;
+mod wire;
+
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::accept::{AcceptLimits, AcceptStats, Acceptor};
+use self::close::CloseReason;
+use self::router::{Limits, Router};
+use self::send::Sender;
+pub use self::stats::Stats;
+use self::wire::Poller;
+
+/// Bytes that a connection may send after its request before it is closed as chatty: a page of
+/// anything, and no traffic.
+const CHATTY_BYTES: usize = 64 * 1024;
+
+/// Room for reading what connections send after their requests; it is dropped.
+const DROP_BYTES: usize = 16 * 1024;
+
+/// How often a drain looks whether all connections are gone.
+const DRAIN_TICK: Duration = Duration::from_millis(5);
+
+/// How the server is run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Threads, and shards of the tables.
+    pub threads: NonZeroUsize,
+    /// Connections held at a time; one more is answered 503.
+    pub max_connections: u64,
+    /// Connections of the control door served at a time; more wait.
+    pub max_control_connections: usize,
+    /// Refused connections that may take their time to read why.
+    pub max_lingering: usize,
+    /// How long a request may take from accept to its last byte.
+    pub head_timeout: Duration,
+    /// Bytes that may wait for one connection.
+    pub backlog_bytes: usize,
+    /// How long a shutdown may take.
+    pub grace: Duration,
+    /// What senders must show at the control door, if anything.
+    pub control_token: Option<String>,
+}
+
+impl Config {
+    /// The configuration for `n_descriptors` open files, everything else at its default.
+    pub fn with_descriptors(n_descriptors: u64) -> Self {
+        let split = limits::Descriptors::split(n_descriptors);
+        Self {
+            threads: limits::default_threads(),
+            max_connections: split.connections,
+            max_control_connections: split.control,
+            max_lingering: split.lingering,
+            head_timeout: Duration::from_secs(10),
+            backlog_bytes: 64 * 1024,
+            grace: Duration::from_secs(5),
+            control_token: None,
+        }
+    }
+}
+
+/// What the parts of a running server share.
+pub(crate) struct Shared {
+    /// How it is run.
+    pub(crate) config: Config,
+    /// The tables.
+    pub(crate) router: Arc<Router<Poller>>,
+    /// Sends messages into them.
+    pub(crate) sender: Sender,
+    /// What was counted before connections were parked.
+    accept_stats: Arc<Mutex<AcceptStats>>,
+    /// Senders that left in mid-message.
+    n_aborted: AtomicU64,
+    /// When the server was started.
+    started_at: Instant,
+    /// Whether it is on its way down.
+    is_down: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Whether new connections are accepted.
+    pub(crate) fn is_accepting(&self) -> bool {
+        !*self.is_down.borrow()
+    }
+
+    /// Counts a sender that left in mid-message.
+    pub(crate) fn count_aborted(&self) {
+        self.n_aborted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All counts.
+    pub(crate) fn stats(&self) -> Stats {
+        let accept = self.accept_stats.lock().expect("nothing panics while it holds the counts");
+        let accept = accept.clone();
+        let n_aborted = self.n_aborted.load(Ordering::Relaxed);
+        Stats::new(&accept, &self.router.stats(), n_aborted, self.started_at.elapsed())
+    }
+}
+
+/// A runtime for [`serve`] with the configured number of threads.
+///
+/// One thread gets the single-threaded runtime: it sends a message without waking another thread,
+/// which at low rates is half of the cost.
+pub fn runtime(config: &Config) -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = match config.threads.get() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        n => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(n);
+            builder
+        }
+    };
+    builder.enable_io().enable_time().build()
+}
+
+/// Serves connections on `listeners` and messages on `control` until `shutdown` resolves; then
+/// gives every connection its last chunk and returns the final counts. To be run on a
+/// [`runtime`] for the same configuration.
+pub async fn serve(
+    config: Config,
+    listeners: Vec<TcpListener>,
+    control: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<Stats> {
+    let (go_down, is_down) = watch::channel(false);
+    let pollers =
+        (0..config.threads.get()).map(|_| Poller::new()).collect::<Result<Vec<_>, _>>()?;
+    let waiters = pollers.iter().map(Poller::waiter).collect::<Result<Vec<_>, _>>()?;
+    let limits = Limits { backlog_bytes: config.backlog_bytes, chatty_bytes: CHATTY_BYTES };
+    let router = Arc::new(Router::new(pollers, rand::rng().random(), limits));
+    let accept_stats = Arc::new(Mutex::new(AcceptStats::default()));
+    let accept_limits = AcceptLimits {
+        max_connections: config.max_connections,
+        max_lingering: config.max_lingering,
+        head_timeout: config.head_timeout,
+    };
+    let acceptor =
+        Acceptor::new(listeners, Arc::clone(&router), accept_limits, Arc::clone(&accept_stats))?;
+    control.set_nonblocking(true)?;
+    let control = tokio::net::TcpListener::from_std(control)?;
+    let shared = Arc::new(Shared {
+        config,
+        sender: Sender::new(Arc::clone(&router)),
+        router,
+        accept_stats,
+        n_aborted: AtomicU64::new(0),
+        started_at: Instant::now(),
+        is_down: is_down.clone(),
+    });
+
+    let mut accepting = tokio::spawn(acceptor.run(is_down.clone()));
+    let mut pollers = JoinSet::new();
+    for (shard, poller) in waiters.into_iter().enumerate() {
+        pollers.spawn(run_poller(poller, shard, Arc::clone(&shared.router)));
+    }
+    let controlling = tokio::spawn(control::run(control, Arc::clone(&shared), is_down));
+    tokio::select! {
+        () = shutdown => {}
+        // Neither ends by itself, except by an error of epoll.
+        ended = &mut accepting => return Err(ended_early(ended)),
+        Some(ended) = pollers.join_next() => return Err(ended_early(ended)),
+    }
+    let deadline = Instant::now() + shared.config.grace;
+    go_down.send_replace(true);
+    accepting.await??;
+    drain(&shared.router, deadline).await;
+    // Requests in progress at the control door have what is left of the time.
+    _ = tokio::time::timeout_at(deadline.into(), controlling).await;
+    Ok(shared.stats())
+}
+
+/// Waits for the events of one shard and hands them to the router.
+async fn run_poller(
+    poller: AsyncFd<Poller>,
+    shard: usize,
+    router: Arc<Router<Poller>>,
+) -> io::Result<()> {
+    let mut events = Vec::new();
+    let mut scratch = vec![0; DROP_BYTES].into_boxed_slice();
+    loop {
+        let mut guard = poller.readable().await?;
+        poller.get_ref().poll(&mut events)?;
+        if events.is_empty() {
+            guard.clear_ready();
+            continue;
+        }
+        router.on_events(shard, &events, &mut scratch);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Gives every connection its last chunk, in slices, and waits until the slow ones have taken it
+/// or time is up.
+async fn drain(router: &Router<Poller>, deadline: Instant) {
+    for shard in 0..router.n_shards() {
+        let mut next = Some(0);
+        while let Some(slot) = next {
+            next = router.end_slice(shard, slot, CloseReason::Shutdown);
+            tokio::task::yield_now().await;
+        }
+    }
+    while router.n_parked() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(DRAIN_TICK).await;
+    }
+}
+
+/// Waits until the server is told to go down, or nobody is left to tell it.
+pub(crate) async fn went_down(is_down: &mut watch::Receiver<bool>) {
+    _ = is_down.wait_for(|&is_down| is_down).await;
+}
+
+/// The error of a task that ended though nobody asked it to.
+fn ended_early(ended: Result<io::Result<()>, tokio::task::JoinError>) -> io::Error {
+    match ended {
+        Ok(Ok(())) => io::Error::other("a task ended too early"),
+        Ok(Err(error)) => error,
+        Err(error) => io::Error::other(error),
+    }
+}

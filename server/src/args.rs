@@ -1,0 +1,106 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::Config;
+
+/// A Comet server whose idle connections cost a row in a table.
+///
+/// Clients follow ids at /test/{id}; messages come in at the control door.
+#[derive(Debug, clap::Parser)]
+#[command(version)]
+pub struct Args {
+    /// Where clients connect; may be repeated. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub listen: Vec<SocketAddr>,
+    /// Where messages come in and counts go out.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8001")]
+    pub control: SocketAddr,
+    /// Threads. [default: 1, which is the fastest on two cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Connections held at a time; one more is answered 503. [default: the open-file limit - 256]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_connections: Option<NonZeroU64>,
+    /// How long a request may take from accept to its last byte; 408 after that.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub head_timeout: Duration,
+    /// Bytes that may wait for one connection; a reader further behind is closed.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
+    pub backlog: usize,
+    /// How long a shutdown may take.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+    /// A file with the token that senders must show; needed to bind --control beyond loopback.
+    #[arg(long, value_name = "FILE")]
+    pub control_token_file: Option<PathBuf>,
+    /// What is logged to stderr.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Log::Warn)]
+    pub log: Log,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Log {
+    /// What an operator should look into.
+    Warn,
+    /// Start and end as well.
+    Info,
+    /// Every login; at thousands a second that is the load.
+    Logins,
+}
+
+impl Args {
+    /// Checks what clap cannot, and completes it for a process that may open `n_descriptors`.
+    pub fn config(&self, n_descriptors: u64) -> anyhow::Result<Config> {
+        let mut config = Config::with_descriptors(n_descriptors);
+        config.threads = self.threads.unwrap_or(config.threads);
+        config.head_timeout = self.head_timeout;
+        config.backlog_bytes = self.backlog;
+        config.grace = self.grace;
+        if let Some(max_connections) = self.max_connections {
+            let n_wanted = max_connections.get();
+            anyhow::ensure!(
+                n_wanted <= config.max_connections,
+                "cannot hold {n_wanted} connections: the open-file limit is {n_descriptors}, of \
+                 which {} are for clients; raise it with `ulimit -n`, or ask for fewer",
+                config.max_connections
+            );
+            config.max_connections = n_wanted;
+        }
+        if let Some(file) = &self.control_token_file {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the token file {}", file.display()))?;
+            let token = text.trim();
+            anyhow::ensure!(!token.is_empty(), "the token file {} is empty", file.display());
+            config.control_token = Some(token.to_owned());
+        }
+        anyhow::ensure!(
+            self.control.ip().is_loopback() || config.control_token.is_some(),
+            "the control door on {} would be open to everybody; give --control-token-file, or \
+             bind it to 127.0.0.1",
+            self.control
+        );
+        Ok(config)
+    }
+}
+
+/// A count, `10000` or `10k`.
+fn parse_count(text: &str) -> Result<NonZeroU64, String> {
+    let is_bytes = text.ends_with(['b', 'B', 'i']);
+    let count = parse_size::parse_size(text).ok().filter(|_| !is_bytes);
+    count.and_then(NonZeroU64::new).ok_or_else(|| "write a count, like 10000 or 10k".to_owned())
+}
+
+/// A size in bytes with its unit, `64KiB`.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let has_unit = text.ends_with(['b', 'B']);
+    let size = parse_size::parse_size(text).ok().filter(|_| has_unit);
+    size.and_then(|size| usize::try_from(size).ok())
+        .ok_or_else(|| "write a size, like 64KiB".to_owned())
+}

@@ -1,0 +1,143 @@
+//! Why a connection ended. Every connection that was accepted ends for exactly one of these.
+
+/// Why a connection was closed, or a chunk dropped with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CloseReason {
+    /// The peer closed its side, or half of it: a peer that is silent and one that is dead cannot
+    /// be told apart otherwise.
+    Peer,
+    /// The peer reset the connection.
+    Reset,
+    /// Data was not acknowledged for too long, by the kernel's judgement.
+    TimedOut,
+    /// Its backlog was full.
+    SlowReader,
+    /// It sent more after its request than anybody needs to.
+    Chatty,
+    /// It was logged out through the control door.
+    Logout,
+    /// The server was shut down.
+    Shutdown,
+    /// The socket did not take the response head whole, though nothing was written before.
+    ShortHead,
+    /// An error of the operating system that has no name here.
+    Error,
+    /// The peer left before its request was complete.
+    Abandoned,
+    /// A HEAD request was answered.
+    Answered,
+    /// 400: the request was malformed, or its ids were not ids.
+    BadRequest,
+    /// 404: no such path.
+    NotFound,
+    /// 408: the request head was not complete in time.
+    HeadTimeout,
+    /// 431: the request head was too long.
+    HeadTooLarge,
+    /// 501: a method that the server does not know.
+    NotImplemented,
+    /// 503: more connections than `--max-connections`.
+    Full,
+}
+
+impl CloseReason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 17] = [
+        Self::Peer,
+        Self::Reset,
+        Self::TimedOut,
+        Self::SlowReader,
+        Self::Chatty,
+        Self::Logout,
+        Self::Shutdown,
+        Self::ShortHead,
+        Self::Error,
+        Self::Abandoned,
+        Self::Answered,
+        Self::BadRequest,
+        Self::NotFound,
+        Self::HeadTimeout,
+        Self::HeadTooLarge,
+        Self::NotImplemented,
+        Self::Full,
+    ];
+
+    /// The reason's name in `/stats`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed_out",
+            Self::SlowReader => "slow_reader",
+            Self::Chatty => "chatty",
+            Self::Logout => "logout",
+            Self::Shutdown => "shutdown",
+            Self::ShortHead => "short_head",
+            Self::Error => "error",
+            Self::Abandoned => "abandoned",
+            Self::Answered => "answered",
+            Self::BadRequest => "bad_request",
+            Self::NotFound => "not_found",
+            Self::HeadTimeout => "head_timeout",
+            Self::HeadTooLarge => "head_too_large",
+            Self::NotImplemented => "not_implemented",
+            Self::Full => "full",
+        }
+    }
+
+    /// The reason behind an error of a socket.
+    pub fn of_error(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Self::Reset,
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable => Self::TimedOut,
+            _ => Self::Error,
+        }
+    }
+}
+
+/// A count for every reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByReason([u64; CloseReason::ALL.len()]);
+
+impl ByReason {
+    /// Counts `n` more for `reason`.
+    pub fn add(&mut self, reason: CloseReason, n: u64) {
+        self.0[reason as usize] += n;
+    }
+
+    /// Takes in the counts of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, n)| *count += n);
+    }
+
+    /// The reasons that were counted at all, with their counts.
+    pub fn nonzero(&self) -> impl Iterator<Item = (CloseReason, u64)> {
+        CloseReason::ALL.into_iter().zip(self.0).filter(|&(_, n)| n > 0)
+    }
+
+    /// The count for one reason.
+    pub fn get(&self, reason: CloseReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// The sum over all reasons.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_in_the_order_of_the_numbers_and_names_differ() {
+        let mut names = std::collections::BTreeSet::new();
+        for (number, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            assert!(names.insert(reason.name()), "{} twice", reason.name());
+        }
+    }
+}

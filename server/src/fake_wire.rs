@@ -1,0 +1,95 @@
+//! Sockets without a network, for tests of the router.
+
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex};
+
+use crate::router::{Ready, Wire};
+
+/// The poller of the shard of this number: tests make their own events.
+#[derive(Debug)]
+pub(crate) struct FakeWire(pub(crate) usize);
+
+/// What the test sees of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    /// Everything that was sent to it.
+    pub(crate) received: String,
+    /// Bytes that it still takes before it makes the sender wait.
+    pub(crate) room: usize,
+    /// Whether it has closed its side.
+    pub(crate) is_gone: bool,
+    /// Whether sending to it fails.
+    pub(crate) is_broken: bool,
+    /// Whether our side was closed.
+    pub(crate) is_closed: bool,
+    /// The shard that watches it, and under which key.
+    pub(crate) watched: Option<(usize, u64)>,
+}
+
+/// Our end of a connection to a [`Peer`].
+#[derive(Debug)]
+pub(crate) struct FakeSocket(Arc<Mutex<Peer>>);
+
+/// A connected pair; the peer takes `room` bytes before it makes the sender wait.
+pub(crate) fn connect(room: usize) -> (FakeSocket, Arc<Mutex<Peer>>) {
+    let peer = Arc::new(Mutex::new(Peer { room, ..Peer::default() }));
+    (FakeSocket(Arc::clone(&peer)), peer)
+}
+
+impl Drop for FakeSocket {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().is_closed = true;
+    }
+}
+
+/// Something to read, nothing to write.
+pub(crate) const READABLE: Ready = Ready { readable: true, writable: false };
+
+impl Wire for FakeWire {
+    type Socket = FakeSocket;
+    type Style = ();
+    type Message = str;
+
+    fn watch(&self, socket: &FakeSocket, key: u64) -> io::Result<()> {
+        socket.0.lock().unwrap().watched = Some((self.0, key));
+        Ok(())
+    }
+
+    fn watch_writable(&self, _: &FakeSocket, _: u64, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn send(socket: &FakeSocket, bytes: &[u8]) -> io::Result<usize> {
+        let mut peer = socket.0.lock().unwrap();
+        if peer.is_broken {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if peer.room == 0 && !bytes.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let n = bytes.len().min(peer.room);
+        peer.room -= n;
+        peer.received.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        Ok(n)
+    }
+
+    fn recv(socket: &FakeSocket, _: &mut [u8]) -> io::Result<usize> {
+        let peer = socket.0.lock().unwrap();
+        if peer.is_broken {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if peer.is_gone { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
+    fn abort(_: &FakeSocket) {}
+
+    fn finish(_: &FakeSocket) {}
+
+    fn render(message: &str, n: u64, (): (), out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{n}:{message};").as_bytes());
+    }
+
+    fn last_chunk((): ()) -> &'static [u8] {
+        b"end;"
+    }
+}

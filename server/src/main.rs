@@ -1,0 +1,105 @@
+//! The `comet-server` command: flags in, two printed addresses, an exit code out.
+
+#![expect(clippy::print_stderr, reason = "only a main speaks to the terminal")]
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use comet_server::args::{Args, Log};
+use comet_server::{limits, runtime, serve};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("comet-server: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    start_log(args.log);
+    let config = args.config(limits::raise_open_files())?;
+    let listeners = args.listen.iter().map(|&at| bind(at)).collect::<anyhow::Result<Vec<_>>>()?;
+    let control = bind(args.control)?;
+
+    let runtime = runtime(&config).context("cannot start the runtime")?;
+    let code = runtime.block_on(async {
+        let mut signals = Signals::new().context("cannot watch for signals")?;
+        announce(&listeners, &control)?;
+        let (first_signal, on_first_signal) = tokio::sync::oneshot::channel();
+        let served = serve(config, listeners, control, async {
+            _ = on_first_signal.await;
+        });
+        let ended_at_once = async {
+            signals.next().await;
+            _ = first_signal.send(());
+            signals.next().await;
+        };
+        tokio::select! {
+            stats = served => {
+                let stats = stats.context("serving failed")?;
+                tracing::info!(?stats, "stopped");
+                Ok(ExitCode::SUCCESS)
+            }
+            () = ended_at_once => {
+                tracing::warn!("stopped at once by a second signal");
+                Ok::<_, anyhow::Error>(ExitCode::from(1))
+            }
+        }
+    });
+    runtime.shutdown_background();
+    code
+}
+
+/// SIGINT and SIGTERM.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! { _ = self.0.recv() => {} _ = self.1.recv() => {} }
+    }
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    limits::listen(address).with_context(|| {
+        format!("cannot listen on {address}; choose another port, or 0 for a free one")
+    })
+}
+
+/// Says where the server is, once it can be reached there: for people, and for programs that
+/// started it on port 0.
+fn announce(listeners: &[TcpListener], control: &TcpListener) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for listener in listeners {
+        writeln!(text, "listening on http://{}/test/{{id}}", listener.local_addr()?)?;
+    }
+    writeln!(text, "control on http://{}", control.local_addr()?)?;
+    let mut stdout = io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Nobody has to read it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn start_log(log: Log) {
+    let level = if log == Log::Warn { LevelFilter::WARN } else { LevelFilter::INFO };
+    let logins = if log == Log::Logins { LevelFilter::DEBUG } else { LevelFilter::OFF };
+    let filter = Targets::new().with_default(level).with_target("logins", logins);
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    tracing_subscriber::registry().with(filter).with(to_stderr).init();
+}

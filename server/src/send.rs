@@ -1,0 +1,122 @@
+//! Sending from tasks: small sends at once, fan-outs in slices and in order.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::framing::Message;
+use crate::router::{Id, Router, Sent};
+use crate::wire::Poller;
+
+/// Sends messages, one fan-out of an id after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    /// The tables.
+    router: Arc<Router<Poller>>,
+    /// Whose turn it is, for every id with a fan-out on its way.
+    turns: Arc<Turns>,
+}
+
+impl Sender {
+    /// A sender into `router`.
+    pub(crate) fn new(router: Arc<Router<Poller>>) -> Self {
+        Self { router, turns: Arc::default() }
+    }
+
+    /// Sends `text` to whoever is logged in as `id`. Returns the number of connections reached.
+    ///
+    /// A send to several connections waits its turn, so that all of them see the messages of an
+    /// id in the same order. It is a task of its own: whoever asked for it may leave, and the
+    /// message still goes to all.
+    pub(crate) async fn send(&self, id: Id, text: &str) -> u64 {
+        let message = Message::new(text);
+        match self.router.send(id, &message) {
+            Sent::Done(n_reached) => n_reached,
+            Sent::Many => {
+                let fan_out = tokio::spawn(self.clone().fan_out(id, message));
+                fan_out.await.expect("a fan-out neither panics nor is it cancelled")
+            }
+        }
+    }
+
+    /// Sends to many connections, letting others in after every slice.
+    async fn fan_out(self, id: Id, message: Message) -> u64 {
+        let _turn = Turns::take(self.turns, id).await;
+        let mut fan_out = self.router.fan_out(id);
+        loop {
+            if let Some(n_reached) = fan_out.step(&self.router, &message) {
+                return n_reached;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The ids that have a fan-out on its way or waiting, each with a fair lock.
+#[derive(Debug, Default)]
+struct Turns(Mutex<HashMap<Id, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// Waits until it is the caller's turn to send to `id`: first come, first served.
+    async fn take(turns: Arc<Self>, id: Id) -> Turn {
+        let lock = turns.of(id);
+        let guard = lock.lock_owned().await;
+        Turn { turns, id, guard: Some(guard) }
+    }
+
+    /// The lock of an id.
+    fn of(&self, id: Id) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.0.lock().expect("nothing panics while it holds the turns");
+        Arc::clone(locks.entry(id).or_default())
+    }
+}
+
+/// The right to fan out to an id, until it is dropped.
+struct Turn {
+    /// Where it is from.
+    turns: Arc<Turns>,
+    /// Whose it is.
+    id: Id,
+    /// The held lock.
+    guard: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.guard = None;
+        let mut locks = self.turns.0.lock().expect("nothing panics while it holds the turns");
+        // Locks are handed out under `locks` only, so one that nobody else has stays so.
+        if locks.get(&self.id).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            locks.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn turns_are_first_come_first_served_and_leave_nothing_behind() {
+        let turns = Arc::new(Turns::default());
+        let first = Turns::take(Arc::clone(&turns), 7).await;
+        let other = Turns::take(Arc::clone(&turns), 8).await;
+        let (report, mut reported) = tokio::sync::mpsc::channel(4);
+        for number in 1..=3 {
+            let (turns, report) = (Arc::clone(&turns), report.clone());
+            tokio::spawn(async move {
+                let _turn = Turns::take(turns, 7).await;
+                report.send(number).await.unwrap();
+            });
+            tokio::task::yield_now().await;
+        }
+        assert!(reported.try_recv().is_err(), "nobody goes before the first is done");
+        drop(first);
+        for number in 1..=3 {
+            assert_eq!(reported.recv().await, Some(number));
+        }
+        drop(other);
+        while !turns.0.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Sockets and pollers as the router uses them: epoll, and `send` and `recv` that never wait.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use rustix::event::{Timespec, epoll};
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::framing::{Message, Style};
+use crate::router::{Ready, Wire};
+
+/// Events taken from a poller at a time.
+const N_EVENTS: usize = 256;
+
+/// What a parked connection is watched for. Edge-triggered: a connection that has nothing new to
+/// say costs nothing, however many there are.
+const WATCHED: epoll::EventFlags =
+    epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
+
+/// An epoll instance. It is itself a descriptor that the runtime can wait for.
+#[derive(Debug)]
+pub(crate) struct Poller(OwnedFd);
+
+impl Poller {
+    /// A new epoll instance.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    /// The same instance, for the task that waits for its events.
+    #[expect(
+        deprecated,
+        reason = "the successor is an unsafe function, which asks that the descriptor be owned and \
+                  stay the same: a Poller's does"
+    )]
+    pub(crate) fn waiter(&self) -> io::Result<AsyncFd<Self>> {
+        AsyncFd::with_interest(Self(self.0.try_clone()?), Interest::READABLE)
+    }
+
+    /// Watches for bytes and for the peer's end.
+    pub(crate) fn add(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(key), WATCHED)?)
+    }
+
+    /// Watches no longer.
+    pub(crate) fn delete(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.0, fd)?)
+    }
+
+    /// Replaces what is in `events` by the events that there are now. Does not wait.
+    pub(crate) fn poll(&self, events: &mut Vec<(u64, Ready)>) -> io::Result<()> {
+        let mut buffer = [const { MaybeUninit::uninit() }; N_EVENTS];
+        let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let (found, _) = epoll::wait(&self.0, &mut buffer, Some(&no_wait))?;
+        events.clear();
+        events.extend(found.iter().map(|event| (event.data.u64(), ready(event.flags))));
+        Ok(())
+    }
+}
+
+impl AsRawFd for Poller {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// What an event says, in the router's words. An error and a hang-up show when reading.
+fn ready(flags: epoll::EventFlags) -> Ready {
+    let readable = epoll::EventFlags::IN
+        | epoll::EventFlags::RDHUP
+        | epoll::EventFlags::HUP
+        | epoll::EventFlags::ERR;
+    Ready { readable: flags.intersects(readable), writable: flags.contains(epoll::EventFlags::OUT) }
+}
+
+/// Receives what is there; `WouldBlock` when nothing is.
+pub(crate) fn recv(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let (n, _) = rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?;
+    Ok(n)
+}
+
+/// Sends what the socket takes; `WouldBlock` when it takes nothing.
+pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
+impl Wire for Poller {
+    type Socket = OwnedFd;
+    type Style = Style;
+    type Message = Message;
+
+    fn watch(&self, socket: &OwnedFd, key: u64) -> io::Result<()> {
+        self.add(socket, key)
+    }
+
+    fn watch_writable(&self, socket: &OwnedFd, key: u64, wanted: bool) -> io::Result<()> {
+        let flags = if wanted { WATCHED | epoll::EventFlags::OUT } else { WATCHED };
+        Ok(epoll::modify(&self.0, socket, epoll::EventData::new_u64(key), flags)?)
+    }
+
+    fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        send(socket, bytes)
+    }
+
+    fn recv(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+        recv(socket, buffer)
+    }
+
+    fn abort(socket: &OwnedFd) {
+        // Without this the kernel would keep a slow reader's queue for minutes after the close.
+        _ = rustix::net::sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO));
+    }
+
+    fn finish(socket: &OwnedFd) {
+        // A close with unread bytes resets the connection and may destroy the last chunk.
+        let mut dropped = [0; 1024];
+        for _ in 0..64 {
+            if !matches!(recv(socket, &mut dropped), Ok(1..)) {
+                break;
+            }
+        }
+    }
+
+    fn render(message: &Message, n: u64, style: Style, out: &mut Vec<u8>) {
+        message.render(n, style, out);
+    }
+
+    fn last_chunk(style: Style) -> &'static [u8] {
+        style.last_chunk()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::Router;
+
+    #[test]
+    fn a_parked_connection_is_32_bytes() {
+        assert_eq!(Router::<Poller>::ROW_BYTES, 32);
+    }
+}

@@ -1,0 +1,203 @@
+//! The router under every order of locking that shuttle can think of.
+//!
+//! The same source files as in the library, compiled with shuttle's locks in place of std's: see
+//! `sync` below. Each scenario is run thousands of times under another schedule.
+
+#![allow(dead_code, reason = "each scenario uses some of the router and of the fake sockets")]
+#![allow(unreachable_pub, missing_docs, reason = "the files are modules of a test here")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../../src/close.rs"]
+mod close;
+#[path = "../../src/fake_wire.rs"]
+mod fake_wire;
+#[path = "../../src/router/mod.rs"]
+mod router;
+mod sync;
+
+use std::sync::{Arc, Mutex};
+
+use shuttle::thread;
+
+use crate::fake_wire::{FakeWire, Peer, READABLE, connect};
+use crate::router::{Id, Limits, Router, Sent};
+
+/// Schedules tried for each scenario.
+const N_SCHEDULES: usize = 2_000;
+
+/// More than any peer here receives.
+const ROOM: usize = 1 << 20;
+
+fn new_router() -> Arc<Router<FakeWire>> {
+    let limits = Limits { backlog_bytes: 64, chatty_bytes: 64 };
+    Arc::new(Router::new((0..3).map(FakeWire).collect(), 1, limits))
+}
+
+fn login(router: &Router<FakeWire>, ids: &[Id]) -> Arc<Mutex<Peer>> {
+    let (socket, peer) = connect(ROOM);
+    router.login(socket, (), ids, b"head;", 0).expect("there is room for the head");
+    peer
+}
+
+fn send(router: &Router<FakeWire>, id: Id, message: &str) -> u64 {
+    match router.send(id, message) {
+        Sent::Done(n_reached) => n_reached,
+        Sent::Many => {
+            let mut fan_out = router.fan_out(id);
+            loop {
+                if let Some(n_reached) = fan_out.step(router, message) {
+                    return n_reached;
+                }
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+/// The peer closes its side, and the poller says so.
+fn leave(router: &Router<FakeWire>, peer: &Mutex<Peer>) {
+    let (shard, key) = {
+        let mut peer = peer.lock().unwrap();
+        peer.is_gone = true;
+        peer.watched.expect("it was parked")
+    };
+    router.on_events(shard, &[(key, READABLE)], &mut [0; 8]);
+}
+
+/// Chunks are numbered 1, 2, 3 … and nothing comes before the head.
+fn assert_in_order(peer: &Mutex<Peer>) {
+    let received = peer.lock().unwrap().received.clone();
+    let chunks = received.strip_prefix("head;").expect("the head comes first");
+    let chunks = chunks.trim_end_matches("end;");
+    for (n_before, chunk) in chunks.split_terminator(';').enumerate() {
+        let (n, _) = chunk.split_once(':').expect("a chunk has a number");
+        assert_eq!(n.parse::<usize>().unwrap(), n_before + 1, "{received}");
+    }
+}
+
+fn assert_balanced(router: &Router<FakeWire>) {
+    let stats = router.stats();
+    assert_eq!(stats.messages, stats.void + stats.reached);
+    assert_eq!(stats.deliveries, stats.written + stats.queued + stats.dropped.total());
+}
+
+fn assert_nothing_is_left(router: &Router<FakeWire>) {
+    assert_balanced(router);
+    let stats = router.stats();
+    assert_eq!((stats.parked, stats.ids), (0, 0));
+}
+
+fn check(scenario: impl Fn() + Send + Sync + 'static) {
+    shuttle::check_random(scenario, N_SCHEDULES);
+}
+
+#[test]
+fn connections_with_several_ids_come_and_go_during_sends() {
+    check(|| {
+        let router = new_router();
+        let comers: Vec<_> = [[1, 2, 3], [3, 2, 1]]
+            .into_iter()
+            .map(|ids| {
+                let router = Arc::clone(&router);
+                thread::spawn(move || {
+                    let peer = login(&router, &ids);
+                    let n_reached = send(&router, 2, "own");
+                    assert!(n_reached >= 1, "a login is complete when the head is written");
+                    leave(&router, &peer);
+                    assert_in_order(&peer);
+                })
+            })
+            .collect();
+        for id in [1, 2, 3] {
+            send(&router, id, "other");
+        }
+        for comer in comers {
+            comer.join().unwrap();
+        }
+        assert_nothing_is_left(&router);
+    });
+}
+
+#[test]
+fn a_close_during_a_send_loses_no_count_and_hits_no_successor() {
+    check(|| {
+        let router = new_router();
+        let first = login(&router, &[7]);
+        let second = login(&router, &[7, 8]);
+        let sender = {
+            let router = Arc::clone(&router);
+            thread::spawn(move || (0..3).for_each(|_| _ = send(&router, 7, "seven")))
+        };
+        let closer = {
+            let router = Arc::clone(&router);
+            let first = Arc::clone(&first);
+            thread::spawn(move || {
+                leave(&router, &first);
+                // Takes the slot that has just been freed, under another id of the same shard.
+                let successor = login(&router, &[9]);
+                assert_eq!(send(&router, 9, "nine"), 1);
+                let received = successor.lock().unwrap().received.clone();
+                assert_eq!(received, "head;1:nine;", "nothing that was meant for another");
+                leave(&router, &first);
+                assert_eq!(router.n_logins(9), 1, "an old event does not close it");
+                leave(&router, &successor);
+            })
+        };
+        sender.join().unwrap();
+        closer.join().unwrap();
+        assert_in_order(&first);
+        assert_in_order(&second);
+        assert_eq!(second.lock().unwrap().received, "head;1:seven;2:seven;3:seven;");
+        leave(&router, &second);
+        assert_nothing_is_left(&router);
+    });
+}
+
+#[test]
+fn logout_and_death_of_the_same_connection_happen_once() {
+    check(|| {
+        let router = new_router();
+        let peer = login(&router, &[1, 2, 3, 4]);
+        let threads: Vec<_> = (1..=2)
+            .map(|id| {
+                let router = Arc::clone(&router);
+                thread::spawn(move || _ = router.logout(id))
+            })
+            .collect();
+        send(&router, 3, "last");
+        leave(&router, &peer);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_in_order(&peer);
+        assert_eq!(router.stats().closed.total(), 1);
+        assert_nothing_is_left(&router);
+    });
+}
+
+#[test]
+fn the_end_of_everything_meets_logins_and_sends() {
+    check(|| {
+        let router = new_router();
+        let comer = {
+            let router = Arc::clone(&router);
+            thread::spawn(move || {
+                login(&router, &[1, 2]);
+                login(&router, &[2]);
+                send(&router, 2, "two");
+            })
+        };
+        let end_all = |router: &Router<FakeWire>| {
+            for shard in 0..router.n_shards() {
+                let mut next = Some(0);
+                while let Some(slot) = next {
+                    next = router.end_slice(shard, slot, close::CloseReason::Shutdown);
+                }
+            }
+        };
+        end_all(&router);
+        comer.join().unwrap();
+        end_all(&router);
+        assert_nothing_is_left(&router);
+    });
+}

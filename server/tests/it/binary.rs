@@ -1,0 +1,82 @@
+//! Flags, exit codes and signals.
+
+use std::net::TcpListener;
+
+use crate::support::{Server, assert_balanced, run};
+
+fn fails(flags: &[&str], message: &str) {
+    let output = run(flags);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{flags:?}: {stderr}");
+    assert!(stderr.contains(message), "{flags:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{flags:?}");
+}
+
+#[test]
+fn bad_flags_name_the_cause_and_exit_with_2() {
+    let any = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let with = |flags: &[&'static str]| [&any[..], flags].concat();
+    fails(&["--listen", "here"], "invalid value 'here' for '--listen <ADDRESS>'");
+    fails(&with(&["--threads", "0"]), "'--threads <N>'");
+    fails(&with(&["--head-timeout", "10"]), "'--head-timeout <TIME>'");
+    fails(&with(&["--backlog", "64"]), "write a size, like 64KiB");
+    fails(&with(&["--max-connections", "0"]), "write a count, like 10000 or 10k");
+    fails(
+        &with(&["--max-connections", "100m"]),
+        "cannot hold 100000000 connections: the open-file limit is",
+    );
+    fails(&with(&["--control-token-file", "/nowhere"]), "cannot read the token file /nowhere");
+    fails(
+        &["--listen", "127.0.0.1:0", "--control", "0.0.0.0:0"],
+        "the control door on 0.0.0.0:0 would be open to everybody; give --control-token-file",
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    fails(
+        &["--listen", &address, "--control", "127.0.0.1:0"],
+        &format!("cannot listen on {address}"),
+    );
+}
+
+#[test]
+fn it_listens_on_several_addresses() {
+    let server = Server::start(&["--listen", "127.0.0.2:0"]);
+    assert_eq!(server.public.ip().to_string(), "127.0.0.2", "flags keep their order");
+}
+
+#[test]
+fn a_signal_gives_everybody_the_last_chunk_and_exits_with_0() {
+    for signal in ["-TERM", "-INT"] {
+        let mut server = Server::start(&[]);
+        let mut clients: Vec<_> = (1..=300).map(|id| server.follow(&id.to_string())).collect();
+        assert_eq!(server.send(300, "before the end"), 1);
+        clients[299].expect_message(1, "before the end");
+        assert_balanced(&server.stats());
+        server.signal(signal);
+        for client in &mut clients {
+            assert_eq!(client.read_to_end(), "0\r\n\r\n");
+        }
+        assert_eq!(server.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    // A connection that does not read keeps a shutdown waiting for its backlog.
+    let mut server = Server::start(&["--grace", "1h", "--backlog", "10MiB"]);
+    let _stuck = server.follow("1");
+    let message = "x".repeat(60_000);
+    while server.stats()["queued"] == 0 {
+        assert_eq!(server.send(1, &message), 1);
+    }
+    server.signal("-TERM");
+    while std::net::TcpStream::connect(server.public).is_ok() {
+        std::thread::yield_now();
+    }
+    server.signal("-TERM");
+    assert_eq!(server.wait().code(), Some(1));
+}

@@ -1,0 +1,132 @@
+//! The control door.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde_json::json;
+
+use crate::support::{Client, Server};
+
+const NDJSON: &str = "Content-Type: application/x-ndjson\r\n";
+
+#[test]
+fn lines_are_sent_in_order_and_counted() {
+    let server = Server::start(&[]);
+    let mut seven = server.follow("7");
+    let body = "{\"id\":7,\"msg\":\"one\"}\n\n{\"id\":8,\"msg\":\"void\"}\r\n{\"msg\":\"t\\u0077o\",\"id\":7}";
+    let answer = server.ask("POST", "/send", NDJSON, body);
+    assert_eq!(answer, (200, json!({"messages": 3, "connections": 2, "void": 1})));
+    seven.expect_message(1, "one");
+    seven.expect_message(2, "two");
+    server.wait_for_stats(|stats| stats["messages"] == 3);
+}
+
+#[test]
+fn a_bad_line_is_named_and_what_was_before_it_stays_sent() {
+    let server = Server::start(&[]);
+    let mut seven = server.follow("7");
+    for (n_before, bad) in
+        ["{\"id\":0,\"msg\":\"x\"}", "{\"id\":7}", "nonsense", "{\"id\":7,\"msg\":1}"]
+            .into_iter()
+            .enumerate()
+    {
+        let body =
+            format!("{{\"id\":7,\"msg\":\"good\"}}\n{bad}\n{{\"id\":7,\"msg\":\"unsent\"}}\n");
+        let (status, answer) = server.ask("POST", "/send", NDJSON, &body);
+        assert_eq!((status, &answer["messages"]), (400, &json!(1)), "{answer}");
+        assert!(answer["error"].as_str().unwrap().starts_with("line 2: "), "{answer}");
+        seven.expect_message(n_before as u64 + 1, "good");
+    }
+}
+
+#[test]
+fn a_line_is_sent_when_it_arrives_not_when_the_body_ends() {
+    let server = Server::start(&[]);
+    let mut seven = server.follow("7");
+    let mut sender = Client::connect(server.control);
+    let head =
+        format!("POST /send HTTP/1.1\r\nHost: x\r\n{NDJSON}Transfer-Encoding: chunked\r\n\r\n");
+    sender.stream.write_all(head.as_bytes()).unwrap();
+    for (n_before, cut) in [(0, 3), (1, 20)] {
+        let line = "{\"id\":7,\"msg\":\"now\"}\n";
+        for part in [&line[..cut], &line[cut..]] {
+            write!(sender.stream, "{:x}\r\n{part}\r\n", part.len()).unwrap();
+        }
+        seven.expect_message(n_before + 1, "now");
+    }
+    let half = "{\"id\":7,\"ms";
+    write!(sender.stream, "{:x}\r\n{half}\r\n", half.len()).unwrap();
+    drop(sender);
+    let stats = server.wait_for_stats(|stats| stats["aborted"] == 1);
+    assert_eq!(stats["messages"], 2, "half a line is not sent");
+}
+
+#[test]
+fn limits_on_messages_are_kept() {
+    let server = Server::start(&[]);
+    let mut one = server.follow("1");
+    let largest = "x".repeat(64 * 1024);
+    assert_eq!(server.send(1, &largest), 1);
+    one.expect_message(1, &largest);
+    let (status, answer) = server.ask("POST", "/send/1", "", &format!("{largest}x"));
+    assert_eq!((status, &answer["error"]), (413, &json!("a message is at most 65536 bytes")));
+    let mut line = String::new();
+    write!(line, "{{\"id\":1,\"msg\":\"{largest}{}\"}}", "x".repeat(300)).unwrap();
+    let (status, answer) = server.ask("POST", "/send", NDJSON, &line);
+    assert_eq!((status, &answer["error"]), (400, &json!("line 1: longer than 65792 bytes")));
+    let (status, _) = server.ask("POST", "/send/x", "", "m");
+    assert_eq!(status, 400);
+    let (status, _) = server.ask("POST", "/send", "", "m");
+    assert_eq!(status, 415);
+    let (status, _) = server.ask("GET", "/send/1", "", "");
+    assert_eq!(status, 405);
+    let (status, _) = server.ask("GET", "/elsewhere", "", "");
+    assert_eq!(status, 404);
+    assert_eq!(server.stats()["messages"], 1);
+}
+
+#[test]
+fn a_message_that_is_not_utf_8_is_refused() {
+    let server = Server::start(&[]);
+    let mut sender = Client::connect(server.control);
+    let head = "POST /send/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
+    sender.stream.write_all(head.as_bytes()).unwrap();
+    sender.stream.write_all(&[0xff]).unwrap();
+    assert!(sender.read_to_end().starts_with("HTTP/1.1 400 "));
+}
+
+#[test]
+fn logins_are_counted_and_logged_out() {
+    let server = Server::start(&[]);
+    let mut clients = [server.follow("1"), server.follow("1,2"), server.follow("2")];
+    let ask = |method, id| server.ask(method, &format!("/logins/{id}"), "", "");
+    assert_eq!(ask("GET", 1), (200, json!({"connections": 2})));
+    assert_eq!(ask("DELETE", 1), (200, json!({"connections": 2})));
+    assert_eq!(ask("GET", 2), (200, json!({"connections": 1})));
+    for client in &mut clients[..2] {
+        assert_eq!(client.read_to_end(), "0\r\n\r\n");
+    }
+    let stats = server.wait_for_stats(|stats| stats["parked"] == 1);
+    assert_eq!(stats["closed"]["logout"], 2);
+    assert_eq!(server.send(2, "still here"), 1);
+    clients[2].expect_message(1, "still here");
+}
+
+#[test]
+fn a_token_opens_the_door_and_nothing_else_does() {
+    let file = std::env::temp_dir().join(format!("comet-token-{}", std::process::id()));
+    std::fs::write(&file, "secret\n").unwrap();
+    let server = Server::start(&["--control-token-file", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    for wrong in ["", "Authorization: secret\r\n", "Authorization: Bearer secre\r\n"] {
+        assert_eq!(server.ask("POST", "/send/1", wrong, "m").0, 401, "{wrong}");
+    }
+    let right = "Authorization: Bearer secret\r\n";
+    assert_eq!(server.ask("POST", "/send/1", right, "m"), (200, json!({"connections": 0})));
+}
+
+#[test]
+fn health_is_good_while_it_accepts() {
+    let server = Server::start(&[]);
+    assert_eq!(server.ask("GET", "/healthz", "", ""), (200, json!({"status": "ok"})));
+}

@@ -1,0 +1,121 @@
+//! Limits, and what happens there.
+
+use std::io::{Read as _, Write as _};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Client, Server};
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    let server = Server::start(&["--max-connections", "3"]);
+    let mut clients: Vec<_> = (1..=3).map(|id| server.follow(&id.to_string())).collect();
+    let mut refused = server.connect("GET /test/4 HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(refused.read_to_end().starts_with("HTTP/1.1 503 "));
+    drop(refused);
+    assert_eq!(server.send(3, "served"), 1);
+    clients[2].expect_message(1, "served");
+    clients.truncate(2);
+    let stats = server.wait_for_stats(|stats| stats["open"] == 2);
+    assert_eq!(stats["closed"]["full"], 1);
+    server.follow("4");
+}
+
+#[test]
+fn a_request_that_is_never_complete_times_out() {
+    let server = Server::start(&["--head-timeout", "200ms"]);
+    let mut silent = Client::connect(server.public);
+    let mut slow = server.connect("GET /test/1 HTTP/1.1\r\n");
+    for client in [&mut silent, &mut slow] {
+        assert!(client.read_to_end().starts_with("HTTP/1.1 408 "));
+    }
+    drop((silent, slow));
+    let stats = server.wait_for_stats(|stats| stats["open"] == 0);
+    assert_eq!(stats["closed"]["head_timeout"], 2);
+}
+
+#[test]
+fn a_reader_that_never_reads_is_closed_and_its_chunks_are_counted() {
+    let server = Server::start(&["--backlog", "64KiB"]);
+    let slow = server.follow("1");
+    let mut good = server.follow("2");
+    let message = "x".repeat(4096);
+    let mut n_sent = 0;
+    while server.send(1, &message) == 1 {
+        n_sent += 1;
+        assert!(n_sent < 2_000, "8 MB waited for one reader");
+    }
+    assert_eq!(server.send(2, "unharmed"), 1);
+    good.expect_message(1, "unharmed");
+    let stats = server.wait_for_stats(|stats| stats["parked"] == 1);
+    assert_eq!(stats["closed"]["slow_reader"], 1, "{stats}");
+    assert!(stats["dropped"]["slow_reader"].as_u64().unwrap() > 1, "{stats}");
+    assert_eq!(stats["queued"], 0);
+    drop(slow);
+}
+
+#[test]
+fn a_reader_that_was_slow_gets_everything_in_the_end() {
+    let server = Server::start(&["--backlog", "1MiB"]);
+    let mut client = server.follow("1");
+    let message = "x".repeat(60_000);
+    let mut n_sent = 0;
+    while server.stats()["queued"] == 0 {
+        assert_eq!(server.send(1, &message), 1);
+        n_sent += 1;
+        assert!(n_sent < 1_000, "60 MB fit into the kernel");
+    }
+    for n in 1..=n_sent {
+        client.expect_message(n, &message);
+    }
+    let stats = server.wait_for_stats(|stats| stats["queued"] == 0);
+    assert_eq!(stats["written"], n_sent, "{stats}");
+}
+
+#[test]
+fn bytes_after_the_request_are_dropped_up_to_a_limit() {
+    let server = Server::start(&[]);
+    let mut chatty = server.follow("1");
+    chatty.stream.write_all(&vec![b'x'; 60_000]).unwrap();
+    assert_eq!(server.send(1, "still here"), 1);
+    chatty.expect_message(1, "still here");
+    _ = chatty.stream.write_all(&vec![b'x'; 10_000]);
+    assert!(chatty.is_cut());
+    let stats = server.wait_for_stats(|stats| stats["parked"] == 0);
+    assert_eq!(stats["closed"]["chatty"], 1, "{stats}");
+}
+
+#[test]
+fn out_of_descriptors_the_served_stay_served_and_accepting_resumes() {
+    // The limit is lowered behind the server's back, once it has shared out the descriptors.
+    let server = Server::start(&["--max-connections", "1000"]);
+    let mut clients: Vec<_> = (1..=20).map(|id| server.follow(&id.to_string())).collect();
+    let mut door = Client::connect(server.control);
+    door.post("/send/7000", "opens the door");
+    let pid = server.pid().to_string();
+    let n_open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let limit = format!("--nofile={}", n_open + 1);
+    let lowered = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
+    assert!(lowered.success());
+
+    let mut waiting: Vec<_> = (21..=40).map(|id| request(&server, id)).collect();
+    let ticks = server.cpu_ticks();
+    // Half a second in which nothing comes: one of those clients at most has got in.
+    let last = waiting.last_mut().unwrap();
+    last.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(last.stream.read(&mut [0; 1]).is_err());
+    let spun = server.cpu_ticks() - ticks;
+    assert!(spun <= 5, "it spins: {spun} ticks of 10 ms in half a second");
+    door.post("/send/7", "still");
+    clients[6].expect_message(1, "still");
+    clients.truncate(7);
+    for client in &mut waiting[..5] {
+        let mut head = [0; 12];
+        client.stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+    }
+}
+
+fn request(server: &Server, id: u64) -> Client {
+    server.connect(&format!("GET /test/{id} HTTP/1.1\r\nHost: x\r\n\r\n"))
+}
