@@ -86,7 +86,7 @@ pub struct UrlsArgs {
     pub pattern: Pattern,
 
     /// The first number.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = units::parse_count)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
     pub first: u64,
 
     /// File to write to [default: stdout].
@@ -110,11 +110,22 @@ impl HoldArgs {
     }
 }
 
+/// The largest count and the largest id, so that their sum is still a number: the server's limit.
+const MAX_COUNT: u64 = i64::MAX as u64;
+
+/// Reads a count or an id from 0 on.
+fn count(text: &str) -> Result<u64, String> {
+    match units::parse_count(text) {
+        Ok(count) if count > MAX_COUNT => Err(format!("it must be at most {MAX_COUNT}")),
+        result => result.map_err(|error| error.to_string()),
+    }
+}
+
 /// Reads a count of at least 1.
 fn positive_count(text: &str) -> Result<u64, String> {
-    match units::parse_count(text) {
+    match count(text) {
         Ok(0) => Err("it must be at least 1".to_owned()),
-        result => result.map_err(|error| error.to_string()),
+        result => result,
     }
 }
 
@@ -162,6 +173,7 @@ mod tests {
             ("--report", "10", "write 10s or 10ms"),
             ("--report", "0s", "more than zero"),
             ("--connections", "0", "at least 1"),
+            ("--connections", "18446744073709551615", "at most 9223372036854775807"),
             ("--rate", "0", "or max"),
             ("--source-ip", "localhost", "127.0.0.2-127.0.0.60"),
         ] {

@@ -53,14 +53,13 @@ fn why(by_reason: &reports::books::ByReason) -> String {
     if by_reason.is_empty() { String::new() } else { format!(": {}", listed(by_reason)) }
 }
 
-/// One line while a run goes on.
+/// One line while a run goes on, short enough not to be wrapped, which could not be redrawn.
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { asked, dialed, connected, closed, failed, chunks, elapsed } = self;
-        let verb = if dialed < asked { "opening" } else { "holding" };
         write!(
             f,
-            "{verb} {dialed}/{asked}: {connected} connected, {closed} closed, {failed} failed, \
+            "{dialed}/{asked} begun, {connected} open, {closed} closed, {failed} failed, \
              {chunks} chunks, {} s",
             elapsed.as_secs()
         )

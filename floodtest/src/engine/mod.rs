@@ -38,8 +38,9 @@ use open::Opening;
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
 
-/// Events taken from the kernel at once.
-const MAX_EVENTS: usize = 512;
+/// Events taken from the kernel at once. All of them are handled before the next connect, so that
+/// this bounds how late it can be: each takes some 5 µs.
+const MAX_EVENTS: usize = 128;
 
 /// The event data of the signal pipe; rows count up from 0.
 const STOP: u64 = u64::MAX;

@@ -1,11 +1,13 @@
 //! Why connections fail and close: each for its own reason, counted under its own word.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use reports::books::ByReason;
 use rustix::net::sockopt::set_socket_linger;
+use rustix::process::Signal;
 
-use crate::support::{OUR_HEAD, Server, chunk, hold, messages, run, send};
+use crate::support::{OUR_HEAD, Server, UrlFile, chunk, hold, messages, run, send, start};
 
 /// One reason and its count.
 fn reasons<const N: usize>(counts: [(&str, u64); N]) -> ByReason {
@@ -113,6 +115,52 @@ fn a_server_that_never_answers_times_out() {
         .report();
     assert_eq!(report.failures, reasons([("timed out", 2)]));
     assert!(report.elapsed_s < 5.0, "{report:?}");
+}
+
+#[test]
+fn a_connect_that_gets_no_answer_times_out() {
+    let listener = crowded_listener();
+    let urls = urls_of(&listener);
+    let report =
+        run(&["--urls", urls.path(), "--json", "--connect-timeout", "200ms"]).with_code(2).report();
+    assert_eq!(report.failures, reasons([("timed out", 4)]));
+}
+
+#[test]
+fn a_connect_that_takes_a_while_is_waited_for() {
+    let listener = crowded_listener();
+    let urls = urls_of(&listener);
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "20ms"];
+    let mut running = start(&args);
+    running.wait_for(|report| report.opening_s > 0.0 && report.connected == 0);
+    // Those that found no place in the queue are dialed again by the kernel, after a second.
+    let server = Server::start_on(listener, |_, stream| {
+        send(stream, OUR_HEAD);
+        send(stream, &messages(&[1]));
+        hold(stream);
+    });
+    running.wait_for(|report| report.connected == 4 && report.chunks == 4);
+    running.signal(Signal::INT);
+    let report = running.end().with_code(0).report();
+    assert_eq!((report.connected, report.failed), (4, 0));
+    let requests = server.requests();
+    let asked: Vec<_> = requests.iter().map(|request| &request.text[..12]).collect();
+    assert_eq!(asked, ["GET /test/1 ", "GET /test/2 ", "GET /test/3 ", "GET /test/4 "]);
+}
+
+/// A listener in whose queue one connection has place, so that the others are left unanswered.
+fn crowded_listener() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // To listen once more only sets the length of the queue.
+    rustix::net::listen(&listener, 0).unwrap();
+    listener
+}
+
+/// The URLs of four ids behind `listener`.
+fn urls_of(listener: &TcpListener) -> UrlFile {
+    let address = listener.local_addr().unwrap();
+    let lines: Vec<String> = (1..=4).map(|id| format!("http://{address}/test/{id}")).collect();
+    UrlFile::of(&lines.join("\n"))
 }
 
 #[test]

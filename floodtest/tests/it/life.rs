@@ -1,5 +1,6 @@
 //! A run from its first connect to its end.
 
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use floodtest::{Config, End, Rate};
 use reports::books::FloodReport;
 use rustix::process::Signal;
 
-use crate::support::{OUR_HEAD, Server, UrlFile, messages, run, start};
+use crate::support::{OUR_HEAD, Server, UrlFile, hold, messages, run, send, start};
 
 #[test]
 fn the_request_on_the_wire_is_a_get_of_each_url() {
@@ -108,8 +109,10 @@ fn connections_are_begun_on_plan() {
     let urls = server.urls(51);
     let args = ["--urls", urls.path(), "--rate", "200", "--hold", "0s", "--json"];
     let report = run(&args).with_code(0).report();
-    // 50 intervals of 5 ms. Late at most: a machine that builds at the same time is slow.
-    assert!((0.2..1.0).contains(&report.opening_s), "{report:?}");
+    // 50 intervals of 5 ms, the last of them never early. How late depends on what else the
+    // machine does, and is measured where it does nothing else.
+    assert!((0.25..5.0).contains(&report.elapsed_s), "{report:?}");
+    assert!(report.opening_s > 0.1, "{report:?}");
     assert_eq!(report.connect_late.count, 51);
 }
 
@@ -145,6 +148,27 @@ fn localhost_is_found_whichever_of_its_addresses_it_is() {
         .with_code(0)
         .report();
     assert_eq!((report.connected, report.failed), (20, 0));
+}
+
+#[test]
+fn an_ipv6_address_is_dialed_from_one() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "there is no IPv6 here");
+        println!("SKIPPED an_ipv6_address_is_dialed_from_one");
+        return;
+    };
+    let server = Server::start_on(listener, |_, stream| {
+        send(stream, OUR_HEAD);
+        hold(stream);
+    });
+    let urls = server.urls(3);
+    let args = ["--urls", urls.path(), "--rate", "max", "--hold", "0s", "--source-ip"];
+    run(&[&args[..], &["127.0.0.2,::1"]].concat()).with_code(0);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request.peer.ip().to_string() == "::1"));
+    let host = format!("\r\nHost: [::1]:{}\r\n", server.address.port());
+    assert!(requests.iter().all(|request| request.text.contains(&host)));
 }
 
 #[test]

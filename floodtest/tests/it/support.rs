@@ -38,7 +38,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server. A connection is closed when its script returns.
     pub(crate) fn start(script: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same behind a listener that is there already.
+    pub(crate) fn start_on(
+        listener: TcpListener,
+        script: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (script, seen) = (Arc::new(script), Arc::clone(&requests));
