@@ -1,0 +1,6 @@
+//! The workspace's promises about itself, and the rig as people start it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod rig;
+mod tidy;
