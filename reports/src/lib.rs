@@ -7,10 +7,12 @@
 //! - [`plan`]: when message or connection number k is due.
 //! - [`stamp`]: the due time that a message carries, and the one clock that it is read from.
 //! - [`latency`]: a histogram of delays and its summary.
+//! - [`memory_log`]: a line of the memory log, read and written.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
 
 pub mod books;
 pub mod latency;
+pub mod memory_log;
 pub mod plan;
 pub mod stamp;
 pub mod units;

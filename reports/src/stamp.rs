@@ -21,10 +21,8 @@ pub struct Clock {
 
 impl Clock {
     /// Reads the wall clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the one reading of the wall clock")]
     pub fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started_at: Instant::now(), started_unix_us: as_us(since_epoch) }
+        Self { started_at: Instant::now(), started_unix_us: as_us(wall_now()) }
     }
 
     /// The instant at which this clock was started.
@@ -36,6 +34,15 @@ impl Clock {
     pub fn unix_us(&self, at: Instant) -> u64 {
         self.started_unix_us + as_us(at.saturating_duration_since(self.started_at))
     }
+}
+
+/// The wall clock read afresh, as the time since the Unix epoch.
+///
+/// Only for a log that goes on for days: its dates must be those of every other log on the machine,
+/// after a step of the clock too. Delays are never computed from it.
+#[expect(clippy::disallowed_methods, reason = "this is the one reading of the wall clock")]
+pub fn wall_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A duration in whole microseconds.

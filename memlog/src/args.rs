@@ -1,0 +1,210 @@
+//! The command line, checked once into a [`Config`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use reports::units::{parse_bytes, parse_duration};
+
+use crate::Config;
+use crate::target::Choice;
+
+/// The server that is looked for when nothing else is said.
+const DEFAULT_NAME: &str = "comet-server";
+
+/// The shortest interval. The log's times are whole seconds, and below this a sample of many
+/// connections takes up a good part of it.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest time: far beyond any run, and far below where clocks overflow.
+const LONGEST_TIME: Duration = Duration::from_hours(365 * 24 * 10);
+
+/// The smallest log that is rotated: below it the folder would fill with files.
+const SMALLEST_LOG_BYTES: u64 = 64 * 1024;
+
+/// Logs a server's memory and connections for days without disturbing it.
+///
+/// Every interval one line: date, unix time, RSS in KB and established connections on the
+/// server's listening ports, tab-separated, then key=value columns. Ctrl-C ends it. SIGUSR1 or
+/// `memlog mark TEXT` marks a phase.
+///
+/// Exit code: 0 when it recorded what was asked for; 1 when it fell short, such as when the
+/// process ended; 2 when it could not begin.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "memlog", version, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    /// What to do instead of recording.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to record.
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+/// What else there is to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Mark the beginning of a phase in the log of a running memlog
+    Mark {
+        /// What to call it
+        text: String,
+        /// The log that the running memlog writes
+        #[arg(long, value_name = "FILE", default_value = "mochimem.log")]
+        log: PathBuf,
+    },
+}
+
+/// How to record.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RecordArgs {
+    /// Processes to watch, summed; auto: the one called --name [default: auto, without --name]
+    #[arg(long, value_name = "auto|PID,…", value_parser = pids)]
+    pub pid: Option<Pids>,
+
+    /// Watch all processes of this name, summed; with --pid auto the only one, which is
+    /// comet-server by default
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Watch their descendants as well
+    #[arg(long)]
+    pub tree: bool,
+
+    /// Count connections on these ports [default: those on which the processes listen]
+    #[arg(long, value_name = "PORT,…", value_delimiter = ',', value_parser = port)]
+    pub port: Vec<u16>,
+
+    /// Append lines to this file
+    #[arg(long, value_name = "FILE", default_value = "mochimem.log")]
+    pub log: PathBuf,
+
+    /// Move the log to FILE.1, FILE.2, … when it would grow past this size
+    #[arg(long, value_name = "SIZE", value_parser = rotate)]
+    pub rotate: Option<u64>,
+
+    /// From one sample to the next
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = interval)]
+    pub interval: Duration,
+
+    /// End after this time [default: with Ctrl-C]
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub run_for: Option<Duration>,
+
+    /// Do not print the lines on stdout too
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// The value of `--pid`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pids {
+    /// The only one of a name.
+    Auto,
+    /// These.
+    These(Vec<u32>),
+}
+
+impl RecordArgs {
+    /// Checks what the flags cannot check each by itself.
+    pub fn check(&self) -> Result<Config, String> {
+        let name = self.name.clone();
+        let choice = match (&self.pid, name) {
+            (Some(Pids::These(_)), Some(_)) => {
+                return Err("--name and pids exclude each other; give one of them".to_owned());
+            }
+            (Some(Pids::These(pids)), None) => Choice::Pids(pids.clone()),
+            (None, Some(name)) => Choice::Named(name),
+            (_, name) => Choice::Only(name.unwrap_or_else(|| DEFAULT_NAME.to_owned())),
+        };
+        Ok(Config {
+            choice,
+            with_tree: self.tree,
+            ports: self.port.clone(),
+            log: self.log.clone(),
+            rotate_bytes: self.rotate,
+            interval: self.interval,
+            run_for: self.run_for,
+        })
+    }
+}
+
+/// Reads `auto`, or pids.
+fn pids(text: &str) -> Result<Pids, String> {
+    if text == "auto" {
+        return Ok(Pids::Auto);
+    }
+    let pid = |text: &str| text.trim().parse().ok().filter(|pid| *pid > 0);
+    let mut pids: Vec<u32> = text
+        .split(',')
+        .map(pid)
+        .collect::<Option<_>>()
+        .ok_or("write auto, or pids such as 4242 or 1,2,3")?;
+    pids.sort_unstable();
+    pids.dedup();
+    Ok(Pids::These(pids))
+}
+
+/// Reads a port.
+fn port(text: &str) -> Result<u16, String> {
+    match text.trim().parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("a port is a number from 1 to 65535".to_owned()),
+    }
+}
+
+/// Reads the size at which logs are rotated.
+fn rotate(text: &str) -> Result<u64, String> {
+    match parse_bytes(text) {
+        Ok(size) if size < SMALLEST_LOG_BYTES => Err("must be at least 64KiB".to_owned()),
+        Ok(size) => Ok(size),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads the interval.
+fn interval(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        time if time < SHORTEST_INTERVAL => Err("must be at least 100ms".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// Reads a time that is not zero.
+fn time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("must be more than 0s".to_owned()),
+        Ok(time) if time > LONGEST_TIME => Err("must be at most 10years".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The config of a command line.
+    fn config(line: &str) -> Result<Config, String> {
+        let words = std::iter::once("memlog").chain(line.split_whitespace());
+        let args = Args::try_parse_from(words).map_err(|error| error.to_string())?;
+        args.record.check()
+    }
+
+    #[test]
+    fn what_is_watched_follows_from_pid_and_name() {
+        let choice = |line| config(line).unwrap().choice;
+        assert_eq!(choice(""), Choice::Only("comet-server".into()));
+        assert_eq!(choice("--pid auto"), Choice::Only("comet-server".into()));
+        assert_eq!(choice("--pid auto --name beam.smp"), Choice::Only("beam.smp".into()));
+        assert_eq!(choice("--name nginx"), Choice::Named("nginx".into()));
+        assert_eq!(choice("--pid 3,1,2,1"), Choice::Pids(vec![1, 2, 3]));
+        assert!(config("--pid 1 --name nginx").is_err());
+    }
+
+    #[test]
+    fn a_bare_interval_is_refused_with_the_word() {
+        let error = config("--interval 60").unwrap_err();
+        assert!(error.contains("write 60s"), "{error}");
+        assert!(config("--interval 1ms").is_err());
+    }
+}

@@ -1,0 +1,288 @@
+//! The log file: whole lines only, whatever happens to the disk or to this process.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use reports::memory_log::{self, Sample};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::Error;
+
+/// Lines that wait for room on a full disk: two months of samples a minute. Beyond it the newest
+/// are dropped, and counted as missed.
+const BACKLOG_BYTES: usize = 1024 * 1024;
+
+/// An open log, which no other memlog has open.
+#[derive(Debug)]
+pub struct Log {
+    /// Where it is.
+    path: PathBuf,
+    /// The file.
+    file: File,
+    /// Bytes of whole lines in it.
+    length: u64,
+    /// Whether part of a line stands behind them, and could not be cut off yet.
+    is_torn: bool,
+    /// Size past which a new file is begun.
+    rotate_bytes: Option<u64>,
+    /// Whole lines that the disk did not take yet.
+    backlog: String,
+}
+
+/// What was found in a log that is gone on with.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Bytes of an unfinished last line, which were cut off.
+    pub torn_bytes: u64,
+    /// When its last sample was taken, in seconds since the Unix epoch.
+    pub last_unix_s: Option<u64>,
+}
+
+impl Log {
+    /// Opens the log at `path` to append to it, calls `take` with the samples that it holds, and
+    /// cuts off an unfinished last line. A file that is no log is left alone.
+    pub fn open(
+        path: &Path,
+        rotate_bytes: Option<u64>,
+        mut take: impl FnMut(Sample),
+    ) -> Result<(Self, Found), Error> {
+        let error = |source| Error::Log { path: path.to_owned(), source };
+        let mut file = open_locked(path)?;
+        let length = file.metadata().map_err(error)?.len();
+        let end = end_of_lines(&mut file, length).map_err(error)?;
+        let mut found = Found { torn_bytes: length - end, last_unix_s: None };
+        let (mut n_samples, mut n_damaged) = (0_u64, 0_u64);
+        file.rewind().map_err(error)?;
+        let lines = BufReader::new((&file).take(end));
+        let take = |sample: Sample| {
+            n_samples += 1;
+            found.last_unix_s = Some(sample.unix_s);
+            take(sample);
+        };
+        memory_log::read(lines, take, |_| n_damaged += 1).map_err(error)?;
+        // Damage in a log is left where it is; a file of nothing else is somebody's file.
+        if n_samples == 0 && (n_damaged > 0 || !may_be_torn(&mut file, end).map_err(error)?) {
+            return Err(Error::NoLog(path.to_owned()));
+        }
+        file.set_len(end).map_err(error)?;
+        let (path, backlog) = (path.to_owned(), String::new());
+        let log = Self { path, file, length: end, is_torn: false, rotate_bytes, backlog };
+        Ok((log, found))
+    }
+
+    /// Appends the line of `sample`, behind those that wait. False when the line itself had to be
+    /// dropped; an error when the disk did not take it, but it waits.
+    pub fn append(&mut self, sample: &Sample) -> (bool, io::Result<()>) {
+        let line = format!("{sample}\n");
+        let has_room = self.backlog.len() + line.len() <= BACKLOG_BYTES;
+        if has_room {
+            self.backlog.push_str(&line);
+        }
+        (has_room, self.write())
+    }
+
+    /// Writes what waits, or nothing of it.
+    fn write(&mut self) -> io::Result<()> {
+        let n_bytes = self.backlog.len() as u64;
+        if self.rotate_bytes.is_some_and(|limit| self.length > 0 && self.length + n_bytes > limit) {
+            self.rotate()?;
+        }
+        if self.is_torn {
+            self.file.set_len(self.length)?;
+            self.is_torn = false;
+        }
+        if let Err(error) = self.file.write_all(self.backlog.as_bytes()) {
+            // A full disk takes part of a line. What is left of it would be a torn one.
+            self.is_torn = self.file.set_len(self.length).is_err();
+            return Err(error);
+        }
+        self.length += n_bytes;
+        self.backlog.clear();
+        Ok(())
+    }
+
+    /// Lines that the disk has not taken.
+    pub fn n_waiting(&self) -> usize {
+        self.backlog.lines().count()
+    }
+
+    /// Moves the file to the next free of `path.1`, `path.2`, …, and begins a new one.
+    fn rotate(&mut self) -> io::Result<()> {
+        let mut number = 1_u64;
+        let old = loop {
+            let mut name = OsString::from(&self.path);
+            name.push(format!(".{number}"));
+            if !fs::exists(&name)? {
+                break name;
+            }
+            number += 1;
+        };
+        fs::rename(&self.path, &old)?;
+        let file = open_locked(&self.path).map_err(io::Error::other);
+        match file {
+            Ok(file) => (self.file, self.length) = (file, 0),
+            // The old file is gone on with, under its own name.
+            Err(error) => {
+                fs::rename(&old, &self.path)?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name under which marks for the log at `path` are taken: that of a socket in the abstract
+/// namespace, which needs no file and leaves none behind. It is made of the folder and the file's
+/// name, and so stays when the log is rotated.
+pub fn mark_name(path: &Path) -> io::Result<String> {
+    let folder = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let folder = fs::metadata(folder)?;
+    let mut hasher = DefaultHasher::new();
+    path.file_name().hash(&mut hasher);
+    Ok(format!("memlog/{}:{}/{:x}", folder.dev(), folder.ino(), hasher.finish()))
+}
+
+/// Opens the file at `path` to read and append, and locks it against other memlogs.
+fn open_locked(path: &Path) -> Result<File, Error> {
+    let error = |source| Error::Log { path: path.to_owned(), source };
+    let open = OpenOptions::new().read(true).append(true).create(true).open(path);
+    let file = open.map_err(error)?;
+    if !file.metadata().map_err(error)?.is_file() {
+        return Err(Error::NoLog(path.to_owned()));
+    }
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::LogInUse(path.to_owned())),
+        Err(other) => Err(error(other.into())),
+    }
+}
+
+/// Where the last whole line ends, looked for from the end.
+fn end_of_lines(file: &mut File, length: u64) -> io::Result<u64> {
+    /// Bytes read at a time: more than a line.
+    const BLOCK_BYTES: u64 = 4096;
+    let mut end = length;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK_BYTES);
+        file.seek(SeekFrom::Start(start))?;
+        let mut block = Vec::new();
+        file.take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// Whether what stands behind `end` can be the beginning of a line of ours, or nothing.
+fn may_be_torn(file: &mut File, end: u64) -> io::Result<bool> {
+    /// More than the longest line.
+    const LONGEST_BYTES: u64 = 4096;
+    file.seek(SeekFrom::Start(end))?;
+    let mut rest = Vec::new();
+    file.take(LONGEST_BYTES).read_to_end(&mut rest)?;
+    let date = memory_log::date(0);
+    let is_like = |(byte, model): (&u8, u8)| match model {
+        b' ' | b':' => *byte == model,
+        model if model.is_ascii_alphabetic() => byte.is_ascii_alphabetic(),
+        _ => byte.is_ascii_digit() || *byte == b' ',
+    };
+    Ok((rest.len() as u64) < LONGEST_BYTES && rest.iter().zip(date.bytes()).all(is_like))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sample at a time.
+    fn sample(unix_s: u64) -> Sample {
+        Sample { unix_s, rss_kb: 40_388, n_connections: 1, ..Sample::default() }
+    }
+
+    /// Opens a log and counts what it holds.
+    fn open(path: &Path) -> Result<(Log, Found, usize), Error> {
+        let mut n_samples = 0;
+        let (log, found) = Log::open(path, None, |_| n_samples += 1)?;
+        Ok((log, found, n_samples))
+    }
+
+    #[test]
+    fn a_line_cut_anywhere_is_repaired_and_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mem.log");
+        let (first, second) = (format!("{}\n", sample(100)), format!("{}\n", sample(160)));
+        for cut in 0..second.len() {
+            fs::write(&path, format!("{first}{}", &second[..cut])).unwrap();
+            let (mut log, found, n_samples) = open(&path).unwrap();
+            assert_eq!((found.torn_bytes, found.last_unix_s), (cut as u64, Some(100)));
+            assert_eq!(n_samples, 1);
+            log.append(&sample(220)).1.unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{first}{}\n", sample(220)));
+            drop(log);
+            fs::write(&path, &second[..cut]).unwrap();
+            assert_eq!(open(&path).unwrap_or_else(|error| panic!("{error}, {cut}")).2, 0);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_log_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes.txt");
+        for text in ["dear diary\ntoday", "dear diary", "\u{1}\u{2}\n"] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(open(&path), Err(Error::NoLog(_))), "{text:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert!(matches!(open(dir.path()), Err(Error::Log { .. })));
+    }
+
+    #[test]
+    fn two_memlogs_do_not_share_a_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mem.log");
+        let first = open(&path).unwrap();
+        assert!(matches!(open(&path), Err(Error::LogInUse(_))));
+        drop(first);
+        open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_full_log_is_set_aside_and_none_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mem.log");
+        let line_bytes = sample(1_000).to_string().len() as u64 + 1;
+        let (mut log, _) = Log::open(&path, Some(2 * line_bytes), |_| {}).unwrap();
+        for n in 0..5 {
+            log.append(&sample(1_000 + n)).1.unwrap();
+        }
+        let n_lines =
+            |name: &str| fs::read_to_string(dir.path().join(name)).unwrap().lines().count();
+        assert_eq!((n_lines("mem.log.1"), n_lines("mem.log.2"), n_lines("mem.log")), (2, 2, 1));
+    }
+
+    #[test]
+    fn lines_wait_while_the_disk_takes_none_and_come_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mem.log");
+        let (mut log, _, _) = open(&path).unwrap();
+        // A file that was opened to be read takes no line, as a full disk takes none.
+        let good = std::mem::replace(&mut log.file, File::open(&path).unwrap());
+        assert!(log.append(&sample(100)).1.is_err());
+        assert!(log.append(&sample(160)).1.is_err());
+        assert_eq!((log.n_waiting(), fs::metadata(&path).unwrap().len()), (2, 0));
+        log.file = good;
+        assert!(log.append(&sample(220)).1.is_ok());
+        let text = fs::read_to_string(&path).unwrap();
+        let times: Vec<u64> =
+            text.lines().map(|it| memory_log::parse_line(it).unwrap().unix_s).collect();
+        assert_eq!(times, [100, 160, 220]);
+    }
+}

@@ -1,0 +1,196 @@
+//! What `/proc` says about one process.
+//!
+//! Two small files a sample, `status` and `stat`, and the size of a folder: nothing here walks the
+//! target's mappings or descriptors, so the target is never held up.
+
+use std::fs;
+use std::io;
+
+/// A process, told apart from a later one with the same pid by when it was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Its pid.
+    pub pid: u32,
+    /// When it was started, in clock ticks since boot.
+    started_ticks: u64,
+}
+
+/// What a sample takes from a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vitals {
+    /// Resident memory, as `ps` prints it.
+    pub rss_kb: u64,
+    /// The anonymous part of it. `None` on kernels before 4.5.
+    pub anon_kb: Option<u64>,
+    /// Threads.
+    pub n_threads: u64,
+    /// CPU time so far, user and system.
+    pub cpu_ms: u64,
+    /// Open descriptors. `None` on kernels before 6.2, where only walking them would tell.
+    pub n_fds: Option<u64>,
+}
+
+/// What is used of `/proc/PID/stat`.
+struct Stat {
+    /// Start, in clock ticks since boot.
+    started_ticks: u64,
+    /// User and system time, in clock ticks.
+    cpu_ticks: u64,
+    /// Threads.
+    n_threads: u64,
+}
+
+impl Identity {
+    /// The process that has `pid` now. `None` when there is none, or only what its parent has not
+    /// yet buried.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = Stat::read(pid)?;
+        Some(Self { pid, started_ticks: stat.started_ticks })
+    }
+
+    /// The same start under another pid: a process that never was.
+    #[cfg(test)]
+    pub(crate) fn with_pid(self, pid: u32) -> Self {
+        Self { pid, ..self }
+    }
+
+    /// Its vitals. `None` when it has ended, whoever may have its pid by now.
+    pub fn vitals(&self) -> Option<Vitals> {
+        /// Milliseconds in a second.
+        const MS_PER_S: u64 = 1_000;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        // Read after the status: when it is still the same process now, it was it then.
+        let stat = Stat::read(self.pid)?;
+        if stat.started_ticks != self.started_ticks {
+            return None;
+        }
+        let n_fds = fs::metadata(format!("/proc/{}/fd", self.pid)).map_or(0, |it| it.len());
+        Some(Vitals {
+            rss_kb: status_kb(&status, "VmRSS:")?,
+            anon_kb: status_kb(&status, "RssAnon:"),
+            n_threads: stat.n_threads,
+            cpu_ms: stat.cpu_ticks * MS_PER_S / rustix::param::clock_ticks_per_second(),
+            n_fds: (n_fds > 0).then_some(n_fds),
+        })
+    }
+}
+
+impl Stat {
+    /// Reads `/proc/PID/stat`.
+    fn read(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Reads the line. The name in it may hold spaces and parentheses; the last one ends it.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, rest) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        // proc_pid_stat(5) numbers fields from 1; the state, field 3, is the first one here.
+        let is_alive = !matches!(*fields.first()?, "Z" | "X");
+        is_alive.then_some(())?;
+        Some(Self {
+            started_ticks: number(22 - 3)?,
+            cpu_ticks: number(14 - 3)? + number(15 - 3)?,
+            n_threads: number(20 - 3)?,
+        })
+    }
+}
+
+/// The number of KB behind `key` in the text of a `status` file.
+fn status_kb(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Every live process that is called `name`, oldest first: by its own name, or by the file that it
+/// was started as.
+pub fn named(name: &str) -> Vec<Identity> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let own = std::process::id();
+    let is_named = |pid: &u32| *pid != own && is_called(*pid, name);
+    let mut found: Vec<Identity> = pids.filter(is_named).filter_map(Identity::of).collect();
+    found.sort_by_key(|it| (it.started_ticks, it.pid));
+    found
+}
+
+/// Whether the process `pid` is called `name`.
+fn is_called(pid: u32, name: &str) -> bool {
+    /// The kernel keeps this many bytes of a process's name.
+    const COMM_BYTES: usize = 15;
+    let Ok(comm) = fs::read(format!("/proc/{pid}/comm")) else { return false };
+    let comm = comm.trim_ascii_end();
+    if name.len() <= COMM_BYTES && comm == name.as_bytes() {
+        return true;
+    }
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    program.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes())
+}
+
+/// The descendants of `root`, without itself.
+pub fn descendants(root: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut open = vec![root];
+    while let Some(pid) = open.pop() {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for task in tasks.flatten() {
+            let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children = text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok());
+            // A child may move to another parent while this reads; it counts once all the same.
+            for child in children.filter(|child| !found.contains(child)).collect::<Vec<_>>() {
+                found.push(child);
+                open.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// The inodes of all sockets that the process `pid` has open. This walks its descriptors: once at
+/// the start, and never in a sample.
+pub fn socket_inodes(pid: u32) -> io::Result<Vec<u32>> {
+    let mut inodes = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // A descriptor that is closed in the meantime is none of ours any more.
+        let Ok(link) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
+        let inode = link.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']'));
+        inodes.extend(inode.and_then(|text| text.parse::<u32>().ok()));
+    }
+    Ok(inodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_vitals() {
+        let identity = Identity::of(std::process::id()).unwrap();
+        let vitals = identity.vitals().unwrap();
+        assert!(vitals.rss_kb > 100 && vitals.anon_kb < Some(vitals.rss_kb), "{vitals:?}");
+        assert!(vitals.n_threads >= 1, "{vitals:?}");
+        assert_ne!(vitals.n_fds, Some(0));
+    }
+
+    #[test]
+    fn a_later_process_with_the_same_pid_is_another_one() {
+        let identity = Identity::of(std::process::id()).unwrap();
+        let earlier = Identity { started_ticks: identity.started_ticks - 1, ..identity };
+        assert_eq!(earlier.vitals(), None);
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let line = "7 (a) b) S 1 7 7 0 -1 0 1 2 3 4 50 6 7 8 20 0 3 0 999 1 1\n";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.started_ticks, stat.cpu_ticks, stat.n_threads), (999, 56, 3));
+        assert!(Stat::parse(&line.replace(") S", ") Z")).is_none(), "a zombie has ended");
+    }
+
+    #[test]
+    fn a_pid_that_is_gone_is_none() {
+        assert_eq!(Identity::of(u32::MAX), None);
+    }
+}
