@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -135,12 +136,30 @@ async fn send(id: &str, request: Request, shared: &Shared) -> Response {
     match std::str::from_utf8(&body) {
         Ok(text) => {
             let n_reached = shared.sender.send(id, text).await;
+            after_the_others().await;
             json_response(StatusCode::OK, format!("{{\"connections\": {n_reached}}}"))
         }
         Err(error) => {
             refusal(StatusCode::BAD_REQUEST, &format!("the message is not UTF-8: {error}"))
         }
     }
+}
+
+/// Lets every task that is ready now go first.
+///
+/// Under load many requests are ready at once. Messages to receivers and answers to senders then
+/// go out in two runs instead of taking turns, and each run wakes its processes once. Without load
+/// it is nearly free, unlike tokio's own yielding, which looks for new events first.
+async fn after_the_others() {
+    let mut has_waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// `GET /logins/{id}` counts connections, `DELETE` logs them out.
