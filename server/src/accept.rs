@@ -30,6 +30,9 @@ const FIRST_LISTENER_KEY: u64 = 1 << 32;
 /// hardly notices once there is room again, long enough to cost nothing.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long it may wait for an event when there is nothing else to do.
+const FOREVER: Duration = Duration::from_hours(24);
+
 /// How often running out is logged, at most.
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
 
@@ -106,6 +109,8 @@ pub(crate) struct Acceptor {
     limits: AcceptLimits,
     /// What is counted.
     stats: Arc<Mutex<AcceptStats>>,
+    /// When deadlines are looked at again.
+    next_sweep_at: Instant,
     /// Until when accepting pauses.
     paused_until: Option<Instant>,
     /// Keeps the log short while descriptors or memory have run out.
@@ -134,6 +139,7 @@ impl Acceptor {
             router,
             limits,
             stats,
+            next_sweep_at: Instant::now(),
             paused_until: None,
             complaint: Complaint::default(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -146,7 +152,6 @@ impl Acceptor {
         let mut events = Vec::new();
         loop {
             let may_accept = self.accept_batch();
-            let tick = self.next_tick(may_accept);
             tokio::select! {
                 biased;
                 () = crate::went_down(&mut shutdown) => break,
@@ -159,7 +164,8 @@ impl Acceptor {
                         self.on_event(key);
                     }
                 }
-                () = tokio::time::sleep(tick) => {}
+                () = tokio::task::yield_now(), if may_accept => {}
+                () = tokio::time::sleep(self.idle_time()), if !may_accept => {}
             }
             self.sweep(Instant::now());
         }
@@ -171,16 +177,18 @@ impl Acceptor {
     }
 
     /// How long there is nothing to do unless something happens.
-    fn next_tick(&self, may_accept: bool) -> Duration {
-        // Deadlines are looked at this often: a twentieth of the timeout is late enough.
-        let sweep = (self.limits.head_timeout / 20)
-            .clamp(Duration::from_millis(10), Duration::from_millis(250));
+    fn idle_time(&self) -> Duration {
         match self.paused_until {
             Some(_) => PAUSE,
-            None if may_accept => Duration::ZERO,
-            None if self.heads.is_empty() => Duration::from_hours(1),
-            None => sweep,
+            None if self.heads.is_empty() => FOREVER,
+            None => self.sweep_every(),
         }
+    }
+
+    /// How often deadlines are looked at: a twentieth of the timeout is late enough.
+    fn sweep_every(&self) -> Duration {
+        let every = self.limits.head_timeout / 20;
+        every.clamp(Duration::from_millis(10), Duration::from_millis(250))
     }
 
     /// Accepts some connections from every listener that may have some. Returns whether one may
@@ -199,12 +207,12 @@ impl Acceptor {
                 match accept(&self.listeners[number].0) {
                     Ok(socket) => self.on_accepted(socket),
                     Err(Errno::AGAIN) => self.listeners[number].1 = false,
-                    Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
-                        self.pause();
+                    // These concern one connection, which is gone.
+                    Err(Errno::CONNABORTED | Errno::PROTO | Errno::PERM | Errno::INTR) => {}
+                    Err(error) => {
+                        self.pause(error);
                         return false;
                     }
-                    // Anything else concerns one connection, which is gone.
-                    Err(_) => {}
                 }
             }
             may_accept |= self.listeners[number].1;
@@ -212,12 +220,12 @@ impl Acceptor {
         may_accept
     }
 
-    /// Stops accepting for a moment: descriptors or memory have run out, and to try at once would
-    /// spin.
-    fn pause(&mut self) {
+    /// Stops accepting for a moment: descriptors or memory have run out, most likely, and to try at
+    /// once would spin.
+    fn pause(&mut self, error: Errno) {
         self.paused_until = Some(Instant::now() + PAUSE);
         if self.complaint.is_due() {
-            tracing::warn!("out of descriptors or memory: accepting pauses until there is room");
+            tracing::warn!("cannot accept: {error}; accepting pauses until it can");
         }
     }
 
@@ -380,6 +388,10 @@ impl Acceptor {
 
     /// Gives up what is over its deadline.
     fn sweep(&mut self, now: Instant) {
+        if now < self.next_sweep_at || self.heads.is_empty() {
+            return;
+        }
+        self.next_sweep_at = now + self.sweep_every();
         let is_over = |&(_, head): &(usize, &Head)| head.deadline <= now;
         let over: Vec<usize> = self.heads.iter().filter(is_over).map(|(slot, _)| slot).collect();
         for slot in over {
