@@ -20,8 +20,12 @@ const WRITABLE: Ready = Ready { readable: false, writable: true };
 /// Something that happens. Connections are picked by a number modulo how many there are.
 #[derive(Debug, Clone)]
 enum Step {
-    Login { ids: Vec<Id>, room: usize },
-    Send(Id),
+    Login {
+        ids: Vec<Id>,
+        room: usize,
+    },
+    /// To an id, with so many bytes more than a short message.
+    Send(Id, usize),
     Logout(Id),
     PeerLeaves(usize),
     PeerBreaks(usize),
@@ -35,7 +39,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let room = prop_oneof![3 => Just(usize::MAX / 2), 1 => 0..40_usize];
     let step = prop_oneof![
         4 => (ids.prop_shuffle_ids(), room).prop_map(|(ids, room)| Step::Login { ids, room }),
-        8 => (1..6_u64).prop_map(Step::Send),
+        7 => (1..6_u64).prop_map(|id| Step::Send(id, 0)),
+        1 => (1..6_u64, 1..50_usize).prop_map(|(id, n_more)| Step::Send(id, n_more)),
         1 => (1..6_u64).prop_map(Step::Logout),
         2 => any::<usize>().prop_map(Step::PeerLeaves),
         1 => any::<usize>().prop_map(Step::PeerBreaks),
@@ -125,10 +130,10 @@ impl Pair {
         }
     }
 
-    fn send(&mut self, id: Id) {
+    fn send(&mut self, id: Id, n_more: usize) {
         // Before the router is asked: it changes what the peers have received.
         let mut n_expected = 0;
-        let message = format!("m{}", self.n_messages);
+        let message = format!("m{}{}", self.n_messages, "x".repeat(n_more));
         for connection in &mut self.connections {
             if connection.is_open && connection.ids.contains(&id) {
                 n_expected += u64::from(connection.send(&message));
@@ -174,7 +179,7 @@ impl Pair {
     fn take(&mut self, step: Step) {
         match step {
             Step::Login { ids, room } => self.login(ids, room),
-            Step::Send(id) => self.send(id),
+            Step::Send(id, n_more) => self.send(id, n_more),
             Step::Logout(id) => self.logout(id),
             Step::PeerLeaves(which) => self.with_open(which, |router, one| {
                 one.peer.lock().unwrap().is_gone = true;
