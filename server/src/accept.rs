@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::close::{ByReason, CloseReason};
 use crate::framing::short_response;
+use crate::overload::{Complaint, PAUSE};
 use crate::request::{self, MAX_HEAD_BYTES, Parsed, Refusal, Request};
 use crate::router::Router;
 use crate::wire::{self, Poller};
@@ -26,15 +27,8 @@ const ACCEPT_BATCH: usize = 64;
 /// Keys from here on are listeners, those below are slots of the table.
 const FIRST_LISTENER_KEY: u64 = 1 << 32;
 
-/// How long accepting pauses when descriptors or memory have run out. Short enough that a client
-/// hardly notices once there is room again, long enough to cost nothing.
-pub(crate) const PAUSE: Duration = Duration::from_millis(100);
-
 /// How long it may wait for an event when there is nothing else to do.
 const FOREVER: Duration = Duration::from_hours(24);
-
-/// How often running out is logged, at most.
-const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long a refused connection may take to read its answer and close.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
@@ -415,22 +409,6 @@ impl Head {
             HeadState::Draining { reason, .. } => reason,
             HeadState::Reading(_) => otherwise,
         }
-    }
-}
-
-/// Says when to log, once a period, what happens many times a second.
-#[derive(Debug, Default)]
-pub(crate) struct Complaint(Option<Instant>);
-
-impl Complaint {
-    /// Whether it is time; then it is not for a while.
-    pub(crate) fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let is_due = self.0.is_none_or(|at| now - at >= COMPLAINT_PERIOD);
-        if is_due {
-            self.0 = Some(now);
-        }
-        is_due
     }
 }
 

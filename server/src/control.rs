@@ -4,10 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -17,15 +16,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::Shared;
-use crate::accept::{Complaint, PAUSE};
+use crate::answer::{Response, json_response, not_allowed, refusal};
 use crate::ndjson;
+use crate::overload::{Complaint, PAUSE};
 use crate::request::parse_id;
-
-/// Bytes in a message, as it comes in.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+use crate::send::MAX_MESSAGE_BYTES;
 
 type Request = hyper::Request<Incoming>;
-type Response = hyper::Response<Full<Bytes>>;
 
 /// Serves the control door until `shutdown` changes, then lets requests in progress end.
 pub(crate) async fn run(
@@ -193,26 +190,4 @@ fn is_authorized(request: &Request, token: Option<&str>) -> bool {
     let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
     let differing = given.iter().zip(token.as_bytes()).fold(0, |bits, (a, b)| bits | (a ^ b));
     given.len() == token.len() && differing == 0
-}
-
-/// An answer that says why not, in JSON.
-pub(crate) fn refusal(status: StatusCode, why: &str) -> Response {
-    json_response(status, json!({ "error": why }).to_string())
-}
-
-/// 405 with the methods that there are.
-fn not_allowed(methods: &'static str) -> Response {
-    let mut response =
-        refusal(StatusCode::METHOD_NOT_ALLOWED, &format!("this path takes {methods}"));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    response
-}
-
-/// A JSON answer.
-pub(crate) fn json_response(status: StatusCode, body: String) -> Response {
-    let mut response = hyper::Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
 }

@@ -11,6 +11,7 @@
 //! There is no task and no buffer for an idle connection: only its row.
 
 mod accept;
+mod answer;
 pub mod args;
 pub mod close;
 mod control;
@@ -21,6 +22,7 @@ pub mod limits;
 #[cfg(test)]
 mod model_tests;
 mod ndjson;
+mod overload;
 mod request;
 pub mod router;
 mod send;

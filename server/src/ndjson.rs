@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
 use crate::Shared;
-use crate::control::{MAX_MESSAGE_BYTES, json_response, refusal};
+use crate::answer::{Response, json_response, refusal};
 use crate::request::check_id;
+use crate::send::MAX_MESSAGE_BYTES;
 
 /// The media type that announces lines.
 const NDJSON: &str = "application/x-ndjson";
@@ -50,10 +51,7 @@ struct Outcome {
 }
 
 /// Sends line by line. A bad line ends it; what was before it stays sent, and the answer says so.
-pub(crate) async fn send(
-    request: hyper::Request<Incoming>,
-    shared: &Shared,
-) -> hyper::Response<Full<Bytes>> {
+pub(crate) async fn send(request: hyper::Request<Incoming>, shared: &Shared) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
     if !media_type.is_some_and(|given| given.eq_ignore_ascii_case(NDJSON)) {

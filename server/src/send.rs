@@ -7,6 +7,9 @@ use crate::framing::Message;
 use crate::router::{Id, Router, Sent};
 use crate::wire::Poller;
 
+/// Bytes in a message, as it comes in.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
 /// Sends messages, one fan-out of an id after the other.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
