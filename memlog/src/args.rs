@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use reports::chart;
 use reports::units::{parse_bytes, parse_duration};
 
-use crate::Config;
 use crate::target::Choice;
+use crate::{Config, Plot};
 
 /// The server that is looked for when nothing else is said.
 const DEFAULT_NAME: &str = "comet-server";
@@ -52,6 +53,38 @@ pub enum Command {
         #[arg(long, value_name = "FILE", default_value = "mochimem.log")]
         log: PathBuf,
     },
+    /// Draw old logs, laid over each other if there are several
+    Plot {
+        /// The logs; four columns, and space-separated lines, will do
+        #[arg(required = true, value_name = "LOG")]
+        logs: Vec<PathBuf>,
+        /// The chart, a .png or .svg file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// How it looks.
+        #[command(flatten)]
+        look: LookArgs,
+    },
+}
+
+/// How a chart looks.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LookArgs {
+    /// Title of the chart [default: Mem usage with N active connections]
+    #[arg(long)]
+    pub title: Option<String>,
+
+    /// Width and height of the chart in pixels
+    #[arg(long, value_name = "WxH", default_value = "1000x600", value_parser = size)]
+    pub size: (u32, u32),
+}
+
+impl LookArgs {
+    /// The chart to draw at `path`.
+    pub fn plot(&self, path: PathBuf) -> Plot {
+        let options = chart::Options { size_px: self.size, title: self.title.clone() };
+        Plot { path, options }
+    }
 }
 
 /// How to record.
@@ -90,6 +123,14 @@ pub struct RecordArgs {
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub run_for: Option<Duration>,
 
+    /// Redraw this chart as the run goes on, a .png or .svg file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+
+    /// How the chart looks.
+    #[command(flatten)]
+    pub look: LookArgs,
+
     /// Do not print the lines on stdout too
     #[arg(long, short)]
     pub quiet: bool,
@@ -116,6 +157,9 @@ impl RecordArgs {
             (None, Some(name)) => Choice::Named(name),
             (_, name) => Choice::Only(name.unwrap_or_else(|| DEFAULT_NAME.to_owned())),
         };
+        if self.plot.as_ref() == Some(&self.log) {
+            return Err("--plot and --log name the same file".to_owned());
+        }
         Ok(Config {
             choice,
             with_tree: self.tree,
@@ -124,6 +168,7 @@ impl RecordArgs {
             rotate_bytes: self.rotate,
             interval: self.interval,
             run_for: self.run_for,
+            plot: self.plot.clone().map(|path| self.look.plot(path)),
         })
     }
 }
@@ -166,6 +211,15 @@ fn interval(text: &str) -> Result<Duration, String> {
     match time(text)? {
         time if time < SHORTEST_INTERVAL => Err("must be at least 100ms".to_owned()),
         time => Ok(time),
+    }
+}
+
+/// Reads the size of a chart.
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text.split_once('x').map(|(width, height)| (width.parse(), height.parse()));
+    match numbers {
+        Some((Ok(width), Ok(height))) => Ok((width, height)),
+        _ => Err("write width and height in pixels, such as 1600x900".to_owned()),
     }
 }
 

@@ -9,12 +9,13 @@
 //! - [`clock`]: absolute due times, and steps of the wall clock.
 //! - [`wait`]: due times, marks and signals, whichever comes first.
 //! - [`log`]: whole lines, on a full disk and after a kill too.
-//! - [`sampler`]: one sample; [`record`]: the run.
+//! - [`sampler`]: one sample; [`record`]: the run; [`plot`]: its chart, and those of old logs.
 
 pub mod args;
 pub mod clock;
 pub mod kernel;
 pub mod log;
+pub mod plot;
 pub mod process;
 pub mod record;
 pub mod sampler;
@@ -26,6 +27,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use reports::chart::{self, ChartError};
 
 use crate::target::Choice;
 
@@ -46,6 +49,17 @@ pub struct Config {
     pub interval: Duration,
     /// How long. `None`: until told to end.
     pub run_for: Option<Duration>,
+    /// The chart that is redrawn meanwhile.
+    pub plot: Option<Plot>,
+}
+
+/// A chart to draw.
+#[derive(Debug, Clone)]
+pub struct Plot {
+    /// Where it goes.
+    pub path: PathBuf,
+    /// How it is drawn.
+    pub options: chart::Options,
 }
 
 /// Why something could not be done.
@@ -95,6 +109,20 @@ pub enum Error {
     /// Another memlog writes this log.
     #[error("another memlog writes {}; name another file with --log", .0.display())]
     LogInUse(PathBuf),
+    /// The chart.
+    #[error(transparent)]
+    Chart(#[from] ChartError),
+    /// A log to draw cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The log.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A log to draw has nothing to draw.
+    #[error("{} holds no sample", .0.display())]
+    Empty(PathBuf),
     /// Signals, or marks.
     #[error("cannot wait for signals and marks: {0}")]
     Wait(io::Error),

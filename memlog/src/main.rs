@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use memlog::args::{Args, Command, RecordArgs};
 use memlog::record::{Observer, record};
-use memlog::{Error, log, wait};
+use memlog::{Error, log, plot, wait};
 use reports::memory_log::Sample;
 
 /// It ran and fell short.
@@ -54,6 +54,9 @@ fn execute(args: &Args) -> Result<Vec<String>, Box<dyn StdError>> {
             wait::send_mark(&name, text).map_err(no_memlog)?;
             Ok(Vec::new())
         }
+        Some(Command::Plot { logs, out, look }) => {
+            Ok(plot::draw_logs(logs, &look.plot(out.clone()))?)
+        }
     }
 }
 
@@ -71,8 +74,6 @@ struct Printer {
 }
 
 impl Observer for Printer {
-    fn earlier(&mut self, _: Sample) {}
-
     fn sample(&mut self, sample: &Sample) {
         // The log is what counts; whoever closed stdout has read enough.
         self.is_quiet = self.is_quiet || writeln!(io::stdout(), "{sample}").is_err();

@@ -7,6 +7,7 @@ use reports::memory_log::{Mark, Sample};
 
 use crate::clock::{Now, Schedule, Steps};
 use crate::log::{self, Log};
+use crate::plot::LivePlot;
 use crate::sampler::{Sampler, Taken};
 use crate::wait::{Waiter, Wake};
 use crate::{Config, Error};
@@ -16,9 +17,6 @@ const CUT_SHORT: u8 = 1;
 
 /// Who is told about a run while it goes on.
 pub trait Observer {
-    /// A sample that the log held when the run began.
-    fn earlier(&mut self, sample: Sample);
-
     /// A sample was taken and its line goes to the log.
     fn sample(&mut self, sample: &Sample);
 
@@ -57,6 +55,8 @@ struct Recorder<'a> {
     n_samples: u64,
     /// What goes wrong now, and has been said.
     trouble: Option<Trouble>,
+    /// The chart.
+    plot: Option<LivePlot>,
 }
 
 /// What can go wrong for a while. Each is said when it begins, and when it is over.
@@ -73,8 +73,9 @@ enum Trouble {
 /// Records what `config` asks for, from now until the end.
 pub fn record(config: &Config, observer: &mut impl Observer) -> Result<Outcome, Error> {
     let sampler = Sampler::new(config.choice.clone(), config.with_tree, config.ports.clone())?;
-    let open = Log::open(&config.log, config.rotate_bytes, |sample| observer.earlier(sample));
-    let (log, found) = open?;
+    let mut plot = config.plot.clone().map(LivePlot::new).transpose()?;
+    let earlier = |sample: Sample| plot.iter_mut().for_each(|plot| plot.push(&sample));
+    let (log, found) = Log::open(&config.log, config.rotate_bytes, earlier)?;
     let mark_name = log::mark_name(&config.log).map_err(Error::Wait)?;
     let mut waiter = Waiter::new(&mark_name, CUT_SHORT).map_err(Error::Wait)?;
     let now = Now::read();
@@ -89,6 +90,7 @@ pub fn record(config: &Config, observer: &mut impl Observer) -> Result<Outcome, 
         marks: Vec::new(),
         n_samples: 0,
         trouble: None,
+        plot,
     };
     if found.torn_bytes > 0 {
         let path = config.log.display();
@@ -96,7 +98,10 @@ pub fn record(config: &Config, observer: &mut impl Observer) -> Result<Outcome, 
             .say(&format!("{path}: cut off an unfinished last line, {} bytes", found.torn_bytes));
     }
     observer.say(&recorder.greeting());
-    recorder.run(&mut waiter, observer).map_err(Error::Wait)
+    let mut outcome = recorder.run(&mut waiter, observer).map_err(Error::Wait)?;
+    let drawn = recorder.plot.map_or(Ok(()), |plot| plot.draw());
+    outcome.shortfalls.extend(drawn.err().map(|error| error.to_string()));
+    Ok(outcome)
 }
 
 impl Recorder<'_> {
@@ -165,6 +170,12 @@ impl Recorder<'_> {
             }
         }
         observer.sample(&sample);
+        if let Some(plot) = &mut self.plot {
+            plot.push(&sample);
+            if let Some(error) = plot.redraw(now.uptime) {
+                observer.say(&format!("{error}; it is tried again"));
+            }
+        }
         true
     }
 

@@ -8,9 +8,11 @@
 //! - [`stamp`]: the due time that a message carries, and the one clock that it is read from.
 //! - [`latency`]: a histogram of delays and its summary.
 //! - [`memory_log`]: a line of the memory log, read and written.
+//! - [`chart`]: memory and connections over time, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
 
 pub mod books;
+pub mod chart;
 pub mod latency;
 pub mod memory_log;
 pub mod plan;

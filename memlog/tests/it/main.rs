@@ -1,1 +1,13 @@
-//! Tests.
+//! The program against real processes with real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    reason = "a test may panic, and says what it skips"
+)]
+
+mod bad_input;
+mod charts;
+mod faults;
+mod recording;
+mod support;

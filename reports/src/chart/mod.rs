@@ -1,0 +1,262 @@
+//! Memory and connections over time, drawn as PNG or SVG.
+//!
+//! The upper panel has resident, anonymous and kernel memory on its left axis and connections on
+//! its right one, over the time elapsed; the lower one has bytes per connection. Several logs are
+//! laid over each other. Text is drawn from a font that is part of the program, since a fresh
+//! machine has none.
+//!
+//! Everything is placed in whole pixels by this module: where labels of unknown length must
+//! neither be cut off nor touch each other, they are measured first.
+
+mod canvas;
+mod draw;
+mod history;
+mod scale;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use plotters::backend::{BitMapBackend, SVGBackend};
+use plotters::drawing::IntoDrawingArea as _;
+use plotters::style::{FontStyle, register_font};
+
+use canvas::Canvas;
+pub use history::History;
+
+/// The least width and height: below it the labels alone fill the chart.
+pub const LEAST_SIZE_PX: (u32, u32) = (320, 200);
+
+/// The greatest width and height: a history has no more columns than this, and an image of this
+/// size takes 48 MB.
+pub const GREATEST_SIZE_PX: (u32, u32) = (4000, 4000);
+
+/// Bytes of a pixel: red, green, blue.
+const PIXEL_BYTES: usize = 3;
+
+/// Why a chart was not drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum ChartError {
+    /// The size is too small or too large.
+    #[error("a chart of {0}x{1} cannot be drawn; give a size from 320x200 to 4000x4000")]
+    Size(u32, u32),
+    /// The file's name says neither PNG nor SVG.
+    #[error("\"{0}\" is neither .png nor .svg; the ending of the name says what is drawn")]
+    Ending(String),
+    /// The library that draws failed.
+    #[error("cannot draw the chart: {0}")]
+    Draw(String),
+    /// The image could not be encoded.
+    #[error("cannot encode the chart: {0}")]
+    Encode(#[from] png::EncodingError),
+    /// The file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A log to draw.
+#[derive(Debug, Clone, Copy)]
+pub struct Log<'a> {
+    /// What it is called, when there are several.
+    pub label: &'a str,
+    /// Its samples.
+    pub history: &'a History,
+}
+
+/// How to draw.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Width and height in pixels.
+    pub size_px: (u32, u32),
+    /// The title. `None`: one that says how many connections there were.
+    pub title: Option<String>,
+}
+
+/// What a chart is drawn as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Pixels.
+    Png,
+    /// Lines and text.
+    Svg,
+}
+
+impl Format {
+    /// The format that the name of a file asks for.
+    pub fn of(path: &Path) -> Result<Self, ChartError> {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        match ending.to_ascii_lowercase().as_str() {
+            "png" => Ok(Self::Png),
+            "svg" => Ok(Self::Svg),
+            _ => Err(ChartError::Ending(path.display().to_string())),
+        }
+    }
+}
+
+/// Draws `logs` in `format`.
+pub fn render(logs: &[Log<'_>], options: &Options, format: Format) -> Result<Vec<u8>, ChartError> {
+    let (width, height) = options.size_px;
+    if !(LEAST_SIZE_PX.0..=GREATEST_SIZE_PX.0).contains(&width)
+        || !(LEAST_SIZE_PX.1..=GREATEST_SIZE_PX.1).contains(&height)
+    {
+        return Err(ChartError::Size(width, height));
+    }
+    register_the_font()?;
+    match format {
+        Format::Png => {
+            let mut pixels = vec![u8::MAX; width as usize * height as usize * PIXEL_BYTES];
+            let backend = BitMapBackend::with_buffer(&mut pixels, options.size_px);
+            draw::chart(&Canvas::new(backend.into_drawing_area(), false), logs, options)?;
+            encode(&pixels, options.size_px)
+        }
+        Format::Svg => {
+            let mut text = String::new();
+            let backend = SVGBackend::with_string(&mut text, options.size_px);
+            draw::chart(&Canvas::new(backend.into_drawing_area(), true), logs, options)?;
+            Ok(text.into_bytes())
+        }
+    }
+}
+
+/// Draws `logs` into the file at `path`, whose ending says how. Whoever has the file open sees the
+/// old chart or the new one, and never a part of one.
+pub fn save(path: &Path, logs: &[Log<'_>], options: &Options) -> Result<(), ChartError> {
+    replace(path, &render(logs, options, Format::of(path)?)?)
+}
+
+/// Finds out whether a chart can be written to `path`, and leaves what is there alone.
+pub fn check_writable(path: &Path) -> Result<(), ChartError> {
+    Format::of(path)?;
+    let error = |source| ChartError::Write { path: path.display().to_string(), source };
+    if path.is_dir() {
+        return Err(error(io::ErrorKind::IsADirectory.into()));
+    }
+    let temporary = beside(path);
+    fs::write(&temporary, []).and_then(|()| fs::remove_file(&temporary)).map_err(error)
+}
+
+/// Puts `bytes` in the place of the file at `path`.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), ChartError> {
+    let temporary = beside(path);
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        // Half a chart on a full disk helps nobody.
+        let _ = fs::remove_file(&temporary);
+        ChartError::Write { path: path.display().to_string(), source }
+    })
+}
+
+/// The name of a file beside the one at `path`, of this process only.
+fn beside(path: &Path) -> OsString {
+    let mut name = OsString::from(path);
+    name.push(format!(".{}.tmp", std::process::id()));
+    name
+}
+
+/// Makes the font known to the library, once.
+fn register_the_font() -> Result<(), ChartError> {
+    static IS_REGISTERED: OnceLock<bool> = OnceLock::new();
+    let register =
+        || register_font(canvas::FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok();
+    match IS_REGISTERED.get_or_init(register) {
+        true => Ok(()),
+        false => Err(ChartError::Draw("the font is not understood".to_owned())),
+    }
+}
+
+/// Encodes RGB pixels as PNG.
+fn encode(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, ChartError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory_log::Sample;
+
+    /// A minute of a server that fills up.
+    fn history() -> History {
+        let mut history = History::new();
+        for at in 0..60 {
+            history.push(&Sample {
+                unix_s: 1_000 + at,
+                rss_kb: 4_000 + at * 10,
+                n_connections: at * 100,
+                anon_kb: Some(1_000),
+                slab_kb: Some(9_000),
+                ..Sample::default()
+            });
+        }
+        history
+    }
+
+    /// Draws one history.
+    fn one(history: &History, size_px: (u32, u32), format: Format) -> Result<Vec<u8>, ChartError> {
+        let options = Options { size_px, title: Some("a & b".to_owned()) };
+        render(&[Log { label: "a.log", history }], &options, format)
+    }
+
+    #[test]
+    fn a_png_has_the_size_that_was_asked_for_and_is_not_blank() {
+        for size_px in [LEAST_SIZE_PX, (500, 300), (1600, 900)] {
+            let bytes = one(&history(), size_px, Format::Png).unwrap();
+            let mut reader = png::Decoder::new(io::Cursor::new(&bytes)).read_info().unwrap();
+            assert_eq!((reader.info().width, reader.info().height), size_px);
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut pixels).unwrap();
+            assert!(pixels.iter().filter(|it| **it < 200).count() > 1_000, "{size_px:?}");
+        }
+    }
+
+    #[test]
+    fn an_svg_has_the_articles_words_and_is_escaped() {
+        let svg = String::from_utf8(one(&history(), (500, 300), Format::Svg).unwrap()).unwrap();
+        for word in ["a &amp; b", "Mem (KB)", "Seconds Elapsed", "connections", "Bytes per"] {
+            assert!(svg.contains(word), "{word} is not in {svg}");
+        }
+    }
+
+    #[test]
+    fn a_history_without_samples_or_connections_is_drawn() {
+        one(&History::new(), (500, 300), Format::Png).unwrap();
+        let mut idle = History::new();
+        idle.push(&Sample { unix_s: 7, rss_kb: 1, ..Sample::default() });
+        one(&idle, (500, 300), Format::Svg).unwrap();
+    }
+
+    #[test]
+    fn sizes_and_endings_are_checked() {
+        assert!(matches!(one(&history(), (10, 10), Format::Png), Err(ChartError::Size(10, 10))));
+        assert_eq!(Format::of(Path::new("a/b.PNG")).unwrap(), Format::Png);
+        assert!(Format::of(Path::new("png")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.svg");
+        fs::write(&path, "old").unwrap();
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        let history = history();
+        let options = Options { size_px: (500, 300), title: None };
+        save(&path, &[Log { label: "a", history: &history }], &options).unwrap();
+        assert!(fs::read(&path).unwrap().starts_with(b"<svg"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(check_writable(&dir.path().join("no/m.png")).is_err());
+    }
+}
