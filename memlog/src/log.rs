@@ -86,7 +86,7 @@ impl Log {
     }
 
     /// Writes what waits, or nothing of it.
-    fn write(&mut self) -> io::Result<()> {
+    pub fn write(&mut self) -> io::Result<()> {
         let n_bytes = self.backlog.len() as u64;
         if self.rotate_bytes.is_some_and(|limit| self.length > 0 && self.length + n_bytes > limit) {
             self.rotate()?;

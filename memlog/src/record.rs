@@ -170,7 +170,7 @@ impl Recorder<'_> {
             }
         }
         observer.sample(&sample);
-        if let Some(plot) = &mut self.plot {
+        if let Some(plot) = self.plot.as_mut().filter(|_| is_kept) {
             plot.push(&sample);
             if let Some(error) = plot.redraw(now.uptime) {
                 observer.say(&format!("{error}; it is tried again"));
@@ -221,7 +221,9 @@ impl Recorder<'_> {
     }
 
     /// The outcome of the run so far.
-    fn outcome(&self, is_target_ended: bool) -> Outcome {
+    fn outcome(&mut self, is_target_ended: bool) -> Outcome {
+        // What the disk did not take so far, it may take now; if not, its lines are counted below.
+        let _ = self.log.write();
         let (path, n_samples) = (self.config.log.display(), self.n_samples);
         let mut shortfalls = Vec::new();
         if is_target_ended {

@@ -20,6 +20,10 @@ pub struct Sampler {
     ports: Vec<u16>,
     /// Where the target listens.
     doors: Vec<Door>,
+    /// Samples since the target was started, or found.
+    n_looks: u64,
+    /// Marks for the next sample that succeeds.
+    marks: Vec<Mark>,
 }
 
 /// What came of a sample that was due.
@@ -40,7 +44,8 @@ impl Sampler {
     pub fn new(choice: Choice, with_tree: bool, ports: Vec<u16>) -> Result<Self, Error> {
         let target = Target::find(choice, with_tree)?;
         let diag = SockDiag::open().map_err(Error::SockDiag)?;
-        let mut sampler = Self { target, diag, ports, doors: Vec::new() };
+        let (doors, marks) = (Vec::new(), Vec::new());
+        let mut sampler = Self { target, diag, ports, doors, n_looks: 0, marks };
         if let Look::Alive { processes, .. } = sampler.target.look() {
             sampler.find_doors(&processes).map_err(|source| {
                 let target = sampler.target.label();
@@ -60,25 +65,33 @@ impl Sampler {
             Look::Away => return Taken::Away,
             Look::Ended => return Taken::Ended,
         };
-        // A server may begin to listen some time after it was started. Its descriptors are few
-        // then, and are not looked through again.
-        if (is_restarted || self.doors.is_empty())
-            && let Err(error) = self.find_doors(&processes)
-        {
-            return Taken::Failed(error);
-        }
-        let mut marks: Vec<Mark> =
-            ended.iter().map(|pid| Mark::new(&format!("process {pid} ended"), None)).collect();
+        let ended = ended.iter().map(|pid| Mark::new(&format!("process {pid} ended"), None));
+        self.marks.extend(ended);
         if is_restarted {
-            marks.push(Mark::new("restart", None));
+            self.marks.push(Mark::new("restart", None));
+            self.doors.clear();
+            self.n_looks = 0;
         }
-        match self.diag.established(&self.doors) {
+        self.n_looks += 1;
+        match self.count(&processes) {
             Ok(n_connections) => {
-                let sum = Sample { n_connections, marks, ..sum(&processes) };
-                Taken::Sample(Box::new(sum))
+                let marks = std::mem::take(&mut self.marks);
+                let sample = Sample { n_connections, marks, ..sum(&processes) };
+                Taken::Sample(Box::new(sample))
             }
             Err(error) => Taken::Failed(error),
         }
+    }
+
+    /// Counts connections, on doors that are looked for as long as there are none.
+    ///
+    /// A server may begin to listen some time after it was started; a program that never does must
+    /// not have its descriptors walked with every sample. So it is with the 1st, 2nd, 4th, 8th, …
+    fn count(&mut self, processes: &[(u32, Vitals)]) -> io::Result<u64> {
+        if self.doors.is_empty() && self.n_looks.is_power_of_two() {
+            self.find_doors(processes)?;
+        }
+        self.diag.established(&self.doors)
     }
 
     /// Finds where the target listens.

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::{Memlog, Target, samples};
 
@@ -85,4 +88,34 @@ fn one_of_several_may_end_and_is_marked() {
     let seen = memlog.wait(|samples| samples.last().is_some_and(|it| it.shares.is_empty()));
     assert!(seen.iter().flat_map(|it| &it.marks).any(|mark| mark.text == ended), "{seen:?}");
     assert_eq!(memlog.interrupt().code, Some(0));
+}
+
+#[test]
+fn while_the_disk_takes_nothing_lines_wait_and_then_all_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(dir.path(), "full");
+    // A limit on the size of files stands for a full disk: part of a line fits, then nothing.
+    let script = "trap '' XFSZ; ulimit -S -f 2; exec \"$@\"";
+    let child = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_memlog"), "--log", "mem.log"])
+        .args(["--interval", "100ms", "--pid", &target.pid().to_string()])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut memlog = Memlog { child, log: dir.path().join("mem.log") };
+    let pid = Pid::from_raw(memlog.child.id().cast_signed());
+    memlog.wait(|samples| samples.len() >= 4);
+    let mut said = memlog.said_until("lines wait in memory for room");
+    assert!(fs::read(&memlog.log).unwrap().ends_with(b"\n"), "no torn line");
+    prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
+    said += &memlog.said_until("the log is written again, and complete");
+    assert_eq!(said.matches("cannot write").count(), 1, "{said}");
+    let log = memlog.log.clone();
+    assert_eq!(memlog.interrupt().code, Some(0));
+    // As many lines as were due: none is lost, none is torn.
+    let samples = samples(&log);
+    assert!(samples.windows(2).all(|it| it[0].cpu_ms <= it[1].cpu_ms), "{samples:?}");
 }

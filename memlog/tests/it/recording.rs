@@ -1,6 +1,10 @@
 //! What a run writes when nothing goes wrong.
 
 use std::fs;
+use std::process::Command;
+
+use reports::memory_log::Sample;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Memlog, Target, marks, run, samples};
 
@@ -38,14 +42,30 @@ fn the_one_process_of_a_name_is_found_and_followed_through_a_restart() {
     let _client = first.connect();
     let memlog = Memlog::start(dir.path(), &["--pid", "auto", "--name", "followed"]);
     memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 1));
-    let n_before = samples(&memlog.log).len();
-    first.kill();
-    let second = Target::start(dir.path(), "followed");
-    let _clients = [(); 2].map(|()| second.connect());
-    let seen = memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 2));
-    assert_eq!(marks(&seen), ["restart"]);
-    assert!(seen.len() > n_before);
+    let mut target = first;
+    for n_restarts in 1..=3 {
+        target.kill();
+        target = Target::start(dir.path(), "followed");
+        let n_clients = n_restarts + 1;
+        let clients: Vec<_> = (0..n_clients).map(|_| target.connect()).collect();
+        let is_followed = |it: &Sample| it.n_connections == n_clients;
+        let seen = memlog.wait(|samples| samples.last().is_some_and(is_followed));
+        assert_eq!(marks(&seen), vec!["restart"; clients.len() - 1]);
+    }
     assert_eq!(memlog.interrupt().code, Some(0));
+}
+
+#[test]
+fn descendants_are_watched_with_the_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh").args(["-c", "sleep 100 & wait"]).spawn().unwrap();
+    let pid = shell.id().to_string();
+    let memlog = Memlog::start(dir.path(), &["--pid", &pid, "--tree"]);
+    let seen = memlog.wait(|samples| samples.last().is_some_and(|it| it.shares.len() == 2));
+    let child = seen.last().unwrap().shares.iter().find(|it| it.pid != shell.id()).unwrap().pid;
+    memlog.interrupt().is(0, "on no port yet");
+    kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    shell.wait().unwrap();
 }
 
 #[test]

@@ -121,6 +121,17 @@ impl Memlog {
         }
     }
 
+    /// Reads what it says until `words` are in it.
+    pub(crate) fn said_until(&mut self, words: &str) -> String {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let (mut said, mut byte) = (String::new(), [0; 1]);
+        while !said.contains(words) {
+            stderr.read_exact(&mut byte).unwrap_or_else(|_| panic!("it said only {said:?}"));
+            said.push(char::from(byte[0]));
+        }
+        said
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

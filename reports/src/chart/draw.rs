@@ -42,6 +42,12 @@ const LOGS: [(RGBColor, RGBColor); 6] = [
     (RGBColor(90, 90, 90), RGBColor(185, 185, 185)),
 ];
 
+/// The smallest text: below it a comma and a dot look alike.
+const LEAST_EM_PX: i32 = 12;
+
+/// The largest text: a larger chart has more room, not larger words.
+const MOST_EM_PX: i32 = 22;
+
 /// Bytes per connection say nothing while there are less than this part of the most connections:
 /// what the server needs by itself would be divided by a handful.
 const LEAST_PART: f64 = 0.1;
@@ -98,7 +104,7 @@ pub(crate) fn chart<DB: DrawingBackend>(
     options: &Options,
 ) -> Result<(), ChartError> {
     let (width, height) = canvas.size_px();
-    let em = (height / 48).min(width / 60).clamp(11, 22);
+    let em = even((height / 48).min(width / 60).clamp(LEAST_EM_PX, MOST_EM_PX));
     let margin = em * 2 / 3;
     canvas.clear()?;
     let (highest_kb, most) = (highest_memory(logs), highest(logs, Series::Connections));
@@ -135,7 +141,7 @@ pub(crate) fn chart<DB: DrawingBackend>(
 impl<DB: DrawingBackend> Chart<'_, DB> {
     /// Draws the title below `top`, and says where it ends.
     fn title(&self, title: &str, top: i32) -> Result<i32, ChartError> {
-        let (width, size_px) = (self.canvas.size_px().0, self.em * 5 / 4);
+        let (width, size_px) = (self.canvas.size_px().0, even(self.em * 5 / 4));
         let text = self.canvas.fitted(title, width - self.em * 2, size_px)?;
         self.canvas.text(&text, (width / 2, top + size_px / 2), Align::Center, size_px, INK)?;
         Ok(top + size_px + self.em / 2)
@@ -457,6 +463,12 @@ impl PerConnection {
         (n_connections >= self.fewest).then_some(())?;
         bytes_per_connection(kb, self.empty_kb, n_connections).map(|bytes| bytes.max(0.0))
     }
+}
+
+/// The even size of text that is not above `size_px`. The library cuts half pixels off towards
+/// zero, which at an odd size lifts commas up to look like dots.
+fn even(size_px: i32) -> i32 {
+    size_px / 2 * 2
 }
 
 /// First, lowest, highest and last value of a series in a bucket, in units of `unit`.

@@ -27,7 +27,7 @@ use canvas::Canvas;
 pub use history::History;
 
 /// The least width and height: below it the labels alone fill the chart.
-pub const LEAST_SIZE_PX: (u32, u32) = (320, 200);
+pub const LEAST_SIZE_PX: (u32, u32) = (400, 250);
 
 /// The greatest width and height: a history has no more columns than this, and an image of this
 /// size takes 48 MB.
@@ -40,7 +40,7 @@ const PIXEL_BYTES: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum ChartError {
     /// The size is too small or too large.
-    #[error("a chart of {0}x{1} cannot be drawn; give a size from 320x200 to 4000x4000")]
+    #[error("a chart of {0}x{1} cannot be drawn; give a size from 400x250 to 4000x4000")]
     Size(u32, u32),
     /// The file's name says neither PNG nor SVG.
     #[error("\"{0}\" is neither .png nor .svg; the ending of the name says what is drawn")]
