@@ -9,6 +9,9 @@ use anyhow::Context as _;
 
 use crate::Config;
 
+/// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
+const MAX_THREADS: usize = 1_024;
+
 /// A Comet server whose idle connections cost a row in a table.
 ///
 /// Clients follow ids at /test/{id}; messages come in at the control door.
@@ -60,6 +63,11 @@ impl Args {
     pub fn config(&self, n_descriptors: u64) -> anyhow::Result<Config> {
         let mut config = Config::with_descriptors(n_descriptors);
         config.threads = self.threads.unwrap_or(config.threads);
+        anyhow::ensure!(
+            config.threads.get() <= MAX_THREADS,
+            "{} threads are too many: at most {MAX_THREADS}, and hardly more than cores",
+            config.threads
+        );
         config.head_timeout = self.head_timeout;
         config.backlog_bytes = self.backlog;
         config.grace = self.grace;
