@@ -11,6 +11,8 @@
 mod canvas;
 mod draw;
 mod history;
+mod labels;
+mod per_connection;
 mod scale;
 
 use std::ffi::OsString;
