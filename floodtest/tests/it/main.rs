@@ -6,4 +6,5 @@ mod endings;
 mod input;
 mod life;
 mod messages;
+mod real_server;
 mod support;

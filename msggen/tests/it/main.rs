@@ -5,6 +5,7 @@
 mod bad_input;
 mod ending;
 mod library;
+mod real_server;
 mod support;
 mod timing;
 mod totals;
