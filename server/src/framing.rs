@@ -78,6 +78,10 @@ impl Message {
 
 /// Escapes what could end the text or start an element, in element content and in attributes.
 fn escape_html(text: &str) -> String {
+    // Most messages have nothing to escape, and a look at bytes is quicker than one at characters.
+    if !text.bytes().any(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'')) {
+        return text.to_owned();
+    }
     let mut html = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
