@@ -1,5 +1,7 @@
 //! Why a connection ended. Every connection that was accepted ends for exactly one of these.
 
+use serde::{Serialize, Serializer};
+
 /// Why a connection was closed, or a chunk dropped with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -125,6 +127,13 @@ impl ByReason {
     /// The sum over all reasons.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
+    }
+}
+
+/// The reasons that were counted, under their names.
+impl Serialize for ByReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.nonzero().map(|(reason, n)| (reason.name(), n)))
     }
 }
 

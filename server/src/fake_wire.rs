@@ -1,7 +1,7 @@
 //! Sockets without a network, for tests of the router.
 
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::router::{Ready, Wire};
 
@@ -36,9 +36,16 @@ pub(crate) fn connect(room: usize) -> (FakeSocket, Arc<Mutex<Peer>>) {
     (FakeSocket(Arc::clone(&peer)), peer)
 }
 
+impl FakeSocket {
+    /// The other end.
+    fn peer(&self) -> MutexGuard<'_, Peer> {
+        self.0.lock().expect("no test panics while it holds a peer")
+    }
+}
+
 impl Drop for FakeSocket {
     fn drop(&mut self) {
-        self.0.lock().unwrap().is_closed = true;
+        self.peer().is_closed = true;
     }
 }
 
@@ -51,7 +58,7 @@ impl Wire for FakeWire {
     type Message = str;
 
     fn watch(&self, socket: &FakeSocket, key: u64) -> io::Result<()> {
-        socket.0.lock().unwrap().watched = Some((self.0, key));
+        socket.peer().watched = Some((self.0, key));
         Ok(())
     }
 
@@ -60,7 +67,7 @@ impl Wire for FakeWire {
     }
 
     fn send(socket: &FakeSocket, bytes: &[u8]) -> io::Result<usize> {
-        let mut peer = socket.0.lock().unwrap();
+        let mut peer = socket.peer();
         if peer.is_broken {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -69,12 +76,12 @@ impl Wire for FakeWire {
         }
         let n = bytes.len().min(peer.room);
         peer.room -= n;
-        peer.received.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        peer.received.push_str(std::str::from_utf8(&bytes[..n]).expect("tests send ASCII"));
         Ok(n)
     }
 
     fn recv(socket: &FakeSocket, _: &mut [u8]) -> io::Result<usize> {
-        let peer = socket.0.lock().unwrap();
+        let peer = socket.peer();
         if peer.is_broken {
             return Err(ErrorKind::ConnectionReset.into());
         }

@@ -132,7 +132,7 @@ impl Shared {
         let accept = self.accept_stats.lock().expect("nothing panics while it holds the counts");
         let accept = accept.clone();
         let n_aborted = self.n_aborted.load(Ordering::Relaxed);
-        Stats::new(&accept, &self.router.stats(), n_aborted, self.started_at.elapsed())
+        Stats::new(&accept, self.router.stats(), n_aborted, self.started_at.elapsed())
     }
 }
 

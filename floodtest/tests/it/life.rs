@@ -3,13 +3,12 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use floodtest::{Config, End, Rate};
+use floodtest::End;
 use reports::books::FloodReport;
 use rustix::process::Signal;
 
-use crate::support::{OUR_HEAD, Server, UrlFile, hold, messages, run, send, start};
+use crate::support::{OUR_HEAD, Server, UrlFile, hold, library_config, messages, run, send, start};
 
 #[test]
 fn the_request_on_the_wire_is_a_get_of_each_url() {
@@ -191,16 +190,7 @@ fn a_stdout_that_is_gone_ends_the_run_quietly() {
 fn the_library_runs_without_the_binary() {
     let server = Server::holding(format!("{OUR_HEAD}{}", messages(&[1])));
     let urls = server.urls(4);
-    let config = Config {
-        urls: urls.path().into(),
-        rate: Rate::Max,
-        connections: None,
-        hold: None,
-        report_every: Duration::from_millis(10),
-        connect_timeout: Duration::from_secs(10),
-        source_ips: None,
-        progress_every: None,
-    };
+    let config = library_config(urls.path());
     let (stop, mut stopper) = UnixStream::pair().unwrap();
     let mut observer = |report: &FloodReport| {
         if report.chunks == 4 {

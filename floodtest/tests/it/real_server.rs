@@ -4,12 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
+use comet_server::close::CloseReason;
 use comet_server::{Config, Stats, limits, runtime, serve};
-use floodtest::config::Rate;
 use reports::books::{ByReason, FloodReport};
 use tokio::sync::oneshot;
+
+use crate::support::library_config;
 
 /// Connections held.
 const N_CONNECTIONS: u64 = 20;
@@ -57,16 +58,7 @@ fn every_chunk_that_the_server_wrote_is_counted_and_every_stream_ends() {
     for id in 1..=N_CONNECTIONS {
         writeln!(&file, "http://{}/test/{id}", server.public).unwrap();
     }
-    let config = floodtest::config::Config {
-        urls: file.path().to_owned(),
-        rate: Rate::Max,
-        connections: None,
-        hold: None,
-        report_every: Duration::from_millis(10),
-        connect_timeout: Duration::from_secs(10),
-        source_ips: None,
-        progress_every: None,
-    };
+    let config = library_config(file.path());
     let (_still_wanted, stop) = UnixStream::pair().unwrap();
     let mut shutdown = Some(server.shutdown);
     let mut on_report = |report: &FloodReport| {
@@ -81,8 +73,8 @@ fn every_chunk_that_the_server_wrote_is_counted_and_every_stream_ends() {
 
     let stats = server.thread.join().unwrap();
     assert_eq!(report.chunks, N_CONNECTIONS * N_MESSAGES, "{report:?}");
-    assert_eq!(report.chunks, stats.written, "{stats:?}");
+    assert_eq!(report.chunks, stats.router.written, "{stats:?}");
     assert_eq!((report.lost, report.duplicated, report.reordered, report.unnumbered), (0, 0, 0, 0));
     assert_eq!(report.closures, ByReason::from([("ended".to_owned(), N_CONNECTIONS)]));
-    assert_eq!(stats.closed.get("shutdown"), Some(&N_CONNECTIONS), "{stats:?}");
+    assert_eq!(stats.router.closed.get(CloseReason::Shutdown), N_CONNECTIONS, "{stats:?}");
 }

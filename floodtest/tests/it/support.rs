@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -306,5 +307,19 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { command, code, stdout, stderr } = self;
         write!(f, "{command}\nexit code {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}---")
+    }
+}
+
+/// What the library is asked for, on `urls` and flat out.
+pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Config {
+    floodtest::config::Config {
+        urls: urls.into(),
+        rate: floodtest::config::Rate::Max,
+        connections: None,
+        hold: None,
+        report_every: Duration::from_millis(10),
+        connect_timeout: Duration::from_secs(10),
+        source_ips: None,
+        progress_every: None,
     }
 }

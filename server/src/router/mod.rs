@@ -19,6 +19,7 @@ use std::hash::BuildHasher;
 use std::io;
 
 use foldhash::fast::FixedState;
+use serde::Serialize;
 
 use self::index::Found;
 pub use self::rows::RowRef;
@@ -83,7 +84,7 @@ pub struct Limits {
 
 /// What happened to connections and messages. At every quiet moment
 /// `messages = void + reached` and `deliveries = written + queued + dropped`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RouterStats {
     /// Connections logged in now.
     pub parked: u64,
