@@ -58,7 +58,10 @@ fn a_server_that_answers_nothing_is_no_run() {
 fn a_redirect_is_not_followed() {
     let door = Door::new(|request| match request.number {
         0 => {
-            Reply::BytesAndClose("HTTP/1.1 307 R\r\nLocation: /send/1\r\nContent-Length: 0\r\n\r\n")
+            // It says that it closes, or the next message may rightly go out on this connection.
+            Reply::BytesAndClose(
+                "HTTP/1.1 307 R\r\nLocation: /send/1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            )
         }
         _ => reached(1),
     });
@@ -149,7 +152,7 @@ fn a_message_without_an_answer_in_time_is_unanswered() {
         1 => Reply::Silence,
         _ => reached(1),
     });
-    let flags = "--num 4 --interval 0 --max 9 --timeout 150ms --json";
+    let flags = "--num 4 --interval 0 --max 9 --timeout 1s --json";
     let run = msggen(&format!("{flags} --server {}", door.url()))
         .code(1)
         .says("1 of 4 messages unanswered: timed out 1");
