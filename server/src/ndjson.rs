@@ -81,6 +81,8 @@ async fn send_lines(
         let mut rest = &data[..];
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (line, after) = (&rest[..end], &rest[end + 1..]);
+            // Whatever becomes of this line, it is whole.
+            unfinished.is_in_line = false;
             if begun.is_empty() {
                 send_line(line, shared, outcome).await?;
             } else {

@@ -62,6 +62,19 @@ fn a_line_is_sent_when_it_arrives_not_when_the_body_ends() {
 }
 
 #[test]
+fn a_bad_line_in_two_parts_is_refused_and_not_counted_as_broken_off() {
+    let server = Server::start(&[]);
+    let mut sender = Client::connect(server.control);
+    let fields = format!("Host: x\r\n{NDJSON}Connection: close\r\nTransfer-Encoding: chunked");
+    write!(sender.stream, "POST /send HTTP/1.1\r\n{fields}\r\n\r\n3\r\nnon\r\n").unwrap();
+    // A message of another sender is answered after the first part was read.
+    assert_eq!(server.send(1, "between"), 0);
+    sender.stream.write_all(b"6\r\nsense\n\r\n0\r\n\r\n").unwrap();
+    assert!(sender.read_to_end().starts_with("HTTP/1.1 400 "));
+    assert_eq!(server.stats()["aborted"], 0);
+}
+
+#[test]
 fn limits_on_messages_are_kept() {
     let server = Server::start(&[]);
     let mut one = server.follow("1");
