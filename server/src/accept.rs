@@ -7,7 +7,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -239,7 +239,7 @@ impl Acceptor {
     /// Takes in a new connection: its request is often there already.
     fn on_accepted(&mut self, socket: OwnedFd) {
         {
-            let mut stats = self.stats.lock().expect("nothing panics while it holds the counts");
+            let mut stats = self.stats();
             stats.accepted += 1;
             stats.heads += 1;
         }
@@ -277,11 +277,17 @@ impl Acceptor {
         entry.insert(Head { socket, deadline: Instant::now() + time, state });
     }
 
-    /// Takes a connection out of the table.
-    fn release(&mut self, slot: usize) -> Head {
+    /// Takes a connection out of the table, to close it: that ends its watch.
+    fn remove(&mut self, slot: usize) -> Head {
         let head = self.heads.remove(slot);
         self.n_draining -= usize::from(matches!(head.state, HeadState::Draining { .. }));
-        // Fails only for a descriptor that is not watched; a close ends the watch as well.
+        head
+    }
+
+    /// Takes a connection out of the table, to go on with it elsewhere.
+    fn release(&mut self, slot: usize) -> Head {
+        let head = self.remove(slot);
+        // Fails only for a descriptor that is not watched.
         _ = self.poller.delete(&head.socket);
         head
     }
@@ -340,7 +346,7 @@ impl Acceptor {
                 // An error is counted by the router, to which the connection belongs now.
                 let row = self.router.login(socket, *style, ids, head, n_extra_bytes);
                 tracing::debug!(target: "logins", ?ids, ?row, "login");
-                self.stats.lock().expect("nothing panics while it holds the counts").heads -= 1;
+                self.stats().heads -= 1;
             }
             Request::HeadOnly(style) => {
                 self.answer(socket, style.head().as_bytes(), CloseReason::Answered);
@@ -368,14 +374,18 @@ impl Acceptor {
 
     /// Closes a connection of the table.
     fn close(&mut self, slot: usize, reason: CloseReason) {
-        let head = self.heads.remove(slot);
-        self.n_draining -= usize::from(matches!(head.state, HeadState::Draining { .. }));
+        let head = self.remove(slot);
         self.count_close(head.close_reason(reason));
+    }
+
+    /// The counts, for one update.
+    fn stats(&self) -> MutexGuard<'_, AcceptStats> {
+        self.stats.lock().expect("nothing panics while it holds the counts")
     }
 
     /// Counts the close of a connection that was not parked.
     fn count_close(&self, reason: CloseReason) {
-        let mut stats = self.stats.lock().expect("nothing panics while it holds the counts");
+        let mut stats = self.stats();
         stats.heads -= 1;
         stats.closed.add(reason, 1);
     }

@@ -86,7 +86,7 @@ impl Config {
     pub fn with_descriptors(n_descriptors: u64) -> Self {
         let split = limits::Descriptors::split(n_descriptors);
         Self {
-            threads: limits::default_threads(),
+            threads: limits::DEFAULT_THREADS,
             max_connections: split.connections,
             max_control_connections: split.control,
             max_lingering: split.lingering,

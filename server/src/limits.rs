@@ -23,8 +23,9 @@ const NOT_SENT_LOWAT: u32 = 16 * 1024;
 /// How long written data may stay unacknowledged before the peer counts as gone.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many threads run if nobody says: see [`default_threads`].
-const MAX_DEFAULT_THREADS: usize = 1;
+/// How many threads run if nobody says: one. Measured on two cores, with clients and senders on the
+/// same machine: see ARCHITECTURE.md.
+pub const DEFAULT_THREADS: NonZeroUsize = NonZeroUsize::MIN;
 
 /// How the descriptors of the process are shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +46,6 @@ impl Descriptors {
         // The rest of the reserve, an eighth, is for listeners, pollers and standard streams.
         Self { connections, control: reserved * 5 / 8, lingering: reserved / 4 }
     }
-}
-
-/// The number of threads to run with: one.
-///
-/// Measured on two cores, with clients and senders on the same machine: see ARCHITECTURE.md.
-pub fn default_threads() -> NonZeroUsize {
-    NonZeroUsize::new(MAX_DEFAULT_THREADS).expect("it is a constant, and not zero")
 }
 
 /// Raises the soft limit on open files to the hard one and returns it.

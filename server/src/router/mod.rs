@@ -191,7 +191,8 @@ impl<W: Wire> Router<W> {
         n_extra_bytes: usize,
     ) -> Result<RowRef, CloseReason> {
         let (&first, further) = ids.split_first().expect("a login has at least one id");
-        let mut shard = self.lock(self.home(first));
+        let home = self.home(first);
+        let mut shard = self.lock(home);
         let row = shard.reserve(first);
         let mut aliases = Vec::new();
         if !further.is_empty() {
@@ -199,7 +200,7 @@ impl<W: Wire> Router<W> {
             // Until the row is filled they lead nowhere.
             drop(shard);
             aliases = further.iter().map(|&id| self.lock(self.home(id)).alias(id, row)).collect();
-            shard = self.lock(self.home(first));
+            shard = self.lock(home);
         }
         let done = shard.login(row, socket, style, head, aliases);
         if done.is_ok() && n_extra_bytes > 0 {
@@ -211,14 +212,14 @@ impl<W: Wire> Router<W> {
 
     /// Sends `message` to whoever is logged in as `id`, unless that is several connections.
     pub fn send(&self, id: Id, message: &W::Message) -> Sent {
-        let mut shard = self.lock(self.home(id));
+        let home = self.home(id);
+        let mut shard = self.lock(home);
         let n_reached = match shard.index.find(id, &shard.rows) {
             Found::Many(_) => return Sent::Many,
             Found::Nobody => 0,
             Found::One(slot) => {
                 let target = shard.target(slot);
-                let was_home = usize::from(target.shard) == self.home(id);
-                if !was_home {
+                if usize::from(target.shard) != home {
                     drop(shard);
                     shard = self.lock(target.shard.into());
                 }
