@@ -1,4 +1,4 @@
-//! Answers of the control door: JSON, whole, with a status.
+//! Answers of the control door: whole, with a status, JSON most of the time.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,9 +24,14 @@ pub(crate) fn not_allowed(methods: &'static str) -> Response {
 
 /// A JSON answer.
 pub(crate) fn json_response(status: StatusCode, body: String) -> Response {
-    let mut response = hyper::Response::new(Full::new(Bytes::from(body)));
+    let mut response = text_response("application/json", body);
     *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// 200 with a text of some type.
+pub(crate) fn text_response(content_type: &'static str, body: String) -> Response {
+    let mut response = hyper::Response::new(Full::new(Bytes::from(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

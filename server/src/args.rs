@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::Config;
+use crate::limits::MIN_OPEN_FILES;
 
 /// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
 const MAX_THREADS: usize = 1_024;
@@ -30,12 +31,20 @@ pub struct Args {
     /// Connections held at a time; one more is answered 503. [default: the open-file limit - 256]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub max_connections: Option<NonZeroU64>,
+    /// Connections held at a time from one IPv4 address or IPv6 /64 network; one more is answered
+    /// 429. [default: no limit]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_connections_per_ip: Option<NonZeroU64>,
     /// How long a request may take from accept to its last byte; 408 after that.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub head_timeout: Duration,
     /// Bytes that may wait for one connection; a reader further behind is closed.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
     pub backlog: usize,
+    /// How often an event stream gets a comment, so that a dead peer is found. HTML has nothing of
+    /// the kind. [default: never; the kernel asks after 2 minutes of silence]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub ping: Option<Duration>,
     /// How long a shutdown may take.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
@@ -61,6 +70,11 @@ pub enum Log {
 impl Args {
     /// Checks what clap cannot, and completes it for a process that may open `n_descriptors`.
     pub fn config(&self, n_descriptors: u64) -> anyhow::Result<Config> {
+        anyhow::ensure!(
+            n_descriptors >= MIN_OPEN_FILES,
+            "the open-file limit is {n_descriptors}, and {MIN_OPEN_FILES} is the least; raise it \
+             with `ulimit -n`"
+        );
         let mut config = Config::with_descriptors(n_descriptors);
         config.threads = self.threads.unwrap_or(config.threads);
         anyhow::ensure!(
@@ -71,6 +85,12 @@ impl Args {
         config.head_timeout = self.head_timeout;
         config.backlog_bytes = self.backlog;
         config.grace = self.grace;
+        anyhow::ensure!(
+            self.ping != Some(Duration::ZERO),
+            "--ping 0s would do nothing else; leave it out for no pings"
+        );
+        config.ping = self.ping;
+        config.max_connections_per_ip = self.max_connections_per_ip;
         if let Some(max_connections) = self.max_connections {
             let n_wanted = max_connections.get();
             anyhow::ensure!(
@@ -86,6 +106,11 @@ impl Args {
                 .with_context(|| format!("cannot read the token file {}", file.display()))?;
             let token = text.trim();
             anyhow::ensure!(!token.is_empty(), "the token file {} is empty", file.display());
+            anyhow::ensure!(
+                token.bytes().all(|byte| byte.is_ascii_graphic()),
+                "the token in {} cannot be sent in a field: write visible ASCII, without spaces",
+                file.display()
+            );
             config.control_token = Some(token.to_owned());
         }
         anyhow::ensure!(

@@ -19,7 +19,7 @@ pub enum CloseReason {
     Chatty,
     /// It was logged out through the control door.
     Logout,
-    /// The server was shut down.
+    /// The server was shut down. 503 if the request was not complete.
     Shutdown,
     /// The socket did not take the response head whole, though nothing was written before.
     ShortHead,
@@ -27,7 +27,7 @@ pub enum CloseReason {
     Error,
     /// The peer left before its request was complete.
     Abandoned,
-    /// A HEAD request was answered.
+    /// A HEAD request or one for the page was answered.
     Answered,
     /// 400: the request was malformed, or its ids were not ids.
     BadRequest,
@@ -41,11 +41,13 @@ pub enum CloseReason {
     NotImplemented,
     /// 503: more connections than `--max-connections`.
     Full,
+    /// 429: more connections from one address than `--max-connections-per-ip`.
+    FullForAddress,
 }
 
 impl CloseReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Peer,
         Self::Reset,
         Self::TimedOut,
@@ -63,6 +65,7 @@ impl CloseReason {
         Self::HeadTooLarge,
         Self::NotImplemented,
         Self::Full,
+        Self::FullForAddress,
     ];
 
     /// The reason's name in `/stats`.
@@ -85,6 +88,7 @@ impl CloseReason {
             Self::HeadTooLarge => "head_too_large",
             Self::NotImplemented => "not_implemented",
             Self::Full => "full",
+            Self::FullForAddress => "full_for_address",
         }
     }
 
@@ -93,7 +97,10 @@ impl CloseReason {
         use std::io::ErrorKind;
         match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Self::Reset,
-            ErrorKind::TimedOut | ErrorKind::HostUnreachable => Self::TimedOut,
+            // What the kernel heard last while it waited, if it heard anything.
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                Self::TimedOut
+            }
             _ => Self::Error,
         }
     }

@@ -1,7 +1,9 @@
 //! The control door: where messages come in and counts go out.
 
+use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -10,35 +12,53 @@ use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::task::coop::unconstrained;
 
-use crate::Shared;
-use crate::answer::{Response, json_response, not_allowed, refusal};
+use crate::answer::{Response, json_response, not_allowed, refusal, text_response};
+use crate::metrics;
 use crate::ndjson;
 use crate::overload::{Complaint, PAUSE};
 use crate::request::parse_id;
 use crate::send::MAX_MESSAGE_BYTES;
+use crate::{Shared, Stats};
 
 type Request = hyper::Request<Incoming>;
+
+/// Bytes that are read of a request before they are made use of: a bound on what the connections
+/// of the door may hold together.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Descriptors kept for the door, so that it can still be reached when all others are gone. Each is
+/// one connection at a time.
+const N_SPARES: usize = 8;
 
 /// Serves the control door until `shutdown` changes, then lets requests in progress end.
 pub(crate) async fn run(
     listener: TcpListener,
+    spares: Spares,
     shared: Arc<Shared>,
     shutdown: watch::Receiver<bool>,
 ) {
     let config = &shared.config;
     let room = Arc::new(Semaphore::new(config.max_control_connections));
+    let spares = Arc::new(spares);
     let mut is_down = shutdown.clone();
     let mut connections = JoinSet::new();
     let mut complaint = Complaint::default();
     loop {
         let accepted = async {
             let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
-            listener.accept().await.map(|(stream, _)| (stream, permit))
+            let mut accepted = listener.accept().await;
+            if accepted.is_err() && is_waiting(&listener) && spares.take() {
+                // Nobody else may run before it has the descriptor, not even for fairness.
+                accepted = unconstrained(listener.accept()).await;
+            }
+            accepted.map(|(stream, _)| (stream, permit))
         };
         tokio::select! {
             biased;
@@ -47,15 +67,19 @@ pub(crate) async fn run(
             accepted = accepted => match accepted {
                 Ok((stream, permit)) => {
                     let served = serve(stream, Arc::clone(&shared), shutdown.clone());
+                    let spares = Arc::clone(&spares);
                     connections.spawn(async move {
                         served.await;
+                        // Before anybody else can take the descriptor that has just become free.
+                        spares.refill();
                         drop(permit);
                     });
                 }
                 Err(error) => {
-                    if complaint.is_due() {
+                    if is_waiting(&listener) && complaint.is_due() {
                         tracing::warn!("the control door cannot accept: {error}");
                     }
+                    spares.refill();
                     tokio::time::sleep(PAUSE).await;
                 }
             },
@@ -65,23 +89,76 @@ pub(crate) async fn run(
     while connections.join_next().await.is_some() {}
 }
 
+/// Whether somebody waits to be accepted. Without a descriptor to give, the kernel refuses to accept
+/// even if nobody does.
+fn is_waiting(listener: &TcpListener) -> bool {
+    let mut polled = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|n_ready| n_ready > 0)
+}
+
+/// Descriptors that stand for control connections to come.
+#[derive(Debug)]
+pub(crate) struct Spares(Mutex<Vec<File>>);
+
+impl Spares {
+    /// Opens them. To be done before the first client comes.
+    pub(crate) fn open() -> Self {
+        let spares = Self(Mutex::new(Vec::with_capacity(N_SPARES)));
+        spares.refill();
+        spares
+    }
+
+    /// Frees one, if there is one.
+    fn take(&self) -> bool {
+        self.0.lock().expect("nothing panics while it holds the spares").pop().is_some()
+    }
+
+    /// Opens what is missing, as far as it can.
+    fn refill(&self) {
+        let mut spares = self.0.lock().expect("nothing panics while it holds the spares");
+        while spares.len() < N_SPARES {
+            let Ok(spare) = File::open("/dev/null") else { return };
+            spares.push(spare);
+        }
+    }
+}
+
 /// Serves one connection.
 async fn serve(stream: TcpStream, shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>) {
     // Answers are small and awaited: a delay to fill a segment would be a sender's delay.
     _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, io::Error>(answer(request, &shared).await) }
+    let head_timeout = shared.config.head_timeout;
+    // Whether it has shown that it is a sender: by a request, with the token if there is one.
+    let is_known = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        let (shared, is_known) = (Arc::clone(&shared), &is_known);
+        async move {
+            if !is_authorized(&request, shared.config.control_token.as_deref()) {
+                let why = "the control token is missing or wrong";
+                return Ok::<_, io::Error>(refusal(StatusCode::UNAUTHORIZED, why));
+            }
+            is_known.store(true, Ordering::Relaxed);
+            Ok(answer(request, &shared).await)
+        }
     });
-    // No timeout on a silent sender: closing an idle connection just as it is used again makes a
-    // message that nobody knows the fate of.
     let connection = hyper::server::conn::http1::Builder::new()
         .pipeline_flush(true)
+        .max_buf_size(READ_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    let stranger = async {
+        tokio::time::sleep(head_timeout).await;
+        if is_known.load(Ordering::Relaxed) {
+            // No timeout on a silent sender: closing an idle connection just as it is used again
+            // makes a message that nobody knows the fate of.
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         // An error here is a peer that left or broke the protocol, and was answered by hyper.
         _ = connection.as_mut() => return,
+        // Strangers must not fill the door.
+        () = stranger => return,
         () = crate::went_down(&mut shutdown) => connection.as_mut().graceful_shutdown(),
     }
     _ = connection.await;
@@ -89,9 +166,6 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, mut shutdown: watch::Rece
 
 /// Answers one request.
 async fn answer(request: Request, shared: &Shared) -> Response {
-    if !is_authorized(&request, shared.config.control_token.as_deref()) {
-        return refusal(StatusCode::UNAUTHORIZED, "the control token is missing or wrong");
-    }
     let path = request.uri().path().to_owned();
     let mut parts = path[1.min(path.len())..].split('/');
     let target = (parts.next().unwrap_or(""), parts.next(), parts.next());
@@ -104,11 +178,16 @@ async fn answer(request: Request, shared: &Shared) -> Response {
             let stats = serde_json::to_string(&shared.stats()).expect("counts are plain JSON");
             json_response(StatusCode::OK, stats)
         }
-        (("healthz", None, None), &Method::GET) => health(shared),
-        (("stats" | "healthz", None, None), _) => not_allowed("GET"),
+        (("metrics", None, None), &Method::GET) => {
+            let text = metrics::text(shared.stats(), shared.sender.cost());
+            text_response(metrics::CONTENT_TYPE, text)
+        }
+        (("healthz", None, None), &Method::GET) => health(&shared.stats()),
+        (("stats" | "metrics" | "healthz", None, None), _) => not_allowed("GET"),
         _ => refusal(
             StatusCode::NOT_FOUND,
-            "there is nothing here; see /send/{id}, /send, /logins/{id}, /stats and /healthz",
+            "there is nothing here; see /send/{id}, /send, /logins/{id}, /stats, /metrics and \
+             /healthz",
         ),
     }
 }
@@ -174,11 +253,12 @@ fn logins(id: &str, method: &Method, shared: &Shared) -> Response {
 }
 
 /// `GET /healthz`.
-fn health(shared: &Shared) -> Response {
-    if shared.is_accepting() {
+fn health(stats: &Stats) -> Response {
+    if stats.accepting {
         json_response(StatusCode::OK, json!({ "status": "ok" }).to_string())
     } else {
-        refusal(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
+        let why = "no connections are accepted: out of descriptors, or shutting down";
+        refusal(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) is_broken: bool,
     /// Whether our side was closed.
     pub(crate) is_closed: bool,
+    /// How often the wire heard that it would be.
+    pub(crate) n_closings: u32,
     /// The shard that watches it, and under which key.
     pub(crate) watched: Option<(usize, u64)>,
 }
@@ -98,5 +100,13 @@ impl Wire for FakeWire {
 
     fn last_chunk((): ()) -> &'static [u8] {
         b"end;"
+    }
+
+    fn ping((): ()) -> &'static [u8] {
+        b"ping;"
+    }
+
+    fn closing(&self, socket: &FakeSocket) {
+        socket.peer().n_closings += 1;
     }
 }

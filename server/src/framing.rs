@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::OnceLock;
 
 /// The value of the `Server` field.
 pub(crate) const SERVER: &str = concat!("comet-server/", env!("CARGO_PKG_VERSION"));
@@ -13,32 +14,74 @@ pub(crate) enum Style {
     HtmlChunks,
     /// HTTP/1.0: the same HTML, ended by the close.
     HtmlPlain,
+    /// HTTP/1.1: one chunk a message, a server-sent event.
+    EventChunks,
+    /// HTTP/1.0: the same events, ended by the close.
+    EventPlain,
+}
+
+/// The response head that opens a stream of `$media_type`, with what says how it ends.
+macro_rules! head {
+    ($media_type:literal, $framing:literal) => {
+        concat!(
+            "HTTP/1.1 200 OK\r\nServer: comet-server/",
+            env!("CARGO_PKG_VERSION"),
+            "\r\nContent-Type: ",
+            $media_type,
+            "\r\n",
+            $framing,
+            "\r\n\r\n"
+        )
+    };
 }
 
 impl Style {
+    /// The style for a request.
+    pub(crate) fn new(is_http_1_1: bool, with_events: bool) -> Self {
+        match (is_http_1_1, with_events) {
+            (true, false) => Self::HtmlChunks,
+            (false, false) => Self::HtmlPlain,
+            (true, true) => Self::EventChunks,
+            (false, true) => Self::EventPlain,
+        }
+    }
+
+    /// Whether messages go out as chunks.
+    fn is_chunked(self) -> bool {
+        matches!(self, Self::HtmlChunks | Self::EventChunks)
+    }
+
     /// The response head that opens the stream.
     pub(crate) fn head(self) -> &'static str {
         match self {
-            Self::HtmlChunks => concat!(
-                "HTTP/1.1 200 OK\r\nServer: comet-server/",
-                env!("CARGO_PKG_VERSION"),
-                "\r\nContent-Type: text/html; charset=utf-8\r\n",
-                "Transfer-Encoding: chunked\r\nCache-Control: no-store\r\n\r\n"
+            Self::HtmlChunks => head!(
+                "text/html; charset=utf-8",
+                "Transfer-Encoding: chunked\r\nCache-Control: no-store"
             ),
-            Self::HtmlPlain => concat!(
-                "HTTP/1.1 200 OK\r\nServer: comet-server/",
-                env!("CARGO_PKG_VERSION"),
-                "\r\nContent-Type: text/html; charset=utf-8\r\n",
-                "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-            ),
+            Self::HtmlPlain => {
+                head!("text/html; charset=utf-8", "Cache-Control: no-store\r\nConnection: close")
+            }
+            Self::EventChunks => {
+                head!("text/event-stream", "Transfer-Encoding: chunked\r\nCache-Control: no-store")
+            }
+            Self::EventPlain => {
+                head!("text/event-stream", "Cache-Control: no-store\r\nConnection: close")
+            }
         }
     }
 
     /// What ends the stream, before the close.
     pub(crate) fn last_chunk(self) -> &'static [u8] {
+        if self.is_chunked() { b"0\r\n\r\n" } else { b"" }
+    }
+
+    /// What finds out whether the peer is alive and means nothing to it: a comment among events.
+    /// HTML has nothing like it.
+    pub(crate) fn ping(self) -> &'static [u8] {
         match self {
-            Self::HtmlChunks => b"0\r\n\r\n",
-            Self::HtmlPlain => b"",
+            Self::EventChunks => b"3\r\n:\n\n\r\n",
+            Self::EventPlain => b":\n\n",
+            Self::HtmlChunks | Self::HtmlPlain => b"",
         }
     }
 }
@@ -46,41 +89,68 @@ impl Style {
 /// A message, prepared once for all the connections that it goes to.
 #[derive(Debug)]
 pub(crate) struct Message {
-    /// The text with HTML's special characters escaped.
-    html: String,
+    /// The text.
+    text: String,
+    /// The text with HTML's special characters escaped, if it has any.
+    html: Option<String>,
+    /// The text as `data:` lines, made for the first connection that wants them.
+    event: OnceLock<String>,
 }
 
 impl Message {
     /// Prepares a text.
     pub(crate) fn new(text: &str) -> Self {
-        Self { html: escape_html(text) }
+        Self { text: text.to_owned(), html: escape_html(text), event: OnceLock::new() }
     }
 
-    /// Appends the message as number `n` of a connection: `Recvd msg #{n}: '{message}'<br/>`.
+    /// Appends the message as number `n` of a connection: as `Recvd msg #{n}: '{message}'<br/>`, or
+    /// as an event with `id: {n}`.
     pub(crate) fn render(&self, n: u64, style: Style, out: &mut Vec<u8>) {
-        const BEFORE_NUMBER: &str = "Recvd msg #";
-        const AFTER_NUMBER: &str = ": '";
-        const END: &str = "'<br/>";
-        let n_fixed = BEFORE_NUMBER.len() + AFTER_NUMBER.len() + END.len();
-        if style == Style::HtmlChunks {
+        let (before_number, after_number, text, end) = match style {
+            Style::HtmlChunks | Style::HtmlPlain => {
+                ("Recvd msg #", ": '", self.html.as_ref().unwrap_or(&self.text), "'<br/>")
+            }
+            Style::EventChunks | Style::EventPlain => {
+                ("id: ", "\n", self.event.get_or_init(|| data_lines(&self.text)), "\n")
+            }
+        };
+        if style.is_chunked() {
             let n_digits = n.checked_ilog10().unwrap_or(0) as usize + 1;
-            let n_bytes = n_fixed + n_digits + self.html.len();
+            let n_fixed = before_number.len() + after_number.len() + end.len();
+            let n_bytes = n_fixed + n_digits + text.len();
             write!(out, "{n_bytes:x}\r\n").expect("a vector takes all");
         }
-        write!(out, "{BEFORE_NUMBER}{n}{AFTER_NUMBER}").expect("a vector takes all");
-        out.extend_from_slice(self.html.as_bytes());
-        out.extend_from_slice(END.as_bytes());
-        if style == Style::HtmlChunks {
+        write!(out, "{before_number}{n}{after_number}").expect("a vector takes all");
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(end.as_bytes());
+        if style.is_chunked() {
             out.extend_from_slice(b"\r\n");
         }
     }
 }
 
+/// A text as the lines of an event. Whatever ends a line for the receiver (LF, CR, or both) ends
+/// one here, so that no message can forge a field.
+fn data_lines(text: &str) -> String {
+    let mut lines = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    loop {
+        let end = memchr::memchr2(b'\n', b'\r', rest.as_bytes()).unwrap_or(rest.len());
+        let (line, after) = rest.split_at(end);
+        lines.extend(["data: ", line, "\n"]);
+        if after.is_empty() {
+            return lines;
+        }
+        rest = after.strip_prefix("\r\n").unwrap_or(&after[1..]);
+    }
+}
+
 /// Escapes what could end the text or start an element, in element content and in attributes.
-fn escape_html(text: &str) -> String {
+/// `None` if there is nothing of the kind.
+fn escape_html(text: &str) -> Option<String> {
     // Most messages have nothing to escape, and a look at bytes is quicker than one at characters.
     if !text.bytes().any(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'')) {
-        return text.to_owned();
+        return None;
     }
     let mut html = String::with_capacity(text.len());
     for char in text.chars() {
@@ -93,7 +163,7 @@ fn escape_html(text: &str) -> String {
             char => html.push(char),
         }
     }
-    html
+    Some(html)
 }
 
 /// A whole response that is followed by the close: a status and a sentence.
@@ -131,11 +201,13 @@ mod tests {
     #[test]
     fn the_size_line_counts_the_bytes_of_the_chunk_whatever_the_number() {
         for n in [1, 9, 10, 99, 100, 12_345_678_901, u64::MAX] {
-            for text in ["", "ü", "<b>"] {
-                let chunk = rendered(text, n, Style::HtmlChunks);
-                let (size, rest) = chunk.split_once("\r\n").unwrap();
-                let n_bytes = usize::from_str_radix(size, 16).unwrap();
-                assert_eq!(n_bytes, rest.len() - 2, "{chunk:?}");
+            for text in ["", "ü", "<b>", "a\nb"] {
+                for style in [Style::HtmlChunks, Style::EventChunks] {
+                    let chunk = rendered(text, n, style);
+                    let (size, rest) = chunk.split_once("\r\n").unwrap();
+                    let n_bytes = usize::from_str_radix(size, 16).unwrap();
+                    assert_eq!(n_bytes, rest.len() - 2, "{chunk:?}");
+                }
             }
         }
     }
@@ -146,6 +218,20 @@ mod tests {
             rendered("<script>alert('&\"')</script>", 1, Style::HtmlPlain),
             "Recvd msg #1: '&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;'<br/>"
         );
+    }
+
+    #[test]
+    fn an_event_has_the_number_as_its_id_and_a_data_line_for_every_line() {
+        assert_eq!(rendered("hi", 7, Style::EventPlain), "id: 7\ndata: hi\n\n");
+        assert_eq!(rendered("hi", 7, Style::EventChunks), "10\r\nid: 7\ndata: hi\n\n\r\n");
+        let lines = |text| rendered(text, 1, Style::EventPlain);
+        assert_eq!(lines(""), "id: 1\ndata: \n\n");
+        assert_eq!(
+            lines("a\nb\r\n\rid: 2\n"),
+            "id: 1\ndata: a\ndata: b\ndata: \ndata: id: 2\ndata: \n\n",
+            "no line of a message becomes a field"
+        );
+        assert_eq!(lines("<b>"), "id: 1\ndata: <b>\n\n", "events are not HTML");
     }
 
     #[test]

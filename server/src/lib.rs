@@ -4,13 +4,14 @@
 //! message to every connection that is logged in as that id, as one chunk.
 //!
 //! Read it in this order: [`router`] (the tables, and all that happens to a parked connection),
-//! `wire` (sockets and epoll under it), `accept` and `request` (from a new connection to a parked
-//! one), `control`, `ndjson` and `send` (from a message to the router), and this file (how they are
-//! put together and taken down).
+//! `wire` (sockets and epoll under it), `accept`, `heads`, `request` and `strict` (from a new
+//! connection to a parked one), `control`, `ndjson` and `send` (from a message to the router), and
+//! this file (how they are put together and taken down).
 //!
 //! There is no task and no buffer for an idle connection: only its row.
 
 mod accept;
+mod addresses;
 mod answer;
 pub mod args;
 pub mod close;
@@ -18,22 +19,32 @@ mod control;
 #[cfg(test)]
 mod fake_wire;
 mod framing;
+mod heads;
+#[cfg(any(test, fuzzing))]
+pub mod laws;
 pub mod limits;
+mod lines;
+#[cfg(test)]
+mod malformed;
+mod metrics;
 #[cfg(test)]
 mod model_tests;
 mod ndjson;
 mod overload;
+mod page;
+mod ping;
 mod request;
 pub mod router;
 mod send;
 mod stats;
+mod strict;
 mod sync;
 mod wire;
 
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -43,8 +54,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::accept::{AcceptLimits, AcceptStats, Acceptor};
+use self::accept::Acceptor;
+use self::addresses::Addresses;
 use self::close::CloseReason;
+use self::heads::{AcceptStats, HeadLimits, Heads};
 use self::router::{Limits, Router};
 use self::send::Sender;
 pub use self::stats::Stats;
@@ -67,14 +80,20 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// Connections held at a time; one more is answered 503.
     pub max_connections: u64,
+    /// Connections held at a time from one IPv4 address or IPv6 /64 network, if there is a limit;
+    /// one more is answered 429.
+    pub max_connections_per_ip: Option<NonZeroU64>,
     /// Connections of the control door served at a time; more wait.
     pub max_control_connections: usize,
     /// Refused connections that may take their time to read why.
     pub max_lingering: usize,
-    /// How long a request may take from accept to its last byte.
+    /// How long a request may take from accept to its last byte, and the first one of a control
+    /// connection to its head's.
     pub head_timeout: Duration,
     /// Bytes that may wait for one connection.
     pub backlog_bytes: usize,
+    /// How often an event stream gets a comment, if ever.
+    pub ping: Option<Duration>,
     /// How long a shutdown may take.
     pub grace: Duration,
     /// What senders must show at the control door, if anything.
@@ -88,10 +107,12 @@ impl Config {
         Self {
             threads: limits::DEFAULT_THREADS,
             max_connections: split.connections,
+            max_connections_per_ip: None,
             max_control_connections: split.control,
             max_lingering: split.lingering,
             head_timeout: Duration::from_secs(10),
             backlog_bytes: 64 * 1024,
+            ping: None,
             grace: Duration::from_secs(5),
             control_token: None,
         }
@@ -117,11 +138,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Whether new connections are accepted.
-    pub(crate) fn is_accepting(&self) -> bool {
-        !*self.is_down.borrow()
-    }
-
     /// Counts a sender that left in mid-message.
     pub(crate) fn count_aborted(&self) {
         self.n_aborted.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +148,9 @@ impl Shared {
         let accept = self.accept_stats.lock().expect("nothing panics while it holds the counts");
         let accept = accept.clone();
         let n_aborted = self.n_aborted.load(Ordering::Relaxed);
-        Stats::new(&accept, self.router.stats(), n_aborted, self.started_at.elapsed())
+        let is_down = *self.is_down.borrow();
+        let uptime = self.started_at.elapsed();
+        Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime)
     }
 }
 
@@ -162,19 +180,20 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Stats> {
     let (go_down, is_down) = watch::channel(false);
-    let pollers =
-        (0..config.threads.get()).map(|_| Poller::new()).collect::<Result<Vec<_>, _>>()?;
+    let addresses = config.max_connections_per_ip.map(|limit| Arc::new(Addresses::new(limit)));
+    let pollers = (0..config.threads.get()).map(|_| Poller::new(addresses.clone()));
+    let pollers = pollers.collect::<Result<Vec<_>, _>>()?;
     let waiters = pollers.iter().map(Poller::waiter).collect::<Result<Vec<_>, _>>()?;
     let limits = Limits { backlog_bytes: config.backlog_bytes, chatty_bytes: CHATTY_BYTES };
     let router = Arc::new(Router::new(pollers, rand::rng().random(), limits));
     let accept_stats = Arc::new(Mutex::new(AcceptStats::default()));
-    let accept_limits = AcceptLimits {
-        max_connections: config.max_connections,
-        max_lingering: config.max_lingering,
-        head_timeout: config.head_timeout,
-    };
+    let limits = HeadLimits { timeout: config.head_timeout, max_lingering: config.max_lingering };
+    let heads =
+        Heads::new(Arc::clone(&router), limits, Arc::clone(&accept_stats), addresses.clone())?;
+    let max_connections = config.max_connections;
     let acceptor =
-        Acceptor::new(listeners, Arc::clone(&router), accept_limits, Arc::clone(&accept_stats))?;
+        Acceptor::new(listeners, heads, Arc::clone(&router), max_connections, addresses)?;
+    let spares = control::Spares::open();
     control.set_nonblocking(true)?;
     let control = tokio::net::TcpListener::from_std(control)?;
     let shared = Arc::new(Shared {
@@ -188,16 +207,20 @@ pub async fn serve(
     });
 
     let mut accepting = tokio::spawn(acceptor.run(is_down.clone()));
-    let mut pollers = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for (shard, poller) in waiters.into_iter().enumerate() {
-        pollers.spawn(run_poller(poller, shard, Arc::clone(&shared.router)));
+        tasks.spawn(run_poller(poller, shard, Arc::clone(&shared.router)));
     }
-    let controlling = tokio::spawn(control::run(control, Arc::clone(&shared), is_down));
+    if let Some(every) = shared.config.ping {
+        let router = Arc::clone(&shared.router);
+        tasks.spawn(async move { ping::run(router, every).await });
+    }
+    let controlling = tokio::spawn(control::run(control, spares, Arc::clone(&shared), is_down));
     tokio::select! {
         () = shutdown => {}
         // Neither ends by itself, except by an error of epoll.
         ended = &mut accepting => return Err(ended_early(ended)),
-        Some(ended) = pollers.join_next() => return Err(ended_early(ended)),
+        Some(ended) = tasks.join_next() => return Err(ended_early(ended)),
     }
     let deadline = Instant::now() + shared.config.grace;
     go_down.send_replace(true);

@@ -15,6 +15,8 @@ const HEAD: &str = "head;";
 
 const LAST: &str = "end;";
 
+const PING: &str = "ping;";
+
 const WRITABLE: Ready = Ready { readable: false, writable: true };
 
 /// Something that happens. Connections are picked by a number modulo how many there are.
@@ -31,6 +33,7 @@ enum Step {
     PeerBreaks(usize),
     PeerReads(usize, usize),
     StaleEvent(usize),
+    Ping,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -46,6 +49,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<usize>().prop_map(Step::PeerBreaks),
         3 => (any::<usize>(), 1..40_usize).prop_map(|(which, room)| Step::PeerReads(which, room)),
         1 => any::<usize>().prop_map(Step::StaleEvent),
+        1 => Just(Step::Ping),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -120,6 +124,7 @@ impl Pair {
         let (socket, peer) = connect(room);
         let done = self.router.login(socket, (), &ids, HEAD.as_bytes(), 0);
         assert_eq!(done.is_ok(), room >= HEAD.len(), "a head that does not fit ends it");
+        assert_eq!(peer.lock().unwrap().n_closings, u32::from(done.is_err()));
         if done.is_ok() {
             let watched = peer.lock().unwrap().watched.expect("a parked connection is watched");
             let sent = HEAD.to_owned();
@@ -168,6 +173,24 @@ impl Pair {
         self.router.logout(id);
     }
 
+    fn ping(&mut self) {
+        for one in self.connections.iter_mut().filter(|one| one.is_open) {
+            let is_full = one.peer.lock().unwrap().room == 0;
+            // Whoever has bytes waiting is not asked, and a full socket takes nothing.
+            if one.n_waiting() == 0 && one.is_broken {
+                one.is_open = false;
+            } else if one.n_waiting() == 0 && !is_full {
+                one.sent += PING;
+            }
+        }
+        for shard in 0..self.router.n_shards() {
+            let mut next = Some(0);
+            while let Some(slot) = next {
+                next = self.router.ping_slice(shard, slot);
+            }
+        }
+    }
+
     fn with_open(&mut self, which: usize, act: impl FnOnce(&Router<FakeWire>, &mut Modelled)) {
         let mut open: Vec<_> = self.connections.iter_mut().filter(|one| one.is_open).collect();
         if !open.is_empty() {
@@ -181,6 +204,7 @@ impl Pair {
             Step::Login { ids, room } => self.login(ids, room),
             Step::Send(id, n_more) => self.send(id, n_more),
             Step::Logout(id) => self.logout(id),
+            Step::Ping => self.ping(),
             Step::PeerLeaves(which) => self.with_open(which, |router, one| {
                 one.peer.lock().unwrap().is_gone = true;
                 one.is_open = false;
@@ -219,6 +243,7 @@ impl Pair {
         for one in &self.connections {
             let peer = one.peer.lock().unwrap();
             assert_eq!(peer.is_closed, !one.is_open, "closed exactly when the model says so");
+            assert_eq!(peer.n_closings, u32::from(peer.is_closed), "announced once");
             assert!(
                 one.sent.starts_with(&peer.received),
                 "{:?} was not sent as {:?}",

@@ -1,37 +1,20 @@
 //! `POST /send` with a message a line: sent as the lines arrive, nothing held.
 
-use std::borrow::Cow;
-
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::Shared;
 use crate::answer::{Response, json_response, refusal};
-use crate::request::check_id;
-use crate::send::MAX_MESSAGE_BYTES;
+use crate::lines::{Line, Lines};
 
 /// The media type that announces lines.
 const NDJSON: &str = "application/x-ndjson";
 
-/// Bytes in a line: a message and its frame.
-const MAX_LINE_BYTES: usize = MAX_MESSAGE_BYTES + 256;
-
 /// Lines sent before other tasks are let in: at 7 µs a write, half a millisecond.
 const LINES_AT_A_TIME: u64 = 64;
-
-/// A line as it comes in.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line<'line> {
-    /// Whom the message is for.
-    id: u64,
-    /// The message.
-    #[serde(borrow)]
-    msg: Cow<'line, str>,
-}
 
 /// What came of the lines so far, and the answer to the request.
 #[derive(Debug, Default, Serialize)]
@@ -45,9 +28,6 @@ struct Outcome {
     connections: u64,
     /// Messages that reached nobody.
     void: u64,
-    /// Lines read, for the number of a bad one.
-    #[serde(skip)]
-    n_lines: u64,
 }
 
 /// Sends line by line. A bad line ends it; what was before it stays sent, and the answer says so.
@@ -65,87 +45,51 @@ pub(crate) async fn send(request: hyper::Request<Incoming>, shared: &Shared) -> 
     json_response(status, serde_json::to_string(&outcome).expect("counts are plain JSON"))
 }
 
-/// Cuts the body into lines and sends them.
+/// Cuts the body into lines and sends them. No more of the body is read than is being sent, so a
+/// sender that is faster than its receivers waits.
 async fn send_lines(
     mut body: Incoming,
     shared: &Shared,
     outcome: &mut Outcome,
 ) -> Result<(), String> {
-    // The part of a line that ended a frame; empty most of the time.
-    let mut begun = Vec::new();
     // A sender that leaves drops this whole future, wherever it waits.
-    let mut unfinished = Unfinished { shared, is_in_line: false };
+    let mut counted = Counted { shared, lines: Lines::default() };
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| format!("the body broke off: {error}"))?;
         let Ok(data) = frame.into_data() else { continue };
-        let mut rest = &data[..];
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let (line, after) = (&rest[..end], &rest[end + 1..]);
-            // Whatever becomes of this line, it is whole.
-            unfinished.is_in_line = false;
-            if begun.is_empty() {
-                send_line(line, shared, outcome).await?;
-            } else {
-                begun.extend_from_slice(line);
-                send_line(&begun, shared, outcome).await?;
-                begun.clear();
-            }
-            rest = after;
-        }
-        begun.extend_from_slice(rest);
-        unfinished.is_in_line = !begun.is_empty();
-        if begun.len() > MAX_LINE_BYTES {
-            unfinished.is_in_line = false;
-            return Err(too_long(outcome.n_lines + 1));
+        let mut piece = &data[..];
+        while let Some(line) = counted.lines.next(&mut piece) {
+            send_line(&line?, shared, outcome).await;
         }
     }
-    unfinished.is_in_line = false;
-    // The last line may come without its line feed: the body's end is as good.
-    if begun.is_empty() { Ok(()) } else { send_line(&begun, shared, outcome).await }
+    if let Some(line) = counted.lines.last() {
+        send_line(&line?, shared, outcome).await;
+    }
+    Ok(())
 }
 
-/// Sends one line; a blank one is skipped.
-async fn send_line(line: &[u8], shared: &Shared, outcome: &mut Outcome) -> Result<(), String> {
-    outcome.n_lines += 1;
-    let number = outcome.n_lines;
-    if line.len() > MAX_LINE_BYTES {
-        return Err(too_long(number));
-    }
-    if line.trim_ascii().is_empty() {
-        return Ok(());
-    }
-    let wrong = |why: String| format!("line {number}: {why}");
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
-    let id = check_id(line.id).map_err(wrong)?;
-    if line.msg.len() > MAX_MESSAGE_BYTES {
-        return Err(wrong(format!("a message is at most {MAX_MESSAGE_BYTES} bytes")));
-    }
-    let n_reached = shared.sender.send(id, &line.msg).await;
+/// Sends one line.
+async fn send_line(line: &Line<'_>, shared: &Shared, outcome: &mut Outcome) {
+    let n_reached = shared.sender.send(line.id, &line.msg).await;
     outcome.messages += 1;
     outcome.connections += n_reached;
     outcome.void += u64::from(n_reached == 0);
     if outcome.messages.is_multiple_of(LINES_AT_A_TIME) {
         tokio::task::yield_now().await;
     }
-    Ok(())
 }
 
-/// The error of a line that is too long.
-fn too_long(number: u64) -> String {
-    format!("line {number}: longer than {MAX_LINE_BYTES} bytes")
-}
-
-/// Counts a sender that left in the middle of a line.
-struct Unfinished<'shared> {
+/// The lines of a sender; counts one that leaves in the middle of a line.
+struct Counted<'shared> {
     /// Where it is counted.
     shared: &'shared Shared,
-    /// Whether a line has begun and not ended.
-    is_in_line: bool,
+    /// The lines.
+    lines: Lines,
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        if self.is_in_line {
+        if self.lines.is_in_line() {
             self.shared.count_aborted();
         }
     }

@@ -1,14 +1,18 @@
 //! Request heads: bytes in, a decision out. No sockets.
 //!
-//! `httparse` finds the fields; what it lets through and RFC 9112 does not is refused here: lines
-//! that end in a bare LF, blank lines before the request, a missing or second `Host`, and
-//! `Content-Length` together with `Transfer-Encoding`.
+//! `httparse` finds the fields; what it lets through and RFC 9112 does not is refused here (lines
+//! that end in a bare LF, blank lines before the request) and in [`strict`](crate::strict).
+//!
+//! A decision never depends on how the bytes were cut: the first byte that is wrong decides,
+//! whatever came along with it.
 
 use std::borrow::Cow;
 
 use crate::close::CloseReason;
 use crate::framing::Style;
+use crate::page;
 use crate::router::Id;
+use crate::strict::{check_fields, path_of};
 
 /// Bytes in a request head. The longest useful one names 1,024 ids of 19 digits only in theory;
 /// browsers with cookies stay below 8 KiB.
@@ -33,8 +37,8 @@ pub(crate) enum Request {
         /// How messages are to be framed.
         style: Style,
     },
-    /// The response head that `Follow` would get, and nothing else.
-    HeadOnly(Style),
+    /// To be answered with this whole response.
+    Whole(Cow<'static, str>),
 }
 
 /// Why a request is not served.
@@ -54,6 +58,11 @@ impl Refusal {
         Self { reason, sentence: sentence.into(), with_body: true }
     }
 
+    /// The same, for a request that begins with `bytes`.
+    fn in_answer_to(self, bytes: &[u8]) -> Self {
+        Self { with_body: !bytes.starts_with(b"HEAD "), ..self }
+    }
+
     /// The status line's code and phrase.
     pub(crate) fn status(&self) -> &'static str {
         match self.reason {
@@ -61,7 +70,8 @@ impl Refusal {
             CloseReason::HeadTimeout => "408 Request Timeout",
             CloseReason::HeadTooLarge => "431 Request Header Fields Too Large",
             CloseReason::NotImplemented => "501 Not Implemented",
-            CloseReason::Full => "503 Service Unavailable",
+            CloseReason::FullForAddress => "429 Too Many Requests",
+            CloseReason::Full | CloseReason::Shutdown => "503 Service Unavailable",
             _ => "400 Bad Request",
         }
     }
@@ -83,45 +93,44 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     match try_parse(bytes) {
         Ok(Some((request, n_bytes))) => Parsed::Complete(request, n_bytes),
         Ok(None) => Parsed::Incomplete,
-        Err(refusal) => Parsed::Refused(refusal),
+        Err(refusal) => Parsed::Refused(refusal.in_answer_to(bytes)),
     }
 }
 
 /// The same, with refusals as errors.
 fn try_parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
-    let bad = |sentence| Refusal::new(CloseReason::BadRequest, sentence);
-    if bytes.first().is_some_and(|&byte| byte == b'\r' || byte == b'\n') {
+    if let [b'\r' | b'\n', ..] = bytes {
         return Err(bad("the request begins with a blank line"));
     }
+    // Only the bytes before the first bare LF and within the limit are looked at, so that what is
+    // wrong first is what is refused.
+    let within = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
+    let bare_lf = find_bare_lf(within);
+    let within = &within[..bare_lf.unwrap_or(within.len())];
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
-    let n_bytes = match request.parse(bytes) {
+    let n_bytes = match request.parse(within) {
         Ok(httparse::Status::Complete(n_bytes)) => n_bytes,
-        Ok(httparse::Status::Partial) => {
-            refuse_bare_lf(bytes)?;
-            if bytes.len() > MAX_HEAD_BYTES {
-                return Err(too_large());
-            }
-            return Ok(None);
+        Ok(httparse::Status::Partial) if bare_lf.is_some() => {
+            return Err(bad("a line of the request head ends without a carriage return"));
         }
+        Ok(httparse::Status::Partial) if within.len() == MAX_HEAD_BYTES => return Err(too_large()),
+        Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
-        Err(error) => {
-            let sentence = format!("the request head is malformed: {error}");
-            return Err(Refusal::new(CloseReason::BadRequest, sentence));
-        }
+        Err(error) => return Err(bad(format!("the request head is malformed: {error}"))),
     };
-    if n_bytes > MAX_HEAD_BYTES {
-        return Err(too_large());
-    }
-    refuse_bare_lf(&bytes[..n_bytes])?;
     let is_http_1_1 = request.version == Some(1);
-    check_fields(request.headers, is_http_1_1)?;
+    let read = check_fields(request.headers, is_http_1_1)?;
     let method = request.method.expect("a complete head has a method");
     let target = request.path.expect("a complete head has a target");
-    let style = if is_http_1_1 { Style::HtmlChunks } else { Style::HtmlPlain };
-    let request = route(method, target, style)
-        .map_err(|refusal| Refusal { with_body: method != "HEAD", ..refusal })?;
-    Ok(Some((request, n_bytes)))
+    let style = Style::new(is_http_1_1, read.accepts_events);
+    Ok(Some((route(method, target, style)?, n_bytes)))
+}
+
+/// The refusal of a request that is not complete in time, of which `bytes` have come.
+pub(crate) fn too_late(bytes: &[u8]) -> Refusal {
+    let sentence = "the request was not complete in time";
+    Refusal::new(CloseReason::HeadTimeout, sentence).in_answer_to(bytes)
 }
 
 /// What is asked for, by method and target.
@@ -130,22 +139,17 @@ fn route(method: &str, target: &str, style: Style) -> Result<Request, Refusal> {
         let sentence = "only GET, HEAD and POST are known here";
         return Err(Refusal::new(CloseReason::NotImplemented, sentence));
     }
-    let ids = path_of(target).and_then(|path| path.strip_prefix("/test/"));
-    let (Some(ids), true) = (ids, method != "POST") else {
+    let path = path_of(target)?;
+    let is_head = method == "HEAD";
+    if path == "/" && method != "POST" {
+        return Ok(Request::Whole(page::response(!is_head).into()));
+    }
+    let (Some(ids), true) = (path.strip_prefix("/test/"), method != "POST") else {
         let sentence = "there is nothing here; connect to /test/{id}";
         return Err(Refusal::new(CloseReason::NotFound, sentence));
     };
-    let ids = parse_ids(ids).map_err(|sentence| Refusal::new(CloseReason::BadRequest, sentence))?;
-    Ok(if method == "HEAD" { Request::HeadOnly(style) } else { Request::Follow { ids, style } })
-}
-
-/// The path of a request target, origin form or absolute form, without its query.
-fn path_of(target: &str) -> Option<&str> {
-    let target = match target.strip_prefix("http://") {
-        Some(absolute) => absolute.find('/').map(|slash| &absolute[slash..])?,
-        None => target,
-    };
-    target.split('?').next()
+    let ids = parse_ids(ids).map_err(bad)?;
+    Ok(if is_head { Request::Whole(style.head().into()) } else { Request::Follow { ids, style } })
 }
 
 /// Reads `7` or `7,8,9`. Repeated ids count once.
@@ -181,40 +185,14 @@ fn out_of_range(number: &str) -> String {
     format!("{number} is not an id: ids are 1 to {MAX_ID}")
 }
 
-/// Refuses fields that RFC 9112 refuses and `httparse` does not look at.
-fn check_fields(fields: &[httparse::Header<'_>], is_http_1_1: bool) -> Result<(), Refusal> {
-    let bad = |sentence| Err(Refusal::new(CloseReason::BadRequest, sentence));
-    let values = |name: &'static str| {
-        fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name))
-    };
-    match values("host").count() {
-        0 if is_http_1_1 => return bad("an HTTP/1.1 request has a Host field"),
-        0 | 1 => {}
-        _ => return bad("the request has several Host fields"),
-    }
-    let mut lengths = values("content-length").map(|field| field.value);
-    if let Some(length) = lengths.next() {
-        if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
-            return bad("the Content-Length is not a number");
-        }
-        if lengths.any(|other| other != length) {
-            return bad("the request has several Content-Length fields");
-        }
-        if values("transfer-encoding").next().is_some() {
-            return bad("the request has a Content-Length and a Transfer-Encoding");
-        }
-    }
-    Ok(())
+/// Where a line ends in LF alone: what stands in front of us may end it elsewhere.
+fn find_bare_lf(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', bytes).find(|&at| at == 0 || bytes[at - 1] != b'\r')
 }
 
-/// Refuses a line that ends in LF alone: what stands in front of us may end it elsewhere.
-fn refuse_bare_lf(bytes: &[u8]) -> Result<(), Refusal> {
-    let is_bare = |at: usize| at == 0 || bytes[at - 1] != b'\r';
-    if memchr::memchr_iter(b'\n', bytes).any(is_bare) {
-        let sentence = "a line of the request head ends without a carriage return";
-        return Err(Refusal::new(CloseReason::BadRequest, sentence));
-    }
-    Ok(())
+/// A refusal as malformed.
+fn bad(sentence: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal::new(CloseReason::BadRequest, sentence)
 }
 
 /// The refusal of a head over the limits.
@@ -277,49 +255,58 @@ mod tests {
         assert_eq!(status("PUT /nowhere"), CloseReason::NotImplemented);
         assert_eq!(status("get /test/1"), CloseReason::NotImplemented, "methods have a case");
         assert_eq!(status("POST /test/1"), CloseReason::NotFound);
-        assert_eq!(status("GET /"), CloseReason::NotFound);
         assert_eq!(status("GET /tests/1"), CloseReason::NotFound);
     }
 
     #[test]
-    fn what_httparse_lets_through_is_refused() {
-        for head in [
-            "\r\nGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
-            "GET /test/1 HTTP/1.1\nHost: x\n\n",
-            "GET /test/1 HTTP/1.1\r\nHost: x\n\r\n",
-            "GET /test/1 HTTP/1.1\r\n\r\n",
-            "GET /test/1 HTTP/1.1\r\nHost: x\r\nhost: y\r\n\r\n",
-            "GET /test/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-            "GET /test/1 HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n",
-            "GET /test/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "GET /test/1 HTTP/1.1\r\nHost : x\r\n\r\n",
-            "GET /test/1 HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
-            "GET /test/1 HTTP/2.0\r\nHost: x\r\n\r\n",
-            "GET  /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
-            "GET /test/1\r\n\r\n",
-        ] {
-            assert_eq!(refused(head), CloseReason::BadRequest, "{head:?}");
+    fn the_answer_to_head_has_no_body_whatever_is_wrong() {
+        for head in
+            ["HEAD /x HTTP/1.1\r\n\r\n", "HEAD /x\r\n", "HEAD /x HTTP/1.1\r\nHost: x\r\n\r\n"]
+        {
+            let Parsed::Refused(refusal) = parse(head.as_bytes()) else { panic!("{head:?}") };
+            assert!(!refusal.with_body, "{head:?}");
         }
+        assert!(!too_late(b"HEAD /").with_body);
+        assert!(too_late(b"").with_body);
     }
 
     #[test]
-    fn a_head_is_the_same_wherever_it_is_cut() {
-        let head = b"GET /test/7,8 HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n";
-        for end in 0..head.len() {
-            assert_eq!(parse(&head[..end]), Parsed::Incomplete, "cut at {end}");
-        }
-        let style = Style::HtmlChunks;
-        let request = Request::Follow { ids: vec![7, 8], style };
-        assert_eq!(parse(head), Parsed::Complete(request, head.len()));
+    fn a_head_may_be_as_large_as_the_limits() {
+        let head = |fields: &str| format!("GET /test/1 HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let n_before = head("X: \r\n").len();
+        let field = |n_bytes| format!("X: {}\r\n", "x".repeat(n_bytes - n_before));
+        let is_complete = |head: &str| matches!(parse(head.as_bytes()), Parsed::Complete(..));
+        assert!(is_complete(&head(&field(MAX_HEAD_BYTES))));
+        assert!(!is_complete(&head(&field(MAX_HEAD_BYTES + 1))));
+        assert!(is_complete(&head(&"A: b\r\n".repeat(MAX_FIELDS - 1))));
+        assert!(!is_complete(&head(&"A: b\r\n".repeat(MAX_FIELDS))));
+        let ids = vec!["1"; MAX_IDS].join(",");
+        assert!(matches!(get(&format!("/test/{ids}")), Parsed::Complete(..)));
     }
 
     #[test]
-    fn limits_are_on_bytes_and_on_lines() {
-        let field = format!("X: {}\r\n", "x".repeat(MAX_HEAD_BYTES));
-        assert_eq!(refused(&format!("GET /test/1 HTTP/1.1\r\n{field}")), CloseReason::HeadTooLarge);
-        let fields = "A: b\r\n".repeat(MAX_FIELDS + 1);
-        let head = format!("GET /test/1 HTTP/1.1\r\n{fields}\r\n");
-        assert_eq!(refused(&head), CloseReason::HeadTooLarge);
+    fn events_go_to_who_accepts_them() {
+        let style = |head: &str| match parse(head.as_bytes()) {
+            Parsed::Complete(Request::Follow { style, .. }, _) => style,
+            other => panic!("{head:?}: {other:?}"),
+        };
+        let accept = "Accept: text/event-stream\r\n\r\n";
+        let head = format!("GET /test/1 HTTP/1.1\r\nHost: x\r\n{accept}");
+        assert_eq!(style(&head), Style::EventChunks);
+        assert_eq!(style(&format!("GET /test/1 HTTP/1.0\r\n{accept}")), Style::EventPlain);
+    }
+
+    #[test]
+    fn the_page_is_at_the_root() {
+        let whole = |head: &str| match parse(head.as_bytes()) {
+            Parsed::Complete(Request::Whole(response), _) => response,
+            other => panic!("{head:?}: {other:?}"),
+        };
+        let page = whole("GET /?x HTTP/1.1\r\nHost: x\r\n\r\n");
+        let (head, body) = page.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        let head_alone = whole("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(head_alone, format!("{head}\r\n\r\n"));
     }
 
     #[test]
@@ -328,6 +315,7 @@ mod tests {
         let Parsed::Complete(Request::Follow { style, .. }, _) = parsed else { panic!() };
         assert_eq!(style, Style::HtmlPlain);
         let parsed = parse(b"HEAD /test/1 HTTP/1.1\r\nHost: x\r\n\r\n");
-        assert!(matches!(parsed, Parsed::Complete(Request::HeadOnly(Style::HtmlChunks), _)));
+        let head = Request::Whole(Style::HtmlChunks.head().into());
+        assert!(matches!(parsed, Parsed::Complete(request, _) if request == head));
     }
 }

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::framing::Message;
+use crate::metrics;
 use crate::router::{Id, Router, Sent};
 use crate::wire::Poller;
 
@@ -17,12 +21,19 @@ pub(crate) struct Sender {
     router: Arc<Router<Poller>>,
     /// Whose turn it is, for every id with a fan-out on its way.
     turns: Arc<Turns>,
+    /// How long messages took, in seconds.
+    cost: Histogram,
 }
 
 impl Sender {
     /// A sender into `router`.
     pub(crate) fn new(router: Arc<Router<Poller>>) -> Self {
-        Self { router, turns: Arc::default() }
+        Self { router, turns: Arc::default(), cost: metrics::send_cost() }
+    }
+
+    /// How long messages took, in seconds, waiting for a turn not counted.
+    pub(crate) fn cost(&self) -> &Histogram {
+        &self.cost
     }
 
     /// Sends `text` to whoever is logged in as `id`. Returns the number of connections reached.
@@ -31,9 +42,13 @@ impl Sender {
     /// id in the same order. It is a task of its own: whoever asked for it may leave, and the
     /// message still goes to all.
     pub(crate) async fn send(&self, id: Id, text: &str) -> u64 {
+        let begun_at = Instant::now();
         let message = Message::new(text);
         match self.router.send(id, &message) {
-            Sent::Done(n_reached) => n_reached,
+            Sent::Done(n_reached) => {
+                self.cost.observe(begun_at.elapsed().as_secs_f64());
+                n_reached
+            }
             Sent::Many => {
                 let fan_out = tokio::spawn(self.clone().fan_out(id, message));
                 fan_out.await.expect("a fan-out neither panics nor is it cancelled")
@@ -44,9 +59,11 @@ impl Sender {
     /// Sends to many connections, letting others in after every slice.
     async fn fan_out(self, id: Id, message: Message) -> u64 {
         let _turn = Turns::take(self.turns, id).await;
+        let begun_at = Instant::now();
         let mut fan_out = self.router.fan_out(id);
         loop {
             if let Some(n_reached) = fan_out.step(&self.router, &message) {
+                self.cost.observe(begun_at.elapsed().as_secs_f64());
                 return n_reached;
             }
             tokio::task::yield_now().await;

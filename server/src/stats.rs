@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::accept::AcceptStats;
+use crate::heads::AcceptStats;
 use crate::router::RouterStats;
 
 /// All counts of a server. At every quiet moment `accepted = open + Σ closed`, and the router's
@@ -19,8 +19,10 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections open now: `heads + parked`.
     pub open: u64,
-    /// Of these, connections whose request is not complete or whose refusal is not read.
+    /// Of these, connections whose request is not complete or whose answer is not read.
     pub heads: u64,
+    /// Whether connections are accepted: not while descriptors have run out, nor at the end.
+    pub accepting: bool,
     /// Senders that left in mid-message; what they had begun was not sent.
     pub aborted: u64,
     /// What became of connections and messages; its `closed` counts those that were never parked
@@ -35,6 +37,7 @@ impl Stats {
         accept: &AcceptStats,
         mut router: RouterStats,
         n_aborted: u64,
+        is_down: bool,
         uptime: Duration,
     ) -> Self {
         router.closed.merge(&accept.closed);
@@ -44,6 +47,7 @@ impl Stats {
             accepted: accept.accepted,
             open: accept.heads + router.parked,
             heads: accept.heads,
+            accepting: !accept.is_paused && !is_down,
             aborted: n_aborted,
             router,
         }

@@ -3,12 +3,14 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use rustix::event::{Timespec, epoll};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::addresses::Addresses;
 use crate::framing::{Message, Style};
 use crate::router::{Ready, Wire};
 
@@ -22,12 +24,17 @@ const WATCHED: epoll::EventFlags =
 
 /// An epoll instance. It is itself a descriptor that the runtime can wait for.
 #[derive(Debug)]
-pub(crate) struct Poller(OwnedFd);
+pub(crate) struct Poller {
+    /// Its descriptor.
+    epoll: OwnedFd,
+    /// Who counts the connections of each address, if anybody does.
+    addresses: Option<Arc<Addresses>>,
+}
 
 impl Poller {
-    /// A new epoll instance.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    /// A new epoll instance for sockets that `addresses` counts.
+    pub(crate) fn new(addresses: Option<Arc<Addresses>>) -> io::Result<Self> {
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, addresses })
     }
 
     /// The same instance, for the task that waits for its events.
@@ -37,24 +44,25 @@ impl Poller {
                   stay the same: a Poller's does"
     )]
     pub(crate) fn waiter(&self) -> io::Result<AsyncFd<Self>> {
-        AsyncFd::with_interest(Self(self.0.try_clone()?), Interest::READABLE)
+        let same = Self { epoll: self.epoll.try_clone()?, addresses: None };
+        AsyncFd::with_interest(same, Interest::READABLE)
     }
 
     /// Watches for bytes and for the peer's end.
     pub(crate) fn add(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(key), WATCHED)?)
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(key), WATCHED)?)
     }
 
     /// Watches no longer.
     pub(crate) fn delete(&self, fd: impl AsFd) -> io::Result<()> {
-        Ok(epoll::delete(&self.0, fd)?)
+        Ok(epoll::delete(&self.epoll, fd)?)
     }
 
     /// Replaces what is in `events` by the events that there are now. Does not wait.
     pub(crate) fn poll(&self, events: &mut Vec<(u64, Ready)>) -> io::Result<()> {
         let mut buffer = [const { MaybeUninit::uninit() }; N_EVENTS];
         let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let (found, _) = epoll::wait(&self.0, &mut buffer, Some(&no_wait))?;
+        let (found, _) = epoll::wait(&self.epoll, &mut buffer, Some(&no_wait))?;
         events.clear();
         events.extend(found.iter().map(|event| (event.data.u64(), ready(event.flags))));
         Ok(())
@@ -63,7 +71,7 @@ impl Poller {
 
 impl AsRawFd for Poller {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.epoll.as_raw_fd()
     }
 }
 
@@ -87,6 +95,17 @@ pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
 }
 
+/// Reads away what the peer has sent. A close with unread bytes resets the connection, and may
+/// destroy what was written last.
+pub(crate) fn finish(socket: &OwnedFd) {
+    let mut dropped = [0; 1024];
+    for _ in 0..64 {
+        if !matches!(recv(socket, &mut dropped), Ok(1..)) {
+            break;
+        }
+    }
+}
+
 impl Wire for Poller {
     type Socket = OwnedFd;
     type Style = Style;
@@ -98,7 +117,7 @@ impl Wire for Poller {
 
     fn watch_writable(&self, socket: &OwnedFd, key: u64, wanted: bool) -> io::Result<()> {
         let flags = if wanted { WATCHED | epoll::EventFlags::OUT } else { WATCHED };
-        Ok(epoll::modify(&self.0, socket, epoll::EventData::new_u64(key), flags)?)
+        Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?)
     }
 
     fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
@@ -115,13 +134,7 @@ impl Wire for Poller {
     }
 
     fn finish(socket: &OwnedFd) {
-        // A close with unread bytes resets the connection and may destroy the last chunk.
-        let mut dropped = [0; 1024];
-        for _ in 0..64 {
-            if !matches!(recv(socket, &mut dropped), Ok(1..)) {
-                break;
-            }
-        }
+        finish(socket);
     }
 
     fn render(message: &Message, n: u64, style: Style, out: &mut Vec<u8>) {
@@ -130,6 +143,16 @@ impl Wire for Poller {
 
     fn last_chunk(style: Style) -> &'static [u8] {
         style.last_chunk()
+    }
+
+    fn ping(style: Style) -> &'static [u8] {
+        style.ping()
+    }
+
+    fn closing(&self, socket: &OwnedFd) {
+        if let Some(addresses) = &self.addresses {
+            addresses.leave(socket);
+        }
     }
 }
 

@@ -62,6 +62,10 @@ pub trait Wire {
     fn render(message: &Self::Message, n: u64, style: Self::Style, out: &mut Vec<u8>);
     /// What ends a response.
     fn last_chunk(style: Self::Style) -> &'static [u8];
+    /// What can be sent at any time to find out whether the peer is there; empty if nothing can.
+    fn ping(style: Self::Style) -> &'static [u8];
+    /// Hears that a socket of a login is about to be closed, exactly once for each.
+    fn closing(&self, socket: &Self::Socket);
 }
 
 /// What an event said about a socket.
@@ -274,18 +278,42 @@ impl<W: Wire> Router<W> {
     /// Ends the connections in the slots from `first_slot` on of one shard, a slice of them.
     /// Returns where to go on, or `None` after the last slot.
     pub fn end_slice(&self, shard: usize, first_slot: u32, reason: CloseReason) -> Option<u32> {
+        self.for_slice(shard, first_slot, |shard, slot| {
+            let row = shard.target(slot);
+            shard.end(row, reason);
+        })
+    }
+
+    /// Pings the connections in the slots from `first_slot` on of one shard, a slice of them.
+    /// Returns where to go on, or `None` after the last slot.
+    pub fn ping_slice(&self, shard: usize, first_slot: u32) -> Option<u32> {
+        self.for_slice(shard, first_slot, Shard::ping)
+    }
+
+    /// Does something with the connections in a slice of the slots of one shard. Returns where the
+    /// next slice begins, or `None` after the last one.
+    fn for_slice(
+        &self,
+        shard: usize,
+        first_slot: u32,
+        mut act: impl FnMut(&mut Shard<W>, u32),
+    ) -> Option<u32> {
         let mut shard = self.lock(shard);
         let n_slots = shard.rows.n_slots();
         let slice = u32::try_from(SLICE).expect("a slice is small");
         let end = n_slots.min(first_slot.saturating_add(slice));
         for slot in first_slot..end {
             if let rows::Body::Connection(_) = shard.rows.get(slot).body {
-                let row = shard.target(slot);
-                shard.end(row, reason);
+                act(&mut shard, slot);
             }
         }
         self.release(shard);
         (end < n_slots).then_some(end)
+    }
+
+    /// How many slots there are in all shards, free ones included.
+    pub fn n_slots(&self) -> u64 {
+        (0..self.shards.len()).map(|shard| u64::from(self.lock(shard).rows.n_slots())).sum()
     }
 
     /// How many connections are logged in.

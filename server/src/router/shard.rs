@@ -90,6 +90,7 @@ impl<W: Wire> Shard<W> {
             Err(error) => Some(CloseReason::of_error(&error)),
         };
         if let Some(reason) = refused {
+            self.wire.closing(&socket);
             self.rows.free(row.slot);
             self.orphans.extend(aliases);
             self.stats.closed.add(reason, 1);
@@ -211,11 +212,34 @@ impl<W: Wire> Shard<W> {
             }
             Ok(n) => {
                 let extra = extra_mut(&mut self.extras, connection, row.slot);
-                extra.backlog.push_end(&last_chunk[n..]);
+                extra.backlog.push_uncounted(&last_chunk[n..]);
                 extra.ending = Some(reason);
                 if !is_waiting {
                     self.watch_writable(row, true);
                 }
+            }
+            Err(error) => self.close(row.slot, CloseReason::of_error(&error)),
+        }
+    }
+
+    /// Finds out whether the peer of the connection in `slot` is there, by bytes that mean nothing
+    /// to it. One that has bytes waiting is asked already.
+    pub(super) fn ping(&mut self, slot: u32) {
+        let row = RowRef { shard: self.number, slot, generation: self.rows.get(slot).generation };
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        let ping = W::ping(connection.style);
+        let is_waiting = connection.has_extra && !self.extras[&row.slot].backlog.is_empty();
+        if ping.is_empty() || is_waiting {
+            return;
+        }
+        match send::<W>(&connection.socket, ping) {
+            // Full of bytes that the peer has not acknowledged; the kernel watches those.
+            Ok(0) => {}
+            Ok(n) if n == ping.len() => {}
+            Ok(n) => {
+                let extra = extra_mut(&mut self.extras, connection, row.slot);
+                extra.backlog.push_uncounted(&ping[n..]);
+                self.watch_writable(row, true);
             }
             Err(error) => self.close(row.slot, CloseReason::of_error(&error)),
         }
@@ -303,6 +327,7 @@ impl<W: Wire> Shard<W> {
         let Body::Connection(connection) = self.rows.free(slot) else {
             unreachable!("only connections are closed; an alias goes with its connection")
         };
+        self.wire.closing(&connection.socket);
         if connection.has_extra
             && let Some(extra) = self.extras.remove(&slot)
         {

@@ -1,8 +1,9 @@
 //! Flags, exit codes and signals.
 
 use std::net::TcpListener;
+use std::process::Command;
 
-use crate::support::{Server, assert_balanced, run};
+use crate::support::{Server, imbalance, run};
 
 fn fails(flags: &[&str], message: &str) {
     let output = run(flags);
@@ -14,8 +15,6 @@ fn fails(flags: &[&str], message: &str) {
 
 #[test]
 fn bad_flags_name_the_cause_and_exit_with_2() {
-    let any = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
-    let with = |flags: &[&'static str]| [&any[..], flags].concat();
     fails(&["--listen", "here"], "invalid value 'here' for '--listen <ADDRESS>'");
     fails(&with(&["--threads", "0"]), "'--threads <N>'");
     fails(&with(&["--threads", "100000"]), "100000 threads are too many");
@@ -26,11 +25,32 @@ fn bad_flags_name_the_cause_and_exit_with_2() {
         &with(&["--max-connections", "100m"]),
         "cannot hold 100000000 connections: the open-file limit is",
     );
+    fails(&with(&["--max-connections-per-ip", "0"]), "write a count, like 10000 or 10k");
+    fails(&with(&["--ping", "0s"]), "leave it out for no pings");
+    let token = tempfile::NamedTempFile::new().unwrap();
+    let with_token = with(&["--control-token-file", token.path().to_str().unwrap()]);
+    fails(&with_token, "is empty");
+    std::fs::write(token.path(), "two words").unwrap();
+    fails(&with_token, "write visible ASCII, without spaces");
     fails(&with(&["--control-token-file", "/nowhere"]), "cannot read the token file /nowhere");
     fails(
         &["--listen", "127.0.0.1:0", "--control", "0.0.0.0:0"],
         "the control door on 0.0.0.0:0 would be open to everybody; give --control-token-file",
     );
+}
+
+/// These flags, and free ports.
+fn with<'flag>(flags: &[&'flag str]) -> Vec<&'flag str> {
+    [&["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"], flags].concat()
+}
+
+#[test]
+fn too_few_open_files_are_refused() {
+    let binary = env!("CARGO_BIN_EXE_comet-server");
+    let output = Command::new("prlimit").args(["--nofile=63:63", binary]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("the open-file limit is 63, and 64 is the least"), "{stderr}");
 }
 
 #[test]
@@ -56,7 +76,7 @@ fn a_signal_gives_everybody_the_last_chunk_and_exits_with_0() {
         let mut clients: Vec<_> = (1..=300).map(|id| server.follow(&id.to_string())).collect();
         assert_eq!(server.send(300, "before the end"), 1);
         clients[299].expect_message(1, "before the end");
-        assert_balanced(&server.stats());
+        assert_eq!(imbalance(&server.stats()), None);
         server.signal(signal);
         for client in &mut clients {
             assert_eq!(client.read_to_end(), "0\r\n\r\n");

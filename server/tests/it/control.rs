@@ -62,6 +62,18 @@ fn a_line_is_sent_when_it_arrives_not_when_the_body_ends() {
 }
 
 #[test]
+fn a_message_that_breaks_off_is_not_sent_and_counted() {
+    let server = Server::start(&[]);
+    let _client = server.follow("7");
+    let mut sender = Client::connect(server.control);
+    let head = "POST /send/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf";
+    sender.stream.write_all(head.as_bytes()).unwrap();
+    drop(sender);
+    let stats = server.wait_for_stats(|stats| stats["aborted"] == 1);
+    assert_eq!(stats["messages"], 0);
+}
+
+#[test]
 fn a_bad_line_in_two_parts_is_refused_and_not_counted_as_broken_off() {
     let server = Server::start(&[]);
     let mut sender = Client::connect(server.control);
@@ -127,15 +139,103 @@ fn logins_are_counted_and_logged_out() {
 
 #[test]
 fn a_token_opens_the_door_and_nothing_else_does() {
-    let file = std::env::temp_dir().join(format!("comet-token-{}", std::process::id()));
-    std::fs::write(&file, "secret\n").unwrap();
-    let server = Server::start(&["--control-token-file", file.to_str().unwrap()]);
-    std::fs::remove_file(&file).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "secret\n").unwrap();
+    let server = Server::start(&["--control-token-file", file.path().to_str().unwrap()]);
     for wrong in ["", "Authorization: secret\r\n", "Authorization: Bearer secre\r\n"] {
         assert_eq!(server.ask("POST", "/send/1", wrong, "m").0, 401, "{wrong}");
     }
     let right = "Authorization: Bearer secret\r\n";
     assert_eq!(server.ask("POST", "/send/1", right, "m"), (200, json!({"connections": 0})));
+}
+
+#[test]
+fn strangers_do_not_keep_the_door_and_senders_may_be_silent() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "secret").unwrap();
+    let flags = ["--head-timeout", "200ms", "--control-token-file", file.path().to_str().unwrap()];
+    let server = Server::start(&flags);
+    let request =
+        |token| format!("GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let mut sender = Client::connect(server.control);
+    sender.stream.write_all(request("secret").as_bytes()).unwrap();
+    sender.expect("HTTP/1.1 200 OK\r\n");
+    let mut silent = Client::connect(server.control);
+    let mut slow = Client::connect(server.control);
+    slow.stream.write_all(b"POST /send/1 HTTP/1.1\r\n").unwrap();
+    let mut wrong = Client::connect(server.control);
+    wrong.stream.write_all(request("wrong").as_bytes()).unwrap();
+    assert!(wrong.read_to_end().starts_with("HTTP/1.1 401 "));
+    assert_eq!((silent.read_to_end(), slow.read_to_end()), (String::new(), String::new()));
+    // It was there before them, and is still.
+    let last = request("secret\r\nConnection: close");
+    sender.stream.write_all(last.as_bytes()).unwrap();
+    assert_eq!(sender.read_to_end().matches("HTTP/1.1 200 OK\r\n").count(), 1);
+}
+
+#[test]
+fn a_sender_that_is_faster_than_the_server_waits() {
+    const N_LINES: usize = 16_000;
+    let server = Server::start(&[]);
+    let line = format!("{{\"id\":7,\"msg\":\"{}\"}}\n", "x".repeat(4_000));
+    let mut sender = Client::connect(server.control);
+    let n_bytes = N_LINES * line.len();
+    let fields = format!("Host: x\r\n{NDJSON}Content-Length: {n_bytes}");
+    write!(sender.stream, "POST /send HTTP/1.1\r\n{fields}\r\n\r\n{line}").unwrap();
+    server.wait_for_stats(|stats| stats["messages"] == 1);
+    let before_kb = server.rss_kb();
+    let mut highest_kb = 0;
+    for number in 1..N_LINES {
+        sender.stream.write_all(line.as_bytes()).unwrap();
+        if number % 100 == 0 {
+            highest_kb = server.rss_kb().max(highest_kb);
+        }
+    }
+    server.wait_for_stats(|stats| stats["messages"] == N_LINES);
+    assert!(highest_kb < before_kb + 2_000, "64 MB of lines: {before_kb} to {highest_kb} KB");
+}
+
+#[test]
+fn metrics_are_the_counts_under_conventional_names() {
+    let server = Server::start(&[]);
+    let mut client = server.follow("7,8");
+    assert_eq!(server.send(7, "one"), 1);
+    assert_eq!(server.send(9, "void"), 0);
+    client.expect_message(1, "one");
+    drop(server.connect("nonsense\r\n\r\n").read_to_end());
+    server.wait_for_stats(|stats| stats["open"] == 1);
+
+    let mut door = Client::connect(server.control);
+    door.stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let answer = door.read_to_end();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.to_ascii_lowercase().contains("content-type: application/openmetrics-text"));
+    assert!(body.ends_with("\n# EOF\n"), "{body}");
+    for line in [
+        "comet_connections_accepted_total 2",
+        "comet_connections_open 1",
+        "comet_connections_parked 1",
+        "comet_connections_closed_total{reason=\"bad_request\"} 1",
+        "comet_connections_closed_total{reason=\"slow_reader\"} 0",
+        "comet_ids 2",
+        "comet_messages_total 2",
+        "comet_messages_void_total 1",
+        "comet_chunks_written_total 1",
+        "comet_chunks_queued 0",
+        "comet_accepting 1",
+        "comet_send_cost_seconds_count 2",
+        "comet_send_cost_seconds_bucket{le=\"+Inf\"} 2",
+        "# TYPE comet_send_cost_seconds histogram",
+    ] {
+        assert!(body.lines().any(|given| given == line), "{line} in {body}");
+    }
+    // Every sample is a name, perhaps with labels, and a number.
+    for line in body.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(name.starts_with("comet_") && value.parse::<f64>().is_ok(), "{line}");
+    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Limits, and what happens there.
 
 use std::io::{Read as _, Write as _};
-use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Client, Server};
+use crate::support::{Client, DEADLINE, HEAD, Server};
 
 #[test]
 fn one_connection_too_many_is_told_so() {
@@ -86,34 +85,77 @@ fn bytes_after_the_request_are_dropped_up_to_a_limit() {
 }
 
 #[test]
+fn one_address_has_as_many_connections_as_it_may() {
+    let server = Server::start(&["--max-connections-per-ip", "2"]);
+    let mut clients = vec![server.follow("1"), server.follow("2")];
+    let mut refused = request(&server, 3);
+    assert!(refused.read_to_end().starts_with("HTTP/1.1 429 Too Many Requests\r\n"));
+    drop(refused);
+    let mut other = from("127.0.0.9", &server);
+    other.expect(HEAD);
+    // Every way to leave makes room: being reset, half-closing, and never having been parked.
+    clients.pop().unwrap().reset();
+    server.wait_for_stats(|stats| stats["parked"] == 2);
+    let half_open = Client::connect(server.public);
+    let stats = server.wait_for_stats(|stats| stats["heads"] == 1);
+    assert_eq!(stats["closed"]["full_for_address"], 1);
+    drop(half_open);
+    server.wait_for_stats(|stats| stats["heads"] == 0);
+    clients.push(server.follow("2"));
+    clients[0].stream.shutdown(std::net::Shutdown::Write).unwrap();
+    server.wait_for_stats(|stats| stats["parked"] == 2);
+    clients.push(server.follow("3"));
+}
+
+/// A connection from another address of the loopback, logged in as 9.
+fn from(address: &str, server: &Server) -> Client {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let address: std::net::SocketAddr = format!("{address}:0").parse().unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.connect(&server.public.into()).unwrap();
+    let mut client = Client { stream: socket.into() };
+    client.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.stream.write_all(b"GET /test/9 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    client
+}
+
+#[test]
 fn out_of_descriptors_the_served_stay_served_and_accepting_resumes() {
     // The limit is lowered behind the server's back, once it has shared out the descriptors.
     let server = Server::start(&["--max-connections", "1000"]);
     let mut clients: Vec<_> = (1..=20).map(|id| server.follow(&id.to_string())).collect();
-    let mut door = Client::connect(server.control);
-    door.post("/send/7000", "opens the door");
-    let pid = server.pid().to_string();
-    let n_open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    let limit = format!("--nofile={}", n_open + 1);
-    let lowered = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
-    assert!(lowered.success());
+    let mut door = server.door();
+    assert_eq!(door.send(7000, "opens the door"), 0);
+    server.exhaust_descriptors();
 
     let mut waiting: Vec<_> = (21..=40).map(|id| request(&server, id)).collect();
     let ticks = server.cpu_ticks();
-    // Half a second in which nothing comes: one of those clients at most has got in.
+    // Half a second in which nothing comes.
     let last = waiting.last_mut().unwrap();
     last.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     assert!(last.stream.read(&mut [0; 1]).is_err());
     let spun = server.cpu_ticks() - ticks;
     assert!(spun <= 5, "it spins: {spun} ticks of 10 ms in half a second");
-    door.post("/send/7", "still");
+    assert_eq!(door.send(7, "still"), 1);
     clients[6].expect_message(1, "still");
+    // The door has kept some for itself: one sender after the other, and several at once.
+    for _ in 0..20 {
+        assert_eq!(server.send(7000, "from a new connection"), 0);
+    }
+    let doors: Vec<_> = (0..4).map(|_| server.door()).collect();
+    for mut door in doors {
+        assert_eq!(door.ask("GET", "/healthz", "").0, 503);
+    }
+    assert_eq!(server.stats()["accepting"], false);
     clients.truncate(7);
     for client in &mut waiting[..5] {
         let mut head = [0; 12];
         client.stream.read_exact(&mut head).unwrap();
         assert_eq!(&head, b"HTTP/1.1 200");
     }
+    server.limit_descriptors(1_000);
+    server.wait_for_stats(|stats| stats["accepting"] == true && stats["parked"] == 27);
 }
 
 fn request(server: &Server, id: u64) -> Client {

@@ -1,9 +1,14 @@
 //! The server as its users meet it: real binaries, real sockets, bytes on the wire.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "a test may say what it skips")]
 
 mod binary;
+mod browser;
 mod control;
+mod events;
 mod limits;
+mod malformed;
+mod page;
 mod stream;
 mod support;

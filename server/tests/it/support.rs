@@ -1,4 +1,4 @@
-//! A running `comet-server` and a client that reads bytes.
+//! A running `comet-server`, a client that reads bytes, and a sender.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -92,21 +92,17 @@ impl Server {
         answer
     }
 
-    /// Asks for the counts until they are as wanted, and checks that the books balance then.
+    /// Asks for the counts until they are as wanted and the books balance, which they do at every
+    /// quiet moment.
     pub(crate) fn wait_for_stats(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let stats = self.stats();
-            if wanted(&stats) {
-                assert_balanced(&stats);
+            if wanted(&stats) && imbalance(&stats).is_none() {
                 return stats;
             }
-            assert!(Instant::now() < deadline, "still {stats}");
+            assert!(Instant::now() < deadline, "still {stats}: {:?}", imbalance(&stats));
         }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -124,6 +120,52 @@ impl Server {
             assert!(Instant::now() < deadline, "the server does not end");
             std::thread::yield_now();
         }
+    }
+
+    /// A kept connection to the control door.
+    pub(crate) fn door(&self) -> Door {
+        Door::open(self.control)
+    }
+
+    /// Resident memory.
+    pub(crate) fn rss_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The numbers of its open descriptors.
+    fn descriptors(&self) -> Vec<usize> {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        files.map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// How many descriptors are open.
+    pub(crate) fn n_descriptors(&self) -> usize {
+        self.descriptors().len()
+    }
+
+    /// Waits until so many descriptors are open: closing takes a moment.
+    pub(crate) fn wait_for_descriptors(&self, n: usize) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.n_descriptors() != n {
+            assert!(Instant::now() < deadline, "{} descriptors, not {n}", self.n_descriptors());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Leaves the server no descriptor beyond those that it has, behind its back.
+    pub(crate) fn exhaust_descriptors(&self) {
+        // It may have inherited some with high numbers from whoever started the test.
+        let open = self.descriptors();
+        self.limit_descriptors((0..=open.len()).find(|number| !open.contains(number)).unwrap());
+    }
+
+    /// Sets the limit on its descriptors, behind its back.
+    pub(crate) fn limit_descriptors(&self, n: usize) {
+        let (pid, limit) = (self.child.id().to_string(), format!("--nofile={n}:"));
+        let lowered = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
+        assert!(lowered.success());
     }
 
     /// CPU time used so far, in clock ticks of 10 ms.
@@ -173,16 +215,24 @@ impl Client {
         self.expect(&format!("{:x}\r\n{body}\r\n", body.len()));
     }
 
-    /// Posts to the control door and keeps the connection; expects 200.
-    pub(crate) fn post(&mut self, path: &str, body: &str) {
-        let n_bytes = body.len();
-        let request =
-            format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {n_bytes}\r\n\r\n{body}");
-        self.stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = [0; 1024];
-        let n = self.stream.read(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer[..n]);
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    /// Reads the next chunk; `None` is the last one.
+    pub(crate) fn next_chunk(&mut self) -> Option<String> {
+        let mut size = Vec::new();
+        while !size.ends_with(b"\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).expect("a chunk");
+            size.push(byte[0]);
+        }
+        let size = std::str::from_utf8(&size).unwrap().trim_end();
+        let mut chunk = vec![0; usize::from_str_radix(size, 16).unwrap() + 2];
+        self.stream.read_exact(&mut chunk).expect("the rest of a chunk");
+        chunk.truncate(chunk.len() - 2);
+        (!chunk.is_empty()).then(|| String::from_utf8(chunk).unwrap())
+    }
+
+    /// Closes with a reset instead of an end.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Reads until the server closes.
@@ -202,19 +252,88 @@ impl Client {
     }
 }
 
+/// A sender that keeps its connection to the control door.
+pub(crate) struct Door(BufReader<TcpStream>);
+
+impl Door {
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let client = Client::connect(address);
+        client.stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(client.stream))
+    }
+
+    /// One request: status and body.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.try_ask(method, path, body).expect("an answer")
+    }
+
+    /// The same; `None` if there is no whole answer.
+    pub(crate) fn try_ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Option<(u16, String)> {
+        let n_bytes = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {n_bytes}\r\n\r\n{body}"
+        );
+        self.0.get_mut().write_all(request.as_bytes()).ok()?;
+        let (mut status, mut n_bytes) = (0, 0);
+        for number in 0.. {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            match line.strip_prefix("content-length: ") {
+                Some(length) => n_bytes = length.parse().unwrap(),
+                None if number == 0 => status = line[9..12].parse().unwrap(),
+                None if line.is_empty() => break,
+                None => {}
+            }
+        }
+        let mut body = vec![0; n_bytes];
+        self.0.read_exact(&mut body).ok()?;
+        Some((status, String::from_utf8(body).unwrap()))
+    }
+
+    /// Waits until the server has seen everything that was sent before: on its one thread, the
+    /// answer to a request that comes later comes later.
+    pub(crate) fn catch_up(&mut self) {
+        assert_eq!(self.ask("GET", "/healthz", "").0, 200);
+    }
+
+    /// Sends a message; returns the number of connections reached.
+    pub(crate) fn send(&mut self, id: u64, message: &str) -> u64 {
+        let (status, answer) = self.ask("POST", &format!("/send/{id}"), message);
+        assert_eq!(status, 200, "{answer}");
+        connections(&answer)
+    }
+}
+
+/// The number in `{"connections": N}`.
+pub(crate) fn connections(answer: &str) -> u64 {
+    let answer: Value = serde_json::from_str(answer).unwrap();
+    answer["connections"].as_u64().unwrap()
+}
+
 /// Runs the binary to its end.
 pub(crate) fn run(flags: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_comet-server")).args(flags).output().unwrap()
 }
 
-/// The three identities.
-pub(crate) fn assert_balanced(stats: &Value) {
+/// The identity that does not hold, if one does not: three numbers, of which the first is not the
+/// sum of the others.
+pub(crate) fn imbalance(stats: &Value) -> Option<[u64; 3]> {
     let count = |name: &str| stats[name].as_u64().unwrap_or_else(|| panic!("{name} in {stats}"));
     let sum = |name: &str| -> u64 {
         stats[name].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
     };
-    assert_eq!(count("accepted"), count("open") + sum("closed"), "{stats}");
-    assert_eq!(count("messages"), count("void") + count("reached"), "{stats}");
-    let accounted = count("written") + count("queued") + sum("dropped");
-    assert_eq!(count("deliveries"), accounted, "{stats}");
+    let identities = [
+        [count("accepted"), count("open"), sum("closed")],
+        [count("messages"), count("void"), count("reached")],
+        [count("deliveries"), count("written"), count("queued") + sum("dropped")],
+    ];
+    identities.into_iter().find(|[all, some, others]| *all != some + others)
 }

@@ -1,0 +1,7 @@
+//! A request head, cut in two.
+
+#![no_main]
+
+use comet_server::laws;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| laws::head(bytes, laws::a_few_cuts(bytes)));

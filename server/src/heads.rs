@@ -1,0 +1,341 @@
+//! Connections that are not parked: those whose request is not complete, and those that were
+//! answered and have not closed yet.
+//!
+//! They are a table, with no task and no buffer for each. A request is read into one shared buffer;
+//! only an unfinished one is copied out of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::addresses::Addresses;
+use crate::close::{ByReason, CloseReason};
+use crate::framing::short_response;
+use crate::request::{self, MAX_HEAD_BYTES, Parsed, Refusal, Request};
+use crate::router::Router;
+use crate::wire::{self, Poller};
+
+/// How long an answered connection may take to read its answer and close.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Bytes that are read from an answered connection, so that its answer is not destroyed by a reset.
+const DRAIN_BYTES: usize = 64 * 1024;
+
+/// Room for one read.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Connections given up before other work is looked at: at 20 µs each, about a millisecond.
+const SWEEP_BATCH: usize = 64;
+
+/// What was counted before connections were parked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AcceptStats {
+    /// Connections accepted.
+    pub(crate) accepted: u64,
+    /// Connections whose request is not complete, or whose answer is not read.
+    pub(crate) heads: u64,
+    /// Connections closed without having been parked.
+    pub(crate) closed: ByReason,
+    /// Whether accepting pauses, because descriptors or memory have run out.
+    pub(crate) is_paused: bool,
+}
+
+/// Limits on connections that are not parked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadLimits {
+    /// How long a request may take from accept to its last byte.
+    pub(crate) timeout: Duration,
+    /// Answered connections that may linger at a time; one more is closed without ado.
+    pub(crate) max_lingering: usize,
+}
+
+/// A connection that is not parked.
+#[derive(Debug)]
+struct Head {
+    /// Its descriptor.
+    socket: OwnedFd,
+    /// When it is given up.
+    deadline: Instant,
+    /// What it is doing.
+    state: HeadState,
+}
+
+/// What a connection that is not parked is doing.
+#[derive(Debug)]
+enum HeadState {
+    /// Sending its request. The bytes that came, if they were not yet a whole one.
+    Reading(Vec<u8>),
+    /// Reading its answer, after which it should close.
+    Draining {
+        /// Under which its close is counted, however it leaves.
+        reason: CloseReason,
+        /// How many bytes it may still send.
+        n_bytes_left: usize,
+    },
+}
+
+/// The table of them.
+pub(crate) struct Heads {
+    /// Watches them, under their slots as keys.
+    pub(crate) poller: Poller,
+    /// The connections. A slot is used again only when its event, if it had one, was handled, so no
+    /// event meets a stranger there.
+    table: Slab<Head>,
+    /// How many of them are draining.
+    n_draining: usize,
+    /// Where the others go.
+    router: Arc<Router<Poller>>,
+    /// Limits.
+    limits: HeadLimits,
+    /// What is counted.
+    stats: Arc<Mutex<AcceptStats>>,
+    /// Counts the connections of each address, if there is a limit on them.
+    addresses: Option<Arc<Addresses>>,
+    /// When deadlines are looked at again.
+    next_sweep_at: Instant,
+    /// Where requests are read to.
+    scratch: Box<[u8]>,
+}
+
+impl Heads {
+    /// An empty table.
+    pub(crate) fn new(
+        router: Arc<Router<Poller>>,
+        limits: HeadLimits,
+        stats: Arc<Mutex<AcceptStats>>,
+        addresses: Option<Arc<Addresses>>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            poller: Poller::new(None)?,
+            table: Slab::new(),
+            n_draining: 0,
+            router,
+            limits,
+            stats,
+            addresses,
+            next_sweep_at: Instant::now(),
+            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether some are over their deadline and have not been given up for lack of time.
+    pub(crate) fn is_behind(&self, now: Instant) -> bool {
+        !self.table.is_empty() && self.next_sweep_at <= now
+    }
+
+    /// How long nothing is due: none if there is nobody here.
+    pub(crate) fn idle_time(&self) -> Option<Duration> {
+        (!self.table.is_empty()).then(|| self.sweep_every())
+    }
+
+    /// How often deadlines are looked at: a twentieth of the timeout is late enough.
+    fn sweep_every(&self) -> Duration {
+        let every = self.limits.timeout / 20;
+        every.clamp(Duration::from_millis(10), Duration::from_millis(250))
+    }
+
+    /// Takes in a new connection: its request is often there already.
+    pub(crate) fn take_in(&mut self, socket: OwnedFd) {
+        match wire::recv(&socket, &mut self.scratch) {
+            Ok(0) => self.close(socket, CloseReason::Abandoned),
+            Ok(n) => match request::parse(&self.scratch[..n]) {
+                Parsed::Incomplete => {
+                    let bytes = self.scratch[..n].to_vec();
+                    self.keep(socket, self.limits.timeout, HeadState::Reading(bytes));
+                }
+                Parsed::Complete(request, n_head) => self.serve(socket, &request, n - n_head),
+                Parsed::Refused(refusal) => self.refuse(socket, &refusal),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.keep(socket, self.limits.timeout, HeadState::Reading(Vec::new()));
+            }
+            Err(error) => self.close(socket, CloseReason::of_error(&error)),
+        }
+    }
+
+    /// Handles an event of the connection in a slot.
+    pub(crate) fn on_event(&mut self, slot: usize) {
+        if self.table.contains(slot) {
+            self.read(slot);
+        }
+    }
+
+    /// Puts a connection into the table and watches it.
+    fn keep(&mut self, socket: OwnedFd, time: Duration, state: HeadState) {
+        let entry = self.table.vacant_entry();
+        if self.poller.add(&socket, entry.key() as u64).is_err() {
+            self.close(socket, CloseReason::Error);
+            return;
+        }
+        self.n_draining += usize::from(matches!(state, HeadState::Draining { .. }));
+        entry.insert(Head { socket, deadline: Instant::now() + time, state });
+    }
+
+    /// Takes a connection out of the table, to close it: that ends its watch.
+    fn remove(&mut self, slot: usize) -> Head {
+        let head = self.table.remove(slot);
+        self.n_draining -= usize::from(matches!(head.state, HeadState::Draining { .. }));
+        head
+    }
+
+    /// Takes a connection out of the table, to go on with it elsewhere.
+    fn release(&mut self, slot: usize) -> Head {
+        let head = self.remove(slot);
+        // Fails only for a descriptor that is not watched.
+        _ = self.poller.delete(&head.socket);
+        head
+    }
+
+    /// Reads what a connection of the table has sent.
+    fn read(&mut self, slot: usize) {
+        loop {
+            let head = &mut self.table[slot];
+            let n = match wire::recv(&head.socket, &mut self.scratch) {
+                Ok(0) => return self.leave(slot, CloseReason::Abandoned),
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.leave(slot, CloseReason::of_error(&error)),
+            };
+            match &mut head.state {
+                HeadState::Draining { reason, n_bytes_left } => {
+                    let reason = *reason;
+                    match n_bytes_left.checked_sub(n) {
+                        Some(n_left) => *n_bytes_left = n_left,
+                        None => return self.leave(slot, reason),
+                    }
+                }
+                HeadState::Reading(bytes) => {
+                    let parsed = if bytes.is_empty() {
+                        (request::parse(&self.scratch[..n]), n)
+                    } else {
+                        bytes.extend_from_slice(&self.scratch[..n]);
+                        (request::parse(bytes), bytes.len())
+                    };
+                    match parsed {
+                        (Parsed::Incomplete, n_all) => {
+                            debug_assert!(n_all < MAX_HEAD_BYTES, "more is refused");
+                            if bytes.is_empty() {
+                                bytes.extend_from_slice(&self.scratch[..n]);
+                            }
+                        }
+                        (Parsed::Complete(request, n_head), n_all) => {
+                            let head = self.release(slot);
+                            return self.serve(head.socket, &request, n_all - n_head);
+                        }
+                        (Parsed::Refused(refusal), _) => {
+                            let head = self.release(slot);
+                            return self.refuse(head.socket, &refusal);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what a complete request asks for. `n_extra_bytes` came behind it.
+    fn serve(&mut self, socket: OwnedFd, request: &Request, n_extra_bytes: usize) {
+        match request {
+            Request::Follow { ids, style } => {
+                // From here on it is counted by the router, even if it cannot be logged in.
+                self.stats().heads -= 1;
+                let head = style.head().as_bytes();
+                let row = self.router.login(socket, *style, ids, head, n_extra_bytes);
+                tracing::debug!(target: "logins", ?ids, ?row, "login");
+            }
+            Request::Whole(response) => {
+                self.answer(socket, response.as_bytes(), CloseReason::Answered);
+            }
+        }
+    }
+
+    /// Answers a request that is not served.
+    pub(crate) fn refuse(&mut self, socket: OwnedFd, refusal: &Refusal) {
+        let response = short_response(refusal.status(), &refusal.sentence, refusal.with_body);
+        self.answer(socket, response.as_bytes(), refusal.reason);
+    }
+
+    /// Sends a whole response and closes: our half at once, the rest when the peer has read it.
+    fn answer(&mut self, socket: OwnedFd, response: &[u8], reason: CloseReason) {
+        let is_sent = wire::send(&socket, response).is_ok_and(|n| n == response.len());
+        let is_shut = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).is_ok();
+        if is_sent && is_shut && self.n_draining < self.limits.max_lingering {
+            let state = HeadState::Draining { reason, n_bytes_left: DRAIN_BYTES };
+            self.keep(socket, DRAIN_TIME, state);
+        } else {
+            wire::finish(&socket);
+            self.close(socket, reason);
+        }
+    }
+
+    /// Closes a connection of the table that left, or is shown out.
+    fn leave(&mut self, slot: usize, reason: CloseReason) {
+        let head = self.remove(slot);
+        match head.state {
+            HeadState::Draining { reason, .. } => self.close(head.socket, reason),
+            HeadState::Reading(_) => self.close(head.socket, reason),
+        }
+    }
+
+    /// Closes a connection that is in no table.
+    fn close(&self, socket: OwnedFd, reason: CloseReason) {
+        if let Some(addresses) = &self.addresses {
+            addresses.leave(&socket);
+        }
+        drop(socket);
+        let mut stats = self.stats();
+        stats.heads -= 1;
+        stats.closed.add(reason, 1);
+    }
+
+    /// The counts, for one update.
+    pub(crate) fn stats(&self) -> MutexGuard<'_, AcceptStats> {
+        self.stats.lock().expect("nothing panics while it holds the counts")
+    }
+
+    /// Gives up some of those that are over their deadline.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        if !self.is_behind(now) {
+            return;
+        }
+        let is_over = |&(_, head): &(usize, &Head)| head.deadline <= now;
+        let over = self.table.iter().filter(is_over).map(|(slot, _)| slot);
+        let over: Vec<usize> = over.take(SWEEP_BATCH).collect();
+        if over.len() < SWEEP_BATCH {
+            self.next_sweep_at = now + self.sweep_every();
+        }
+        for slot in over {
+            let head = self.release(slot);
+            match head.state {
+                HeadState::Draining { reason, .. } => self.close(head.socket, reason),
+                HeadState::Reading(bytes) => self.refuse(head.socket, &request::too_late(&bytes)),
+            }
+        }
+        if self.table.is_empty() {
+            // The table of a flood is not kept for the next one.
+            self.table = Slab::new();
+        }
+    }
+
+    /// Answers all whose request is not complete with `refusal`, and closes everything.
+    pub(crate) fn end(mut self, refusal: &Refusal) {
+        self.limits.max_lingering = 0;
+        for slot in 0..self.table.capacity() {
+            if !self.table.contains(slot) {
+                continue;
+            }
+            let head = self.release(slot);
+            match head.state {
+                HeadState::Draining { reason, .. } => self.close(head.socket, reason),
+                HeadState::Reading(_) => self.refuse(head.socket, refusal),
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Lines of JSON, a message each: bytes in, messages out. No sockets.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::request::check_id;
+use crate::router::Id;
+use crate::send::MAX_MESSAGE_BYTES;
+
+/// Bytes in a line: a message and its frame.
+const MAX_LINE_BYTES: usize = MAX_MESSAGE_BYTES + 256;
+
+/// A line as it comes in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line<'line> {
+    /// Whom the message is for.
+    pub(crate) id: Id,
+    /// The message.
+    #[serde(borrow)]
+    pub(crate) msg: Cow<'line, str>,
+}
+
+/// Cuts what comes in into lines. It holds the part of a line that ended a piece, and nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// The beginning of the line that the next piece goes on with; empty most of the time.
+    begun: Vec<u8>,
+    /// Whether `begun` was completed and handed out, or given up.
+    is_done: bool,
+    /// Lines seen, for the number of a bad one.
+    n_seen: u64,
+}
+
+impl Lines {
+    /// The message of the next whole line in `piece`, which is taken off its front. `None` when
+    /// there is none: what is left then was kept. An error names the line; nothing comes after it.
+    pub(crate) fn next<'a, 'piece>(
+        &'a mut self,
+        piece: &mut &'piece [u8],
+    ) -> Option<Result<Line<'a>, String>>
+    where
+        'piece: 'a,
+    {
+        loop {
+            self.forget_done();
+            let Some(end) = memchr::memchr(b'\n', piece) else {
+                self.begun.extend_from_slice(piece);
+                *piece = &[];
+                if self.begun.len() <= MAX_LINE_BYTES {
+                    return None;
+                }
+                self.is_done = true;
+                return Some(Err(too_long(self.n_seen + 1)));
+            };
+            let all = *piece;
+            let line = &all[..end];
+            *piece = &all[end + 1..];
+            self.n_seen += 1;
+            if !self.begun.is_empty() {
+                self.begun.extend_from_slice(line);
+                self.is_done = true;
+            }
+            let is_blank = if self.is_done { is_blank(&self.begun) } else { is_blank(line) };
+            if !is_blank {
+                return Some(read(if self.is_done { &self.begun } else { line }, self.n_seen));
+            }
+        }
+    }
+
+    /// The message of the last line, which may come without its line feed: the end is as good.
+    pub(crate) fn last(&mut self) -> Option<Result<Line<'_>, String>> {
+        self.forget_done();
+        self.n_seen += 1;
+        self.is_done = true;
+        (!is_blank(&self.begun)).then(|| read(&self.begun, self.n_seen))
+    }
+
+    /// Whether a line has begun and not ended.
+    pub(crate) fn is_in_line(&self) -> bool {
+        !self.is_done && !self.begun.is_empty()
+    }
+
+    /// Makes room for the next line.
+    fn forget_done(&mut self) {
+        if self.is_done {
+            self.begun.clear();
+            self.is_done = false;
+        }
+    }
+}
+
+/// Whether a line has nothing in it.
+fn is_blank(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty()
+}
+
+/// Reads a whole line.
+fn read(line: &[u8], number: u64) -> Result<Line<'_>, String> {
+    if line.len() > MAX_LINE_BYTES {
+        return Err(too_long(number));
+    }
+    let wrong = |why: String| format!("line {number}: {why}");
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+    check_id(line.id).map_err(wrong)?;
+    if line.msg.len() > MAX_MESSAGE_BYTES {
+        return Err(wrong(format!("a message is at most {MAX_MESSAGE_BYTES} bytes")));
+    }
+    Ok(line)
+}
+
+/// The error of a line that is too long.
+fn too_long(number: u64) -> String {
+    format!("line {number}: longer than {MAX_LINE_BYTES} bytes")
+}
