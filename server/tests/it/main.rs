@@ -11,4 +11,5 @@ mod limits;
 mod malformed;
 mod page;
 mod stream;
+mod stress;
 mod support;
