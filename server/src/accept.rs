@@ -15,8 +15,6 @@ use crate::heads::Heads;
 use crate::limits::LISTEN_BACKLOG;
 use crate::overload::{Complaint, PAUSE};
 use crate::request::Refusal;
-use crate::router::Router;
-use crate::wire::Poller;
 
 /// Connections accepted before other work is looked at.
 const ACCEPT_BATCH: usize = 64;
@@ -33,10 +31,6 @@ pub(crate) struct Acceptor {
     listeners: Vec<(TcpListener, bool)>,
     /// Where new connections go, and what watches the listeners.
     heads: Heads,
-    /// Knows how many connections are parked.
-    router: Arc<Router<Poller>>,
-    /// Connections open at a time; one more is answered 503.
-    max_connections: u64,
     /// Knows how many connections an address has, if there is a limit on them.
     addresses: Option<Arc<Addresses>>,
     /// Until when accepting pauses.
@@ -50,8 +44,6 @@ impl Acceptor {
     pub(crate) fn new(
         listeners: Vec<TcpListener>,
         heads: Heads,
-        router: Arc<Router<Poller>>,
-        max_connections: u64,
         addresses: Option<Arc<Addresses>>,
     ) -> io::Result<Self> {
         for (key, listener) in (FIRST_LISTENER_KEY..).zip(&listeners) {
@@ -60,8 +52,6 @@ impl Acceptor {
         Ok(Self {
             listeners: listeners.into_iter().map(|listener| (listener, true)).collect(),
             heads,
-            router,
-            max_connections,
             addresses,
             paused_until: None,
             complaint: Complaint::default(),
@@ -175,8 +165,7 @@ impl Acceptor {
     /// Counts a new connection and takes it in, if there is room for it.
     fn on_accepted(&mut self, socket: OwnedFd, from: Option<IpAddr>) {
         count_accepted(&self.heads);
-        let n_open = self.heads.len() as u64 + self.router.n_parked();
-        let refusal = if n_open >= self.max_connections {
+        let refusal = if self.heads.is_full() {
             let sentence = "the server holds as many connections as it may";
             Refusal::new(CloseReason::Full, sentence)
         } else if let (Some(addresses), Some(from)) = (&self.addresses, from)

@@ -43,13 +43,15 @@ pub(crate) struct AcceptStats {
     pub(crate) is_paused: bool,
 }
 
-/// Limits on connections that are not parked.
+/// Limits on connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadLimits {
+    /// Connections open at a time, parked ones included.
+    pub(crate) max_connections: u64,
+    /// Answered connections that may linger beyond that; one more is closed without ado.
+    pub(crate) max_lingering: usize,
     /// How long a request may take from accept to its last byte.
     pub(crate) timeout: Duration,
-    /// Answered connections that may linger at a time; one more is closed without ado.
-    pub(crate) max_lingering: usize,
 }
 
 /// A connection that is not parked.
@@ -121,9 +123,9 @@ impl Heads {
         })
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
+    /// Whether as many connections are open as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.len() as u64 + self.router.n_parked() >= self.limits.max_connections
     }
 
     /// Whether some are over their deadline and have not been given up for lack of time.
@@ -266,7 +268,8 @@ impl Heads {
     fn answer(&mut self, socket: OwnedFd, response: &[u8], reason: CloseReason) {
         let is_sent = wire::send(&socket, response).is_ok_and(|n| n == response.len());
         let is_shut = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).is_ok();
-        if is_sent && is_shut && self.n_draining < self.limits.max_lingering {
+        let may_linger = self.n_draining < self.limits.max_lingering || !self.is_full();
+        if is_sent && is_shut && may_linger {
             let state = HeadState::Draining { reason, n_bytes_left: DRAIN_BYTES };
             self.keep(socket, DRAIN_TIME, state);
         } else {
@@ -326,7 +329,7 @@ impl Heads {
 
     /// Answers all whose request is not complete with `refusal`, and closes everything.
     pub(crate) fn end(mut self, refusal: &Refusal) {
-        self.limits.max_lingering = 0;
+        (self.limits.max_connections, self.limits.max_lingering) = (0, 0);
         for slot in 0..self.table.capacity() {
             if !self.table.contains(slot) {
                 continue;

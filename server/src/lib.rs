@@ -85,7 +85,7 @@ pub struct Config {
     pub max_connections_per_ip: Option<NonZeroU64>,
     /// Connections of the control door served at a time; more wait.
     pub max_control_connections: usize,
-    /// Refused connections that may take their time to read why.
+    /// Refused connections that may take their time to read why, beyond `max_connections`.
     pub max_lingering: usize,
     /// How long a request may take from accept to its last byte, and the first one of a control
     /// connection to its head's.
@@ -187,12 +187,14 @@ pub async fn serve(
     let limits = Limits { backlog_bytes: config.backlog_bytes, chatty_bytes: CHATTY_BYTES };
     let router = Arc::new(Router::new(pollers, rand::rng().random(), limits));
     let accept_stats = Arc::new(Mutex::new(AcceptStats::default()));
-    let limits = HeadLimits { timeout: config.head_timeout, max_lingering: config.max_lingering };
+    let limits = HeadLimits {
+        max_connections: config.max_connections,
+        max_lingering: config.max_lingering,
+        timeout: config.head_timeout,
+    };
     let heads =
         Heads::new(Arc::clone(&router), limits, Arc::clone(&accept_stats), addresses.clone())?;
-    let max_connections = config.max_connections;
-    let acceptor =
-        Acceptor::new(listeners, heads, Arc::clone(&router), max_connections, addresses)?;
+    let acceptor = Acceptor::new(listeners, heads, addresses)?;
     let spares = control::Spares::open();
     control.set_nonblocking(true)?;
     let control = tokio::net::TcpListener::from_std(control)?;

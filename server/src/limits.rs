@@ -48,7 +48,7 @@ pub struct Descriptors {
     pub connections: u64,
     /// For connections of the control door.
     pub control: usize,
-    /// For clients that were refused and have not read why.
+    /// For clients that were refused because the others are taken, and have not read why.
     pub lingering: usize,
 }
 

@@ -9,8 +9,8 @@ use crate::support::{Client, Server};
 #[path = "../../src/malformed.rs"]
 mod cases;
 
-/// Connections at a time, each cut elsewhere; fewer than may linger.
-const AT_A_TIME: usize = 48;
+/// Connections at a time, each cut elsewhere.
+const AT_A_TIME: usize = 100;
 
 /// Heads up to this long are cut at every byte here, longer ones at some. The unit tests cut all of
 /// them everywhere.
