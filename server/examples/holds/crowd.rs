@@ -116,8 +116,12 @@ impl Reader {
         let moment = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
         loop {
             let was_over = is_over.load(Ordering::Relaxed);
-            let (found, _) =
-                epoll::wait(&self.epoll, &mut events, Some(&moment)).expect("epoll waits");
+            let found = match epoll::wait(&self.epoll, &mut events, Some(&moment)) {
+                Ok((found, _)) => found,
+                // The end of a child, like prlimit, interrupts it.
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => panic!("epoll does not wait: {error}"),
+            };
             if found.is_empty() && was_over {
                 return self.received;
             }
