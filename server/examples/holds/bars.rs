@@ -60,13 +60,13 @@ pub(crate) fn churn(launcher: &Launcher) -> Vec<Figure> {
     let (sent, n_churned) = round(time);
     (n_sent, n_reached) = (n_sent + sent.0, n_reached + sent.1);
     let stats = server.stats();
+    let (rss_kb, n_descriptors_after) = (server.status("VmRSS:"), server.n_descriptors());
     let received = crowd.finish();
-    let rss_kb = server.status("VmRSS:");
     vec![
         Figure::info("connects and disconnects a second", n_churned as f64 / time.as_secs_f64()),
         Figure::info("messages", n_sent as f64),
         Figure::at_most(0.0, "ids left over", count(&stats, "ids") as f64 - n_steady as f64),
-        Figure::at_most(0.0, "descriptors left over", server.n_descriptors() - n_descriptors),
+        Figure::at_most(0.0, "descriptors left over", n_descriptors_after - n_descriptors),
         Figure::info("RSS before, KB", base_kb),
         Figure::at_most(10.0, "RSS after, % more", (rss_kb / base_kb - 1.0) * 100.0),
         Figure::at_most(0.0, "messages lost on steady connections", n_lost(n_reached, &received)),
