@@ -61,6 +61,16 @@ impl Latency {
         self.n_clock += other.n_clock;
     }
 
+    /// All of it, for the log.
+    pub(crate) fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+
+    /// The delays that a log has. The largest is as exact as the histogram.
+    pub(crate) fn from_histogram(histogram: Histogram<u64>) -> Self {
+        Self { max_us: histogram.max(), n_clock: 0, histogram }
+    }
+
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.histogram.reset();
