@@ -12,6 +12,7 @@
 //! - [`memory_log`]: a line of the memory log, read and written.
 //! - [`chart`]: memory and connections over time, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
+//! - [`run`]: the folder that a run leaves behind.
 
 pub mod books;
 pub mod chart;
@@ -20,5 +21,6 @@ pub mod latency_log;
 pub mod memory_log;
 pub mod out;
 pub mod plan;
+pub mod run;
 pub mod stamp;
 pub mod units;
