@@ -3,16 +3,20 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
 
 mod c10k;
-mod memory;
+mod interrupts;
 mod part;
-mod summary;
+mod place;
 
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use interrupts::Interrupts;
+use reports::books::Books;
+use reports::run::{Exit, Exits, files};
 use reports::units;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs an experiment with the server and the tools of this workspace.
 #[derive(Debug, clap::Parser)]
@@ -53,12 +57,12 @@ struct C10kArgs {
     /// Threads of the server. [default: the server's own]
     #[arg(long, value_name = "N", value_parser = positive)]
     server_threads: Option<u64>,
+    /// The folder to keep the run in, which must be empty. [default: a new one in runs]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// The cargo profile that the programs are built with; figures are only good for `release`.
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
-    /// One JSON object with everything at the end, instead of tables.
-    #[arg(long)]
-    json: bool,
 }
 
 impl C10kArgs {
@@ -86,29 +90,47 @@ fn positive(text: &str) -> Result<u64, String> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let Experiment::C10k(args) = Args::parse().experiment;
+    let is_sending = Cell::new(false);
     let run = async {
-        let mut terminated = signal(SignalKind::terminate())?;
+        let interrupts = Interrupts::new()?;
         tokio::select! {
-            summary = c10k::run(&args) => summary,
+            folder = c10k::run(&args, &is_sending) => folder,
             // Dropping the run ends every process that it has started.
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; everything is stopped"),
-            _ = terminated.recv() => anyhow::bail!("terminated; everything is stopped"),
+            () = interrupts.abort(&is_sending) => anyhow::bail!("interrupted; everything is stopped"),
         }
     };
-    let summary = match run.await {
-        Ok(summary) => summary,
+    let folder = match run.await {
+        Ok(folder) => folder,
         Err(error) => {
             eprintln!("rig: {error:#}");
             return ExitCode::from(2);
         }
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&summary).expect("a summary is plain JSON"));
-    } else {
-        print!("{summary}");
+    match judge(&folder) {
+        Ok(shortfalls) => {
+            for shortfall in &shortfalls {
+                eprintln!("rig: {shortfall}");
+            }
+            ExitCode::from(u8::from(!shortfalls.is_empty()))
+        }
+        Err(error) => {
+            eprintln!("rig: {error:#}");
+            ExitCode::from(2)
+        }
     }
-    for shortfall in &summary.shortfalls {
-        eprintln!("rig: {shortfall}");
-    }
-    ExitCode::from(u8::from(!summary.shortfalls.is_empty()))
+}
+
+/// Prints the books of the run in `folder`, and returns in what it fell short.
+fn judge(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let read = |name| std::fs::read_to_string(folder.join(name));
+    let last = |name| Ok::<_, anyhow::Error>(read(name)?.lines().last().unwrap_or("").to_owned());
+    let books = Books::of_run(
+        &serde_json::from_str(&read(files::SERVER_STATS)?)?,
+        &serde_json::from_str(&last(files::FLOODTEST)?)?,
+        &serde_json::from_str(&last(files::MSGGEN)?)?,
+    );
+    print!("{books}");
+    println!("{}", folder.display());
+    let exits = Exits::read(folder)?.exits;
+    Ok(exits.iter().filter_map(Exit::shortfall).chain(books.shortfalls()).collect())
 }
