@@ -82,9 +82,15 @@ impl Latency {
         self.histogram.len()
     }
 
+    /// The delay that this part of all delays, from 0 to 1, did not exceed, in microseconds. 0 if
+    /// there are none.
+    pub fn at_quantile_us(&self, quantile: f64) -> u64 {
+        self.histogram.value_at_quantile(quantile).min(self.max_us)
+    }
+
     /// The figures that are published.
     pub fn summary(&self) -> LatencySummary {
-        let at = |quantile| self.histogram.value_at_quantile(quantile).min(self.max_us);
+        let at = |quantile| self.at_quantile_us(quantile);
         LatencySummary {
             count: self.histogram.len(),
             clock: self.n_clock,

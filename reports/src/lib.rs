@@ -10,7 +10,7 @@
 //! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
 //! - [`out`]: the logs of a tool in the folder of `--out`.
 //! - [`memory_log`]: a line of the memory log, read and written.
-//! - [`chart`]: memory and connections over time, as PNG or SVG.
+//! - [`chart`]: memory, connections, traffic and delays, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
 //! - [`run`]: the folder that a run leaves behind.
 

@@ -4,6 +4,7 @@
 //! bucket keeps the first, the lowest, the highest and the last value of each series, so that no
 //! peak is lost, however many samples there are to a column of pixels.
 
+use super::Phase;
 use crate::memory_log::Sample;
 
 /// The most buckets: a few for every column of the widest chart, in half a megabyte.
@@ -88,15 +89,6 @@ impl Bucket {
         }
         merged
     }
-}
-
-/// A phase that begins.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Phase {
-    /// When, in seconds since the log's first sample.
-    pub(crate) at_s: f64,
-    /// What it is called.
-    pub(crate) text: String,
 }
 
 /// The samples of a log, in bounded memory.
