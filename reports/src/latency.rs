@@ -66,9 +66,12 @@ impl Latency {
         &self.histogram
     }
 
-    /// The delays that a log has. The largest is as exact as the histogram.
-    pub(crate) fn from_histogram(histogram: Histogram<u64>) -> Self {
-        Self { max_us: histogram.max(), n_clock: 0, histogram }
+    /// The delays that a log has. The largest is as exact as the histogram. `None` if they are too
+    /// long for a histogram of this kind.
+    pub(crate) fn from_histogram(histogram: &Histogram<u64>) -> Option<Self> {
+        let mut latency = Self { max_us: histogram.max(), ..Self::default() };
+        latency.histogram.add(histogram).ok()?;
+        Some(latency)
     }
 
     /// Forgets everything.

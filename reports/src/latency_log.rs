@@ -76,17 +76,24 @@ pub struct LatencyLogError {
 }
 
 /// Reads a whole log, this module's or that of another HdrHistogram whose delays are microseconds.
+///
+/// An interval takes about 230 KB: for the log of hours there is [`each`].
 pub fn read(log: &[u8]) -> Result<Vec<Interval>, LatencyLogError> {
+    let mut intervals = Vec::new();
+    each(log, |interval| intervals.push(interval))?;
+    Ok(intervals)
+}
+
+/// Calls `take` with every interval of a log.
+pub fn each(log: &[u8], mut take: impl FnMut(Interval)) -> Result<(), LatencyLogError> {
     // The crate's iterator ends with an offset; people look for lines.
     let line_at = |offset: usize| memchr::memchr_iter(b'\n', &log[..offset]).count() + 1;
-    let mut intervals = Vec::new();
     for entry in IntervalLogIterator::new(log) {
         match entry {
             Ok(LogEntry::Interval(entry)) => {
                 let offset = entry.encoded_histogram().as_ptr().addr() - log.as_ptr().addr();
                 let interval = decode(&entry);
-                intervals
-                    .push(interval.map_err(|why| LatencyLogError { line: line_at(offset), why })?);
+                take(interval.map_err(|why| LatencyLogError { line: line_at(offset), why })?);
             }
             Ok(LogEntry::StartTime(_) | LogEntry::BaseTime(_)) => {}
             Err(LogIteratorError::ParseError { offset }) => {
@@ -95,7 +102,16 @@ pub fn read(log: &[u8]) -> Result<Vec<Interval>, LatencyLogError> {
             }
         }
     }
-    Ok(intervals)
+    Ok(())
+}
+
+/// When the time of a log's intervals begins, in seconds after the Unix epoch. `None` if it does
+/// not say.
+pub fn started_unix_s(log: &[u8]) -> Option<f64> {
+    IntervalLogIterator::new(log).map_while(Result::ok).find_map(|entry| match entry {
+        LogEntry::BaseTime(base) => Some(base.as_secs_f64()),
+        LogEntry::StartTime(_) | LogEntry::Interval(_) => None,
+    })
 }
 
 /// The interval of a line.
@@ -105,7 +121,8 @@ fn decode(entry: &IntervalLogHistogram<'_>) -> Result<Interval, &'static str> {
     Ok(Interval {
         start_s: entry.start_timestamp().as_secs_f64(),
         duration_s: entry.duration().as_secs_f64(),
-        latency: Latency::from_histogram(histogram.map_err(|_| "it holds no histogram")?),
+        latency: Latency::from_histogram(&histogram.map_err(|_| "it holds no histogram")?)
+            .ok_or("it holds delays of more than a day")?,
     })
 }
 
@@ -132,6 +149,7 @@ mod tests {
     fn intervals_hold_what_came_since_the_one_before_and_quiet_ones_are_left_out() {
         let log = log();
         assert!(log.contains("#[BaseTime: 1700000000.500 (seconds since epoch)]\n"), "{log}");
+        assert_eq!(started_unix_s(log.as_bytes()), Some(1_700_000_000.5));
         let intervals = read(log.as_bytes()).unwrap();
         let figures = |interval: &Interval| {
             let summary = interval.latency.summary();
