@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::chart::ChartError;
+
 /// The format of a run folder that is written here, and the latest that is read.
 pub const FORMAT: u64 = 1;
 
@@ -51,6 +53,9 @@ pub enum RunError {
         /// Its format.
         found: u64,
     },
+    /// A chart could not be drawn.
+    #[error(transparent)]
+    Chart(#[from] ChartError),
 }
 
 /// Reads a file of the folder as text.
