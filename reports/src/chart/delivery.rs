@@ -88,13 +88,13 @@ pub(super) fn draw(canvas: &mut Canvas, delivery: &Delivery, options: &Options) 
     } else {
         sheet.frame(panel, &scale.ticks(sheet.em * 3 / 2), scale.label());
         sheet.phase_lines(&marks, &time, panel);
+        sheet.time_axis(panel, &time);
     }
     for (segments, pen) in &figures {
         for line in lines(segments, &time, |us| scale.px(us)) {
             sheet.canvas.line(&line, *pen);
         }
     }
-    sheet.time_axis(panel, &time);
 }
 
 #[cfg(test)]

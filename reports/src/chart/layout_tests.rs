@@ -51,6 +51,20 @@ fn history(sending_s: u64, rss_kb: u64, n_connections: u64) -> History {
     history
 }
 
+/// A log without phases.
+fn unmarked() -> History {
+    let mut history = History::new();
+    for unix_s in 0..100 {
+        history.push(&Sample {
+            unix_s,
+            rss_kb: 100_000,
+            n_connections: 10_000,
+            ..Sample::default()
+        });
+    }
+    history
+}
+
 /// A second each, with a thousand times as much in the tenth.
 fn seconds(n: i32, value: f64) -> Vec<Segment> {
     let value = |at: i32| if at == 10 { value * 1_000.0 } else { value };
@@ -75,12 +89,13 @@ fn memory_cases() -> Vec<Case> {
         case("an hour", vec![article], ""),
         case("large figures", vec![history(120, 9_000_000, 1_000_000)], ""),
         case("larger figures", vec![history(120, 90_000_000, 10_000_000)], ""),
+        case("hundreds", vec![history(120, 4_000, 600)], ""),
         case("nobody", vec![history(120, 4_000, 0)], ""),
         case("two runs", vec![run(), history(60, 9_000, 10_000)], "a.log"),
         case("many runs", (0..12).map(|_| run()).collect(), "2026-11-22T16-30 c10k.log"),
         case(
             "one very long name",
-            vec![run(), run()],
+            vec![unmarked(), unmarked()],
             "so long that no chart of any size \
             that somebody might look at has room for all of the words that it is made of",
         ),
@@ -128,6 +143,7 @@ fn time_cases() -> Vec<Case> {
         of_traffic("little traffic", 120, 0.001),
         of_traffic("traffic that stands still", 120, 0.0),
         of_traffic("traffic of one interval", 2, 7.0),
+        of_traffic("traffic of a day", 72_000, 1.0),
         of_traffic("no traffic", 0, 0.0),
         of_delivery("stalls of a second", 3_600, 150, 1_000_000),
         of_delivery("flat", 120, 1_000, 1_000),
@@ -159,7 +175,7 @@ fn percentile_cases() -> Vec<Case> {
     vec![
         case("percentiles", 2, 120_000, "from due time "),
         case("percentiles of one", 1, 1, "one"),
-        case("percentiles of very many", 2, 9_999_999_999, "from due time "),
+        case("percentiles of very many", 2, 1_000_000_000, "from due time "),
         case("many curves", 12, 1_000, "2026-11-22T16-30 c10k, two threads, from due time "),
         case("no curves", 0, 0, ""),
     ]
@@ -265,4 +281,22 @@ fn what_is_not_there_is_said() {
         let is_said = texts((500, 300), &*draw).iter().any(|it| it.0 == "no data");
         assert_eq!(is_said, what.starts_with("no "), "{what}");
     }
+}
+
+#[test]
+fn connections_are_seen_beside_memory_that_is_as_high_on_its_own_axis() {
+    // 10,000 of 12,000 are as high as 100,000 of 120,000.
+    let history = unmarked();
+    let mut canvas = Canvas::new((1000, 600));
+    let options = Options { size_px: (1000, 600), title: None };
+    memory::chart(&mut canvas, &[Log { label: "", history: &history }], &options);
+    let is_long = |points: &[Point]| points[points.len() - 1].0 - points[0].0 > 500;
+    let height = |color: RGBColor| {
+        canvas.shapes.iter().find_map(|shape| match shape {
+            Shape::Line(points, pen) if pen.color == color && is_long(points) => Some(points[0].1),
+            _ => None,
+        })
+    };
+    let (connections, rss) = (height(sheet::CONNECTIONS), height(RGBColor(0, 90, 180)));
+    assert!(connections.unwrap().abs_diff(rss.unwrap()) > 3, "{connections:?} and {rss:?}");
 }

@@ -82,7 +82,10 @@ impl Chart<'_> {
     fn upper(&mut self, panel: Panel, unit: &Unit, highest_kb: f64, most: f64) {
         let n_ticks = self.sheet.n_ticks(panel);
         let memory = Scale::rounded(highest_kb / unit.kb, panel.ys.1, panel.ys.0, n_ticks);
-        let connections = Scale::rounded(most, panel.ys.1, panel.ys.0, n_ticks);
+        let mut connections = Scale::rounded(most, panel.ys.1, panel.ys.0, n_ticks);
+        if self.is_covered(connections.px(most), |kb| memory.px(kb / unit.kb)) {
+            connections = Scale::rounded(connections.highest, panel.ys.1, panel.ys.0, n_ticks);
+        }
         let is_only = self.logs.len() == 1;
         let color = if is_only { CONNECTIONS } else { INK };
         if self.logs.iter().all(|log| log.history.n_samples() == 0) {
@@ -94,16 +97,27 @@ impl Chart<'_> {
         for (log, colors) in self.logs.iter().zip(RUNS.iter().cycle()) {
             let columns = &log.history.columns(|at_s| self.time.px(at_s));
             let color = if is_only { CONNECTIONS } else { colors.1 };
-            let curve = Curve { columns, pen: Pen::solid(color, 1) };
-            self.curve(&curve, &connections, |it| all(it, Series::Connections, 1.0));
-            for (series, pen, _) in MEMORY {
-                if is_only || series == Series::Rss {
-                    let pen = if is_only { pen } else { Pen::solid(colors.0, 2) };
-                    let curve = Curve { columns, pen };
-                    self.curve(&curve, &memory, |it| all(it, series, unit.kb));
-                }
+            let mut drawn = vec![(Series::Connections, Pen::solid(color, 1), &connections, 1.0)];
+            if is_only {
+                drawn.extend(MEMORY.map(|(series, pen, _)| (series, pen, &memory, unit.kb)));
+                // A thin line over wide ones, which it may well coincide with.
+                drawn.rotate_left(1);
+            } else {
+                drawn.push((Series::Rss, Pen::solid(colors.0, 2), &memory, unit.kb));
+            }
+            for (series, pen, scale, unit) in drawn {
+                self.curve(&Curve { columns, pen }, scale, |it| all(it, series, unit));
             }
         }
+    }
+
+    /// Whether the most connections, at height `y`, are on the line of some memory at its highest.
+    fn is_covered(&self, y: i32, px: impl Fn(f64) -> i32) -> bool {
+        /// Half of both lines.
+        const NEAR_PX: i32 = 3;
+        let highest = |log: &Log<'_>| MEMORY.map(|(series, ..)| log.history.highest(series));
+        let mut all = self.logs.iter().flat_map(highest).flatten();
+        all.any(|kb| (px(kb) - y).abs() <= NEAR_PX)
     }
 
     /// Draws bytes per connection.

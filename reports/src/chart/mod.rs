@@ -149,7 +149,7 @@ fn drawn(
     }
 }
 
-/// Draws `logs` into the file at `path`, whose ending says how, as [`write`] does.
+/// Draws `logs` into the file at `path`, whose ending says how, as [`write()`] does.
 pub fn save(path: &Path, logs: &[Log<'_>], options: &Options) -> Result<(), ChartError> {
     write(path, &render(logs, options, Format::of(path)?)?)
 }

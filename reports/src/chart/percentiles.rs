@@ -8,7 +8,7 @@ use super::{ChartError, Format, Options, RUNS, drawn};
 use crate::latency::Latency;
 
 /// How curves differ on paper without colours, in their order.
-const DASHES: [&[i32]; 4] = [&[], &[8, 4], &[2, 4], &[12, 4, 2, 4]];
+const DASHES: [&[i32]; 4] = [&[], &[8, 4], &[2, 4], &[7, 3, 2, 3]];
 
 /// Points of a curve for each nine of the percentile: one every few pixels of a wide chart.
 const POINTS_PER_NINE: i32 = 100;
@@ -92,9 +92,8 @@ pub(super) fn draw(canvas: &mut Canvas, curves: &[PercentileCurve], options: &Op
         sheet.nothing(panel);
     } else {
         sheet.frame(panel, &scale.ticks(sheet.em * 3 / 2), scale.label());
+        sheet.lower_axis(panel, &nines_ticks(xs, most, sheet.em), "Percentile");
     }
-    let ticks = nines_ticks(xs, most, sheet.em);
-    sheet.lower_axis(panel, &ticks, "Percentile");
     for (curve, pen) in curves.iter().zip(&pens) {
         let line: Vec<Point> =
             drawn(curve).map(|(nines, us)| (nines_px(xs, most, nines), scale.px(us))).collect();
@@ -108,8 +107,8 @@ fn nines_px(xs: (i32, i32), most: f64, nines: f64) -> i32 {
     xs.0 + (nines / most * f64::from(xs.1 - xs.0)).round() as i32
 }
 
-/// The percentiles that are written below the axis: those of whole nines first, as far as there is
-/// room.
+/// The percentiles below the axis: those of whole nines, and two more where there is room. As many
+/// are written as there is room for.
 fn nines_ticks(xs: (i32, i32), most: f64, em: i32) -> Vec<Tick> {
     let mut ticks: Vec<Tick> = Vec::new();
     let whole = (1..).map(f64::from).take_while(|it| *it <= most + ROUNDED);
@@ -118,8 +117,9 @@ fn nines_ticks(xs: (i32, i32), most: f64, em: i32) -> Vec<Tick> {
         let half_px = width_of(&text, em) / 2;
         let is_free =
             |it: &Tick| (it.px - px).abs() >= half_px + width_of(&it.text, em) / 2 + em / 2;
-        if ticks.iter().all(is_free) {
-            ticks.push(Tick { px, text });
+        let has_room = ticks.iter().filter(|it| !it.text.is_empty()).all(is_free);
+        if has_room || nines >= 1.0 {
+            ticks.push(Tick { px, text: if has_room { text } else { String::new() } });
         }
     }
     ticks
@@ -165,7 +165,7 @@ mod tests {
         let texts = |width_px, count| -> Vec<String> {
             let mut ticks = nines_ticks((0, width_px), nines_of(count), 12);
             ticks.sort_by_key(|it| it.px);
-            ticks.into_iter().map(|it| it.text).collect()
+            ticks.into_iter().map(|it| it.text).filter(|it| !it.is_empty()).collect()
         };
         let all = ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"];
         assert_eq!(texts(1_000, 120_000), all);

@@ -140,8 +140,8 @@ impl<'a> Sheet<'a> {
         )
     }
 
-    /// Draws a legend, in as many rows as it needs. What a fifth of the height has no room for is
-    /// counted.
+    /// Draws a legend, in as many rows as it needs. What a quarter of the height has no room for
+    /// is counted.
     pub(super) fn legend(&mut self, entries: &[Entry]) {
         let (em, width) = (self.em, self.canvas.size_px.0 - 2 * self.margin);
         let (sample_px, row_px) = (em * 2, em * 3 / 2);
@@ -158,7 +158,7 @@ impl<'a> Sheet<'a> {
             let row = rows.last_mut().expect("there is always a row");
             row.push((text, entry.pen, entry_px));
         }
-        let most_rows = usize::try_from(self.canvas.size_px.1 / 5 / row_px).unwrap_or(0).max(2);
+        let most_rows = usize::try_from(self.canvas.size_px.1 / 4 / row_px).unwrap_or(0).max(2);
         let n_hidden: usize = if rows.len() > most_rows {
             rows.drain(most_rows - 1..).map(|row| row.len()).sum()
         } else {
@@ -233,7 +233,7 @@ impl<'a> Sheet<'a> {
         }
         self.canvas.outline((xs.0, ys.0), (xs.1, ys.1), FRAME);
         if !label.is_empty() {
-            self.axis_name(label, em, ys, INK);
+            self.canvas.text_upwards(label, (em, i32::midpoint(ys.0, ys.1)), em, INK);
         }
     }
 
@@ -250,24 +250,18 @@ impl<'a> Sheet<'a> {
             self.canvas.line(&[(xs.1, *y), (xs.1 + em / 4, *y)], Pen::solid(FRAME, 1));
             self.canvas.text(text, (xs.1 + em / 2, *y), Align::Left, em, color);
         }
-        self.axis_name(label, self.canvas.size_px.0 - em, ys, color);
+        let at = (self.canvas.size_px.0 - em, i32::midpoint(ys.0, ys.1));
+        self.canvas.text_upwards(label, at, em, color);
     }
 
-    /// Draws the name of an upright axis as near to the middle of its panel as it has room for.
-    fn axis_name(&mut self, name: &str, x: i32, ys: (i32, i32), color: RGBColor) {
-        let lowest = self.canvas.size_px.1 - self.margin;
-        let name = fitted(name, lowest - self.top, self.em);
-        let half_px = (width_of(&name, self.em) + 1) / 2;
-        let y = i32::midpoint(ys.0, ys.1).min(lowest - half_px).max(self.top + half_px);
-        self.canvas.text_upwards(&name, (x, y), self.em, color);
-    }
-
-    /// Draws the axis below a panel, with a short line at each number.
+    /// Draws the axis below a panel, with a short line at each tick.
     pub(super) fn lower_axis(&mut self, panel: Panel, ticks: &[Tick], label: &str) {
         let (Panel { xs, ys }, em) = (panel, self.em);
         for Tick { px: x, text } in ticks {
             self.canvas.line(&[(*x, ys.1), (*x, ys.1 + em / 4)], Pen::solid(FRAME, 1));
-            self.canvas.text(text, (*x, ys.1 + em), Align::Center, em, INK);
+            if !text.is_empty() {
+                self.canvas.text(text, (*x, ys.1 + em), Align::Center, em, INK);
+            }
         }
         let at = (i32::midpoint(xs.0, xs.1), ys.1 + em * 9 / 4);
         self.canvas.text(label, at, Align::Center, em, INK);
@@ -275,16 +269,21 @@ impl<'a> Sheet<'a> {
 
     /// Draws the axis of time below a panel.
     pub(super) fn time_axis(&mut self, panel: Panel, time: &Scale) {
+        /// More numbers are not read.
+        const MOST_TIMES: usize = 12;
         let (label, unit_s) = match time.highest {
             span_s if span_s <= 180.0 => ("Seconds Elapsed", 1.0),
             span_s if span_s <= 26.0 * 3_600.0 => ("Minutes Elapsed", 60.0),
             span_s if span_s <= 240.0 * 3_600.0 => ("Hours Elapsed", 3_600.0),
             _ => ("Days Elapsed", 86_400.0),
         };
-        let xs = panel.xs;
-        let n_ticks = usize::try_from((xs.1 - xs.0) / (self.em * 7)).unwrap_or(2).clamp(2, 12);
-        let ticks = Scale::new(time.highest / unit_s, xs.0, xs.1).ticks(n_ticks);
-        self.lower_axis(panel, &ticks, label);
+        let time = Scale::new(time.highest / unit_s, panel.xs.0, panel.xs.1);
+        let is_airy = |ticks: &Vec<Tick>| {
+            let apart_px = widest(ticks, self.em) + self.em * 2;
+            ticks.windows(2).all(|pair| pair[1].px - pair[0].px >= apart_px)
+        };
+        let ticks = (1..=MOST_TIMES).rev().map(|n| time.ticks(n)).find(is_airy);
+        self.lower_axis(panel, &ticks.unwrap_or_default(), label);
     }
 
     /// Says in a panel that there is nothing to draw.

@@ -16,6 +16,9 @@ const LINE_EM: f64 = 1.164;
 /// Why writing cannot fail.
 const NEVER_FAILS: &str = "a string takes everything";
 
+/// Moves a line of an odd width from between two pixels onto one, where it is sharp.
+const ON_PIXELS: &str = " transform=\"translate(.5 .5)\"";
+
 /// Writes a canvas.
 pub(super) fn svg(canvas: &Canvas) -> String {
     let (width, height) = canvas.size_px;
@@ -28,7 +31,7 @@ pub(super) fn svg(canvas: &Canvas) -> String {
         match shape {
             Shape::Line(points, pen) => line(&mut svg, points, *pen),
             Shape::Outline(from, to, color) => {
-                let paint = format!("fill=\"none\" stroke=\"{}\"", hex(*color));
+                let paint = format!("fill=\"none\" stroke=\"{}\"{ON_PIXELS}", hex(*color));
                 rectangle(&mut svg, *from, *to, &paint);
             }
             Shape::Block(from, to, color) => {
@@ -51,6 +54,9 @@ fn line(svg: &mut String, points: &[Point], pen: Pen) {
          stroke-width=\"{width_px}\" stroke-linejoin=\"round\""
     )
     .expect(NEVER_FAILS);
+    if pen.width_px % 2 == 1 {
+        svg.push_str(ON_PIXELS);
+    }
     if !pen.dash.is_empty() {
         let dash = list(&mut pen.dash.iter().map(i32::to_string));
         write!(svg, " stroke-dasharray=\"{dash}\"").expect(NEVER_FAILS);

@@ -134,7 +134,9 @@ pub(super) fn draw(canvas: &mut Canvas, traffic: &Traffic, options: &Options) {
     panel(&mut sheet, upper, &drawn, (&time, &marks), "Per second");
     panel(&mut sheet, lower, &[(connections, Pen::solid(CONNECTIONS, 2))], (&time, &marks), "");
     sheet.heading(lower, &["Established connections".to_owned()]);
-    sheet.time_axis(lower, &time);
+    if span_s > 0.0 {
+        sheet.time_axis(lower, &time);
+    }
 }
 
 /// Draws a panel with curves over time.
