@@ -15,7 +15,7 @@ type Figure = (fn(&Delays) -> u64, &'static str, Pen);
 
 /// What is drawn; later lines cover earlier ones.
 const FIGURES: [Figure; 3] = [
-    (|it| it.max_us, "max", Pen::solid(RGBColor(120, 120, 120), 1)),
+    (|it| it.max_us, "max", Pen::solid(RGBColor(80, 80, 80), 1)),
     (|it| it.p99_us, "p99", Pen::solid(RGBColor(230, 140, 20), 2)),
     (|it| it.p50_us, "p50", Pen::solid(RGBColor(0, 90, 180), 3)),
 ];
