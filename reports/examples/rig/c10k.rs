@@ -267,8 +267,9 @@ impl Stage<'_> {
         }
     }
 
-    /// Follows msggen to its last report, and the others beside it. The first signal to end ends
-    /// msggen, and what follows goes on.
+    /// Follows msggen to its end, and the others beside it. The first signal to end ends msggen.
+    /// How it ended is looked at with the rest of the run: hours of it are there to be seen, even
+    /// if msggen was killed.
     async fn send_all(
         &mut self,
         sender: &mut Part,
@@ -277,17 +278,18 @@ impl Stage<'_> {
     ) -> anyhow::Result<()> {
         let mut interrupts = Interrupts::new()?;
         let mut received = FloodReport::default();
-        let mut rss_kb = 0;
+        let (mut rss_kb, mut has_reported) = (0, false);
         loop {
             tokio::select! {
                 line = flood.next_line() => received = read_report(&line?)?,
                 line = memory.next_line() => rss_kb = sample(&line?)?.rss_kb,
                 () = interrupts.next() => sender.signal(Signal::INT)?,
-                line = sender.next_line() => {
-                    let sent: SendReport = read_report(&line?)?;
-                    if sent.is_final {
-                        return Ok(());
-                    }
+                line = sender.line() => {
+                    let Some(line) = line? else {
+                        return if has_reported { Ok(()) } else { Err(sender.died().await) };
+                    };
+                    has_reported = true;
+                    let sent: SendReport = read_report(&line)?;
                     self.talk.progress(&format!(
                         "{} of {} sent, {} chunks received by {} connections, server RSS {rss_kb} KB",
                         sent.sent, sent.asked, received.chunks, received.connected,

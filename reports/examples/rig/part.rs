@@ -154,7 +154,7 @@ impl Part {
     }
 
     /// The error of a program that ended when it should not have.
-    async fn died(&mut self) -> anyhow::Error {
+    pub(crate) async fn died(&mut self) -> anyhow::Error {
         match self.ended().await {
             Ok(status) => {
                 anyhow::anyhow!("{} ended early ({status}): {}", self.name, self.last_words())

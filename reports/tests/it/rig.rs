@@ -6,19 +6,23 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use reports::memory_log;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The rig itself, which cargo builds beside the tests.
-fn rig() -> Command {
+fn rig_command(args: &[&str]) -> Command {
     let mut path = std::env::current_exe().unwrap();
     assert!(path.pop() && path.pop());
     let mut command = Command::new(path.join("examples/rig"));
     // The programs are built like this test, into the same folder.
     path.pop();
-    command.args(["c10k", "--profile", if cfg!(debug_assertions) { "dev" } else { "release" }]);
     command.env("CARGO_TARGET_DIR", path).env("CARGO", env!("CARGO"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
     command
+}
+
+/// The rig with an experiment.
+fn rig() -> Command {
+    rig_command(&["c10k", "--profile", if cfg!(debug_assertions) { "dev" } else { "release" }])
 }
 
 fn told(output: &Output) -> String {
@@ -55,6 +59,25 @@ fn two_hundred_connections_get_every_message() {
     assert_eq!(samples[0].n_connections, 0);
     assert!(samples.iter().any(|it| it.n_connections == 200), "msggen's are not counted");
     assert!(samples.iter().all(|it| it.n_connections <= 200), "msggen's are not counted");
+    // Everything else follows from these files, as often as one likes.
+    let derived = ["summary.json", "report.html", "memory.png", "percentiles.svg"];
+    let made: Vec<Vec<u8>> = derived.map(|name| std::fs::read(folder.join(name)).unwrap()).into();
+    for name in derived {
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+    let output = rig_command(&["report"]).arg(&folder).arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["verdict"], &summary["shortfalls"]), (&"held".into(), &json!([])));
+    let again: Vec<Vec<u8>> = derived.map(|name| std::fs::read(folder.join(name)).unwrap()).into();
+    assert!(made == again, "the same files make the same report");
+
+    let page = place.path().join("both.html");
+    let mut compare = rig_command(&["compare"]);
+    let output = compare.args([&folder, &folder]).arg("--out").arg(&page).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!DOCTYPE html>"));
+
     let again = rig().args(small).arg("--out").arg(&folder).output().unwrap();
     assert_eq!(again.status.code(), Some(2), "{}", told(&again));
     assert!(told(&again).contains("is not empty; name another folder"), "{}", told(&again));
@@ -113,17 +136,41 @@ fn a_rig_that_is_told_to_end_twice_leaves_nothing_running() {
     all_gone(&parts);
 }
 
+/// The child of a rig that runs the program `name`.
+fn child_named(rig: &Child, name: &str) -> u32 {
+    let is_named = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|found| found.trim() == name)
+    };
+    children(rig.id()).into_iter().find(is_named).unwrap()
+}
+
 #[test]
-fn a_part_that_dies_ends_the_run_and_is_named() {
+fn a_sender_that_dies_is_named_and_what_there_is_of_the_run_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, lines) = start_long(folder.path());
-    let msggen = children(child.id()).into_iter().find(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "msggen\n")
-    });
-    signal(msggen.unwrap(), "-KILL");
+    signal(child_named(&child, "msggen"), "-KILL");
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("msggen ended with signal 9")), "{rest:?}");
+    assert!(folder.path().join("report.html").exists(), "{rest:?}");
+}
+
+#[test]
+fn a_server_that_dies_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, lines) = start_long(folder.path());
+    signal(child_named(&child, "comet-server"), "-KILL");
     let rest: Vec<_> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("msggen ended early (signal: 9")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("ended early")), "{rest:?}");
+}
+
+#[test]
+fn a_folder_that_holds_no_run_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = rig_command(&["report"]).arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("plan.toml"), "{}", told(&output));
 }
 
 #[test]
