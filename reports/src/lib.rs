@@ -21,6 +21,7 @@ pub mod latency_log;
 pub mod memory_log;
 pub mod out;
 pub mod plan;
+mod replace;
 pub mod run;
 pub mod stamp;
 pub mod units;

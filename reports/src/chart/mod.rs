@@ -27,13 +27,13 @@ mod sheet;
 mod svg;
 mod traffic;
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use plotters::style::RGBColor;
 
+use crate::replace::{beside, replace};
 use canvas::Canvas;
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
@@ -168,20 +168,8 @@ pub fn check_writable(path: &Path) -> Result<(), ChartError> {
 /// Puts a chart in the place of the file at `path`. Whoever has the file open sees the old chart or
 /// the new one, and never a part of one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ChartError> {
-    let temporary = beside(path);
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // Half a chart on a full disk helps nobody.
-        let _ = fs::remove_file(&temporary);
-        ChartError::Write { path: path.display().to_string(), source }
-    })
-}
-
-/// The name of a file beside the one at `path`, of this process only.
-fn beside(path: &Path) -> OsString {
-    let mut name = OsString::from(path);
-    name.push(format!(".{}.tmp", std::process::id()));
-    name
+    let error = |source| ChartError::Write { path: path.display().to_string(), source };
+    replace(path, bytes).map_err(error)
 }
 
 #[cfg(test)]

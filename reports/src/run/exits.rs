@@ -41,6 +41,8 @@ impl Exit {
             (None, None) => "in an unknown way".to_owned(),
         };
         let said = if self.said.is_empty() { "it said nothing" } else { &self.said };
+        // A program puts its name before what it says.
+        let said = said.strip_prefix(&format!("{}: ", self.program)).unwrap_or(said);
         Some(format!("{} ended with {how}: {said}", self.program))
     }
 }
@@ -83,7 +85,7 @@ mod tests {
         assert_eq!(
             shortfalls,
             [
-                "floodtest ended with exit code 1: floodtest: 3 of 10000 are missing",
+                "floodtest ended with exit code 1: 3 of 10000 are missing",
                 "comet-server ended with signal 9: it said nothing",
             ]
         );

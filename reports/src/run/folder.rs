@@ -83,15 +83,8 @@ pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<(), Run
     replace(path, text.as_bytes())
 }
 
-/// Puts `bytes` in the place of the file at `path`: whoever reads it sees the old file or the new
-/// one, and never a part of one.
+/// Puts `bytes` in the place of the file at `path`, whole or not at all.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // Half a file on a full disk helps nobody.
-        let _ = fs::remove_file(&temporary);
-        RunError::Write { path: path.to_owned(), source }
-    })
+    let error = |source| RunError::Write { path: path.to_owned(), source };
+    crate::replace::replace(path, bytes).map_err(error)
 }

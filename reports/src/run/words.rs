@@ -16,12 +16,15 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// A figure of three digits or more without decimals, a smaller one with as many as make up three.
+/// A figure with three digits: all of its whole part, and as many decimals as are left of three. A
+/// whole number has none.
 pub(super) fn figure(value: f64) -> String {
     let decimals = match value.abs() {
+        whole if whole.fract() == 0.0 => 0,
         value if value >= 99.95 => 0,
         value if value >= 9.995 => 1,
-        _ => 2,
+        value if value >= 0.9995 => 2,
+        _ => 3,
     };
     let text = format!("{:.decimals$}", value.abs());
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -88,9 +91,9 @@ mod tests {
 
     #[test]
     fn figures_have_three_digits_or_all_of_their_whole_part() {
-        let texts = [0.0, 0.048, 5.203, 54.06, 99.96, 8_725.4, 1e7, -0.001, -1.5].map(figure);
+        let texts = [0.0, 0.0484, 5.203, 54.06, 99.96, 8_725.4, 1e7, -0.0001, -1.5].map(figure);
         let expected =
-            ["0.00", "0.05", "5.20", "54.1", "100", "8,725", "10,000,000", "0.00", "−1.50"];
+            ["0", "0.048", "5.20", "54.1", "100", "8,725", "10,000,000", "0.000", "−1.50"];
         assert_eq!(texts, expected);
     }
 
