@@ -10,10 +10,10 @@ use crate::run::{Run, Summary};
 /// The article's figures and those of other servers, beside those of this run.
 pub(super) fn others(run: &Run, summary: &Summary) -> Markup {
     let note = [
-        "The article had another machine, 18 years ago, and counted kernel memory nowhere. Bytes \
-         per connection can be compared; speed cannot. Its highest figure is for 24 hours.",
-        "The servers of others had the same kind of machine, but not this run: their memory can be \
-         compared, CPU and latency only roughly, because both depend on who sends and how.",
+        "The article had a machine of 2008, and did not count kernel memory. Bytes per connection \
+         can be compared; speed cannot. Its highest figure is for 24 hours.",
+        "The servers of others were not part of this run. Their memory can be compared; CPU and \
+         latency only roughly, because both depend on the machine, and on who sends and how.",
     ];
     let rows = article(summary)
         .into_iter()
