@@ -9,13 +9,14 @@
 //! - [`latency`]: a histogram of delays and its summary.
 //! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
 //! - [`out`]: the logs of a tool in the folder of `--out`.
-//! - [`memory_log`]: a line of the memory log, read and written.
+//! - [`memory_log`]: a line of the memory log, read and written; [`date`] begins it.
 //! - [`chart`]: memory, connections, traffic and delays, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
 //! - [`run`]: the folder that a run leaves behind.
 
 pub mod books;
 pub mod chart;
+pub mod date;
 pub mod latency;
 pub mod latency_log;
 pub mod memory_log;

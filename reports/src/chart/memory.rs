@@ -193,7 +193,7 @@ fn entries(logs: &[Log<'_>]) -> Vec<Entry> {
             log.history.highest(*series).map(|_| Entry::new(text, *pen))
         };
         let mut entries: Vec<Entry> = MEMORY.iter().rev().filter_map(of).collect();
-        entries.push(Entry::new("connections (right)", Pen::solid(CONNECTIONS, 1)));
+        entries.push(Entry::new(&connections(log.history.ports()), Pen::solid(CONNECTIONS, 1)));
         return entries;
     }
     let logs = logs.iter().zip(RUNS.iter().cycle());
@@ -201,6 +201,16 @@ fn entries(logs: &[Log<'_>]) -> Vec<Entry> {
         logs.map(|(log, it)| Entry::new(log.label, Pen::solid(it.0, 2))).collect();
     entries.push(Entry::new("thin: connections (right)", Pen::solid(RUNS[5].1, 1)));
     entries
+}
+
+/// What the curve of connections counts. Several ports are a sum, which is said: one of them may
+/// be a door that the reader does not mean.
+fn connections(ports: &[u16]) -> String {
+    match ports {
+        [] => "connections (right)".to_owned(),
+        [one, other] => format!("connections on {one} + {other} (right)"),
+        ports => format!("connections on {} ports (right)", ports.len()),
+    }
 }
 
 /// The phases of all logs. With several, each has the colour of its log; where logs agree on one,
@@ -298,5 +308,12 @@ mod tests {
         assert_eq!(default_title(10_001.0), "Mem usage with 10k active connections");
         assert_eq!(default_title(9_836.0), "Mem usage with 9,836 active connections");
         assert_eq!(default_title(0.0), "Mem usage");
+    }
+
+    #[test]
+    fn a_sum_over_ports_is_called_one() {
+        assert_eq!(connections(&[]), "connections (right)");
+        assert_eq!(connections(&[8000, 8001]), "connections on 8000 + 8001 (right)");
+        assert_eq!(connections(&[1, 2, 3]), "connections on 3 ports (right)");
     }
 }

@@ -84,7 +84,7 @@ impl Pictures {
     /// What the charts of `run` are drawn from. All begin with the first sample of memory.
     pub(super) fn of(run: &Run) -> Self {
         let timeline = Timeline::of(run);
-        let first_s = run.memory.first().map_or(0, |sample| sample.unix_s) as f64;
+        let first_s = run.memory.first().map_or(0, Sample::unix_ms) as f64 / 1_000.0;
         // A tool's logs say when it began. Where there are none, the mark does, to the second.
         let started_s = |log: &Option<Delays>, mark| {
             let logged_s = log.as_ref().and_then(|log| Some(log.started_unix_s? - first_s));

@@ -27,16 +27,17 @@ pub(crate) struct Timeline<'a> {
 impl<'a> Timeline<'a> {
     /// The timeline of a run. Steps of the wall clock are taken out.
     pub(crate) fn of(run: &'a Run) -> Self {
-        let first_s = run.memory.first().map_or(0, |sample| sample.unix_s.cast_signed());
+        let first_ms = run.memory.first().map_or(0, |sample| sample.unix_ms().cast_signed());
         let mut timeline = Self { samples: Vec::new(), marks: Vec::new() };
-        let mut zero_s = first_s;
+        let mut zero_ms = first_ms;
         for sample in &run.memory {
-            zero_s = zero_s.saturating_add(sample.step_s);
-            let since_first = |unix_s: u64| unix_s.cast_signed().saturating_sub(zero_s) as f64;
-            timeline.samples.push((since_first(sample.unix_s), sample));
+            zero_ms = zero_ms.saturating_add(sample.step_ms);
+            let since_first =
+                |unix_ms: u64| unix_ms.cast_signed().saturating_sub(zero_ms) as f64 / 1_000.0;
+            timeline.samples.push((since_first(sample.unix_ms()), sample));
             for mark in &sample.marks {
-                let unix_s = mark.unix_s.unwrap_or(sample.unix_s);
-                timeline.marks.push((since_first(unix_s), &mark.text, unix_s));
+                let unix_ms = mark.unix_ms().unwrap_or(sample.unix_ms());
+                timeline.marks.push((since_first(unix_ms), &mark.text, unix_ms / 1_000));
             }
         }
         timeline

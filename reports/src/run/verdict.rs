@@ -92,7 +92,7 @@ pub(super) fn caveats(run: &Run) -> Vec<String> {
     if n_missed > 0 {
         caveats.push(format!("{} samples of the memory log are missing.", grouped(n_missed)));
     }
-    let n_steps = run.memory.iter().filter(|sample| sample.step_s != 0).count();
+    let n_steps = run.memory.iter().filter(|sample| sample.step_ms != 0).count();
     if n_steps > 0 {
         caveats.push(format!("The wall clock was stepped {n_steps} times during the run."));
     }

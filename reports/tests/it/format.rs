@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use reports::memory_log::{Mark, Sample, Share};
+use reports::memory_log::{Mark, OnPort, Sample, Share};
 use reports::run::{self, Exit, Exits, files};
 use serde_json::Value;
 
@@ -92,6 +92,8 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
 /// The columns of a line of the memory log that has all of them.
 fn columns() -> BTreeSet<String> {
     let sample = Sample {
+        ms: 1,
+        ports: vec![OnPort { port: 1, n_connections: 1 }],
         anon_kb: Some(1),
         kernel_tcp_kb: Some(1),
         slab_kb: Some(1),
@@ -99,14 +101,15 @@ fn columns() -> BTreeSet<String> {
         cpu_ms: Some(1),
         n_fds: Some(1),
         n_missed: 1,
-        step_s: 1,
-        marks: vec![Mark::new("mark", Some(1))],
+        step_ms: 1,
+        marks: vec![Mark { ms: 1, ..Mark::new("mark", Some(1)) }],
         shares: vec![Share { pid: 1, rss_kb: 1, anon_kb: Some(1) }],
         ..Sample::default()
     };
     let line = sample.to_string();
     let columns = line.split('\t').filter_map(|column| column.split_once('='));
-    columns.map(|(key, _)| key.replace(".1", ".PID")).collect()
+    let name = |key: &str| key.replace("conn.1", "conn.PORT").replace(".1", ".PID");
+    columns.map(|(key, _)| name(key)).collect()
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn what_makes_figures_doubtful_is_said() {
     edit(folder.path(), files::HOST, "load_before = [0.02", "load_before = [1.5");
     edit_memory(folder.path(), |sample| {
         sample.n_missed = u64::from(sample.unix_s == FIRST_UNIX_S + 30) * 4;
-        sample.step_s = i64::from(sample.unix_s == FIRST_UNIX_S + 40);
+        sample.step_ms = 1_000 * i64::from(sample.unix_s == FIRST_UNIX_S + 40);
     });
     assert_eq!(
         summary(folder.path()).caveats,
@@ -185,7 +185,7 @@ fn a_step_of_the_wall_clock_bends_no_figure() {
     let (steady, stepped) = (small(), small());
     edit_memory(stepped.path(), |sample| {
         let at = sample.unix_s - FIRST_UNIX_S;
-        sample.step_s = if at == 40 { 3_600 } else { 0 };
+        sample.step_ms = if at == 40 { 3_600_000 } else { 0 };
         sample.unix_s += if at >= 40 { 3_600 } else { 0 };
     });
     assert_eq!(summary(steady.path()).cost, summary(stepped.path()).cost);

@@ -5,7 +5,7 @@ use std::fs;
 use maud::{Markup, html};
 
 use super::{command_lines, section, table};
-use crate::memory_log::date;
+use crate::date::utc;
 use crate::run::words::{NOT_MEASURED, grouped, size, time};
 use crate::run::{Host, Run, Summary, files};
 
@@ -78,7 +78,7 @@ pub(super) fn phases(summary: &Summary) -> Markup {
     let rows = summary
         .phases
         .iter()
-        .map(|phase| vec![phase.name.clone(), date(phase.began_unix_s), time(phase.duration_s)]);
+        .map(|phase| vec![phase.name.clone(), utc(phase.began_unix_s), time(phase.duration_s)]);
     section("What was done when", &[], &table("", &["phase", "began", "took"], rows))
 }
 

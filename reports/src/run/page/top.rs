@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::memory_log::date;
+use crate::date::utc;
 use crate::run::words::{grouped, ms, time};
 use crate::run::{Plan, Run, Summary};
 
@@ -25,7 +25,7 @@ pub(crate) fn kicker(plan: &Plan) -> String {
     let (toolkit, profile) = (&plan.toolkit, &plan.profile);
     format!(
         "{} · Comet toolkit {toolkit}{commit}{modified}, {profile} build",
-        date(plan.started_unix_s)
+        utc(plan.started_unix_s)
     )
 }
 
