@@ -202,7 +202,7 @@ impl Stage<'_> {
         let n_messages = (duration.as_secs_f64() / interval.as_secs_f64()).ceil().max(1.0);
         let mut flags: Vec<String> = [
             ("--num", format!("{n_messages}")),
-            ("--interval", format!("{}ns", interval.as_nanos())),
+            ("--interval", humantime::format_duration(interval).to_string()),
             ("--max", args.connections.to_string()),
             ("--sources", args.sources.to_string()),
             ("--server", door.control.clone()),
