@@ -9,7 +9,7 @@
 set -euo pipefail
 N_ONE=${N_ONE:-19000}
 N_MANY=${N_MANY:-100000}
-MINUTES=${MINUTES:-5}
+MINUTES=${MINUTES:-20}
 BIN=${BIN:-$(cd "$(dirname "$0")/../.." && pwd)/target/release}
 WORK=$(mktemp -d)
 cd "$WORK"
@@ -104,22 +104,33 @@ many() {
     end_all
 }
 
-# memlog's own RSS and descriptors at its shortest interval, as another memlog sees them.
+# memlog's own RSS and descriptors at its shortest interval, as other memlogs see them. One that
+# draws fills its history in the first seven minutes, and merges it then.
 flat() {
     MOST=$N_ONE connect 1000
-    "$BIN/memlog" --quiet --pid "$SERVERS" --interval 100ms --plot flat.png --log flat.log 2> said &
-    local memlog=$!
-    STARTED+=($memlog)
-    "$BIN/memlog" --quiet --pid $memlog --interval 1s --for "${MINUTES}m" --log own.log 2> said.own
-    awk -F '\t' '
-        { fds = $0; sub(/.*fds=/, "", fds); sub(/\t.*/, "", fds); t[NR] = $2; rss[NR] = $3
-          if (NR == 1 || fds < low) low = fds + 0
-          if (NR == 1 || fds > high) high = fds + 0
-          if (rss[NR] > most) most = rss[NR] }
-        END { for (i = int(NR / 2); i <= NR; i++) { n++; x = (t[i] - t[1]) / 60; sx += x; sy += rss[i]; sxx += x * x; sxy += x * rss[i] }
-              printf "flat: %d samples of a memlog at 100 ms: RSS %d KB at first, %d at most, %d at last,", NR, rss[1], most, rss[NR]
-              printf " slope of the last half %.2f KB/min (bar: 1); %d to %d descriptors (bar: the same)\n", (n * sxy - sx * sy) / (n * sxx - sx * sx), low, high }
-    ' own.log
+    local name pids=()
+    for name in plain chart; do
+        local flags=(--quiet --pid "$SERVERS" --interval 100ms --log "flat.$name")
+        if [ $name = chart ]; then flags+=(--plot flat.png); fi
+        "$BIN/memlog" "${flags[@]}" 2> said &
+        pids+=($!)
+        STARTED+=($!)
+    done
+    sleep 20
+    "$BIN/memlog" --quiet --pid "${pids[0]}" --interval 1s --for "${MINUTES}m" --log own.plain 2> said &
+    STARTED+=($!)
+    "$BIN/memlog" --quiet --pid "${pids[1]}" --interval 1s --for "${MINUTES}m" --log own.chart 2> said
+    for name in plain chart; do
+        awk -F '\t' -v name=$name '
+            { fds = $0; sub(/.*fds=/, "", fds); sub(/\t.*/, "", fds); fds += 0; t[NR] = $2; rss[NR] = $3
+              if (NR == 1 || fds < low) low = fds
+              if (NR == 1 || fds > high) high = fds
+              if (rss[NR] > most) most = rss[NR] }
+            END { for (i = int(NR / 2); i <= NR; i++) { n++; x = (t[i] - t[1]) / 60; sx += x; sy += rss[i]; sxx += x * x; sxy += x * rss[i] }
+                  printf "flat: %s, %d s at 100 ms: RSS %d KB at first, %d at most, %d at last,", name, NR, rss[1], most, rss[NR]
+                  printf " slope of the last half %.2f KB/min (bar: 1); %d to %d descriptors (bar: the same)\n", (n * sxy - sx * sy) / (n * sxx - sx * sx), low, high }
+        ' own.$name
+    done
     end_all
 }
 
