@@ -77,13 +77,18 @@ pub(super) fn chart(canvas: &mut Canvas, logs: &[Log<'_>], options: &Options) {
     chart.sheet.time_axis(lower, &time);
 }
 
+/// Connections that are within this part of a panel's height of some memory get another axis: the
+/// highest memory is a peak, and the line of the rest runs a little below it.
+const PARTS_NEAR: i32 = 30;
+
 impl Chart<'_> {
     /// Draws memory and connections.
     fn upper(&mut self, panel: Panel, unit: &Unit, highest_kb: f64, most: f64) {
         let n_ticks = self.sheet.n_ticks(panel);
         let memory = Scale::rounded(highest_kb / unit.kb, panel.ys.1, panel.ys.0, n_ticks);
         let mut connections = Scale::rounded(most, panel.ys.1, panel.ys.0, n_ticks);
-        if self.is_covered(connections.px(most), |kb| memory.px(kb / unit.kb)) {
+        let near_px = (panel.ys.1 - panel.ys.0).abs() / PARTS_NEAR;
+        if self.is_covered(connections.px(most), near_px, |kb| memory.px(kb / unit.kb)) {
             connections = Scale::rounded(connections.highest, panel.ys.1, panel.ys.0, n_ticks);
         }
         let is_only = self.logs.len() == 1;
@@ -111,13 +116,12 @@ impl Chart<'_> {
         }
     }
 
-    /// Whether the most connections, at height `y`, are on the line of some memory at its highest.
-    fn is_covered(&self, y: i32, px: impl Fn(f64) -> i32) -> bool {
-        /// Half of both lines.
-        const NEAR_PX: i32 = 3;
+    /// Whether the most connections, at height `y`, are within `near_px` of some memory at its
+    /// highest.
+    fn is_covered(&self, y: i32, near_px: i32, px: impl Fn(f64) -> i32) -> bool {
         let highest = |log: &Log<'_>| MEMORY.map(|(series, ..)| log.history.highest(series));
         let mut all = self.logs.iter().flat_map(highest).flatten();
-        all.any(|kb| (px(kb) - y).abs() <= NEAR_PX)
+        all.any(|kb| (px(kb) - y).abs() <= near_px)
     }
 
     /// Draws bytes per connection.
