@@ -66,6 +66,33 @@ impl<'a> Mark<'a> {
     }
 }
 
+/// The name of a phase above a panel.
+struct Name {
+    /// Its row, from the uppermost.
+    row: i32,
+    /// Where it begins.
+    from: i32,
+    /// Where the next one may begin.
+    to: i32,
+    /// What it says.
+    text: String,
+    /// Its colour.
+    color: RGBColor,
+}
+
+impl Name {
+    /// It in the uppermost of `n_rows` where none of `others` is in its way. `None`: in all of
+    /// them one is.
+    fn in_free_row(self, others: &[Self], n_rows: i32) -> Option<Self> {
+        let is_free = |row: &i32| {
+            let mut in_row = others.iter().filter(|it| it.row == *row);
+            in_row.all(|it| self.to <= it.from || it.to <= self.from)
+        };
+        let row = (0..n_rows).find(is_free)?;
+        Some(Self { row, ..self })
+    }
+}
+
 /// An entry of a legend.
 pub(super) struct Entry {
     /// What it says.
@@ -183,32 +210,36 @@ impl<'a> Sheet<'a> {
         self.top += em / 2;
     }
 
-    /// Draws the names of phases in the rows that the height has room for. Longer phases choose
-    /// their places first; a name that finds none is left out, and its line is there.
+    /// Draws the names of phases in the rows that the height has room for, from the first row down
+    /// in their order. Longer phases choose first whether they are named; one that finds no place
+    /// is left out, and its line is there.
     pub(super) fn phase_names(&mut self, marks: &[Mark<'_>], time: &Scale) {
         /// More rows are not read.
         const MOST_ROWS: i32 = 4;
         let (em, row_px) = (self.em, self.em * 5 / 4);
         let n_rows = (self.canvas.size_px.1 / 8 / row_px).clamp(1, MOST_ROWS);
         let (left, right) = (time.px(0.0), time.px(f64::MAX));
+        let mut names: Vec<Name> = Vec::new();
         let mut marks: Vec<&Mark<'_>> = marks.iter().collect();
         marks.sort_by(|a, b| (b.end_s - b.at_s).total_cmp(&(a.end_s - a.at_s)));
-        let mut placed: Vec<(i32, i32, i32)> = Vec::new();
         for mark in marks {
             let text = fitted(mark.text, (right - left) * 2 / 5, em);
             let text_px = width_of(&text, em);
             let x = (time.px(mark.at_s) + em / 4).min(right - text_px);
-            let is_free = |row: &i32| {
-                let mut in_row = placed.iter().filter(|it| it.0 == *row);
-                in_row.all(|(_, from, to)| x + text_px + em / 2 <= *from || to + em / 2 <= x)
-            };
-            if let Some(row) = (0..n_rows).find(is_free) {
-                placed.push((row, x, x + text_px));
-                let at = (x, self.top + row * row_px + row_px / 2);
-                self.canvas.text(&text, at, Align::Left, em, mark.color);
-            }
+            let name = Name { row: 0, from: x, to: x + text_px + em / 2, text, color: mark.color };
+            names.extend(name.in_free_row(&names, n_rows));
         }
-        self.top += placed.iter().map(|(row, _, _)| row + 1).max().unwrap_or(0) * row_px;
+        // From left to right they need no more rows than in any other order.
+        names.sort_by_key(|name| name.from);
+        let mut placed: Vec<Name> = Vec::new();
+        for name in names {
+            placed.extend(name.in_free_row(&placed, n_rows));
+        }
+        for Name { row, from, text, color, .. } in &placed {
+            let at = (*from, self.top + row * row_px + row_px / 2);
+            self.canvas.text(text, at, Align::Left, em, *color);
+        }
+        self.top += placed.iter().map(|name| name.row + 1).max().unwrap_or(0) * row_px;
     }
 
     /// Draws the lines at which phases begin.
