@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use reports::units;
+use reports::{out, units};
 
 use crate::config::{Config, Rate};
 use crate::generate::Pattern;
@@ -72,6 +72,16 @@ pub struct HoldArgs {
     /// Print a JSON object for each report instead of text.
     #[arg(long)]
     pub json: bool,
+
+    /// Keep logs in this folder: the reports, and the delays as HdrHistogram logs.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    // A day is 8,640 entries then, about 15 MB.
+    /// How often to write to the logs of --out.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
+    #[arg(requires = "out")]
+    pub log_interval: Duration,
 }
 
 /// The flags of `floodtest urls`.
@@ -106,6 +116,7 @@ impl HoldArgs {
             connect_timeout: self.connect_timeout,
             source_ips: self.source_ip.clone(),
             progress_every: is_terminal.then_some(Duration::from_millis(500)),
+            out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         }
     }
 }

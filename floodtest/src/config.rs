@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use reports::units;
+use reports::{out, units};
 
 use crate::sources::SourceIps;
 
@@ -29,6 +29,8 @@ pub struct Config {
     pub source_ips: Option<SourceIps>,
     /// How often progress is shown, if it is.
     pub progress_every: Option<Duration>,
+    /// The logs to keep, if any.
+    pub out: Option<out::Folder>,
 }
 
 /// How many connections a second are begun.

@@ -36,6 +36,7 @@ use std::os::fd::AsFd;
 
 pub use config::{Config, Rate};
 pub use outcome::{End, Observer, Outcome, Progress};
+use reports::out::OutError;
 pub use targets::TargetError;
 use targets::Targets;
 use urls::{UrlFile, UrlFileError};
@@ -73,6 +74,9 @@ pub enum Error {
     /// An address of `--source-ip` is not one of this machine.
     #[error("--source-ip {0} is not an address of this machine; `ip address` lists those it has")]
     ForeignSource(std::net::IpAddr),
+    /// The folder of `--out` cannot be used.
+    #[error(transparent)]
+    Out(#[from] OutError),
     /// The operating system refuses something without which there is no run.
     #[error("cannot wait for sockets")]
     Os(#[from] std::io::Error),

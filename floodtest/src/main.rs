@@ -124,6 +124,10 @@ impl Observer for Printer {
         let _ = write!(io::stderr(), "\r{progress}\x1b[K");
         self.has_progress = true;
     }
+
+    fn trouble(&mut self, what: &str) {
+        say(what);
+    }
 }
 
 /// Whether `error` is that nobody reads our output any more.

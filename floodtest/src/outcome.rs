@@ -14,6 +14,11 @@ pub trait Observer {
     fn progress(&mut self, progress: &Progress) {
         let _ = progress;
     }
+
+    /// Something went wrong that does not end the run, such as a full disk for its logs.
+    fn trouble(&mut self, what: &str) {
+        let _ = what;
+    }
 }
 
 /// A closure that takes the reports is an observer that never ends the run.
@@ -70,6 +75,8 @@ pub struct Outcome {
     pub report: FloodReport,
     /// Connections that were begun: fewer than were asked for if it was stopped early.
     pub n_dialed: u64,
+    /// What the logs of the run lack, if anything.
+    pub log_shortfall: Option<String>,
 }
 
 impl Outcome {
@@ -122,6 +129,7 @@ impl Outcome {
         ];
         let wrong = numbers.iter().filter(|(n, _)| *n > 0);
         shortfalls.extend(wrong.map(|(n, what)| format!("{n} messages {what}")));
+        shortfalls.extend(self.log_shortfall.clone());
         shortfalls
     }
 }
@@ -140,7 +148,7 @@ mod tests {
 
     /// A run of ten connections that ended so.
     fn outcome(end: End, n_dialed: u64, report: FloodReport) -> Outcome {
-        Outcome { end, report: FloodReport { asked: 10, ..report }, n_dialed }
+        Outcome { end, report: FloodReport { asked: 10, ..report }, n_dialed, log_shortfall: None }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reports::books::{ByReason, FloodReport};
 use reports::latency::Latency;
+use reports::out::Series;
 use reports::stamp::{Clock, Stamp};
 
 use crate::decode::{self, Chunk, Head};
@@ -42,7 +43,24 @@ pub(crate) struct Tally {
     dialed_at: Option<(Instant, Instant)>,
 }
 
+/// The delays that go into the logs of `--out`.
+pub(crate) const SERIES: [Series; 2] = [
+    Series {
+        name: "delivery-due",
+        what: "delivery latency, from when messages were due to their receipt",
+    },
+    Series {
+        name: "delivery-actual",
+        what: "delivery latency, from when messages were sent to their receipt",
+    },
+];
+
 impl Tally {
+    /// The delays of [`SERIES`] so far.
+    pub(crate) fn totals(&self) -> [&Latency; SERIES.len()] {
+        [&self.delivery, &self.raw_delivery]
+    }
+
     /// Counts a connect that is begun at `at`.
     pub(crate) fn dialed(&mut self, at: Instant) {
         let (first, _) = self.dialed_at.unwrap_or((at, at));

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// The most time between the readings of both clocks: a thousand times what they take.
+const MOST_APART: Duration = Duration::from_millis(1);
+
 /// Both clocks, read together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -14,9 +17,17 @@ pub struct Now {
 }
 
 impl Now {
-    /// Reads both clocks.
+    /// Reads both clocks, as of the same moment.
     pub fn read() -> Self {
-        Self { uptime: uptime(), unix: reports::stamp::wall_now() }
+        loop {
+            let before = uptime();
+            let unix = reports::stamp::wall_now();
+            let uptime = uptime();
+            // Stopped in between, it would see the wall clock jump by the time it was stopped.
+            if uptime.saturating_sub(before) <= MOST_APART {
+                return Self { uptime, unix };
+            }
+        }
     }
 }
 
@@ -71,21 +82,23 @@ impl Schedule {
 /// Notices steps of the wall clock by comparing it with the other one.
 #[derive(Debug, Default)]
 pub struct Steps {
-    /// The reading before.
-    last: Option<Now>,
+    /// By how many milliseconds the wall clock was ahead after the last step.
+    ahead_ms: Option<i128>,
 }
 
 impl Steps {
-    /// Seconds by which the wall clock was stepped since the reading before. What a time daemon
-    /// does to the clock's speed is below a second a sample, and no step.
+    /// Milliseconds by which the wall clock was stepped since the reading before. What a time
+    /// daemon does to the speed of one clock it does to both, and is no step.
     pub fn since_last(&mut self, now: Now) -> i64 {
-        /// Log times are whole seconds: less cannot be told from their rounding.
-        const LEAST_STEP_S: i64 = 2;
-        let offset_ms =
-            |it: Now| it.unix.as_millis().cast_signed() - it.uptime.as_millis().cast_signed();
-        let Some(last) = self.last.replace(now) else { return 0 };
-        let step_s = i64::try_from((offset_ms(now) - offset_ms(last)) / 1_000).unwrap_or_default();
-        if step_s.abs() >= LEAST_STEP_S { step_s } else { 0 }
+        /// Ten times what the readings may be apart: less cannot be told from that.
+        const LEAST_STEP_MS: i128 = 10 * MOST_APART.as_millis().cast_signed();
+        let ahead_ms = now.unix.as_millis().cast_signed() - now.uptime.as_millis().cast_signed();
+        let step_ms = ahead_ms - *self.ahead_ms.get_or_insert(ahead_ms);
+        if step_ms.abs() < LEAST_STEP_MS {
+            return 0;
+        }
+        self.ahead_ms = Some(ahead_ms);
+        i64::try_from(step_ms).unwrap_or_default()
     }
 }
 
@@ -117,13 +130,22 @@ mod tests {
     }
 
     #[test]
-    fn a_step_of_the_wall_clock_is_noticed_once_and_its_drift_is_not() {
+    fn a_step_of_the_wall_clock_is_noticed_once_and_an_inexact_reading_is_none() {
         let mut steps = Steps::default();
-        let now = |uptime, unix| Now { uptime: s(uptime), unix: s(unix) };
-        assert_eq!(steps.since_last(now(10, 1_000_000)), 0);
-        assert_eq!(steps.since_last(now(70, 1_000_061)), 0);
-        assert_eq!(steps.since_last(now(130, 1_003_721)), 3_600);
-        assert_eq!(steps.since_last(now(190, 1_003_781)), 0);
-        assert_eq!(steps.since_last(now(250, 1_000_241)), -3_600);
+        let mut since_last = |uptime_ms, unix_ms| {
+            let ms = Duration::from_millis;
+            steps.since_last(Now { uptime: ms(uptime_ms), unix: ms(unix_ms) })
+        };
+        assert_eq!(since_last(10_000, 1_000_000_000), 0);
+        assert_eq!(since_last(70_000, 1_000_060_001), 0);
+        assert_eq!(since_last(130_000, 1_003_720_250), 3_600_250);
+        assert_eq!(since_last(190_000, 1_003_780_249), 0);
+        assert_eq!(since_last(250_000, 1_000_240_250), -3_600_000);
+    }
+
+    #[test]
+    fn both_clocks_are_read_at_once() {
+        let mut steps = Steps::default();
+        assert!((0..1_000).all(|_| steps.since_last(Now::read()) == 0));
     }
 }

@@ -7,13 +7,13 @@ use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use reports::memory_log::{self, Sample};
+use reports::memory_log::{self, LONGEST_LINE_BYTES, Sample};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::Error;
 
-/// Lines that wait for room on a full disk: two months of samples a minute. Beyond it the newest
-/// are dropped, and counted as missed.
+/// Lines that wait for room on a full disk: four days of samples a minute, at 180 bytes each.
+/// Beyond it the newest are dropped, and counted as missed.
 const BACKLOG_BYTES: usize = 1024 * 1024;
 
 /// An open log, which no other memlog has open.
@@ -38,8 +38,8 @@ pub struct Log {
 pub struct Found {
     /// Bytes of an unfinished last line, which were cut off.
     pub torn_bytes: u64,
-    /// When its last sample was taken, in seconds since the Unix epoch.
-    pub last_unix_s: Option<u64>,
+    /// When its last sample was taken, in milliseconds since the Unix epoch.
+    pub last_unix_ms: Option<u64>,
 }
 
 impl Log {
@@ -54,13 +54,13 @@ impl Log {
         let mut file = open_locked(path)?;
         let length = file.metadata().map_err(error)?.len();
         let end = end_of_lines(&mut file, length).map_err(error)?;
-        let mut found = Found { torn_bytes: length - end, last_unix_s: None };
+        let mut found = Found { torn_bytes: length - end, last_unix_ms: None };
         let (mut n_samples, mut n_damaged) = (0_u64, 0_u64);
         file.rewind().map_err(error)?;
         let lines = BufReader::new((&file).take(end));
         let take = |sample: Sample| {
             n_samples += 1;
-            found.last_unix_s = Some(sample.unix_s);
+            found.last_unix_ms = Some(sample.unix_ms());
             take(sample);
         };
         memory_log::read(lines, take, |_| n_damaged += 1).map_err(error)?;
@@ -68,40 +68,59 @@ impl Log {
         if n_samples == 0 && (n_damaged > 0 || !may_be_torn(&mut file, end).map_err(error)?) {
             return Err(Error::NoLog(path.to_owned()));
         }
+        if n_samples == 0 && rotate_bytes.is_some() {
+            // A run that ended just after it set a log aside has its last line in there.
+            found.last_unix_ms = last_set_aside(path).map_err(error)?;
+        }
         file.set_len(end).map_err(error)?;
         let (path, backlog) = (path.to_owned(), String::new());
         let log = Self { path, file, length: end, is_torn: false, rotate_bytes, backlog };
         Ok((log, found))
     }
 
-    /// Appends the line of `sample`, behind those that wait. False when the line itself had to be
-    /// dropped; an error when the disk did not take it, but it waits.
-    pub fn append(&mut self, sample: &Sample) -> (bool, io::Result<()>) {
+    /// Takes the line of `sample`, which waits for [`Log::write`] behind those that wait already.
+    /// False when there is no room for it.
+    #[must_use]
+    pub fn push(&mut self, sample: &Sample) -> bool {
         let line = format!("{sample}\n");
         let has_room = self.backlog.len() + line.len() <= BACKLOG_BYTES;
         if has_room {
             self.backlog.push_str(&line);
         }
-        (has_room, self.write())
+        has_room
     }
 
-    /// Writes what waits, or nothing of it.
+    /// Writes the lines that wait, as far as the disk takes them.
     pub fn write(&mut self) -> io::Result<()> {
-        let n_bytes = self.backlog.len() as u64;
-        if self.rotate_bytes.is_some_and(|limit| self.length > 0 && self.length + n_bytes > limit) {
-            self.rotate()?;
-        }
+        let mut backlog = std::mem::take(&mut self.backlog);
+        let mut n_written = 0;
+        let mut lines = backlog.split_inclusive('\n');
+        let written = lines.try_for_each(|line| {
+            self.write_line(line)?;
+            n_written += line.len();
+            Ok(())
+        });
+        backlog.drain(..n_written);
+        self.backlog = backlog;
+        written
+    }
+
+    /// Writes a line, or nothing of it.
+    fn write_line(&mut self, line: &str) -> io::Result<()> {
         if self.is_torn {
             self.file.set_len(self.length)?;
             self.is_torn = false;
         }
-        if let Err(error) = self.file.write_all(self.backlog.as_bytes()) {
+        let n_bytes = line.len() as u64;
+        if self.rotate_bytes.is_some_and(|limit| self.length > 0 && self.length + n_bytes > limit) {
+            self.rotate()?;
+        }
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
             // A full disk takes part of a line. What is left of it would be a torn one.
             self.is_torn = self.file.set_len(self.length).is_err();
             return Err(error);
         }
         self.length += n_bytes;
-        self.backlog.clear();
         Ok(())
     }
 
@@ -112,15 +131,7 @@ impl Log {
 
     /// Moves the file to the next free of `path.1`, `path.2`, …, and begins a new one.
     fn rotate(&mut self) -> io::Result<()> {
-        let mut number = 1_u64;
-        let old = loop {
-            let mut name = OsString::from(&self.path);
-            name.push(format!(".{number}"));
-            if !fs::exists(&name)? {
-                break name;
-            }
-            number += 1;
-        };
+        let (_, old) = set_aside(&self.path)?;
         fs::rename(&self.path, &old)?;
         let file = open_locked(&self.path).map_err(io::Error::other);
         match file {
@@ -133,6 +144,30 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// The names of the last log that was set aside, if there is one, and of the next.
+fn set_aside(path: &Path) -> io::Result<(Option<OsString>, OsString)> {
+    let mut last = None;
+    for number in 1_u64.. {
+        let mut name = OsString::from(path);
+        name.push(format!(".{number}"));
+        if !fs::exists(&name)? {
+            return Ok((last, name));
+        }
+        last = Some(name);
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// When the last sample in the last log that was set aside was taken, in milliseconds since the
+/// Unix epoch.
+fn last_set_aside(path: &Path) -> io::Result<Option<u64>> {
+    let (Some(name), _) = set_aside(path)? else { return Ok(None) };
+    let mut last = None;
+    let take = |sample: Sample| last = Some(sample.unix_ms());
+    memory_log::read(BufReader::new(File::open(name)?), take, |_| {})?;
+    Ok(last)
 }
 
 /// The name under which marks for the log at `path` are taken: that of a socket in the abstract
@@ -184,18 +219,16 @@ fn end_of_lines(file: &mut File, length: u64) -> io::Result<u64> {
 
 /// Whether what stands behind `end` can be the beginning of a line of ours, or nothing.
 fn may_be_torn(file: &mut File, end: u64) -> io::Result<bool> {
-    /// More than the longest line.
-    const LONGEST_BYTES: u64 = 4096;
     file.seek(SeekFrom::Start(end))?;
     let mut rest = Vec::new();
-    file.take(LONGEST_BYTES).read_to_end(&mut rest)?;
-    let date = memory_log::date(0);
+    file.take(LONGEST_LINE_BYTES).read_to_end(&mut rest)?;
+    let date = reports::date::utc(0);
     let is_like = |(byte, model): (&u8, u8)| match model {
         b' ' | b':' => *byte == model,
         model if model.is_ascii_alphabetic() => byte.is_ascii_alphabetic(),
         _ => byte.is_ascii_digit() || *byte == b' ',
     };
-    Ok((rest.len() as u64) < LONGEST_BYTES && rest.iter().zip(date.bytes()).all(is_like))
+    Ok((rest.len() as u64) < LONGEST_LINE_BYTES && rest.iter().zip(date.bytes()).all(is_like))
 }
 
 #[cfg(test)]
@@ -214,6 +247,12 @@ mod tests {
         Ok((log, found, n_samples))
     }
 
+    /// Appends a sample that is taken at a time.
+    fn append(log: &mut Log, unix_s: u64) -> io::Result<()> {
+        assert!(log.push(&sample(unix_s)));
+        log.write()
+    }
+
     #[test]
     fn a_line_cut_anywhere_is_repaired_and_appended_to() {
         let dir = tempfile::tempdir().unwrap();
@@ -222,9 +261,9 @@ mod tests {
         for cut in 0..second.len() {
             fs::write(&path, format!("{first}{}", &second[..cut])).unwrap();
             let (mut log, found, n_samples) = open(&path).unwrap();
-            assert_eq!((found.torn_bytes, found.last_unix_s), (cut as u64, Some(100)));
+            assert_eq!((found.torn_bytes, found.last_unix_ms), (cut as u64, Some(100_000)));
             assert_eq!(n_samples, 1);
-            log.append(&sample(220)).1.unwrap();
+            append(&mut log, 220).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{first}{}\n", sample(220)));
             drop(log);
             fs::write(&path, &second[..cut]).unwrap();
@@ -261,11 +300,16 @@ mod tests {
         let line_bytes = sample(1_000).to_string().len() as u64 + 1;
         let (mut log, _) = Log::open(&path, Some(2 * line_bytes), |_| {}).unwrap();
         for n in 0..5 {
-            log.append(&sample(1_000 + n)).1.unwrap();
+            append(&mut log, 1_000 + n).unwrap();
         }
         let n_lines =
             |name: &str| fs::read_to_string(dir.path().join(name)).unwrap().lines().count();
         assert_eq!((n_lines("mem.log.1"), n_lines("mem.log.2"), n_lines("mem.log")), (2, 2, 1));
+        drop(log);
+        // Killed after it set a log aside, and before it began the next.
+        fs::remove_file(&path).unwrap();
+        let (_, found) = Log::open(&path, Some(2 * line_bytes), |_| {}).unwrap();
+        assert_eq!(found.last_unix_ms, Some(1_003_000));
     }
 
     #[test]
@@ -275,11 +319,11 @@ mod tests {
         let (mut log, _, _) = open(&path).unwrap();
         // A file that was opened to be read takes no line, as a full disk takes none.
         let good = std::mem::replace(&mut log.file, File::open(&path).unwrap());
-        assert!(log.append(&sample(100)).1.is_err());
-        assert!(log.append(&sample(160)).1.is_err());
+        append(&mut log, 100).unwrap_err();
+        append(&mut log, 160).unwrap_err();
         assert_eq!((log.n_waiting(), fs::metadata(&path).unwrap().len()), (2, 0));
         log.file = good;
-        assert!(log.append(&sample(220)).1.is_ok());
+        append(&mut log, 220).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let times: Vec<u64> =
             text.lines().map(|it| memory_log::parse_line(it).unwrap().unix_s).collect();

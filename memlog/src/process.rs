@@ -54,17 +54,22 @@ impl Identity {
         Self { pid, ..self }
     }
 
+    /// Whether it is still there.
+    pub fn is_alive(&self) -> bool {
+        Stat::read(self.pid).is_some_and(|stat| stat.started_ticks == self.started_ticks)
+    }
+
     /// Its vitals. `None` when it has ended, whoever may have its pid by now.
     pub fn vitals(&self) -> Option<Vitals> {
         /// Milliseconds in a second.
         const MS_PER_S: u64 = 1_000;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        // Read after the status: when it is still the same process now, it was it then.
+        let n_fds = fs::metadata(format!("/proc/{}/fd", self.pid)).map_or(0, |it| it.len());
+        // Read last: when it is still the same process now, it was it then.
         let stat = Stat::read(self.pid)?;
         if stat.started_ticks != self.started_ticks {
             return None;
         }
-        let n_fds = fs::metadata(format!("/proc/{}/fd", self.pid)).map_or(0, |it| it.len());
         Some(Vitals {
             rss_kb: status_kb(&status, "VmRSS:")?,
             anon_kb: status_kb(&status, "RssAnon:"),

@@ -1,8 +1,9 @@
 //! One sample: the target, its connections, and the kernel.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use reports::memory_log::{Mark, Sample, Share};
+use reports::memory_log::{Mark, OnPort, Sample, Share};
 
 use crate::process::Vitals;
 use crate::sockets::{Door, SockDiag};
@@ -19,9 +20,9 @@ pub struct Sampler {
     /// Ports that were given, instead of those that the target listens on.
     ports: Vec<u16>,
     /// Where the target listens.
-    doors: Vec<Door>,
-    /// Samples since the target was started, or found.
-    n_looks: u64,
+    doors: BTreeSet<Door>,
+    /// Samples of each process since it was first seen.
+    looks: BTreeMap<u32, u64>,
     /// Marks for the next sample that succeeds.
     marks: Vec<Mark>,
 }
@@ -44,8 +45,9 @@ impl Sampler {
     pub fn new(choice: Choice, with_tree: bool, ports: Vec<u16>) -> Result<Self, Error> {
         let target = Target::find(choice, with_tree)?;
         let diag = SockDiag::open().map_err(Error::SockDiag)?;
-        let (doors, marks) = (Vec::new(), Vec::new());
-        let mut sampler = Self { target, diag, ports, doors, n_looks: 0, marks };
+        let doors = ports.iter().flat_map(|port| Door::on_port(*port)).collect();
+        let (looks, marks) = (BTreeMap::new(), Vec::new());
+        let mut sampler = Self { target, diag, ports, doors, looks, marks };
         if let Look::Alive { processes, .. } = sampler.target.look() {
             sampler.find_doors(&processes).map_err(|source| {
                 let target = sampler.target.label();
@@ -60,49 +62,91 @@ impl Sampler {
 
     /// Takes a sample.
     pub fn take(&mut self) -> Taken {
-        let (processes, is_restarted, ended) = match self.target.look() {
-            Look::Alive { processes, is_restarted, ended } => (processes, is_restarted, ended),
-            Look::Away => return Taken::Away,
-            Look::Ended => return Taken::Ended,
-        };
-        let ended = ended.iter().map(|pid| Mark::new(&format!("process {pid} ended"), None));
-        self.marks.extend(ended);
-        if is_restarted {
-            self.marks.push(Mark::new("restart", None));
-            self.doors.clear();
-            self.n_looks = 0;
-        }
-        self.n_looks += 1;
-        match self.count(&processes) {
-            Ok(n_connections) => {
-                let marks = std::mem::take(&mut self.marks);
-                let sample = Sample { n_connections, marks, ..sum(&processes) };
-                Taken::Sample(Box::new(sample))
+        let mut is_second = false;
+        loop {
+            let (processes, is_restarted, ended) = match self.target.look() {
+                Look::Alive { processes, is_restarted, ended } => (processes, is_restarted, ended),
+                Look::Away => return Taken::Away,
+                Look::Ended => return Taken::Ended,
+            };
+            let ended = ended.iter().map(|pid| Mark::new(&format!("process {pid} ended"), None));
+            self.marks.extend(ended);
+            if is_restarted {
+                self.marks.push(Mark::new("restart", None));
+                self.forget_doors();
             }
-            Err(error) => Taken::Failed(error),
+            let counts = self.count(&processes);
+            // When one has ended in between, memory and connections do not belong together. A
+            // second look sees what became of it; among many there may always be one.
+            if is_second || self.target.is_whole() {
+                return match counts {
+                    Ok(counts) => Taken::Sample(Box::new(self.sample(&processes, &counts))),
+                    Err(error) => Taken::Failed(error),
+                };
+            }
+            is_second = true;
         }
     }
 
-    /// Counts connections, on doors that are looked for as long as there are none.
-    ///
-    /// A server may begin to listen some time after it was started; a program that never does must
-    /// not have its descriptors walked with every sample. So it is with the 1st, 2nd, 4th, 8th, …
-    fn count(&mut self, processes: &[(u32, Vitals)]) -> io::Result<u64> {
-        if self.doors.is_empty() && self.n_looks.is_power_of_two() {
-            self.find_doors(processes)?;
+    /// Puts a sample together.
+    fn sample(&mut self, processes: &[(u32, Vitals)], counts: &BTreeMap<u16, u64>) -> Sample {
+        let on_port = |(port, n): (&u16, &u64)| OnPort { port: *port, n_connections: *n };
+        let is_several = counts.len() > 1;
+        Sample {
+            n_connections: counts.values().sum(),
+            ports: if is_several { counts.iter().map(on_port).collect() } else { Vec::new() },
+            marks: std::mem::take(&mut self.marks),
+            ..sum(processes)
         }
+    }
+
+    /// Forgets where an earlier process listened.
+    fn forget_doors(&mut self) {
+        self.looks.clear();
+        if self.ports.is_empty() {
+            self.doors.clear();
+        }
+    }
+
+    /// Counts connections by port, and finds new ports first.
+    fn count(&mut self, processes: &[(u32, Vitals)]) -> io::Result<BTreeMap<u16, u64>> {
+        self.find_doors(processes)?;
         self.diag.established(&self.doors)
     }
 
-    /// Finds where the target listens.
+    /// Finds where processes listen that may have begun to since they were looked at.
+    ///
+    /// A server opens its doors one after the other, some time after it was started; a program that
+    /// never listens must not have its descriptors walked with every sample. So each process is
+    /// looked at with its first two samples and, as long as there is no door, with its 4th, 8th, …
     fn find_doors(&mut self, processes: &[(u32, Vitals)]) -> io::Result<()> {
-        self.doors = if self.ports.is_empty() {
-            let pids = processes.iter().map(|(pid, _)| *pid);
-            self.diag.doors(&Target::socket_inodes(pids)?)?
-        } else {
-            self.ports.iter().flat_map(|port| Door::on_port(*port)).collect()
-        };
-        Ok(())
+        if !self.ports.is_empty() {
+            return Ok(());
+        }
+        self.looks.retain(|pid, _| processes.iter().any(|(it, _)| it == pid));
+        let mut pids = Vec::new();
+        for (pid, _) in processes {
+            let n_looks = self.looks.entry(*pid).or_default();
+            *n_looks += 1;
+            if *n_looks <= 2 || (self.doors.is_empty() && n_looks.is_power_of_two()) {
+                pids.push(*pid);
+            }
+        }
+        if pids.is_empty() {
+            return Ok(());
+        }
+        let inodes = Target::socket_inodes(pids.into_iter());
+        match inodes.and_then(|inodes| self.diag.doors(&inodes)) {
+            Ok(doors) => {
+                self.doors.extend(doors);
+                Ok(())
+            }
+            Err(error) => {
+                // Without them a count would be a guess: the next sample looks again.
+                self.looks.clear();
+                Err(error)
+            }
+        }
     }
 
     /// What to call the target in a sentence.
@@ -112,10 +156,8 @@ impl Sampler {
 
     /// The ports on which connections are counted, in order.
     pub fn ports(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> = self.doors.iter().map(|door| door.port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        ports
+        let ports: BTreeSet<u16> = self.doors.iter().map(|door| door.port).collect();
+        ports.into_iter().collect()
     }
 }
 

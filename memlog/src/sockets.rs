@@ -3,7 +3,7 @@
 //! The port and the state are in the request, so that the kernel passes over all other sockets
 //! without a word about them. Reading `/proc/net/tcp` has it print every one of them as text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -67,7 +67,7 @@ impl SockDiag {
     }
 
     /// The doors among the sockets with these inodes.
-    pub fn doors(&mut self, inodes: &BTreeSet<u32>) -> io::Result<Vec<Door>> {
+    pub fn doors(&mut self, inodes: &BTreeSet<u32>) -> io::Result<BTreeSet<Door>> {
         let mut doors = BTreeSet::new();
         for family in [AF_INET, AF_INET6] {
             self.dump(family, StateFlags::LISTEN, 0, |socket| {
@@ -78,27 +78,28 @@ impl SockDiag {
                 }
             })?;
         }
-        Ok(doors.into_iter().collect())
+        Ok(doors)
     }
 
-    /// How many connections are established on `doors`.
-    pub fn established(&mut self, doors: &[Door]) -> io::Result<u64> {
-        let mut n_connections = 0;
+    /// How many connections are established on each port of `doors`.
+    pub fn established(&mut self, doors: &BTreeSet<Door>) -> io::Result<BTreeMap<u16, u64>> {
+        let mut counts = BTreeMap::new();
         let asked: BTreeSet<(u8, u16)> =
             doors.iter().map(|door| (door.family, door.port)).collect();
         for (family, port) in asked {
             let is_here = |door: &&Door| (door.family, door.port) == (family, port);
             let ips: Vec<Option<IpAddr>> = doors.iter().filter(is_here).map(|it| it.ip).collect();
             let is_any = ips.contains(&None);
+            let n_connections = counts.entry(port).or_default();
             self.dump(family, StateFlags::ESTABLISHED, port, |socket| {
                 // A kernel that does not know the filter sends every port.
                 let SocketId { source_port, source_address, .. } = &socket.socket_id;
                 if *source_port == port && (is_any || ips.contains(&Some(*source_address))) {
-                    n_connections += 1;
+                    *n_connections += 1;
                 }
             })?;
         }
-        Ok(n_connections)
+        Ok(counts)
     }
 
     /// Calls `take` with every TCP socket of a family in these states on a port, 0 for all.
@@ -179,7 +180,7 @@ mod tests {
     use crate::process::socket_inodes;
 
     /// The doors of this process on `port`.
-    fn doors(diag: &mut SockDiag, port: u16) -> Vec<Door> {
+    fn doors(diag: &mut SockDiag, port: u16) -> BTreeSet<Door> {
         let inodes = socket_inodes(std::process::id()).unwrap().into_iter().collect();
         let doors = diag.doors(&inodes).unwrap();
         doors.into_iter().filter(|door| door.port == port).collect()
@@ -197,15 +198,15 @@ mod tests {
         let doors = doors(&mut diag, port);
         assert_eq!(doors.len(), 2 + usize::from(v6.is_ok()), "{doors:?}");
         let ip = v4.local_addr().unwrap().ip();
-        let only: Vec<Door> = doors.iter().filter(|door| door.ip == Some(ip)).copied().collect();
-        assert_eq!(diag.established(&only).unwrap(), 3);
-        assert_eq!(diag.established(&doors).unwrap(), 4);
-        assert_eq!(diag.established(&Door::on_port(port)).unwrap(), 4);
+        let only = doors.iter().filter(|door| door.ip == Some(ip)).copied().collect();
+        assert_eq!(diag.established(&only).unwrap(), [(port, 3)].into());
+        assert_eq!(diag.established(&doors).unwrap(), [(port, 4)].into());
+        assert_eq!(diag.established(&Door::on_port(port).into()).unwrap(), [(port, 4)].into());
         drop(other);
     }
 
     #[test]
     fn no_door_has_no_connection() {
-        assert_eq!(SockDiag::open().unwrap().established(&[]).unwrap(), 0);
+        assert!(SockDiag::open().unwrap().established(&BTreeSet::new()).unwrap().is_empty());
     }
 }

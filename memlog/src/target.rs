@@ -111,6 +111,11 @@ impl Target {
         Look::Alive { processes, is_restarted, ended }
     }
 
+    /// Whether the processes of the last look are all still there, descendants aside.
+    pub fn is_whole(&self) -> bool {
+        self.roots.iter().all(Identity::is_alive)
+    }
+
     /// The roots that are alive.
     fn alive(&self) -> Vec<(Identity, Vitals)> {
         self.roots.iter().filter_map(|it| Some((*it, it.vitals()?))).collect()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
-use crate::clock::uptime;
+use crate::clock::Now;
 
 /// The longest text of a mark that is taken, in bytes. A chart shows far less.
 const LONGEST_MARK_BYTES: usize = 1024;
@@ -62,8 +62,8 @@ impl Waiter {
         Ok(Self { woken, is_stopped, is_signalled, n_signalled: 0, marks })
     }
 
-    /// Waits until `due`, in time since boot, or for what comes before it.
-    pub fn until(&mut self, due: Duration) -> io::Result<Wake> {
+    /// Waits until it is `due` by the uptime of `clock`, or for what comes before it.
+    pub fn until(&mut self, due: Duration, clock: &mut dyn FnMut() -> Now) -> io::Result<Wake> {
         loop {
             drain(&self.woken);
             if self.is_signalled.swap(false, Ordering::SeqCst) {
@@ -76,7 +76,7 @@ impl Waiter {
             if self.is_stopped.load(Ordering::SeqCst) {
                 return Ok(Wake::Stop);
             }
-            let left = due.saturating_sub(uptime());
+            let left = due.saturating_sub(clock().uptime);
             if left.is_zero() {
                 return Ok(Wake::Due);
             }

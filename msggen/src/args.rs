@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use reports::out;
 use reports::units::{parse_count, parse_duration, parse_interval};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
@@ -80,6 +81,15 @@ pub struct Args {
     /// Print every report as a line of JSON
     #[arg(long)]
     pub json: bool,
+
+    /// Keep logs in this folder: the reports, and the delays as HdrHistogram logs
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    // A day is 8,640 entries then, about 15 MB.
+    /// How often to write to the logs of --out
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, requires = "out")]
+    pub log_interval: Duration,
 }
 
 impl Args {
@@ -101,6 +111,7 @@ impl Args {
             has_stamps: self.stamp,
             timeout: self.timeout,
             report_every: self.report,
+            out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         })
     }
 }

@@ -80,6 +80,9 @@ impl Door {
             .timeout(timeout)
             .tcp_nodelay(true)
             .pool_max_idle_per_host(usize::MAX)
+            // What a burst of overdue messages has opened is kept for the next one, which should
+            // not wait for connects; and a server's memory should not move with the sender's moods.
+            .pool_idle_timeout(None)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()

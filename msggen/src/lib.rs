@@ -34,6 +34,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reports::out;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub timeout: Duration,
     /// From one report to the next.
     pub report_every: Duration,
+    /// The logs to keep, if any.
+    pub out: Option<out::Folder>,
 }
 
 /// Why a run could not begin. The message names the cause and, where there is one, the cure.
@@ -136,6 +139,9 @@ pub enum Error {
         /// The limit that would do.
         needed: u64,
     },
+    /// The folder of `--out` cannot be used.
+    #[error(transparent)]
+    Out(#[from] out::OutError),
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Client(#[source] reqwest::Error),

@@ -89,6 +89,11 @@ impl Observer for Printer {
         }
         if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
+
+    fn trouble(&mut self, what: &str) {
+        self.show("");
+        say(what);
+    }
 }
 
 /// The exit code of having written to stdout: whoever closed it has read enough.

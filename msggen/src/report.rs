@@ -26,6 +26,9 @@ pub struct Outcome {
     pub planned_s: f64,
     /// Seconds that they took, from when the first was due to when the last was sent.
     pub took_s: f64,
+    /// What the logs of the run lack, if anything.
+    #[serde(skip)]
+    pub log_shortfall: Option<String>,
 }
 
 impl Outcome {

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use reports::out::Out;
 use reports::stamp::Clock;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
@@ -13,7 +14,7 @@ use crate::door::{Door, find};
 use crate::ids::Ids;
 use crate::schedule::{Schedule, Scheduler};
 use crate::sender::{Shared, Source};
-use crate::tally::{Counts, Tally};
+use crate::tally::{Counts, SERIES, Tally};
 use crate::{Config, Error, Outcome, descriptors};
 
 /// From one call of [`Observer::progress`] to the next: a figure that changes faster cannot be
@@ -32,6 +33,11 @@ pub trait Observer {
     /// Called every [`Config::report_every`], and with the last report. A break ends the run, as
     /// the shutdown does: nobody is left to report to.
     fn report(&mut self, outcome: &Outcome) -> ControlFlow<()>;
+
+    /// Something went wrong that does not end the run, such as a full disk for its logs.
+    fn trouble(&mut self, what: &str) {
+        let _ = what;
+    }
 }
 
 /// Sends what `config` asks for, until all is sent or `shutdown` completes. The last report has
@@ -52,9 +58,12 @@ pub async fn run(
         n_messages: config.n_messages,
     })?;
     let clock = Clock::start();
+    let create = |folder| Out::create(folder, "msggen", &SERIES, &clock);
+    let out = config.out.as_ref().map(create).transpose()?;
     let schedule = Arc::new(Schedule::new(config.n_sources, config.n_messages, config.interval));
-    let run = Run {
+    let mut run = Run {
         asked,
+        out,
         seed: config.seed,
         shared: Arc::new(Shared {
             n_messages: config.n_messages,
@@ -79,6 +88,8 @@ pub async fn run(
     sources.shutdown().await;
     let mut outcome = run.outcome();
     outcome.figures.is_final = true;
+    run.log(&outcome, observer);
+    outcome.log_shortfall = run.out.as_ref().and_then(Out::shortfall);
     // It is the last one, so there is nothing left for a break to end.
     let _ = observer.report(&outcome);
     Ok(outcome)
@@ -88,6 +99,8 @@ pub async fn run(
 struct Run {
     /// Messages that it is to send.
     asked: u64,
+    /// The logs to keep of it.
+    out: Option<Out>,
     /// What its ids follow from.
     seed: u64,
     /// What its sources share.
@@ -97,7 +110,7 @@ struct Run {
 impl Run {
     /// Reports until every source has ended, or until told to end by `shutdown` or the observer.
     async fn watch(
-        &self,
+        &mut self,
         sources: &mut JoinSet<()>,
         report_every: Duration,
         observer: &mut impl Observer,
@@ -123,11 +136,20 @@ impl Run {
                         return;
                     }
                 }
+                () = log_due(self.out.as_ref()) => self.log(&self.outcome(), observer),
                 _ = progress.tick() => {
                     let counts = self.shared.tally().counts;
                     observer.progress(&counts, self.asked);
                 }
             }
+        }
+    }
+
+    /// Writes a report to the logs, if there are any.
+    fn log(&mut self, outcome: &Outcome, observer: &mut impl Observer) {
+        let Some(out) = &mut self.out else { return };
+        if let Some(news) = out.log(Instant::now(), outcome, &self.shared.tally().totals()) {
+            observer.trouble(&news);
         }
     }
 
@@ -140,7 +162,16 @@ impl Run {
             seed: self.seed,
             planned_s: schedule.planned(tally.counts.sent).as_secs_f64(),
             took_s: tally.took(schedule).as_secs_f64(),
+            log_shortfall: None,
         }
+    }
+}
+
+/// Waits until an entry of the logs is due: for ever if there are none.
+async fn log_due(out: Option<&Out>) {
+    match out {
+        Some(out) => tokio::time::sleep_until(out.next_at().into()).await,
+        None => std::future::pending().await,
     }
 }
 

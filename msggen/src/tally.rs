@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reports::books::{ByReason, SendReport};
 use reports::latency::Latency;
+use reports::out::Series;
 
 use crate::door::{Miss, Reason, Receipt};
 use crate::schedule::Schedule;
@@ -54,7 +55,22 @@ pub struct Counts {
     pub late: u64,
 }
 
+/// The delays that go into the logs of `--out`.
+pub const SERIES: [Series; 3] = [
+    Series { name: "send-due", what: "send latency, from when messages were due to their answer" },
+    Series {
+        name: "send-actual",
+        what: "send latency, from when messages were sent to their answer",
+    },
+    Series { name: "lateness", what: "from when messages were due to when they were sent" },
+];
+
 impl Tally {
+    /// The delays of [`SERIES`] so far.
+    pub fn totals(&self) -> [&Latency; SERIES.len()] {
+        [&self.from_due, &self.from_send, &self.lateness]
+    }
+
     /// Counts `n` messages as sent at `sent_at`.
     pub fn sent(&mut self, sent_at: Instant, n: u64) {
         self.counts.sent += n;

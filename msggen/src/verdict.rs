@@ -71,6 +71,7 @@ fn shortfalls(outcome: &Outcome) -> Vec<String> {
             outcome.took_s - outcome.planned_s,
         ));
     }
+    shortfalls.extend(outcome.log_shortfall.clone());
     shortfalls
 }
 

@@ -127,7 +127,7 @@ pub struct SendReport {
 }
 
 /// One identity: two figures that must agree, to within a named number of messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// What is said to be equal.
     pub what: &'static str,
@@ -144,16 +144,21 @@ impl Line {
     pub fn holds(&self) -> bool {
         self.left.abs_diff(self.right) <= self.slack
     }
+
+    /// `=`, `≈` where the sides differ by what was never confirmed, or `≠`.
+    pub fn sign(&self) -> &'static str {
+        match (self.left == self.right, self.holds()) {
+            (true, _) => "=",
+            (false, true) => "≈",
+            (false, false) => "≠",
+        }
+    }
 }
 
 /// `name  left = right`, or `≠` where it does not hold.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match (self.left == self.right, self.holds()) {
-            (true, _) => "=",
-            (false, true) => "≈",
-            (false, false) => "≠",
-        };
+        let sign = self.sign();
         write!(f, "{:<58} {:>12} {sign} {:<12}", self.what, self.left, self.right)?;
         if self.slack > 0 {
             write!(f, " (unconfirmed: {})", self.slack)?;
@@ -163,7 +168,8 @@ impl fmt::Display for Line {
 }
 
 /// The books of a run: every identity with its two figures.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Books {
     /// The identities, those within the server first.
     pub lines: Vec<Line>,

@@ -61,6 +61,19 @@ impl Latency {
         self.n_clock += other.n_clock;
     }
 
+    /// All of it, for the log.
+    pub(crate) fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+
+    /// The delays that a log has. The largest is as exact as the histogram. `None` if they are too
+    /// long for a histogram of this kind.
+    pub(crate) fn from_histogram(histogram: &Histogram<u64>) -> Option<Self> {
+        let mut latency = Self { max_us: histogram.max(), ..Self::default() };
+        latency.histogram.add(histogram).ok()?;
+        Some(latency)
+    }
+
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.histogram.reset();
@@ -72,9 +85,15 @@ impl Latency {
         self.histogram.len()
     }
 
+    /// The delay that this part of all delays, from 0 to 1, did not exceed, in microseconds. 0 if
+    /// there are none.
+    pub fn at_quantile_us(&self, quantile: f64) -> u64 {
+        self.histogram.value_at_quantile(quantile).min(self.max_us)
+    }
+
     /// The figures that are published.
     pub fn summary(&self) -> LatencySummary {
-        let at = |quantile| self.histogram.value_at_quantile(quantile).min(self.max_us);
+        let at = |quantile| self.at_quantile_us(quantile);
         LatencySummary {
             count: self.histogram.len(),
             clock: self.n_clock,

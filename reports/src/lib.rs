@@ -7,14 +7,22 @@
 //! - [`plan`]: when message or connection number k is due.
 //! - [`stamp`]: the due time that a message carries, and the one clock that it is read from.
 //! - [`latency`]: a histogram of delays and its summary.
-//! - [`memory_log`]: a line of the memory log, read and written.
-//! - [`chart`]: memory and connections over time, as PNG or SVG.
+//! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
+//! - [`out`]: the logs of a tool in the folder of `--out`.
+//! - [`memory_log`]: a line of the memory log, read and written; [`date`] begins it.
+//! - [`chart`]: memory, connections, traffic and delays, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
+//! - [`run`]: the folder that a run leaves behind.
 
 pub mod books;
 pub mod chart;
+pub mod date;
 pub mod latency;
+pub mod latency_log;
 pub mod memory_log;
+pub mod out;
 pub mod plan;
+mod replace;
+pub mod run;
 pub mod stamp;
 pub mod units;

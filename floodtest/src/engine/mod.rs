@@ -18,6 +18,8 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use reports::books::FloodReport;
+use reports::out::Out;
 use reports::plan::Plan;
 use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
@@ -28,7 +30,7 @@ use crate::Error;
 use crate::config::{Config, Rate};
 use crate::decode::Response;
 use crate::outcome::{End, Observer, Outcome, Progress};
-use crate::tally::Tally;
+use crate::tally::{self, Tally};
 use crate::targets::Targets;
 use crate::urls::UrlFile;
 use crate::window::Window;
@@ -90,6 +92,8 @@ pub(crate) struct Engine<'a> {
     opening: BTreeMap<usize, Opening>,
     /// What has been counted.
     tally: Tally,
+    /// The logs to keep of it.
+    out: Option<Out>,
     /// Where all sockets are received into.
     buffer: Vec<u8>,
     /// Where requests are written before they are sent.
@@ -125,6 +129,8 @@ impl<'a> Engine<'a> {
         }
         let clock = Clock::start();
         let start = clock.started_at();
+        let create = |folder| Out::create(folder, "floodtest", &tally::SERIES, &clock);
+        let out = config.out.as_ref().map(create).transpose()?;
         Ok(Self {
             config,
             n_asked,
@@ -140,6 +146,7 @@ impl<'a> Engine<'a> {
             rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
             opening: BTreeMap::new(),
             tally: Tally::default(),
+            out,
             buffer: vec![0; RECEIVE_BYTES],
             request: Vec::new(),
             settled_at: None,
@@ -170,12 +177,15 @@ impl<'a> Engine<'a> {
         for row in self.rows.iter().filter(|row| row.socket.is_some()) {
             self.tally.lose_missing(&row.window);
         }
-        let report = self.tally.report(self.n_asked as u64, self.elapsed(Instant::now()), true);
+        let now = Instant::now();
+        let report = self.tally.report(self.n_asked as u64, self.elapsed(now), true);
+        self.log(now, &report, observer);
         if end != End::ObserverLeft {
             // Whether the observer still listens makes no difference any more.
             let _ = observer.report(&report);
         }
-        Ok(Outcome { end, report, n_dialed: self.rows.len() as u64 })
+        let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
+        Ok(Outcome { end, report, n_dialed: self.rows.len() as u64, log_shortfall })
     }
 
     /// Waits for events, unless there is more to dial at once, and handles them; whether the
@@ -230,6 +240,10 @@ impl<'a> Engine<'a> {
                 elapsed: self.elapsed(now),
             });
         }
+        if self.out.as_ref().is_some_and(|out| now >= out.next_at()) {
+            let report = self.tally.report(self.n_asked as u64, self.elapsed(now), false);
+            self.log(now, &report, observer);
+        }
         if now >= self.next_report_at {
             // From the due time on, so that the reports do not drift; one that is a whole
             // interval late is left out.
@@ -243,9 +257,18 @@ impl<'a> Engine<'a> {
         ControlFlow::Continue(())
     }
 
+    /// Writes a report to the logs, if there are any.
+    fn log(&mut self, now: Instant, report: &FloodReport, observer: &mut dyn Observer) {
+        let out = self.out.as_mut();
+        if let Some(news) = out.and_then(|out| out.log(now, report, &self.tally.totals())) {
+            observer.trouble(&news);
+        }
+    }
+
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
         let mut at = self.next_report_at.min(self.next_progress_at);
+        at = self.out.as_ref().map_or(at, |out| at.min(out.next_at()));
         if self.rows.len() < self.n_asked && !self.plan.is_at_once() {
             at = at.min(self.due_at(self.rows.len()));
         }

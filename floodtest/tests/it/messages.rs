@@ -1,7 +1,11 @@
 //! Every message is accounted for, and its latency measured.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
+use reports::books::FloodReport;
+use reports::latency::Latency;
+use reports::latency_log;
 use reports::stamp::{Clock, Stamp};
 
 use crate::support::{OUR_HEAD, Server, chunk, messages, run, send};
@@ -62,4 +66,40 @@ fn stamped_messages_give_both_latencies() {
     assert_eq!((raw.count, raw.clock), (2, 2), "{report:?}");
     assert!(delivery.max_us >= 3_600_000_000, "{report:?}");
     assert!(raw.max_us < 10_000_000, "{report:?}");
+}
+
+#[test]
+fn the_logs_hold_every_report_and_all_delays() {
+    let server = Server::start(|_, stream| {
+        let due_unix_us = Clock::start().unix_us(Instant::now()) - 5_000;
+        let stamp = Stamp { due_unix_us, late_us: 5_000 };
+        send(stream, &format!("{OUR_HEAD}{}0\r\n\r\n", chunk(&format!("#1 x{stamp}"))));
+    });
+    let urls = server.urls(7);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let out = path.to_str().unwrap();
+    let flags = ["--urls", urls.path(), "--json", "--rate", "100"];
+    let with_logs = [&flags[..], &["--out", out, "--log-interval", "20ms"]].concat();
+    let report = run(&with_logs).with_code(1).report();
+    let logged = fs::read_to_string(path.join("floodtest.ndjson")).unwrap();
+    let logged: Vec<FloodReport> =
+        logged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(logged.last(), Some(&report));
+    assert!(logged.len() > 2 && logged.is_sorted_by_key(|report| report.chunks), "{logged:?}");
+    let total = |name: &str| {
+        let mut total = Latency::default();
+        let log = latency_log::read(&fs::read(path.join(name)).unwrap()).unwrap();
+        for interval in log {
+            total.merge(&interval.latency);
+        }
+        total.summary()
+    };
+    let (due, actual) =
+        (total("floodtest-delivery-due.hlog"), total("floodtest-delivery-actual.hlog"));
+    assert_eq!((due.count, due.p50_us), (7, report.delivery.p50_us));
+    assert_eq!((actual.count, actual.p50_us), (7, report.raw_delivery.p50_us));
+    assert!(due.p50_us >= 5_000 && actual.p50_us < due.p50_us, "{due} {actual}");
+    // A second run must not mix its figures into those of the first.
+    run(&with_logs).with_code(2).mentioning("floodtest.ndjson exists already; name another folder");
 }

@@ -321,5 +321,6 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         connect_timeout: Duration::from_secs(10),
         source_ips: None,
         progress_every: None,
+        out: None,
     }
 }

@@ -75,10 +75,20 @@ fn our_log_is_drawn_by_the_articles_one_liner() {
     let dir = tempfile::tempdir().unwrap();
     let target = Target::start(dir.path(), "gnuplotted");
     let memlog = Memlog::start(dir.path(), &["--pid", &target.pid().to_string()]);
-    memlog.wait(|samples| samples.len() >= 2);
+    memlog.wait(|samples| samples.len() >= 20);
     assert_eq!(memlog.interrupt().code, Some(0));
-    // A line of ours, once for each minute of an hour: awk takes every tenth.
+    // awk takes every tenth line; those of one second have the same time.
     let log = fs::read_to_string(dir.path().join("mem.log")).unwrap();
+    let Some(points) = tool("awk", &[AWK], log.as_bytes()) else { return };
+    let points = String::from_utf8(points).unwrap();
+    let expected: Vec<String> = log
+        .lines()
+        .skip(9)
+        .step_by(10)
+        .map(|it| format!("0 {}", it.split('\t').nth(2).unwrap()))
+        .collect();
+    assert_eq!(points.lines().collect::<Vec<_>>(), expected);
+    // A line of ours, once for each minute of an hour.
     let line = log.lines().last().unwrap();
     let mut columns: Vec<String> = line.split('\t').map(ToOwned::to_owned).collect();
     let mut hour = String::new();

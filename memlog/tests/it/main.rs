@@ -6,6 +6,7 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod alone;
 mod bad_input;
 mod charts;
 mod faults;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use reports::memory_log::Sample;
+use reports::memory_log::OnPort;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Memlog, Target, marks, run, samples};
+use crate::support::{INTERVAL_MS, Memlog, Target, check_gaps, connect, marks, run, samples};
 
 #[test]
 fn a_line_is_as_in_the_article_and_counts_the_connections() {
@@ -20,7 +20,7 @@ fn a_line_is_as_in_the_article_and_counts_the_connections() {
     assert!(seen.iter().all(|it| it.n_missed == 0 || it.n_missed < 50), "{seen:?}");
     let done = memlog.interrupt();
     assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.stderr.contains(&format!("on port {},", target.address.port())), "{done:?}");
+    assert!(done.stderr.contains(&format!("on port {},", target.ports[0])), "{done:?}");
     let log = fs::read_to_string(dir.path().join("mem.log")).unwrap();
     assert_eq!(done.stdout, log, "stdout is what tee would show");
     for line in log.lines() {
@@ -33,26 +33,6 @@ fn a_line_is_as_in_the_article_and_counts_the_connections() {
     let last = samples(&dir.path().join("mem.log")).pop().unwrap();
     assert!(last.anon_kb.unwrap() < last.rss_kb && last.kernel_tcp_kb.is_some(), "{last:?}");
     assert!(last.n_threads.unwrap() >= 2 && last.cpu_ms.is_some(), "{last:?}");
-}
-
-#[test]
-fn the_one_process_of_a_name_is_found_and_followed_through_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = Target::start(dir.path(), "followed");
-    let _client = first.connect();
-    let memlog = Memlog::start(dir.path(), &["--pid", "auto", "--name", "followed"]);
-    memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 1));
-    let mut target = first;
-    for n_restarts in 1..=3 {
-        target.kill();
-        target = Target::start(dir.path(), "followed");
-        let n_clients = n_restarts + 1;
-        let clients: Vec<_> = (0..n_clients).map(|_| target.connect()).collect();
-        let is_followed = |it: &Sample| it.n_connections == n_clients;
-        let seen = memlog.wait(|samples| samples.last().is_some_and(is_followed));
-        assert_eq!(marks(&seen), vec!["restart"; clients.len() - 1]);
-    }
-    assert_eq!(memlog.interrupt().code, Some(0));
 }
 
 #[test]
@@ -86,6 +66,40 @@ fn several_processes_are_summed_and_kept_apart() {
 }
 
 #[test]
+fn a_process_that_joins_the_others_brings_its_ports() {
+    let dir = tempfile::tempdir().unwrap();
+    let [stays, goes] = [(); 2].map(|()| Target::start(dir.path(), "joined"));
+    let _client = stays.connect();
+    let memlog = Memlog::start(dir.path(), &["--name", "joined"]);
+    memlog.wait(|samples| samples.last().is_some_and(|it| it.shares.len() == 2));
+    goes.kill();
+    let joins = Target::start(dir.path(), "joined");
+    let _other = joins.connect();
+    memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 2));
+    assert_eq!(memlog.interrupt().code, Some(0));
+}
+
+#[test]
+fn connections_on_several_ports_are_summed_and_kept_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start_on(2, dir.path(), "doors");
+    let [public, control] = [target.ports[0], target.ports[1]];
+    let _clients = [public, public, control].map(connect);
+    let pid = target.pid().to_string();
+    let memlog = Memlog::start(dir.path(), &["--pid", &pid]);
+    let seen = memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 3));
+    let mut ports =
+        vec![OnPort { port: public, n_connections: 2 }, OnPort { port: control, n_connections: 1 }];
+    ports.sort_by_key(|on| on.port);
+    assert_eq!(seen.last().unwrap().ports, ports);
+    memlog.interrupt().is(0, "mem.log; connections are their sum, --port counts on fewer\n");
+    let memlog = Memlog::start(dir.path(), &["--pid", &pid, "--port", &public.to_string()]);
+    let seen = memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 2));
+    assert!(seen.last().unwrap().ports.is_empty(), "{seen:?}");
+    memlog.interrupt().is(0, "mem.log\n");
+}
+
+#[test]
 fn phases_are_marked_by_word_and_by_signal() {
     let dir = tempfile::tempdir().unwrap();
     let target = Target::start(dir.path(), "marked");
@@ -112,6 +126,9 @@ fn it_ends_by_itself_after_the_time_given() {
     let samples = samples(&log);
     let n_missed: u64 = samples.iter().map(|it| it.n_missed).sum();
     assert_eq!(samples.len() as u64 + n_missed, 4, "at 0, 100, 200 and 300 ms: {samples:?}");
+    check_gaps(&samples);
+    let elapsed_ms = samples.last().unwrap().unix_ms() - samples[0].unix_ms();
+    assert!(elapsed_ms > 2 * INTERVAL_MS, "whole seconds would be too coarse: {samples:?}");
 }
 
 #[test]
@@ -119,7 +136,7 @@ fn ports_can_be_given() {
     let dir = tempfile::tempdir().unwrap();
     let target = Target::start(dir.path(), "ported");
     let _client = target.connect();
-    let port = target.address.port().to_string();
+    let port = target.ports[0].to_string();
     let own = std::process::id().to_string();
     let memlog = Memlog::start(dir.path(), &["--pid", &own, "--port", &port]);
     memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 1));

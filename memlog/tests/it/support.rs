@@ -2,33 +2,44 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use reports::memory_log::{self, Sample};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long anything may take before its test fails. Nothing that works takes a tenth of it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Set in the environment of this test program when it is to be a target instead of testing.
+/// The interval of memlogs that are tested, which is the shortest.
+pub(crate) const INTERVAL_MS: u64 = 100;
+
+/// Set in the environment of this test program when it is to be a target instead of testing: on
+/// how many ports.
 const TARGET: &str = "MEMLOG_TEST_TARGET";
+
+/// Set in the environment of this test program when it runs a test that is to be alone.
+const ALONE: &str = "MEMLOG_TEST_ALONE";
 
 /// The test that a child runs to become a target.
 const TARGET_TEST: &str = "support::be_a_target";
 
-/// In a child of its own: listens, says on which port, and accepts until its stdin ends.
+/// In a child of its own: listens, says on which ports, and accepts until its stdin ends.
 #[test]
 fn be_a_target() {
-    let Ok(address) = std::env::var(TARGET) else { return };
-    let listener = TcpListener::bind(address).unwrap();
+    let Ok(n_ports) = std::env::var(TARGET) else { return };
     // The harness prints before this, without ending its line.
-    println!("\nport={}", listener.local_addr().unwrap().port());
-    let _acceptor = std::thread::spawn(move || {
-        let connections: Vec<_> = listener.incoming().collect();
-        drop(connections);
-    });
+    println!();
+    for _ in 0..n_ports.parse().unwrap() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        println!("port={}", listener.local_addr().unwrap().port());
+        std::thread::spawn(move || {
+            let connections: Vec<_> = listener.incoming().collect();
+            drop(connections);
+        });
+    }
     let _ = std::io::stdin().read(&mut [0; 1]);
     std::process::exit(0);
 }
@@ -39,13 +50,20 @@ pub(crate) struct Target {
     pub(crate) child: Child,
     /// Its end is the process' end.
     _stdin: ChildStdin,
+    /// Where the harness says after a minute that the test goes on, and fails if nobody listens.
+    _stdout: BufReader<ChildStdout>,
     /// Where it listens.
-    pub(crate) address: SocketAddr,
+    pub(crate) ports: Vec<u16>,
 }
 
 impl Target {
-    /// Starts a target: this test program, run from a copy called `name` in `dir`.
+    /// Starts a target that listens on one port.
     pub(crate) fn start(dir: &Path, name: &str) -> Self {
+        Self::start_on(1, dir, name)
+    }
+
+    /// Starts a target on several ports: this test program, run from a link called `name` in `dir`.
+    pub(crate) fn start_on(n_ports: usize, dir: &Path, name: &str) -> Self {
         let program = dir.join(name);
         if !program.exists() {
             // A link, not a copy: the name it is started as is what counts, and a test program has
@@ -54,16 +72,18 @@ impl Target {
         }
         let mut child = Command::new(program)
             .args([TARGET_TEST, "--exact", "--nocapture"])
-            .env(TARGET, "127.0.0.1:0")
+            .env(TARGET, n_ports.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let stdin = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.map(Result::unwrap).find_map(|it| it.strip_prefix("port=")?.parse().ok());
-        let address = SocketAddr::from(([127, 0, 0, 1], port.expect("the target's port")));
-        Self { child, _stdin: stdin, address }
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let lines = stdout.by_ref().lines();
+        let port = |line: String| line.strip_prefix("port=")?.parse().ok();
+        let ports: Vec<u16> = lines.map(Result::unwrap).filter_map(port).take(n_ports).collect();
+        assert_eq!(ports.len(), n_ports, "the target's ports");
+        Self { child, _stdin: stdin, _stdout: stdout, ports }
     }
 
     /// Its pid.
@@ -71,9 +91,9 @@ impl Target {
         self.child.id()
     }
 
-    /// Connects to it.
+    /// Connects to its first port.
     pub(crate) fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).unwrap()
+        connect(self.ports[0])
     }
 
     /// Ends it.
@@ -90,6 +110,42 @@ impl Drop for Target {
     }
 }
 
+/// Connects to a port of a target.
+pub(crate) fn connect(port: u16) -> TcpStream {
+    TcpStream::connect(("127.0.0.1", port)).unwrap()
+}
+
+/// Runs the test called `name` again where it may do what would disturb others: with mounts, pids
+/// and a user of its own. True there; false here, where it has passed, or cannot be run.
+pub(crate) fn is_alone(name: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let run = |user: &[&str], words: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+        unshare.args(user).args(words).env(ALONE, "").output()
+    };
+    let is_possible =
+        |user: &&[&str]| run(user, &["true"]).is_ok_and(|output| output.status.success());
+    // Anyone may where users can have namespaces; elsewhere root may.
+    let Some(user) = [&["--map-root-user"][..], &[]].into_iter().find(is_possible) else {
+        skip("unshare");
+        return false;
+    };
+    let program = std::env::current_exe().unwrap();
+    let output = run(user, &[program.to_str().unwrap(), name, "--exact", "--nocapture"]).unwrap();
+    let Done { code, stdout, stderr } = Done::of(&output);
+    assert!(code == Some(0) && stdout.contains("1 passed"), "{code:?}: {stdout}{stderr}");
+    false
+}
+
+/// Says that a test is skipped since `what` is not there, and fails where everything must be.
+fn skip(what: &str) {
+    assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{what} is not there, or not allowed");
+    println!("SKIPPED {what}");
+}
+
 /// A running memlog.
 pub(crate) struct Memlog {
     /// The process.
@@ -99,10 +155,11 @@ pub(crate) struct Memlog {
 }
 
 impl Memlog {
-    /// Starts it in `dir` with `mem.log` as its log and a sample every 100 ms.
+    /// Starts it in `dir` with `mem.log` as its log and a sample every [`INTERVAL_MS`].
     pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
         let log = dir.join("mem.log");
-        let mut command = command(dir, &["--log", "mem.log", "--interval", "100ms"]);
+        let interval = format!("{INTERVAL_MS}ms");
+        let mut command = command(dir, &["--log", "mem.log", "--interval", &interval]);
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { child: command.spawn().unwrap(), log }
     }
@@ -126,6 +183,9 @@ impl Memlog {
         let stderr = self.child.stderr.as_mut().unwrap();
         let (mut said, mut byte) = (String::new(), [0; 1]);
         while !said.contains(words) {
+            let deadline = Timespec::try_from(DEADLINE).unwrap();
+            let n_ready = poll(&mut [PollFd::new(stderr, PollFlags::IN)], Some(&deadline));
+            assert_eq!(n_ready, Ok(1), "it said only {said:?}");
             stderr.read_exact(&mut byte).unwrap_or_else(|_| panic!("it said only {said:?}"));
             said.push(char::from(byte[0]));
         }
@@ -211,6 +271,21 @@ pub(crate) fn samples(log: &Path) -> Vec<Sample> {
         .collect()
 }
 
+/// Checks that no sample was made up and that every gap is marked: that times go on, and that as
+/// many samples are missed between two lines as there is room for. A sample may be late by almost
+/// an interval, and both clocks are read within a millisecond.
+#[track_caller]
+pub(crate) fn check_gaps(samples: &[Sample]) {
+    for pair in samples.windows(2) {
+        let (before, after) = (pair[0].unix_ms(), pair[1].unix_ms());
+        assert!(before < after, "times go on: {} and {}", pair[0], pair[1]);
+        let n_missed = pair[1].n_missed;
+        let is_marked = n_missed > 0 || after - before <= 2 * INTERVAL_MS + 1;
+        let is_room = n_missed * INTERVAL_MS <= after - before + 1;
+        assert!(is_marked && is_room, "between {} and {}", pair[0], pair[1]);
+    }
+}
+
 /// The texts of all marks.
 pub(crate) fn marks(samples: &[Sample]) -> Vec<&str> {
     samples.iter().flat_map(|it| &it.marks).map(|mark| mark.text.as_str()).collect()
@@ -235,8 +310,7 @@ pub(crate) fn tool(program: &str, args: &[&str], input: &[u8]) -> Option<Vec<u8>
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = spawned else {
-        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{program} is not installed");
-        println!("SKIPPED {program}");
+        skip(program);
         return None;
     };
     child.stdin.take().unwrap().write_all(input).unwrap();

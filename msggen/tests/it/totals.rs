@@ -1,5 +1,11 @@
 //! Every message is answered, failed or unanswered, whatever the server does.
 
+use std::fs;
+
+use reports::latency::Latency;
+use reports::latency_log;
+use serde_json::Value;
+
 use crate::support::{Door, Reply, all_reached, assert_distinct, msggen, reached};
 
 #[test]
@@ -197,4 +203,40 @@ fn no_message_is_sent_twice_over_connections_that_close_between_requests() {
     run.assert(answered > 0 && n_received >= answered, "what was answered was received");
     let unanswered = report["unanswered"].as_u64().unwrap();
     run.assert(n_received <= answered + unanswered, "what was received was answered or may be so");
+}
+
+#[test]
+fn the_logs_hold_every_report_and_all_delays() {
+    let door = Door::new(|_| reached(1));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let flags = format!(
+        "--num 30 --interval 5 --max 9 --json --log-interval 20ms --out {} --server {}",
+        path.display(),
+        door.url()
+    );
+    let report = msggen(&flags).code(0).balanced();
+    let logged = fs::read_to_string(path.join("msggen.ndjson")).unwrap();
+    let logged: Vec<Value> =
+        logged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(logged.last(), Some(&report));
+    assert!(logged.len() > 2, "{logged:?}");
+    let figures = [
+        ("send-due", "send_from_due"),
+        ("send-actual", "send_from_send"),
+        ("lateness", "lateness"),
+    ];
+    for (series, figure) in figures {
+        let log = fs::read(path.join(format!("msggen-{series}.hlog"))).unwrap();
+        let mut total = Latency::default();
+        latency_log::read(&log).unwrap().iter().for_each(|it| total.merge(&it.latency));
+        assert_eq!(total.count(), 30, "{series}");
+        assert_eq!(
+            report[figure]["p50_us"],
+            total.summary().p50_us.min(report[figure]["max_us"].as_u64().unwrap()),
+            "{series}"
+        );
+    }
+    // A second run must not mix its figures into those of the first.
+    msggen(&flags).code(2).says("msggen.ndjson exists already; name another folder");
 }

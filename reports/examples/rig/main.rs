@@ -3,30 +3,60 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
 
 mod c10k;
-mod memory;
+mod interrupts;
 mod part;
-mod summary;
+mod place;
 
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use interrupts::Interrupts;
+use reports::run::{self, files};
 use reports::units;
-use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs an experiment with the server and the tools of this workspace.
+/// The run was made and fell short.
+const FELL_SHORT: u8 = 1;
+
+/// The run could not be made or read.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Runs an experiment with the server and the tools of this workspace, and keeps it in a folder.
+///
+/// Exit code: 0 when the run held; 1 when it fell short, such as when its books do not balance; 2
+/// when it could not be made or read.
 #[derive(Debug, clap::Parser)]
 #[command(name = "cargo rig")]
 struct Args {
     #[command(subcommand)]
-    experiment: Experiment,
+    command: Command,
 }
 
-/// The experiments.
+/// What the rig does.
 #[derive(Debug, clap::Subcommand)]
-enum Experiment {
-    /// The article's: 10,000 connections, 1,000 messages a second to random ones of them.
+enum Command {
+    /// The article's experiment: 10,000 connections, 1,000 messages a second to random ones of them
     C10k(C10kArgs),
+    /// Make the report of a run again, from its raw files
+    Report {
+        /// The run's folder
+        folder: PathBuf,
+        /// Print the summary as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set two runs side by side
+    Compare {
+        /// The folder of the one run
+        a: PathBuf,
+        /// The folder of the other
+        b: PathBuf,
+        /// The page to write
+        #[arg(long, value_name = "FILE", default_value = files::COMPARE)]
+        out: PathBuf,
+    },
 }
 
 /// What is asked of the C10K experiment.
@@ -53,12 +83,15 @@ struct C10kArgs {
     /// Threads of the server. [default: the server's own]
     #[arg(long, value_name = "N", value_parser = positive)]
     server_threads: Option<u64>,
+    /// The folder to keep the run in, which must be empty. [default: a new one in runs]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
     /// The cargo profile that the programs are built with; figures are only good for `release`.
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
-    /// One JSON object with everything at the end, instead of tables.
-    #[arg(long)]
-    json: bool,
 }
 
 impl C10kArgs {
@@ -83,26 +116,39 @@ fn positive(text: &str) -> Result<u64, String> {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let Experiment::C10k(args) = Args::parse().experiment;
-    let run = async {
-        let mut terminated = signal(SignalKind::terminate())?;
-        tokio::select! {
-            summary = c10k::run(&args) => summary,
-            // Dropping the run ends every process that it has started.
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; everything is stopped"),
-            _ = terminated.recv() => anyhow::bail!("terminated; everything is stopped"),
-        }
+fn main() -> ExitCode {
+    let held = match Args::parse().command {
+        Command::C10k(args) => experiment(&args).and_then(|folder| report(&folder, args.json)),
+        Command::Report { folder, json } => report(&folder, json),
+        Command::Compare { a, b, out } => compare(&a, &b, &out),
     };
-    let summary = match run.await {
-        Ok(summary) => summary,
+    match held {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FELL_SHORT),
         Err(error) => {
             eprintln!("rig: {error:#}");
-            return ExitCode::from(2);
+            ExitCode::from(COULD_NOT_RUN)
         }
-    };
-    if args.json {
+    }
+}
+
+/// Makes a run and returns its folder.
+#[tokio::main(flavor = "current_thread")]
+async fn experiment(args: &C10kArgs) -> anyhow::Result<PathBuf> {
+    let is_sending = Cell::new(false);
+    let interrupts = Interrupts::new()?;
+    tokio::select! {
+        folder = c10k::run(args, &is_sending) => folder,
+        // Dropping the run ends every process that it has started.
+        () = interrupts.abort(&is_sending) => anyhow::bail!("interrupted; everything is stopped"),
+    }
+}
+
+/// Makes everything that follows from the raw files of a run, and says what came of it. Returns
+/// whether the run held.
+fn report(folder: &Path, is_json: bool) -> anyhow::Result<bool> {
+    let summary = run::report(folder)?;
+    if is_json {
         println!("{}", serde_json::to_string(&summary).expect("a summary is plain JSON"));
     } else {
         print!("{summary}");
@@ -110,5 +156,13 @@ async fn main() -> ExitCode {
     for shortfall in &summary.shortfalls {
         eprintln!("rig: {shortfall}");
     }
-    ExitCode::from(u8::from(!summary.shortfalls.is_empty()))
+    eprintln!("rig: the report is {}", folder.join(files::REPORT).display());
+    Ok(summary.held())
+}
+
+/// Sets two runs side by side.
+fn compare(a: &Path, b: &Path, out: &Path) -> anyhow::Result<bool> {
+    print!("{}", run::compare(a, b, out)?);
+    eprintln!("rig: the page is {}", out.display());
+    Ok(true)
 }

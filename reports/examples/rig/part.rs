@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use reports::run::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -48,10 +50,11 @@ impl Programs {
         }
     }
 
-    /// A command that runs the program `name`.
+    /// A command that runs the program `name`, out of reach of the terminal's Ctrl-C: in which
+    /// order the programs end is for the rig to say.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.0[name]);
-        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
         command
     }
 
@@ -123,8 +126,15 @@ impl Part {
         }
     }
 
+    /// Waits until the program has ended, and says how it did.
+    pub(crate) async fn exit(&mut self) -> anyhow::Result<Exit> {
+        let status = self.ended().await?;
+        let said = if status.success() { String::new() } else { self.last_words() };
+        Ok(Exit { program: self.name.clone(), code: status.code(), signal: status.signal(), said })
+    }
+
     /// Waits until the program has ended by itself.
-    pub(crate) async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+    async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let status = tokio::time::timeout(END_TIME, self.child.wait()).await;
         let status = status.with_context(|| format!("{} does not end", self.name))??;
         // All that it said is there once its stderr is closed, which its end has done.
@@ -144,7 +154,7 @@ impl Part {
     }
 
     /// The error of a program that ended when it should not have.
-    async fn died(&mut self) -> anyhow::Error {
+    pub(crate) async fn died(&mut self) -> anyhow::Error {
         match self.ended().await {
             Ok(status) => {
                 anyhow::anyhow!("{} ended early ({status}): {}", self.name, self.last_words())

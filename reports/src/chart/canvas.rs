@@ -1,25 +1,20 @@
-//! Lines and text in whole pixels, on whichever backend.
+//! A drawing as a list of shapes in whole pixels, with every text measured before it is placed.
 
-use plotters::coord::Shift;
-use plotters::drawing::DrawingArea;
-use plotters::element::{PathElement, Rectangle, Text};
-use plotters::prelude::DrawingBackend;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{
-    Color as _, FontTransform, IntoFont as _, RGBColor, ShapeStyle, TextStyle, WHITE,
-};
+use std::sync::Once;
 
-use super::ChartError;
+use plotters::style::{FontDesc, FontStyle, IntoFont as _, RGBColor, register_font};
 
-/// The name of the font, which SVG viewers look up by it.
-pub(crate) const FONT: &str = "sans-serif";
+/// The name of the font. Whoever opens an SVG without this first one gets one that is as wide.
+///
+/// Pixels are always drawn in the first one, which is part of the program.
+pub(super) const FONT: &str = "DejaVu Sans, Verdana, sans-serif";
 
 /// A point in pixels, from the upper left corner.
-pub(crate) type Point = (i32, i32);
+pub(super) type Point = (i32, i32);
 
 /// Where a text stands in relation to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Align {
+pub(super) enum Align {
     /// It begins there.
     Left,
     /// It is centred on it.
@@ -28,149 +23,227 @@ pub(crate) enum Align {
     Right,
 }
 
-/// Something to draw on.
-pub(crate) struct Canvas<DB: DrawingBackend> {
-    /// All of it.
-    area: DrawingArea<DB, Shift>,
-    /// Whether lines stay lines, rather than becoming pixels.
-    is_vector: bool,
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pen {
+    /// Its colour.
+    pub(super) color: RGBColor,
+    /// Its width.
+    pub(super) width_px: u32,
+    /// Pixels that are drawn and left out in turns. Empty: none is left out.
+    pub(super) dash: &'static [i32],
 }
 
-impl<DB: DrawingBackend> Canvas<DB> {
-    /// A canvas on `area`.
-    pub(crate) fn new(area: DrawingArea<DB, Shift>, is_vector: bool) -> Self {
-        Self { area, is_vector }
+impl Pen {
+    /// A line without dashes.
+    pub(super) const fn solid(color: RGBColor, width_px: u32) -> Self {
+        Self { color, width_px, dash: &[] }
     }
+}
 
+/// A text that has been measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text {
+    /// What it says.
+    pub(super) words: String,
+    /// Its point, at half the height of a capital.
+    pub(super) at: Point,
+    /// How it stands to the point.
+    pub(super) align: Align,
+    /// Whether it runs upwards.
+    pub(super) is_upwards: bool,
+    /// The height of a line of it.
+    pub(super) size_px: i32,
+    /// Its width.
+    pub(super) width_px: i32,
+    /// Its colour.
+    pub(super) color: RGBColor,
+}
+
+impl Text {
+    /// Pixels from the point back to where the text begins.
+    pub(super) fn before_px(&self) -> i32 {
+        match self.align {
+            Align::Left => 0,
+            Align::Center => self.width_px / 2,
+            Align::Right => self.width_px,
+        }
+    }
+}
+
+/// A shape on a canvas. Later ones cover earlier ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A line through points.
+    Line(Vec<Point>, Pen),
+    /// The outline of a rectangle.
+    Outline(Point, Point, RGBColor),
+    /// A filled rectangle.
+    Block(Point, Point, RGBColor),
+    /// A text.
+    Text(Text),
+}
+
+/// A drawing in the making.
+#[derive(Debug)]
+pub(super) struct Canvas {
     /// Width and height.
-    pub(crate) fn size_px(&self) -> Point {
-        let (width, height) = self.area.dim_in_pixel();
-        (i32::try_from(width).unwrap_or(i32::MAX), i32::try_from(height).unwrap_or(i32::MAX))
+    pub(super) size_px: Point,
+    /// What has been drawn.
+    pub(super) shapes: Vec<Shape>,
+}
+
+impl Canvas {
+    /// An empty canvas.
+    pub(super) fn new(size_px: (u32, u32)) -> Self {
+        let px = |size_px: u32| i32::try_from(size_px).unwrap_or(i32::MAX);
+        Self { size_px: (px(size_px.0), px(size_px.1)), shapes: Vec::new() }
     }
 
-    /// Makes all of it white.
-    pub(crate) fn clear(&self) -> Result<(), ChartError> {
-        self.area.fill(&WHITE).map_err(failed)
-    }
-
-    /// Ends the drawing.
-    pub(crate) fn present(&self) -> Result<(), ChartError> {
-        self.area.present().map_err(failed)
-    }
-
-    /// A line through `points`.
-    pub(crate) fn line(
-        &self,
-        points: &[Point],
-        color: RGBColor,
-        width_px: u32,
-    ) -> Result<(), ChartError> {
-        let style = ShapeStyle { color: color.to_rgba(), filled: false, stroke_width: width_px };
-        if self.is_vector || width_px == 1 {
-            return self.area.draw(&PathElement::new(points.to_vec(), style)).map_err(failed);
+    /// A line through `points`; a single one is a dot.
+    pub(super) fn line(&mut self, points: &[Point], pen: Pen) {
+        match simpler(points).as_slice() {
+            [] => {}
+            [(x, y)] => self.block((x - 1, y - 1), (x + 1, y + 1), pen.color),
+            points => self.shapes.push(Shape::Line(points.to_vec(), pen)),
         }
-        // A thick path is filled as one polygon, which a line that turns back on itself every
-        // other pixel makes slow and wrong. Its pieces are not.
-        for piece in points.windows(2) {
-            self.area.draw(&PathElement::new(piece.to_vec(), style)).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// A dashed vertical line.
-    pub(crate) fn dashes(&self, x: i32, ys: (i32, i32), color: RGBColor) -> Result<(), ChartError> {
-        /// Pixels from one dash to the next.
-        const PERIOD_PX: usize = 5;
-        for y in (ys.0..ys.1).step_by(PERIOD_PX) {
-            self.line(&[(x, y), (x, (y + 2).min(ys.1))], color, 1)?;
-        }
-        Ok(())
     }
 
     /// The outline of a rectangle.
-    pub(crate) fn outline(
-        &self,
-        from: Point,
-        to: Point,
-        color: RGBColor,
-    ) -> Result<(), ChartError> {
-        self.area.draw(&Rectangle::new([from, to], color.stroke_width(1))).map_err(failed)
+    pub(super) fn outline(&mut self, from: Point, to: Point, color: RGBColor) {
+        self.shapes.push(Shape::Outline(from, to, color));
     }
 
     /// A filled rectangle.
-    pub(crate) fn block(&self, from: Point, to: Point, color: RGBColor) -> Result<(), ChartError> {
-        self.area.draw(&Rectangle::new([from, to], color.filled())).map_err(failed)
+    pub(super) fn block(&mut self, from: Point, to: Point, color: RGBColor) {
+        self.shapes.push(Shape::Block(from, to, color));
     }
 
     /// A text whose middle line is at the point's height.
-    pub(crate) fn text(
-        &self,
-        text: &str,
+    pub(super) fn text(
+        &mut self,
+        words: &str,
         at: Point,
         align: Align,
         size_px: i32,
         color: RGBColor,
-    ) -> Result<(), ChartError> {
-        // Measured and placed from the left, so that both backends put it on the same pixels.
-        let width = self.width_of(text, size_px)?;
-        let x = match align {
-            Align::Left => at.0,
-            Align::Center => at.0 - width / 2,
-            Align::Right => at.0 - width,
-        };
-        let style = style(size_px).color(&color).pos(Pos::new(HPos::Left, VPos::Center));
-        // Figures have no descenders: what the font calls the middle is above theirs.
-        let y = if self.is_vector { at.1 } else { at.1 + size_px / 8 };
-        self.area.draw(&Text::new(text.to_owned(), (x, y), style)).map_err(failed)
+    ) {
+        let (words, width_px) = (words.to_owned(), width_of(words, size_px));
+        let text = Text { words, at, align, is_upwards: false, size_px, width_px, color };
+        self.shapes.push(Shape::Text(text));
     }
 
     /// A text that runs upwards, centred on the point.
-    pub(crate) fn text_upwards(
-        &self,
-        text: &str,
-        at: Point,
-        size_px: i32,
-        color: RGBColor,
-    ) -> Result<(), ChartError> {
-        let font = (FONT, size_px).into_font().transform(FontTransform::Rotate270);
-        let style = TextStyle::from(font).color(&color).pos(Pos::new(HPos::Center, VPos::Center));
-        self.area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
+    pub(super) fn text_upwards(&mut self, words: &str, at: Point, size_px: i32, color: RGBColor) {
+        let (words, width_px) = (words.to_owned(), width_of(words, size_px));
+        let (align, is_upwards) = (Align::Center, true);
+        let text = Text { words, at, align, is_upwards, size_px, width_px, color };
+        self.shapes.push(Shape::Text(text));
     }
+}
 
-    /// How wide a text is.
-    pub(crate) fn width_of(&self, text: &str, size_px: i32) -> Result<i32, ChartError> {
-        let (width, _) = self.area.estimate_text_size(text, &style(size_px)).map_err(failed)?;
-        Ok(i32::try_from(width).unwrap_or(i32::MAX))
+/// The font in a size.
+pub(super) fn font(size_px: i32) -> FontDesc<'static> {
+    static REGISTER: Once = Once::new();
+    REGISTER.call_once(|| {
+        let registered = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
+        registered.ok().expect("the font that is part of the program is understood");
+    });
+    (FONT, size_px).into_font()
+}
+
+/// How wide a text is.
+pub(super) fn width_of(text: &str, size_px: i32) -> i32 {
+    let ((left, _), (right, _)) = font(size_px).layout_box(text).expect("the font is registered");
+    right - left
+}
+
+/// As much of `text` as fits into `room_px`, with an ellipsis for the rest.
+pub(super) fn fitted(text: &str, room_px: i32, size_px: i32) -> String {
+    if width_of(text, size_px) <= room_px {
+        return text.to_owned();
     }
-
-    /// As much of `text` as fits into `room_px`, with an ellipsis for the rest.
-    pub(crate) fn fitted(
-        &self,
-        text: &str,
-        room_px: i32,
-        size_px: i32,
-    ) -> Result<String, ChartError> {
-        if self.width_of(text, size_px)? <= room_px {
-            return Ok(text.to_owned());
+    let mut chars: Vec<char> = text.chars().collect();
+    while chars.pop().is_some() {
+        let shorter = chars.iter().collect::<String>().trim_end().to_owned() + "…";
+        if width_of(&shorter, size_px) <= room_px {
+            return shorter;
         }
-        let mut chars: Vec<char> = text.chars().collect();
-        while !chars.is_empty() {
-            chars.pop();
-            let shorter: String = chars.iter().collect::<String>().trim_end().to_owned() + "…";
-            if self.width_of(&shorter, size_px)? <= room_px {
-                return Ok(shorter);
+    }
+    String::new()
+}
+
+/// The same line through fewer points: none in the middle of a horizontal or vertical piece.
+fn simpler(points: &[Point]) -> Vec<Point> {
+    let is_between = |a: i32, b: i32, c: i32| a.min(c) <= b && b <= a.max(c);
+    let mut simpler: Vec<Point> = Vec::with_capacity(points.len());
+    for next in points {
+        if simpler.last() == Some(next) {
+            continue;
+        }
+        if let [.., a, b] = simpler.as_slice() {
+            let is_flat = a.1 == b.1 && b.1 == next.1 && is_between(a.0, b.0, next.0);
+            let is_upright = a.0 == b.0 && b.0 == next.0 && is_between(a.1, b.1, next.1);
+            if is_flat || is_upright {
+                simpler.pop();
             }
         }
-        Ok(String::new())
+        simpler.push(*next);
     }
+    simpler
 }
 
-/// The style of upright text.
-fn style(size_px: i32) -> TextStyle<'static> {
-    TextStyle::from((FONT, size_px).into_font())
+/// The pieces of a line that `dash` leaves of it.
+pub(super) fn dashed(points: &[Point], dash: &[i32]) -> Vec<Vec<Point>> {
+    let mut lengths = dash.iter().cycle().map(|px| f64::from(*px));
+    let (mut left_px, mut is_drawn) = (lengths.next().unwrap_or(f64::MAX), true);
+    let mut pieces: Vec<Vec<Point>> = points.first().map(|it| vec![*it]).into_iter().collect();
+    for pair in points.windows(2) {
+        let (from, to) = (pair[0], pair[1]);
+        let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
+        let length_px = dx.hypot(dy);
+        let mut done_px = 0.0;
+        while length_px - done_px > left_px {
+            done_px += left_px;
+            let part = done_px / length_px;
+            let at = (near(from.0, dx * part), near(from.1, dy * part));
+            match (is_drawn, pieces.last_mut()) {
+                (true, Some(piece)) => piece.push(at),
+                _ => pieces.push(vec![at]),
+            }
+            (left_px, is_drawn) = (lengths.next().unwrap_or(f64::MAX), !is_drawn);
+        }
+        left_px -= length_px - done_px;
+        if let (true, Some(piece)) = (is_drawn, pieces.last_mut()) {
+            piece.push(to);
+        }
+    }
+    pieces
 }
 
-/// The library's error in our words.
-fn failed(error: impl std::fmt::Display) -> ChartError {
-    ChartError::Draw(error.to_string())
+/// The pixel that is `by` away from another.
+#[expect(clippy::cast_possible_truncation, reason = "between two pixels of a line")]
+fn near(px: i32, by: f64) -> i32 {
+    px + by.round() as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_loses_points_and_no_peak() {
+        let flat = [(0, 5), (1, 5), (2, 5), (2, 1), (2, 9), (2, 5), (3, 5), (9, 5)];
+        assert_eq!(simpler(&flat), [(0, 5), (2, 5), (2, 1), (2, 9), (2, 5), (9, 5)]);
+        assert_eq!(simpler(&[(1, 1), (1, 1)]), [(1, 1)]);
+    }
+
+    #[test]
+    fn dashes_go_on_around_corners() {
+        let pieces = dashed(&[(0, 0), (10, 0), (10, 10)], &[6, 2]);
+        let expected =
+            [vec![(0, 0), (6, 0)], vec![(8, 0), (10, 0), (10, 4)], vec![(10, 6), (10, 10)]];
+        assert_eq!(pieces, expected);
+        assert_eq!(dashed(&[(0, 0), (10, 0)], &[]), [[(0, 0), (10, 0)]]);
+    }
 }

@@ -4,6 +4,7 @@
 //! bucket keeps the first, the lowest, the highest and the last value of each series, so that no
 //! peak is lost, however many samples there are to a column of pixels.
 
+use super::Phase;
 use crate::memory_log::Sample;
 
 /// The most buckets: a few for every column of the widest chart, in half a megabyte.
@@ -90,15 +91,6 @@ impl Bucket {
     }
 }
 
-/// A phase that begins.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Phase {
-    /// When, in seconds since the log's first sample.
-    pub(crate) at_s: f64,
-    /// What it is called.
-    pub(crate) text: String,
-}
-
 /// The samples of a log, in bounded memory.
 #[derive(Debug, Clone, Default)]
 pub struct History {
@@ -106,10 +98,12 @@ pub struct History {
     buckets: Vec<Bucket>,
     /// Samples that go into a bucket.
     n_per_bucket: u64,
-    /// When the first sample was taken, in seconds since the Unix epoch.
-    first_unix_s: i64,
-    /// Seconds by which the wall clock was stepped since then.
-    step_s: i64,
+    /// When the first sample was taken, in milliseconds since the Unix epoch.
+    first_unix_ms: i64,
+    /// Milliseconds by which the wall clock was stepped since then.
+    step_ms: i64,
+    /// The ports of the last sample, if they are several.
+    ports: Vec<u16>,
     /// Phases that began.
     phases: Vec<Phase>,
     /// Samples so far.
@@ -129,19 +123,21 @@ impl History {
 
     /// Takes the next sample of the log.
     pub fn push(&mut self, sample: &Sample) {
-        let unix_s = sample.unix_s.cast_signed();
+        let unix_ms = sample.unix_ms().cast_signed();
         if self.n_samples == 0 {
-            (self.first_unix_s, self.n_per_bucket) = (unix_s, self.n_per_bucket.max(1));
+            (self.first_unix_ms, self.n_per_bucket) = (unix_ms, self.n_per_bucket.max(1));
         } else {
-            self.step_s += sample.step_s;
+            self.step_ms = self.step_ms.saturating_add(sample.step_ms);
         }
-        let (zero_s, last_s) = (self.first_unix_s.saturating_add(self.step_s), self.span_s());
-        let since_first = |unix_s: i64| unix_s.saturating_sub(zero_s) as f64;
+        let (zero_ms, last_s) = (self.first_unix_ms.saturating_add(self.step_ms), self.span_s());
+        let since_first = |unix_ms: i64| unix_ms.saturating_sub(zero_ms) as f64 / 1_000.0;
         // A clock that was set back between two runs: the log does not say by how much.
-        let at_s = since_first(unix_s).max(last_s);
+        let at_s = since_first(unix_ms).max(last_s);
+        self.ports.clear();
+        self.ports.extend(sample.ports.iter().map(|on| on.port));
         for mark in &sample.marks {
             if self.phases.len() < MOST_MARKS {
-                let at_s = mark.unix_s.map_or(at_s, |it| since_first(it.cast_signed()));
+                let at_s = mark.unix_ms().map_or(at_s, |it| since_first(it.cast_signed()));
                 self.phases.push(Phase { at_s: at_s.max(0.0), text: mark.text.clone() });
             }
         }
@@ -200,6 +196,11 @@ impl History {
     /// When the last sample was taken, in seconds since the first.
     pub(crate) fn span_s(&self) -> f64 {
         self.buckets.last().map_or(0.0, |bucket| bucket.end_s)
+    }
+
+    /// The ports whose connections are summed, if they are several.
+    pub(crate) fn ports(&self) -> &[u16] {
+        &self.ports
     }
 
     /// Phases that began.
@@ -293,16 +294,26 @@ mod tests {
         let mut history = History::new();
         history.push(&sample(1_000, 1));
         history.push(&Sample {
-            step_s: 3_600,
+            step_ms: 3_600_000,
             marks: vec![Mark::new("now", None), Mark::new("before", Some(4_650))],
             ..sample(4_660, 1)
         });
-        history.push(&Sample { step_s: -3_600, ..sample(1_120, 1) });
+        history.push(&Sample { step_ms: -3_600_000, ..sample(1_120, 1) });
         assert_eq!(history.span_s(), 120.0);
         let at: Vec<f64> = history.phases().iter().map(|it| it.at_s).collect();
         assert_eq!(at, [60.0, 50.0]);
         history.push(&sample(900, 1));
         assert_eq!(history.span_s(), 120.0, "set back without a word");
+    }
+
+    #[test]
+    fn samples_of_one_second_keep_their_distance() {
+        let mut history = History::new();
+        for (unix_s, ms) in [(1_000, 950), (1_001, 50), (1_001, 150)] {
+            history.push(&Sample { ms, ..sample(unix_s, 1) });
+        }
+        let begins: Vec<f64> = history.buckets.iter().map(|it| it.begin_s).collect();
+        assert_eq!(begins, [0.0, 0.1, 0.2]);
     }
 
     #[test]

@@ -1,32 +1,46 @@
-//! Memory and connections over time, drawn as PNG or SVG.
+//! Charts of a run, drawn as PNG or SVG.
 //!
-//! The upper panel has resident, anonymous and kernel memory on its left axis and connections on
-//! its right one, over the time elapsed; the lower one has bytes per connection. Several logs are
-//! laid over each other. Text is drawn from a font that is part of the program, since a fresh
-//! machine has none.
+//! - [`render`]: resident, anonymous and kernel memory on the left axis and connections on the
+//!   right one, over the time elapsed; below them bytes per connection. Several logs are laid over
+//!   each other.
+//! - [`traffic()`]: messages sent and chunks received a second; below them connections.
+//! - [`delivery()`]: the median, the 99th percentile and the longest delay of each interval.
+//! - [`percentiles()`]: delays by percentile, of one run or of several.
 //!
-//! Everything is placed in whole pixels by this module: where labels of unknown length must
-//! neither be cut off nor touch each other, they are measured first.
+//! Text is measured with a font that is part of the program, since a fresh machine has none, and
+//! everything is placed in whole pixels by this module: where labels of unknown length must neither
+//! be cut off nor touch each other, they are measured first. What comes out of it is a list of
+//! shapes (`canvas`), which `pixels` and `svg` put down. plotters paints the pixels; it has no words
+//! for the width of a text in an SVG and for dashes, so that the SVG is written here.
 
 mod canvas;
-mod draw;
+mod delivery;
 mod history;
-mod labels;
+mod log_scale;
+mod memory;
 mod per_connection;
+mod percentiles;
+mod pixels;
 mod scale;
+mod segment;
+mod sheet;
+mod svg;
+mod traffic;
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::OnceLock;
 
-use plotters::backend::{BitMapBackend, SVGBackend};
-use plotters::drawing::IntoDrawingArea as _;
-use plotters::style::{FontStyle, register_font};
+use plotters::style::RGBColor;
 
+use crate::replace::{beside, replace};
 use canvas::Canvas;
+pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
+pub use percentiles::{PercentileCurve, percentiles};
+pub use segment::Segment;
+pub use sheet::Phase;
+pub use traffic::{Traffic, traffic};
 
 /// The least width and height: below it the labels alone fill the chart.
 pub const LEAST_SIZE_PX: (u32, u32) = (400, 250);
@@ -35,8 +49,16 @@ pub const LEAST_SIZE_PX: (u32, u32) = (400, 250);
 /// size takes 48 MB.
 pub const GREATEST_SIZE_PX: (u32, u32) = (4000, 4000);
 
-/// Bytes of a pixel: red, green, blue.
-const PIXEL_BYTES: usize = 3;
+/// The colours of several runs, and a light one each for their connections. Blue, red and green of
+/// these are told apart by the colour-blind.
+const RUNS: [(RGBColor, RGBColor); 6] = [
+    (RGBColor(0, 90, 180), RGBColor(150, 190, 230)),
+    (RGBColor(210, 60, 20), RGBColor(240, 175, 150)),
+    (RGBColor(0, 140, 100), RGBColor(140, 210, 190)),
+    (RGBColor(140, 80, 180), RGBColor(205, 175, 225)),
+    (RGBColor(150, 110, 20), RGBColor(220, 200, 140)),
+    (RGBColor(90, 90, 90), RGBColor(185, 185, 185)),
+];
 
 /// Why a chart was not drawn.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +99,7 @@ pub struct Log<'a> {
 pub struct Options {
     /// Width and height in pixels.
     pub size_px: (u32, u32),
-    /// The title. `None`: one that says how many connections there were.
+    /// The title. `None`: the chart's own.
     pub title: Option<String>,
 }
 
@@ -104,33 +126,32 @@ impl Format {
 
 /// Draws `logs` in `format`.
 pub fn render(logs: &[Log<'_>], options: &Options, format: Format) -> Result<Vec<u8>, ChartError> {
+    drawn(options, format, |canvas| memory::chart(canvas, logs, options))
+}
+
+/// What `draw` puts on a canvas, in `format`.
+fn drawn(
+    options: &Options,
+    format: Format,
+    draw: impl FnOnce(&mut Canvas),
+) -> Result<Vec<u8>, ChartError> {
     let (width, height) = options.size_px;
     if !(LEAST_SIZE_PX.0..=GREATEST_SIZE_PX.0).contains(&width)
         || !(LEAST_SIZE_PX.1..=GREATEST_SIZE_PX.1).contains(&height)
     {
         return Err(ChartError::Size(width, height));
     }
-    register_the_font()?;
+    let mut canvas = Canvas::new(options.size_px);
+    draw(&mut canvas);
     match format {
-        Format::Png => {
-            let mut pixels = vec![u8::MAX; width as usize * height as usize * PIXEL_BYTES];
-            let backend = BitMapBackend::with_buffer(&mut pixels, options.size_px);
-            draw::chart(&Canvas::new(backend.into_drawing_area(), false), logs, options)?;
-            encode(&pixels, options.size_px)
-        }
-        Format::Svg => {
-            let mut text = String::new();
-            let backend = SVGBackend::with_string(&mut text, options.size_px);
-            draw::chart(&Canvas::new(backend.into_drawing_area(), true), logs, options)?;
-            Ok(text.into_bytes())
-        }
+        Format::Png => pixels::png(&canvas, options.size_px),
+        Format::Svg => Ok(svg::svg(&canvas).into_bytes()),
     }
 }
 
-/// Draws `logs` into the file at `path`, whose ending says how. Whoever has the file open sees the
-/// old chart or the new one, and never a part of one.
+/// Draws `logs` into the file at `path`, whose ending says how, as [`write()`] does.
 pub fn save(path: &Path, logs: &[Log<'_>], options: &Options) -> Result<(), ChartError> {
-    replace(path, &render(logs, options, Format::of(path)?)?)
+    write(path, &render(logs, options, Format::of(path)?)?)
 }
 
 /// Finds out whether a chart can be written to `path`, and leaves what is there alone.
@@ -144,46 +165,15 @@ pub fn check_writable(path: &Path) -> Result<(), ChartError> {
     fs::write(&temporary, []).and_then(|()| fs::remove_file(&temporary)).map_err(error)
 }
 
-/// Puts `bytes` in the place of the file at `path`.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), ChartError> {
-    let temporary = beside(path);
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // Half a chart on a full disk helps nobody.
-        let _ = fs::remove_file(&temporary);
-        ChartError::Write { path: path.display().to_string(), source }
-    })
+/// Puts a chart in the place of the file at `path`. Whoever has the file open sees the old chart or
+/// the new one, and never a part of one.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ChartError> {
+    let error = |source| ChartError::Write { path: path.display().to_string(), source };
+    replace(path, bytes).map_err(error)
 }
 
-/// The name of a file beside the one at `path`, of this process only.
-fn beside(path: &Path) -> OsString {
-    let mut name = OsString::from(path);
-    name.push(format!(".{}.tmp", std::process::id()));
-    name
-}
-
-/// Makes the font known to the library, once.
-fn register_the_font() -> Result<(), ChartError> {
-    static IS_REGISTERED: OnceLock<bool> = OnceLock::new();
-    let register =
-        || register_font(canvas::FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok();
-    match IS_REGISTERED.get_or_init(register) {
-        true => Ok(()),
-        false => Err(ChartError::Draw("the font is not understood".to_owned())),
-    }
-}
-
-/// Encodes RGB pixels as PNG.
-fn encode(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, ChartError> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
-    writer.finish()?;
-    Ok(bytes)
-}
+#[cfg(test)]
+mod layout_tests;
 
 #[cfg(test)]
 mod tests {
@@ -230,6 +220,8 @@ mod tests {
         for word in ["a &amp; b", "Mem (KB)", "Seconds Elapsed", "connections", "Bytes per"] {
             assert!(svg.contains(word), "{word} is not in {svg}");
         }
+        let n_of = |word| svg.matches(word).count();
+        assert_eq!(n_of("<text"), n_of("textLength="), "each has its width, whatever the font");
     }
 
     #[test]

@@ -1,10 +1,19 @@
 //! From values to pixels, and round numbers to write beside them.
 
+/// A place on an axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tick {
+    /// Where.
+    pub(super) px: i32,
+    /// What is written there. Empty: a line only.
+    pub(super) text: String,
+}
+
 /// An axis: a range of values from 0 on, along a range of pixels.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scale {
+pub(super) struct Scale {
     /// The value at the end.
-    pub(crate) highest: f64,
+    pub(super) highest: f64,
     /// The pixel of 0.
     begin_px: i32,
     /// The pixel of the highest value.
@@ -13,12 +22,12 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// An axis up to exactly `highest`.
-    pub(crate) fn new(highest: f64, begin_px: i32, end_px: i32) -> Self {
+    pub(super) fn new(highest: f64, begin_px: i32, end_px: i32) -> Self {
         Self { highest: if highest > 0.0 { highest } else { 1.0 }, begin_px, end_px }
     }
 
     /// An axis up to the round number above `highest`, so that nothing touches its end.
-    pub(crate) fn rounded(highest: f64, begin_px: i32, end_px: i32, n_ticks: usize) -> Self {
+    pub(super) fn rounded(highest: f64, begin_px: i32, end_px: i32, n_ticks: usize) -> Self {
         let scale = Self::new(highest, begin_px, end_px);
         let step = scale.step(n_ticks);
         let mut rounded = (scale.highest / step).ceil() * step;
@@ -30,16 +39,17 @@ impl Scale {
 
     /// The pixel of `value`, kept on the axis.
     #[expect(clippy::cast_possible_truncation, reason = "pixels of a chart, clamped to it")]
-    pub(crate) fn px(&self, value: f64) -> i32 {
+    pub(super) fn px(&self, value: f64) -> i32 {
         let part = (value / self.highest).clamp(0.0, 1.0);
         self.begin_px + (part * f64::from(self.end_px - self.begin_px)).round() as i32
     }
 
     /// Round numbers from 0 on, about `n_ticks` of them.
-    pub(crate) fn ticks(&self, n_ticks: usize) -> Vec<f64> {
+    pub(super) fn ticks(&self, n_ticks: usize) -> Vec<Tick> {
         let step = self.step(n_ticks);
-        let ticks = (0..).map(|n| f64::from(n) * step);
-        ticks.take_while(|tick| *tick <= self.highest * 1.000_001).collect()
+        let numbers = (0..).map(|n| f64::from(n) * step);
+        let tick = |number| Tick { px: self.px(number), text: grouped(number) };
+        numbers.take_while(|it| *it <= self.highest * 1.000_001).map(tick).collect()
     }
 
     /// From one round number to the next: 1, 2 or 5 times a power of ten.
@@ -52,10 +62,10 @@ impl Scale {
 }
 
 /// A number as it is written on an axis: `125,000`, `0.5`.
-pub(crate) fn grouped(value: f64) -> String {
+pub(super) fn grouped(value: f64) -> String {
     if value.fract().abs() > 1e-9 && value.abs() < 100.0 {
-        let text = format!("{value:.2}");
-        return text.trim_end_matches('0').to_owned();
+        let text = format!("{value:.6}");
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
@@ -77,7 +87,9 @@ mod tests {
     fn an_axis_ends_above_its_highest_value_in_round_steps() {
         let scale = Scale::rounded(125_360.0, 200, 0, 5);
         assert_eq!(scale.highest, 150_000.0);
-        assert_eq!(scale.ticks(5), [0.0, 50_000.0, 100_000.0, 150_000.0]);
+        let ticks: Vec<_> = scale.ticks(5).into_iter().map(|it| (it.px, it.text)).collect();
+        let expected = [(200, "0"), (133, "50,000"), (67, "100,000"), (0, "150,000")];
+        assert_eq!(ticks, expected.map(|(px, text)| (px, text.to_owned())));
         assert_eq!((scale.px(0.0), scale.px(75_000.0), scale.px(1e9)), (200, 100, 0));
         assert_eq!(Scale::rounded(10_000.0, 0, 1, 5).highest, 12_000.0, "not on the edge");
         assert_eq!(Scale::new(0.0, 0, 10).highest, 1.0);
@@ -89,6 +101,7 @@ mod tests {
         assert_eq!(grouped(999.0), "999");
         assert_eq!(grouped(1_250_000.0), "1,250,000");
         assert_eq!(grouped(0.5), "0.5");
+        assert_eq!(grouped(0.002 * 3.0), "0.006");
         assert_eq!(grouped(-1_500.0), "−1,500");
     }
 }

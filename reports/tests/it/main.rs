@@ -1,6 +1,16 @@
 //! The workspace's promises about itself, and the rig as people start it.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and says what it skips"
+)]
 
+mod compare;
+mod fixture;
+mod format;
+mod hdr_tools;
+mod page;
 mod rig;
+mod run_folder;
 mod tidy;

@@ -1,23 +1,28 @@
 //! The rig in small: real programs, 200 connections, and books that balance.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use reports::memory_log;
+use serde_json::{Value, json};
 
 /// The rig itself, which cargo builds beside the tests.
-fn rig() -> Command {
+fn rig_command(args: &[&str]) -> Command {
     let mut path = std::env::current_exe().unwrap();
     assert!(path.pop() && path.pop());
     let mut command = Command::new(path.join("examples/rig"));
     // The programs are built like this test, into the same folder.
     path.pop();
-    command.args(["c10k", "--profile", if cfg!(debug_assertions) { "dev" } else { "release" }]);
     command.env("CARGO_TARGET_DIR", path).env("CARGO", env!("CARGO"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
     command
+}
+
+/// The rig with an experiment.
+fn rig() -> Command {
+    rig_command(&["c10k", "--profile", if cfg!(debug_assertions) { "dev" } else { "release" }])
 }
 
 fn told(output: &Output) -> String {
@@ -25,33 +30,72 @@ fn told(output: &Output) -> String {
     format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
-#[test]
-fn two_hundred_connections_get_every_message() {
-    let small = ["--connections", "200", "--messages-per-second", "400", "--minutes", "0.05"];
-    let output = rig().args(small).arg("--json").output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(summary["shortfalls"], serde_json::json!([]), "{summary}");
-    assert_eq!(summary["received"]["connected"], 200, "{summary}");
-    assert_eq!(summary["sent"]["answered"], 1_200, "{summary}");
-    assert_eq!(summary["received"]["chunks"], 1_200, "every message has a receiver: {summary}");
-    assert_eq!(summary["received"]["delivery"]["count"], 1_200, "{summary}");
-    assert!(summary["cost"]["rss_idle_kb"].as_u64().unwrap() > 0, "{summary}");
+/// The last line of a file of the run in `folder`, which is JSON.
+fn last(folder: &Path, name: &str) -> Value {
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
 #[test]
-fn an_interrupted_rig_leaves_nothing_running() {
+fn two_hundred_connections_get_every_message() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("run");
+    let small = ["--connections", "200", "--messages-per-second", "400", "--minutes", "0.05"];
+    let output = rig().args(small).arg("--out").arg(&folder).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let received = last(&folder, "floodtest.ndjson");
+    assert_eq!(received["connected"], 200, "{received}");
+    assert_eq!(received["chunks"], 1_200, "every message has a receiver: {received}");
+    assert_eq!(received["delivery"]["count"], 1_200, "{received}");
+    assert_eq!(last(&folder, "msggen.ndjson")["answered"], 1_200);
+    assert_eq!(last(&folder, "server-stats.json")["written"], 1_200);
+    let mut samples = Vec::new();
+    let log = std::fs::read(folder.join("memory.tsv")).unwrap();
+    memory_log::read(&log[..], |sample| samples.push(sample), |it| panic!("{it:?}")).unwrap();
+    let phases = samples.iter().flat_map(|it| &it.marks).map(|mark| mark.text.as_str());
+    let all =
+        ["nobody connected", "connecting", "all connected", "sending", "sent", "disconnecting"];
+    assert_eq!(phases.collect::<Vec<_>>(), all);
+    assert_eq!(samples[0].n_connections, 0);
+    assert!(samples.iter().any(|it| it.n_connections == 200), "msggen's are not counted");
+    assert!(samples.iter().all(|it| it.n_connections <= 200), "msggen's are not counted");
+    // Everything else follows from these files, as often as one likes.
+    let derived = ["summary.json", "report.html", "memory.png", "percentiles.svg"];
+    let made: Vec<Vec<u8>> = derived.map(|name| std::fs::read(folder.join(name)).unwrap()).into();
+    for name in derived {
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+    let output = rig_command(&["report"]).arg(&folder).arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["verdict"], &summary["shortfalls"]), (&"held".into(), &json!([])));
+    let again: Vec<Vec<u8>> = derived.map(|name| std::fs::read(folder.join(name)).unwrap()).into();
+    assert!(made == again, "the same files make the same report");
+
+    let page = place.path().join("both.html");
+    let mut compare = rig_command(&["compare"]);
+    let output = compare.args([&folder, &folder]).arg("--out").arg(&page).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!DOCTYPE html>"));
+
+    let again = rig().args(small).arg("--out").arg(&folder).output().unwrap();
+    assert_eq!(again.status.code(), Some(2), "{}", told(&again));
+    assert!(told(&again).contains("is not empty; name another folder"), "{}", told(&again));
+}
+
+/// Starts a rig that sends for ten minutes, and waits until it does.
+fn start_long(folder: &Path) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut rig = rig();
-    rig.args(["--connections", "7", "--minutes", "10"]);
+    rig.args(["--connections", "7", "--minutes", "10", "--out"]).arg(folder);
     let mut child = rig.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let is_sending = |line: &String| line.contains("chunks received by 7 connections");
-    assert!(lines.by_ref().map_while(Result::ok).any(|line| is_sending(&line)));
-    let parts = children(child.id());
-    assert_eq!(parts.len(), 3, "server, floodtest, msggen");
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(2));
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = stderr.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("chunks received by 7 connections")));
+    (child, lines)
+}
+
+/// Waits until none of `parts` runs.
+fn all_gone(parts: &[u32]) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while parts.iter().any(|pid| PathBuf::from(format!("/proc/{pid}")).exists()) {
         assert!(Instant::now() < deadline, "some of {parts:?} are left");
@@ -59,21 +103,74 @@ fn an_interrupted_rig_leaves_nothing_running() {
     }
 }
 
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
 #[test]
-fn a_part_that_dies_ends_the_run_and_is_named() {
-    let mut rig = rig();
-    rig.args(["--connections", "7", "--minutes", "10"]);
-    let mut child = rig.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("chunks received by 7 connections")));
-    let msggen = children(child.id()).into_iter().find(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "msggen\n")
-    });
-    let msggen = msggen.unwrap().to_string();
-    assert!(Command::new("kill").args(["-KILL", &msggen]).status().unwrap().success());
+fn an_interrupted_rig_ends_the_sending_and_balances_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _lines) = start_long(folder.path());
+    let parts = children(child.id());
+    assert_eq!(parts.len(), 4, "server, memlog, floodtest, msggen");
+    signal(child.id(), "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    all_gone(&parts);
+    let sent = last(folder.path(), "msggen.ndjson");
+    assert!(sent["answered"].as_u64().unwrap() > 0, "{sent}");
+    assert_eq!(sent["answered"], last(folder.path(), "floodtest.ndjson")["chunks"]);
+}
+
+#[test]
+fn a_rig_that_is_told_to_end_twice_leaves_nothing_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, lines) = start_long(folder.path());
+    let parts = children(child.id());
+    signal(child.id(), "-TERM");
+    // Signals of one kind that wait are one signal; of two kinds, both arrive.
+    signal(child.id(), "-INT");
     let rest: Vec<_> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("msggen ended early (signal: 9")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("everything is stopped")), "{rest:?}");
+    all_gone(&parts);
+}
+
+/// The child of a rig that runs the program `name`.
+fn child_named(rig: &Child, name: &str) -> u32 {
+    let is_named = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|found| found.trim() == name)
+    };
+    children(rig.id()).into_iter().find(is_named).unwrap()
+}
+
+#[test]
+fn a_sender_that_dies_is_named_and_what_there_is_of_the_run_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, lines) = start_long(folder.path());
+    signal(child_named(&child, "msggen"), "-KILL");
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("msggen ended with signal 9")), "{rest:?}");
+    assert!(folder.path().join("report.html").exists(), "{rest:?}");
+}
+
+#[test]
+fn a_server_that_dies_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, lines) = start_long(folder.path());
+    signal(child_named(&child, "comet-server"), "-KILL");
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("ended early")), "{rest:?}");
+}
+
+#[test]
+fn a_folder_that_holds_no_run_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = rig_command(&["report"]).arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("plan.toml"), "{}", told(&output));
 }
 
 #[test]

@@ -104,8 +104,8 @@ impl Browser {
             "new Promise(done => {{
                 const started = performance.now();
                 const look = () => {{
-                    if ({condition}) done(true);
-                    else if (performance.now() - started > 20000) done(document.body.innerText);
+                    if (document.body && ({condition})) done(true);
+                    else if (performance.now() - started > 20000) done(document.documentElement.outerHTML);
                     else requestAnimationFrame(look);
                 }};
                 look();

@@ -1,0 +1,71 @@
+//! Where a run is kept, and what is known of it before it begins.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context as _, ensure};
+use reports::run::{Command, Plan};
+use reports::stamp;
+use tokio::process;
+
+/// Where runs are kept unless it is said, in the folder that the rig is started in.
+const RUNS: &str = "runs";
+
+/// A new folder for a run.
+pub(crate) fn make(out: Option<&Path>, experiment: &str) -> anyhow::Result<PathBuf> {
+    let folder = out.map_or_else(
+        || {
+            let now = humantime::format_rfc3339_seconds(UNIX_EPOCH + stamp::wall_now()).to_string();
+            let name = now.replace(':', "").replace('T', "-").replace('Z', "");
+            Path::new(RUNS).join(format!("{name}-{experiment}"))
+        },
+        Path::to_owned,
+    );
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let is_empty = folder.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+    ensure!(is_empty, "{} is not empty; name another folder with --out", folder.display());
+    Ok(folder)
+}
+
+/// The commit that is built, and whether files differ from it. `None` outside a repository.
+pub(crate) async fn commit() -> (Option<String>, bool) {
+    let commit = said("git", &["rev-parse", "--short", "HEAD"]).await;
+    let changes = said("git", &["status", "--porcelain", "--untracked-files=no"]).await;
+    (commit, changes.is_some_and(|changes| !changes.is_empty()))
+}
+
+/// The compiler's version.
+pub(crate) async fn rustc() -> Option<String> {
+    said("rustc", &["--version"]).await
+}
+
+/// What a program says on stdout, if it succeeds.
+async fn said(program: &str, args: &[&str]) -> Option<String> {
+    let output = process::Command::new(program).args(args).output().await.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+/// Writes a command line into the plan of a run.
+pub(crate) fn note(
+    plan: &mut Plan,
+    folder: &Path,
+    program: &str,
+    args: &[String],
+) -> anyhow::Result<()> {
+    let words = args.iter().map(|arg| quoted(arg));
+    let line = [Cow::from(program)].into_iter().chain(words).collect::<Vec<_>>().join(" ");
+    plan.commands.push(Command { program: program.to_owned(), line });
+    plan.write(folder).map_err(Into::into)
+}
+
+/// A word as it can be typed into a shell.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:,=@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
+}

@@ -1,0 +1,62 @@
+//! The names of the files in a run folder.
+
+/// What was asked for.
+pub const PLAN: &str = "plan.toml";
+
+/// On what machine.
+pub const HOST: &str = "host.toml";
+
+/// How each program ended.
+pub const EXITS: &str = "exits.toml";
+
+/// The memory log of the server.
+pub const MEMORY: &str = "memory.tsv";
+
+/// floodtest's reports, one a line.
+pub const FLOODTEST: &str = "floodtest.ndjson";
+
+/// msggen's reports, one a line.
+pub const MSGGEN: &str = "msggen.ndjson";
+
+/// The server's counts after the last message and before anybody was disconnected.
+pub const SERVER_STATS: &str = "server-stats.json";
+
+/// Delivery latency from a message's due time, interval by interval.
+pub const DELIVERY_DUE: &str = "floodtest-delivery-due.hlog";
+
+/// Delivery latency from a message's actual send.
+pub const DELIVERY_ACTUAL: &str = "floodtest-delivery-actual.hlog";
+
+/// Send latency from a message's due time to its answer.
+pub const SEND_DUE: &str = "msggen-send-due.hlog";
+
+/// Send latency from a message's actual send to its answer.
+pub const SEND_ACTUAL: &str = "msggen-send-actual.hlog";
+
+/// How much later than due messages were sent.
+pub const LATENESS: &str = "msggen-lateness.hlog";
+
+/// Every published figure.
+pub const SUMMARY: &str = "summary.json";
+
+/// The page that a person looks at.
+pub const REPORT: &str = "report.html";
+
+/// Two runs side by side.
+pub const COMPARE: &str = "compare.html";
+
+/// The marks in the memory log, in the order in which the phases follow each other.
+pub mod marks {
+    /// The server runs, and nobody is connected.
+    pub const NOBODY: &str = "nobody connected";
+    /// Connections are being opened.
+    pub const CONNECTING: &str = "connecting";
+    /// All are connected, and nothing is sent yet.
+    pub const CONNECTED: &str = "all connected";
+    /// Messages are being sent.
+    pub const SENDING: &str = "sending";
+    /// The last message is answered; its chunks may still be on their way.
+    pub const SENT: &str = "sent";
+    /// Connections are being closed.
+    pub const DISCONNECTING: &str = "disconnecting";
+}

@@ -1,0 +1,177 @@
+//! A whole run, read from its raw files.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::folder::RunError;
+use super::{Exits, Host, Plan, files};
+use crate::books::{FloodReport, SendReport, ServerStats};
+use crate::latency::{Latency, LatencySummary};
+use crate::latency_log;
+use crate::memory_log::{self, Damage, Sample};
+
+/// What the raw files of a run hold.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The folder that it was read from.
+    pub folder: PathBuf,
+    /// What was asked for.
+    pub plan: Plan,
+    /// On what machine.
+    pub host: Host,
+    /// How the programs ended.
+    pub exits: Exits,
+    /// The server's memory and connections.
+    pub memory: Vec<Sample>,
+    /// floodtest's reports; at least one.
+    pub flood: Vec<FloodReport>,
+    /// msggen's reports; at least one.
+    pub send: Vec<SendReport>,
+    /// The server's counts after the last message.
+    pub server: ServerStats,
+    /// From a message's due time to its receipt.
+    pub delivery_due: Option<Delays>,
+    /// From a message's actual send to its receipt.
+    pub delivery_actual: Option<Delays>,
+    /// From a message's due time to its answer.
+    pub send_due: Option<Delays>,
+    /// From a message's actual send to its answer.
+    pub send_actual: Option<Delays>,
+    /// From a message's due time to its actual send.
+    pub lateness: Option<Delays>,
+}
+
+/// A latency log. The histograms of its intervals are summarised as they are read: those of an hour
+/// would take a gigabyte.
+#[derive(Debug, Clone)]
+pub struct Delays {
+    /// When the time of the intervals begins, in seconds after the Unix epoch.
+    pub started_unix_s: Option<f64>,
+    /// All delays.
+    pub total: Latency,
+    /// Those of each interval in which there were any.
+    pub intervals: Vec<DelayInterval>,
+}
+
+/// The delays of an interval.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DelayInterval {
+    /// Its start, in seconds after the log's start.
+    pub start_s: f64,
+    /// Its length in seconds.
+    pub duration_s: f64,
+    /// What was recorded in it.
+    pub summary: LatencySummary,
+}
+
+impl Run {
+    /// Reads the run in `folder`. A latency log may be missing, for there may have been no
+    /// messages; every other raw file must be there and whole.
+    pub fn load(folder: &Path) -> Result<Self, RunError> {
+        let delays = |name| read_delays(&folder.join(name));
+        Ok(Self {
+            folder: folder.to_owned(),
+            plan: Plan::read(folder)?,
+            host: Host::read(folder)?,
+            exits: Exits::read(folder)?,
+            memory: read_memory(&folder.join(files::MEMORY))?,
+            flood: read_reports(&folder.join(files::FLOODTEST))?,
+            send: read_reports(&folder.join(files::MSGGEN))?,
+            server: read_stats(&folder.join(files::SERVER_STATS))?,
+            delivery_due: delays(files::DELIVERY_DUE)?,
+            delivery_actual: delays(files::DELIVERY_ACTUAL)?,
+            send_due: delays(files::SEND_DUE)?,
+            send_actual: delays(files::SEND_ACTUAL)?,
+            lateness: delays(files::LATENESS)?,
+        })
+    }
+
+    /// floodtest's last report.
+    pub fn received(&self) -> &FloodReport {
+        self.flood.last().expect("a run without reports is not loaded")
+    }
+
+    /// msggen's last report.
+    pub fn sent(&self) -> &SendReport {
+        self.send.last().expect("a run without reports is not loaded")
+    }
+
+    /// What people call it: the name of its folder.
+    pub fn name(&self) -> String {
+        let absolute = fs::canonicalize(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        let name = absolute.file_name().unwrap_or(absolute.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// The error of a file that cannot be read.
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> RunError {
+    move |source| RunError::Read { path: path.to_owned(), source }
+}
+
+/// Reads a memory log, every line of which must be whole.
+fn read_memory(path: &Path) -> Result<Vec<Sample>, RunError> {
+    let file = File::open(path).map_err(unreadable(path))?;
+    let (mut samples, mut first_damage) = (Vec::new(), None);
+    let take = |sample| samples.push(sample);
+    let damaged = |damage| _ = first_damage.get_or_insert(damage);
+    memory_log::read(BufReader::new(file), take, damaged).map_err(unreadable(path))?;
+    match first_damage {
+        None => Ok(samples),
+        Some(Damage { line, why }) => Err(RunError::Damaged { path: path.to_owned(), line, why }),
+    }
+}
+
+/// Reads the reports of a tool, one a line.
+fn read_reports<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, RunError> {
+    let damaged = |line, why| RunError::Damaged { path: path.to_owned(), line, why };
+    let file = BufReader::new(File::open(path).map_err(unreadable(path))?);
+    let mut reports = Vec::new();
+    for (line, text) in (1..).zip(file.lines()) {
+        let text = text.map_err(unreadable(path))?;
+        let report = serde_json::from_str(&text);
+        reports.push(report.map_err(|error| damaged(line, format!("not a report: {error}")))?);
+    }
+    if reports.is_empty() {
+        return Err(damaged(1, "there is no report in it".to_owned()));
+    }
+    Ok(reports)
+}
+
+/// Reads the server's counts.
+fn read_stats(path: &Path) -> Result<ServerStats, RunError> {
+    let bytes = fs::read(path).map_err(unreadable(path))?;
+    serde_json::from_slice(&bytes).map_err(|error| RunError::Damaged {
+        path: path.to_owned(),
+        line: error.line() as u64,
+        why: format!("not the server's counts: {error}"),
+    })
+}
+
+/// Reads a latency log. `None` if it is not there.
+fn read_delays(path: &Path) -> Result<Option<Delays>, RunError> {
+    let log = match fs::read(path) {
+        Ok(log) => log,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(path)(error)),
+    };
+    let (mut total, mut intervals) = (Latency::default(), Vec::new());
+    let take = |interval: latency_log::Interval| {
+        total.merge(&interval.latency);
+        intervals.push(DelayInterval {
+            start_s: interval.start_s,
+            duration_s: interval.duration_s,
+            summary: interval.latency.summary(),
+        });
+    };
+    latency_log::each(&log, take).map_err(|error| RunError::Damaged {
+        path: path.to_owned(),
+        line: error.line as u64,
+        why: error.why.to_owned(),
+    })?;
+    let started_unix_s = latency_log::started_unix_s(&log);
+    Ok(Some(Delays { started_unix_s, total, intervals }))
+}

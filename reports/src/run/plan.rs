@@ -1,0 +1,148 @@
+//! What was asked of a run.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use super::folder::{FORMAT, RunError, parse_toml, read_text, write_toml};
+
+/// What was asked of a run: `plan.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The format of the folder: [`FORMAT`].
+    pub format: u64,
+    /// The experiment's name, as in `cargo rig c10k`.
+    pub experiment: String,
+    /// The version of the toolkit.
+    pub toolkit: String,
+    /// The commit that it was built from. `None`: not from a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Whether files differed from that commit.
+    pub is_modified: bool,
+    /// The cargo profile of the programs.
+    pub profile: String,
+    /// When the first program was started, in seconds since the Unix epoch.
+    pub started_unix_s: u64,
+    /// Connections to hold.
+    pub connections: u64,
+    /// Connections opened a second.
+    pub rate: u64,
+    /// Messages sent a second, over all sources.
+    pub messages_per_second: u64,
+    /// Concurrent sources of messages.
+    pub sources: u64,
+    /// For how long messages are sent, in seconds.
+    pub duration_s: f64,
+    /// Threads of the server. `None`: its own default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_threads: Option<u64>,
+    /// What the ids of the messages follow from.
+    pub seed: u64,
+    /// From one report of floodtest and msggen to the next, in seconds.
+    pub log_interval_s: f64,
+    /// From one sample of the server's memory to the next, in seconds.
+    pub memory_interval_s: f64,
+    /// The command lines: first the one that repeats everything, then those of the programs in
+    /// the order in which they were started.
+    #[serde(rename = "command", default)]
+    pub commands: Vec<Command>,
+}
+
+/// A command line of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The program's name.
+    pub program: String,
+    /// The whole line, as it can be typed into a shell.
+    pub line: String,
+}
+
+/// Of a plan of any format only this is sure.
+#[derive(Deserialize)]
+struct Header {
+    /// The format of the folder.
+    format: u64,
+}
+
+impl Plan {
+    /// Reads the plan of the run in `folder`.
+    pub fn read(folder: &Path) -> Result<Self, RunError> {
+        let path = folder.join(files::PLAN);
+        let text = read_text(&path)?;
+        // A later format may lack what this one demands: it is refused for what it is.
+        let Header { format } = parse_toml(&text, &path)?;
+        if format > FORMAT {
+            return Err(RunError::Later { path, found: format });
+        }
+        parse_toml(&text, &path)
+    }
+
+    /// Writes it into `folder`, with the format that is written here.
+    pub fn write(&self, folder: &Path) -> Result<(), RunError> {
+        write_toml(&folder.join(files::PLAN), &Self { format: FORMAT, ..self.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A plan with every field.
+    fn plan() -> Plan {
+        Plan {
+            format: FORMAT,
+            experiment: "c10k".to_owned(),
+            toolkit: "0.1.0".to_owned(),
+            commit: Some("abc1234".to_owned()),
+            profile: "release".to_owned(),
+            connections: 10_000,
+            duration_s: 120.0,
+            server_threads: Some(1),
+            log_interval_s: 1.0,
+            memory_interval_s: 1.0,
+            commands: vec![Command {
+                program: "rig".to_owned(),
+                line: "cargo rig c10k --minutes 2".to_owned(),
+            }],
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn a_plan_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        for plan in [plan(), Plan { commit: None, server_threads: None, ..plan() }] {
+            plan.write(folder.path()).unwrap();
+            assert_eq!(Plan::read(folder.path()).unwrap(), plan);
+        }
+        let text = fs::read_to_string(folder.path().join(files::PLAN)).unwrap();
+        assert!(text.starts_with("format = 1\n") && text.contains("[[command]]"), "{text}");
+    }
+
+    #[test]
+    fn a_later_format_is_refused_with_its_cure() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(files::PLAN), "format = 2\nnew = true\n").unwrap();
+        let error = Plan::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("plan.toml is of format 2"), "{error}");
+        assert!(error.ends_with("use the toolkit that wrote it, or a later one"), "{error}");
+    }
+
+    #[test]
+    fn damage_is_named_by_file_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        plan().write(folder.path()).unwrap();
+        let path = folder.path().join(files::PLAN);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("rate = 0", "rate = \"fast\"")).unwrap();
+        let error = Plan::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("plan.toml:9: invalid type: string \"fast\""), "{error}");
+        fs::write(&path, text.replace("sources = 0\n", "")).unwrap();
+        let error = Plan::read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("missing field `sources`"), "{error}");
+    }
+}

@@ -1,0 +1,34 @@
+//! A summary for the terminal.
+
+use std::fmt;
+
+use super::Summary;
+use super::beside::article;
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nBooks")?;
+        write!(f, "{}", self.books)?;
+        writeln!(f, "\n{:<38} {:<30} here", "", "article, 2008")?;
+        for row in article(self) {
+            writeln!(f, "{:<38} {:<30} {}", row.what, row.article, row.here)?;
+        }
+        let (received, sent) = (&self.received, &self.sent);
+        writeln!(f)?;
+        for (what, latency) in [
+            ("delivery latency, from due", &received.delivery),
+            ("delivery latency, from send", &received.raw_delivery),
+            ("send latency, from due", &sent.send_from_due),
+            ("send latency, from send", &sent.send_from_send),
+            ("lateness of sends", &sent.lateness),
+            ("lateness of connects", &received.connect_late),
+        ] {
+            writeln!(f, "{what:<28} {latency}")?;
+        }
+        if !self.caveats.is_empty() {
+            writeln!(f)?;
+        }
+        self.caveats.iter().try_for_each(|caveat| writeln!(f, "note: {caveat}"))?;
+        writeln!(f, "\nverdict: {}", if self.held() { "held" } else { "fell short" })
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether a run held, and what a reader must know before believing its figures.
+
+use super::files::{self, marks};
+use super::timeline::Timeline;
+use super::words::{grouped, share};
+use super::{Delays, Exit, Run};
+use crate::books::Books;
+use crate::latency::LatencySummary;
+
+/// The load average over a minute above which somebody else computed in the minute before the run:
+/// half a core. That of a build falls below it within two minutes after its end.
+const IDLE_LOAD: f64 = 0.5;
+
+/// In what respects a run fell short, a sentence each.
+pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> Vec<String> {
+    let (asked, received, sent) = (run.plan.connections, run.received(), run.sent());
+    let mut shortfalls: Vec<String> = run.exits.exits.iter().filter_map(Exit::shortfall).collect();
+    for (tool, is_final, elapsed_s) in [
+        ("floodtest", received.is_final, received.elapsed_s),
+        ("msggen", sent.is_final, sent.elapsed_s),
+    ] {
+        if !is_final {
+            shortfalls.push(format!(
+                "{tool} left no final report; its last one was made after {elapsed_s:.1} s"
+            ));
+        }
+    }
+    if received.connected < asked {
+        shortfalls.push(format!(
+            "{} of {} connections were open at the end",
+            grouped(received.connected),
+            grouped(asked)
+        ));
+    }
+    shortfalls.extend(books.shortfalls());
+    shortfalls.extend(lost_delays(run));
+    for mark in [marks::CONNECTING, marks::SENDING, marks::SENT, marks::DISCONNECTING] {
+        if timeline.at_s(mark).is_none() {
+            shortfalls.push(format!(
+                "{} has no mark \"{mark}\": what it cost then is not known",
+                files::MEMORY
+            ));
+        }
+    }
+    shortfalls
+}
+
+/// A sentence for every latency log that does not hold as many delays as were reported.
+fn lost_delays(run: &Run) -> Vec<String> {
+    let (received, sent) = (run.received(), run.sent());
+    let logs: [(&str, &Option<Delays>, &LatencySummary); 5] = [
+        (files::DELIVERY_DUE, &run.delivery_due, &received.delivery),
+        (files::DELIVERY_ACTUAL, &run.delivery_actual, &received.raw_delivery),
+        (files::SEND_DUE, &run.send_due, &sent.send_from_due),
+        (files::SEND_ACTUAL, &run.send_actual, &sent.send_from_send),
+        (files::LATENESS, &run.lateness, &sent.lateness),
+    ];
+    let mut sentences = Vec::new();
+    for (name, log, reported) in logs {
+        let logged = log.as_ref().map_or(0, |log| log.total.count());
+        if logged != reported.count {
+            let (logged, reported) = (grouped(logged), grouped(reported.count));
+            sentences.push(format!("{name} has {logged} delays where {reported} were reported"));
+        }
+    }
+    sentences
+}
+
+/// Why the figures of a run may be other than those of a good one, a sentence each.
+pub(super) fn doubts(run: &Run) -> Vec<String> {
+    let plan = &run.plan;
+    let mut doubts = Vec::new();
+    if plan.profile != "release" {
+        let profile = &plan.profile;
+        doubts.push(format!("The programs were built with the profile {profile}, not release."));
+    }
+    if plan.is_modified {
+        let commit = plan.commit.as_deref().unwrap_or("none that is known");
+        doubts
+            .push(format!("The programs were built from files that differ from commit {commit}."));
+    }
+    if let Some([load, ..]) = run.host.load_before.filter(|[load, ..]| *load > IDLE_LOAD) {
+        doubts.push(format!("The machine was not idle: its load was {load:.2} before the run."));
+    }
+    doubts
+}
+
+/// What a reader must know before believing the figures of a run, a sentence each.
+pub(super) fn caveats(run: &Run) -> Vec<String> {
+    let mut caveats = doubts(run);
+    let n_missed: u64 = run.memory.iter().map(|sample| sample.n_missed).sum();
+    if n_missed > 0 {
+        caveats.push(format!("{} samples of the memory log are missing.", grouped(n_missed)));
+    }
+    let n_steps = run.memory.iter().filter(|sample| sample.step_ms != 0).count();
+    if n_steps > 0 {
+        caveats.push(format!("The wall clock was stepped {n_steps} times during the run."));
+    }
+    let (delivery, sent) = (&run.received().delivery, run.sent());
+    if delivery.clock > 0 {
+        caveats.push(format!(
+            "{} delays came out negative, because two clocks differ, and are in no percentile.",
+            grouped(delivery.clock)
+        ));
+    }
+    if sent.sent < sent.asked {
+        caveats.push(format!(
+            "The sending was ended early: {} of {} messages were sent.",
+            grouped(sent.sent),
+            grouped(sent.asked)
+        ));
+    }
+    if sent.late > 0 {
+        caveats.push(format!(
+            "{} of {} messages ({}) were sent more than 1 ms after they were due.",
+            grouped(sent.late),
+            grouped(sent.sent),
+            share(sent.late, sent.sent)
+        ));
+    }
+    caveats
+}
