@@ -6,6 +6,7 @@
 //! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.
 //! - [`plan`]: when message or connection number k is due.
 //! - [`stamp`]: the due time that a message carries, and the one clock that it is read from.
+//! - [`expect`]: what a run is expected to show, and what of it it did not.
 //! - [`latency`]: a histogram of delays and its summary.
 //! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
 //! - [`out`]: the logs of a tool in the folder of `--out`.
@@ -17,6 +18,7 @@
 pub mod books;
 pub mod chart;
 pub mod date;
+pub mod expect;
 pub mod latency;
 pub mod latency_log;
 pub mod memory_log;
