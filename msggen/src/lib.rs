@@ -1,44 +1,73 @@
 //! Concurrent sources of messages, on schedule, through a Comet server's control door.
 //!
-//! Each source sends the article's `Fake message Num = {k}`, k counting down, to uniformly random
-//! ids, one every interval: not one interval after the last answer (the article's own loop, which
-//! slows down with its server and then reports how well the server kept up), but when the schedule
-//! says. A source that fell behind sends what is overdue as fast as answers come, and the lateness
-//! is reported, as is every message's fate: answered, failed, or unanswered.
+//! Each source sends its messages to random ids, and not one interval after the last answer (the
+//! article's own loop, which slows down with its server and then reports how well the server kept
+//! up), but when the schedule says. A source that fell behind sends what is overdue as fast as
+//! answers come, and the lateness is reported, as is every message's fate: answered, failed, or
+//! unanswered.
+//!
+//! What is to be sent:
 //!
 //! - [`args`]: the command line, checked once into a [`Config`].
-//! - [`ids`]: whom a source sends to; repeatable by seed.
-//! - [`schedule`]: when messages are due, and the thread that says so.
+//! - [`route`]: where messages go, as it is given there.
+//! - [`random`]: the numbers that a seed stands for.
+//! - [`ids`]: whom a source sends to.
+//! - [`mod@interval`]: when they are due.
+//! - [`template`], [`message`]: what.
+//!
+//! Sending it:
+//!
+//! - [`mod@run`]: all of it together.
 //! - [`sender`]: one source's loop.
-//! - [`door`]: one request to the control door, and what became of its messages.
-//! - [`tally`]: what became of all of them.
+//! - [`timer`]: wakes sources when their messages are due.
+//! - [`gate`]: the way to a server, and what is done while it is gone.
+//! - [`door`], [`link`], [`pool`], [`lane`]: requests to a control door; a connection; all of them;
+//!   what one source has on one of them.
+//! - [`foreign`]: requests to servers of other makes.
+//! - [`shutdown`]: how a run is told to end.
+//! - [`descriptors`]: room for the connections.
+//!
+//! What became of it:
+//!
+//! - [`receipt`]: of the messages of one request.
+//! - [`tally`]: of all of them.
 //! - [`report`]: the tally as JSON, as a line, as a table.
 //! - [`verdict`]: whether the run did what was asked.
-//! - [`shutdown`]: how a run is told to end.
-//! - [`descriptors`]: room for a connection per source.
-//! - [`mod@run`]: all of it together.
 
 pub mod args;
 pub mod descriptors;
 pub mod door;
+pub mod foreign;
+pub mod gate;
 pub mod ids;
+pub mod interval;
+pub mod lane;
+pub mod link;
+pub mod message;
+pub mod pool;
+pub mod random;
+pub mod receipt;
 pub mod report;
+pub mod route;
 pub mod run;
-pub mod schedule;
 pub mod sender;
 pub mod shutdown;
 pub mod tally;
+pub mod template;
+pub mod timer;
 pub mod verdict;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use reports::expect::ExpectError;
 use reports::out;
-use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 pub use report::Outcome;
+pub use route::Route;
 pub use run::{Observer, run};
 pub use verdict::Verdict;
 
@@ -48,24 +77,29 @@ pub struct Config {
     /// Messages that each source sends; at least 1.
     pub n_messages: u64,
     /// From one message of a source to its next; zero means as fast as answers come.
-    pub interval: Duration,
-    /// Messages go to ids in 1..=max.
-    pub max_id: u64,
-    /// Sources, each with at most one request in flight; at least 1, and few enough that
-    /// `n_sources` × `n_messages` is a number.
+    pub interval: interval::Interval,
+    /// The ids that messages go to.
+    pub audience: Arc<ids::Audience>,
+    /// Sources; at least 1, and few enough that `n_sources` × `n_messages` is a number.
     pub n_sources: u64,
-    /// The server's control door: `http`, with a host.
-    pub server: Url,
-    /// `Bearer …`, for a door that wants one.
+    /// Requests that a source may have on their way; at least 1.
+    pub in_flight: usize,
+    /// What messages say.
+    pub text: message::Text,
+    /// Where they go.
+    pub route: Route,
+    /// `Bearer …`, for a control door that wants one.
     pub token: Option<HeaderValue>,
-    /// Overdue messages that may go in one request; 1 gives each a request of its own.
-    pub batch: u64,
-    /// What every source's ids follow from.
+    /// Connections to a server at a time; at least 1.
+    pub n_connections: usize,
+    /// What every source's ids and random intervals follow from.
     pub seed: u64,
     /// Whether messages carry their due time and lateness.
     pub has_stamps: bool,
     /// How long an answer may take before its messages count as unanswered.
     pub timeout: Duration,
+    /// How long messages wait for a server that is gone before they fail.
+    pub patience: Duration,
     /// From one report to the next.
     pub report_every: Duration,
     /// The logs to keep, if any.
@@ -83,6 +117,20 @@ pub enum Error {
         /// What is wrong with it, and what to write.
         why: String,
     },
+    /// `--to` and what belongs to it make no request.
+    #[error("cannot send to \"{text}\": {why}")]
+    To {
+        /// What was given.
+        text: String,
+        /// What is wrong, and what to write.
+        why: String,
+    },
+    /// There is nobody to send to.
+    #[error(transparent)]
+    Ids(#[from] ids::IdsError),
+    /// What is expected of the run is not understood.
+    #[error("--expect: {0}")]
+    Expect(#[from] ExpectError),
     /// More messages are asked for than can be counted.
     #[error("{n_sources} sources × {n_messages} messages are more than 2^64; lower --num")]
     TooManyMessages {
@@ -107,8 +155,8 @@ pub enum Error {
         /// What is wrong with its content.
         why: &'static str,
     },
-    /// The host in `--server` has no address.
-    #[error("unknown host {host}: {source}; check --server")]
+    /// The server's host has no address.
+    #[error("unknown host {host}: {source}; check the URL")]
     UnknownHost {
         /// The host.
         host: String,
@@ -117,23 +165,23 @@ pub enum Error {
     },
     /// Nothing takes connections where the server should be.
     #[error(
-        "nobody is listening at {server}: {source}; start comet-server, or name its control door \
-         with --server"
+        "nobody is listening at {server}: {source}; start the server, or name another with --server \
+         (a control door) or --to"
     )]
     NobodyListening {
-        /// The server.
+        /// Its scheme, host and port.
         server: String,
         /// What connecting ended in.
         source: io::Error,
     },
-    /// Every source may need a connection at the same time, and there are not as many.
+    /// So many connections may be needed at the same time, and there are not as many.
     #[error(
-        "cannot keep {n_sources} requests in flight: the open-file limit is {limit}; raise it with \
-         `ulimit -n {needed}`, or lower --sources"
+        "cannot have {n_connections} connections: the open-file limit is {limit}; raise it with \
+         `ulimit -n {needed}`, or lower --connections"
     )]
     Descriptors {
-        /// Sources asked for.
-        n_sources: u64,
+        /// Connections asked for.
+        n_connections: u64,
         /// The hard limit.
         limit: u64,
         /// The limit that would do.
@@ -145,7 +193,7 @@ pub enum Error {
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Client(#[source] reqwest::Error),
-    /// The scheduler's thread could not be started.
-    #[error("cannot start the scheduler thread: {0}")]
-    Thread(#[source] io::Error),
+    /// The kernel has no timer for us.
+    #[error("cannot make a timer: {0}")]
+    Timer(#[source] io::Error),
 }

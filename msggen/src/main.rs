@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 /// Runs what `args` ask for. An error means that there was no run.
 fn execute(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let config = args.check()?;
+    let (config, demands) = (args.check()?, args.demands()?);
     if args.seed.is_none() {
         say(&format!("the seed is {}; --seed {0} repeats the ids of this run", config.seed));
     }
@@ -43,7 +43,7 @@ fn execute(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         let shutdown = shutdown::on_signal(FELL_SHORT)?;
         Ok::<_, Box<dyn std::error::Error>>(msggen::run(config, &mut printer, shutdown).await?)
     })?;
-    let verdict = Verdict::of(&outcome);
+    let verdict = Verdict::of(&outcome, &demands);
     for shortfall in verdict.shortfalls() {
         say(shortfall);
     }

@@ -4,13 +4,14 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use reports::books::{ByReason, SendReport};
+use reports::expect::{Figure, Figures};
 use reports::latency::LatencySummary;
 use serde::Serialize;
 
 use crate::tally::Counts;
 
-/// One of the figures of a delay.
-type Figure = fn(&LatencySummary) -> f64;
+/// One of the figures of a delay, in milliseconds.
+type DelayMs = fn(&LatencySummary) -> f64;
 
 /// A report of a run, with what is needed to repeat it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -22,10 +23,13 @@ pub struct Outcome {
     pub unanswered_by: ByReason,
     /// The seed that the ids followed from.
     pub seed: u64,
-    /// Seconds that the messages sent so far would have taken on schedule; 0 when flat out.
+    /// Seconds from the start to when the last of the messages sent so far was due; 0 when flat out.
     pub planned_s: f64,
-    /// Seconds that they took, from when the first was due to when the last was sent.
+    /// Seconds from the start to when the last of them was sent.
     pub took_s: f64,
+    /// Seconds that the slowest source was behind its schedule at its end: with its last message, or
+    /// with its next one when the run was ended before.
+    pub behind_s: f64,
     /// What the logs of the run lack, if anything.
     #[serde(skip)]
     pub log_shortfall: Option<String>,
@@ -80,8 +84,11 @@ impl Outcome {
             write!(f, ", {share:.3} % of the rate asked for")?;
         }
         writeln!(f, "\nanswered   {:>12}", figures.answered)?;
-        writeln!(f, "  reached  {:>12}  {} connections", figures.reached, figures.connections)?;
-        writeln!(f, "  void     {:>12}", figures.void)?;
+        // Servers of other makes do not say who was reached.
+        if figures.answered == 0 || figures.reached + figures.void > 0 {
+            writeln!(f, "  reached  {:>12}  {} connections", figures.reached, figures.connections)?;
+            writeln!(f, "  void     {:>12}", figures.void)?;
+        }
         write!(f, "failed     {:>12}", figures.failed)?;
         write_reasons(f, &figures.failures)?;
         write!(f, "unanswered {:>12}", figures.unanswered)?;
@@ -100,7 +107,7 @@ impl Outcome {
             columns.insert(0, ("send latency", "from due", &figures.send_from_due));
             columns.insert(0, ("lateness", "due to send", &figures.lateness));
         }
-        let rows: [(&str, Figure); 6] = [
+        let rows: [(&str, DelayMs); 6] = [
             ("p50", |summary| ms(summary.p50_us)),
             ("p90", |summary| ms(summary.p90_us)),
             ("p99", |summary| ms(summary.p99_us)),
@@ -132,6 +139,28 @@ impl fmt::Display for Outcome {
         }
         Ok(())
     }
+}
+
+/// The figures of a report that a run can be expected to show.
+pub fn figures(outcome: &Outcome) -> Figures {
+    let SendReport { sent, answered, reached, void, connections, .. } = outcome.figures;
+    let SendReport { failed, unanswered, late, achieved_per_s, .. } = outcome.figures;
+    let counts = [
+        ("sent", sent),
+        ("answered", answered),
+        ("reached", reached),
+        ("void", void),
+        ("connections", connections),
+        ("failed", failed),
+        ("unanswered", unanswered),
+        ("late", late),
+    ];
+    Figures::default()
+        .with_counts(counts)
+        .with("achieved_per_s", Figure::Number(achieved_per_s))
+        .with_delays("lateness", &outcome.figures.lateness)
+        .with_delays("latency", &outcome.figures.send_from_due)
+        .with_delays("raw_latency", &outcome.figures.send_from_send)
 }
 
 impl Counts {

@@ -7,15 +7,25 @@ use std::time::{Duration, Instant};
 
 use reports::out::Out;
 use reports::stamp::Clock;
+use reqwest::Url;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
-use crate::door::{Door, find};
+use crate::door::Door;
+use crate::foreign::ForeignTarget;
+use crate::gate::{Gate, find};
 use crate::ids::Ids;
-use crate::schedule::{Schedule, Scheduler};
-use crate::sender::{Shared, Source};
+use crate::interval::Dues;
+use crate::lane::DoorTarget;
+use crate::pool::Pool;
+use crate::sender::{Plan, Shared, Source, Target};
 use crate::tally::{Counts, SERIES, Tally};
-use crate::{Config, Error, Outcome, descriptors};
+use crate::timer::Timer;
+use crate::{Config, Error, Outcome, Route, descriptors};
+
+/// From when a schedule is made to when its first message is due: time for 10,000 sources to get
+/// ready, so that the first ones are no later than the others.
+const START_LEAD: Duration = Duration::from_millis(50);
 
 /// From one call of [`Observer::progress`] to the next: a figure that changes faster cannot be
 /// read.
@@ -49,39 +59,38 @@ pub async fn run(
     observer: &mut impl Observer,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome, Error> {
-    let is_flat_out = config.interval.is_zero();
-    descriptors::make_room(config.n_sources, is_flat_out)?;
-    let address = find(&config.server).await?;
-    let door = Door::new(&config.server, address, config.token.as_ref(), config.timeout)?;
-    let asked = config.n_sources.checked_mul(config.n_messages).ok_or(Error::TooManyMessages {
-        n_sources: config.n_sources,
-        n_messages: config.n_messages,
-    })?;
+    let (n_sources, n_messages) = (config.n_sources, config.n_messages);
+    let too_many = Error::TooManyMessages { n_sources, n_messages };
+    let asked = n_sources.checked_mul(n_messages).ok_or(too_many)?;
+    descriptors::make_room(&config)?;
+    let targets = targets(&config).await?;
     let clock = Clock::start();
     let create = |folder| Out::create(folder, "msggen", &SERIES, &clock);
     let out = config.out.as_ref().map(create).transpose()?;
-    let schedule = Arc::new(Schedule::new(config.n_sources, config.n_messages, config.interval));
-    let mut run = Run {
-        asked,
-        out,
-        seed: config.seed,
-        shared: Arc::new(Shared {
-            n_messages: config.n_messages,
-            batch: config.batch,
-            stamp_clock: config.has_stamps.then_some(clock),
-            schedule: Arc::clone(&schedule),
-            door,
-            tally: Mutex::new(Tally::default()),
-        }),
-    };
+    let timer = Timer::new(usize::try_from(n_sources).expect("they fit into memory"))
+        .map_err(Error::Timer)?;
+    let lead = if config.interval.is_zero() { Duration::ZERO } else { START_LEAD };
+    let started_at = Instant::now() + lead;
+    let shared = Arc::new(Shared {
+        timer,
+        text: config.text.clone(),
+        stamp_clock: config.has_stamps.then_some(clock),
+        timeout: config.timeout,
+        tally: Mutex::new(Tally::new(started_at, per_second(&config))),
+    });
+    let mut run = Run { asked, started_at, out, seed: config.seed, shared };
     let mut sources = JoinSet::new();
-    for number in 0..config.n_sources {
-        let ids = Ids::new(config.seed, number, config.max_id);
-        sources.spawn(Source::new(number, ids, Arc::clone(&run.shared)).run());
+    let mut alarms = JoinSet::new();
+    let shared = Arc::clone(&run.shared);
+    alarms.spawn(async move {
+        shared.timer.run().await;
+    });
+    for number in 0..n_sources {
+        let plan = plan(&config, number, started_at);
+        sources.spawn(Source::new(number, plan, &targets, Arc::clone(&run.shared)).run());
     }
-    let scheduler = Scheduler::start(schedule).map_err(Error::Thread)?;
     run.watch(&mut sources, config.report_every, observer, shutdown).await;
-    scheduler.stop();
+    run.shared.timer.stop();
     // Sources that wait for an answer get the grace; the messages of those that are then ended
     // with their request count themselves as unanswered.
     let _ = timeout(GRACE, all_ended(&mut sources)).await;
@@ -95,10 +104,62 @@ pub async fn run(
     Ok(outcome)
 }
 
+/// Finds the servers and makes the ways to them.
+async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
+    let gate = async |server: &Url| {
+        let address = find(server).await?;
+        Ok::<_, Error>((address, Gate::new(address, config.n_connections, config.patience)))
+    };
+    let mut targets = Vec::new();
+    match &config.route {
+        Route::Doors { servers, batch } => {
+            for server in servers {
+                let (_, gate) = gate(server).await?;
+                let door = Door::new(server, config.token.as_ref());
+                let pool = Arc::new(Pool::new(gate));
+                targets.push(Target::Door(Arc::new(DoorTarget { door, pool, batch: *batch })));
+            }
+        }
+        Route::Foreign { urls, form } => {
+            let form = Arc::new(form.clone());
+            for (url, sample) in urls {
+                let (address, gate) = gate(sample).await?;
+                let (url, form) = ((url.clone(), sample), Arc::clone(&form));
+                let foreign = ForeignTarget::new(url, address, gate, form, config.timeout)?;
+                targets.push(Target::Foreign(Arc::new(foreign)));
+            }
+        }
+    }
+    Ok(targets)
+}
+
+/// What source `number` sends.
+fn plan(config: &Config, number: u64, started_at: Instant) -> Plan {
+    let batch = match config.route {
+        Route::Doors { batch, .. } => batch as u64,
+        Route::Foreign { .. } => 1,
+    };
+    Plan {
+        n_messages: config.n_messages,
+        ids: Ids::new(config.seed, number, Arc::clone(&config.audience)),
+        dues: Dues::new(config.interval, started_at, config.seed, number, config.n_sources),
+        batch,
+        in_flight: config.in_flight,
+    }
+}
+
+/// Messages a second that are asked for; 0 for as many as are answered.
+fn per_second(config: &Config) -> f64 {
+    let interval = config.interval.mean();
+    if interval.is_zero() { 0.0 } else { config.n_sources as f64 / interval.as_secs_f64() }
+}
+
 /// A run that goes on.
 struct Run {
     /// Messages that it is to send.
     asked: u64,
+    /// When it began.
+    started_at: Instant,
     /// The logs to keep of it.
     out: Option<Out>,
     /// What its ids follow from.
@@ -117,8 +178,7 @@ impl Run {
         shutdown: impl Future<Output = ()>,
     ) {
         let ticks = |every| {
-            let first = self.shared.schedule.started_at() + every;
-            let mut ticks = interval_at(first.into(), every);
+            let mut ticks = interval_at((self.started_at + every).into(), every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             ticks
         };
@@ -155,13 +215,14 @@ impl Run {
 
     /// The report of the run so far.
     fn outcome(&self) -> Outcome {
-        let (tally, schedule) = (self.shared.tally(), &self.shared.schedule);
+        let tally = self.shared.tally();
         Outcome {
-            figures: tally.report(self.asked, schedule, Instant::now()),
+            figures: tally.report(self.asked, Instant::now()),
             unanswered_by: tally.unanswered_by(),
             seed: self.seed,
-            planned_s: schedule.planned(tally.counts.sent).as_secs_f64(),
-            took_s: tally.took(schedule).as_secs_f64(),
+            planned_s: tally.planned().as_secs_f64(),
+            took_s: tally.took().as_secs_f64(),
+            behind_s: tally.behind().as_secs_f64(),
             log_shortfall: None,
         }
     }

@@ -1,32 +1,33 @@
 //! One source: counts down its messages and sends each when it is due, or as soon after as the
-//! answer to the one before it allows.
+//! answers to those before it allow.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use reports::stamp::{Clock, Stamp, as_us};
+use reports::stamp::Clock;
 
-use crate::door::{Door, Miss, Reason, Receipt};
+use crate::foreign::{ForeignLane, ForeignTarget};
 use crate::ids::Ids;
-use crate::schedule::Schedule;
+use crate::interval::Dues;
+use crate::lane::{DoorTarget, Lane};
+use crate::message::{Draft, Text};
+use crate::receipt::Receipt;
 use crate::tally::Tally;
+use crate::timer::Timer;
 
 /// What all sources of a run share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Messages that each source sends.
-    pub n_messages: u64,
-    /// Messages that may go in one request; 1 means a request of its own for each.
-    pub batch: u64,
+    /// Wakes them when messages are due, and stops them.
+    pub timer: Timer,
+    /// What messages say.
+    pub text: Text,
     /// Turns due times into the wall times that messages carry; none when they carry none.
     pub stamp_clock: Option<Clock>,
-    /// When messages are due.
-    pub schedule: Arc<Schedule>,
-    /// Where they go.
-    pub door: Door,
-    /// What became of them. Held for an update and never while waiting.
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// What became of the messages. Held for an update and never while waiting.
     pub tally: Mutex<Tally>,
 }
 
@@ -35,149 +36,230 @@ impl Shared {
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("no update of the tally panics")
     }
+
+    /// Counts messages as sent at `sent_at`.
+    pub fn sent(&self, drafts: &[Draft], sent_at: Instant) {
+        let mut tally = self.tally();
+        for draft in drafts {
+            tally.sent(draft, sent_at);
+        }
+    }
+
+    /// Counts what became of messages that were due at `dues` and sent at `sent_at`, which is known
+    /// now.
+    pub fn ended(
+        &self,
+        dues: impl ExactSizeIterator<Item = Option<Instant>>,
+        sent_at: Instant,
+        receipt: Receipt,
+    ) {
+        self.tally().ended(dues, sent_at, receipt, Instant::now());
+    }
+
+    /// Notes a message that was not sent because nothing more was to be sent from `stopped_at` on.
+    pub fn forget(&self, draft: &Draft, stopped_at: Instant) {
+        if let Some(due_at) = draft.due_at {
+            self.tally().fell_behind(stopped_at.saturating_duration_since(due_at));
+        }
+    }
+}
+
+/// Where messages go: one server of several, or the only one.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The control door of a Comet server.
+    Door(Arc<DoorTarget>),
+    /// A server of another make.
+    Foreign(Arc<ForeignTarget>),
+}
+
+/// What one source sends to one target.
+enum AnyLane {
+    /// To a control door.
+    Door(Box<Lane>),
+    /// To a server of another make.
+    Foreign(ForeignLane),
+}
+
+impl AnyLane {
+    /// Takes a message to be sent.
+    fn push(&mut self, draft: Draft) {
+        match self {
+            Self::Door(lane) => lane.push(draft),
+            Self::Foreign(lane) => lane.push(draft),
+        }
+    }
+
+    /// Requests that are on their way or wait for it.
+    fn n_requests(&self) -> usize {
+        match self {
+            Self::Door(lane) => lane.n_requests(),
+            Self::Foreign(lane) => lane.n_requests(),
+        }
+    }
+
+    /// Goes on with everything. Completes when a request has ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Door(lane) => lane.poll(context),
+            Self::Foreign(lane) => lane.poll(context),
+        }
+    }
 }
 
 /// One of the concurrent senders of messages.
-#[derive(Debug)]
 pub struct Source {
     /// Its number, 0, 1, ….
     number: u64,
-    /// Messages that it has sent.
-    n_sent: u64,
+    /// Messages that it has not drawn yet.
+    n_left: u64,
     /// Whom it sends the next ones to.
     ids: Ids,
-    /// Where requests are written. The client's hold on it ends with the answer, so that the same
-    /// memory serves every request.
-    buffer: BytesMut,
+    /// When it sends them.
+    dues: Dues,
+    /// When its alarm goes off next, if it is set.
+    alarm_at: Option<Instant>,
+    /// Messages that it draws at a time, and so sends in a request at most.
+    batch: u64,
+    /// Requests that it may have on their way.
+    in_flight: usize,
+    /// Its way to each target.
+    lanes: Vec<AnyLane>,
     /// What it shares with the others.
     shared: Arc<Shared>,
 }
 
+/// What makes a source.
+pub struct Plan {
+    /// Messages that it sends.
+    pub n_messages: u64,
+    /// Whom it sends to.
+    pub ids: Ids,
+    /// When it sends.
+    pub dues: Dues,
+    /// Messages that it may send in a request.
+    pub batch: u64,
+    /// Requests that it may have on their way.
+    pub in_flight: usize,
+}
+
 impl Source {
-    /// Source `number`, which sends to `ids`.
-    pub fn new(number: u64, ids: Ids, shared: Arc<Shared>) -> Self {
-        Self { number, n_sent: 0, ids, buffer: BytesMut::new(), shared }
+    /// Source `number`, which sends to `targets` as planned.
+    pub fn new(number: u64, plan: Plan, targets: &[Target], shared: Arc<Shared>) -> Self {
+        let lane = |target: &Target| {
+            let shared = Arc::clone(&shared);
+            match target {
+                Target::Door(door) => {
+                    AnyLane::Door(Lane::new(number, shared, Arc::clone(door)).into())
+                }
+                Target::Foreign(foreign) => {
+                    AnyLane::Foreign(ForeignLane::new(number, shared, Arc::clone(foreign)))
+                }
+            }
+        };
+        let lanes = targets.iter().map(lane).collect();
+        let Plan { n_messages: n_left, ids, dues, batch, in_flight } = plan;
+        Self { number, n_left, ids, dues, alarm_at: None, batch, in_flight, lanes, shared }
     }
 
-    /// Sends all messages of this source, or those before the schedule was stopped.
+    /// Sends all messages of this source, or those before the stop.
     pub async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        let number = usize::try_from(self.number).expect("it is one of the sources");
         loop {
-            let n_left = shared.n_messages - self.n_sent;
-            if n_left == 0 {
+            if let Some(stopped_at) = shared.timer.stopped_at() {
+                self.stop(stopped_at);
+            }
+            while self.n_requests() < self.in_flight && self.draw(number) {}
+            if self.n_left == 0 && self.n_requests() == 0 {
                 return;
             }
-            let n_overdue = shared.schedule.n_overdue(self.number, self.n_sent).await;
-            if n_overdue == 0 {
-                return;
+            let progress = std::future::poll_fn(|context| self.poll_lanes(context));
+            tokio::select! {
+                biased;
+                () = progress => {}
+                () = shared.timer.alarm(number) => {}
             }
-            let n = n_overdue.min(n_left).min(shared.batch);
-            let in_flight = InFlight::begin(&shared, self.number, self.n_sent, n);
-            let receipt = if shared.batch > 1 {
-                let lines = self.write_batch(n, in_flight.sent_at);
-                shared.door.send_batch(lines, n).await
-            } else {
-                let (id, message) = self.write_one(in_flight.sent_at);
-                shared.door.send_one(id, message).await
-            };
-            in_flight.end(receipt);
         }
     }
 
-    /// The next message and whom it goes to.
-    fn write_one(&mut self, sent_at: Instant) -> (u64, Bytes) {
-        let id = self.ids.next_id();
-        self.write_message(sent_at);
-        (id, self.buffer.split().freeze())
-    }
-
-    /// The next `n` messages, a line of JSON each.
-    fn write_batch(&mut self, n: u64, sent_at: Instant) -> Bytes {
-        for _ in 0..n {
-            let id = self.ids.next_id();
-            self.write(format_args!("{{\"id\":{id},\"msg\":\""));
-            // Nothing in a message needs escaping: it is made of letters, digits, ` = `, `@`, `+`.
-            self.write_message(sent_at);
-            self.write(format_args!("\"}}\n"));
+    /// Draws a batch of messages that are due, or as many as there are; if there is none, sets the
+    /// alarm for the first one.
+    fn draw(&mut self, number: usize) -> bool {
+        let now = Instant::now();
+        let n_left_before = self.n_left;
+        while self.n_left > 0 && n_left_before - self.n_left < self.batch {
+            let due_at = self.dues.next_at();
+            if let Some(due_at) = due_at.filter(|due_at| *due_at > now) {
+                if self.n_left == n_left_before && self.alarm_at != Some(due_at) {
+                    self.alarm_at = Some(due_at);
+                    self.shared.timer.wake(number, due_at);
+                }
+                break;
+            }
+            // They are numbered backwards, as the article's are: the last one is number 1.
+            let draft = Draft { countdown: self.n_left, id: self.ids.next_id(), due_at };
+            self.dues.advance();
+            self.n_left -= 1;
+            let target = target_of(draft.id, self.lanes.len());
+            self.lanes[target].push(draft);
         }
-        self.buffer.split().freeze()
+        self.n_left < n_left_before
     }
 
-    /// Writes the text of the next message, sent at `sent_at`, and counts it.
-    fn write_message(&mut self, sent_at: Instant) {
-        // They are numbered backwards, as the article's are: the last one is number 1.
-        let countdown = self.shared.n_messages - self.n_sent;
-        self.write(format_args!("Fake message Num = {countdown}"));
-        if let Some(clock) = self.shared.stamp_clock {
-            let due_at = self.shared.schedule.due_at(self.number, self.n_sent, sent_at);
-            let late_us = as_us(sent_at.saturating_duration_since(due_at));
-            self.write(format_args!("{}", Stamp { due_unix_us: clock.unix_us(due_at), late_us }));
+    /// Sends nothing more.
+    fn stop(&mut self, stopped_at: Instant) {
+        if self.n_left > 0
+            && let Some(due_at) = self.dues.next_at()
+        {
+            self.shared.tally().fell_behind(stopped_at.saturating_duration_since(due_at));
         }
-        self.n_sent += 1;
+        self.n_left = 0;
+        for lane in &mut self.lanes {
+            // Those to other servers see the stop by themselves.
+            if let AnyLane::Door(lane) = lane {
+                lane.forget_drafts(stopped_at);
+            }
+        }
     }
 
-    /// Appends to the request.
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.buffer.write_fmt(text).expect("a buffer in memory grows as needed");
+    /// Requests that are on their way or wait for it.
+    fn n_requests(&self) -> usize {
+        self.lanes.iter().map(AnyLane::n_requests).sum()
+    }
+
+    /// Goes on with everything. Completes when a request has ended.
+    fn poll_lanes(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut progress = Poll::Pending;
+        for lane in &mut self.lanes {
+            if lane.poll(context).is_ready() {
+                progress = Poll::Ready(());
+            }
+        }
+        progress
     }
 }
 
-/// A request on its way, and the promise that its messages are accounted for: dropped without an
-/// answer, as at the end of a run that does not wait for it, they count as unanswered.
-#[derive(Debug)]
-struct InFlight<'a> {
-    /// Where its messages are accounted for.
-    shared: &'a Shared,
-    /// The source that sent them.
-    source: u64,
-    /// The source's number of the first of them.
-    first: u64,
-    /// How many they are.
-    n: u64,
-    /// When they were sent: right before the request was written and handed to the client.
-    sent_at: Instant,
-    /// Whether there was an answer, or a reason why there will be none.
-    is_ended: bool,
+/// The number of the target of `id` among `n_targets`: always the same, and neighbouring ids spread
+/// over all of them. It is the id by `SplitMix64`'s mixing function, modulo the number of targets.
+fn target_of(id: u64, n_targets: usize) -> usize {
+    let mut mixed = id;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    usize::try_from(mixed % n_targets as u64).expect("it is one of them")
 }
 
-impl<'a> InFlight<'a> {
-    /// Counts `n` messages of `source`, from its number `first` on, as sent now.
-    fn begin(shared: &'a Shared, source: u64, first: u64, n: u64) -> Self {
-        let sent_at = Instant::now();
-        let request = Self { shared, source, first, n, sent_at, is_ended: false };
-        let mut tally = shared.tally();
-        tally.sent(sent_at, n);
-        if shared.schedule.has_due_times() {
-            request.due_times(n).for_each(|due_at| tally.lateness(due_at, sent_at));
-        }
-        drop(tally);
-        request
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// When each of the first `n` of these messages was due.
-    fn due_times(&self, n: u64) -> impl Iterator<Item = Instant> {
-        let numbers = self.first..self.first + n;
-        numbers.map(|number| self.shared.schedule.due_at(self.source, number, self.sent_at))
-    }
-
-    /// Counts what became of the messages.
-    fn end(mut self, receipt: Receipt) {
-        self.is_ended = true;
-        let answered_at = Instant::now();
-        let mut tally = self.shared.tally();
-        tally.receipt(self.n, receipt, answered_at);
-        for due_at in self.due_times(receipt.answered) {
-            tally.latency(due_at, self.sent_at, answered_at);
-        }
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if !self.is_ended {
-            let miss = Some(Miss::Unanswered(Reason::Interrupted));
-            let receipt = Receipt { miss, ..Receipt::default() };
-            self.shared.tally().receipt(self.n, receipt, Instant::now());
-        }
+    #[test]
+    fn an_id_has_one_target_for_good_and_all_targets_get_their_part() {
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(|id| target_of(id, 3)), [1, 1, 2, 2, 0, 1, 1, 1]);
+        let mut n_by_target = [0; 7];
+        (1..=70_000).for_each(|id| n_by_target[target_of(id, 7)] += 1);
+        // 10,000 each with a standard deviation of 93.
+        assert!(n_by_target.iter().all(|n| (9_600..10_400).contains(n)), "{n_by_target:?}");
     }
 }

@@ -7,8 +7,8 @@ use reports::books::{ByReason, SendReport};
 use reports::latency::Latency;
 use reports::out::Series;
 
-use crate::door::{Miss, Reason, Receipt};
-use crate::schedule::Schedule;
+use crate::message::Draft;
+use crate::receipt::{Miss, Reason, Receipt};
 
 /// A message sent more than this after it was due is *late*. It is five times the lateness that a
 /// quiet machine shows at the median and what it shows at the 99th percentile.
@@ -16,8 +16,12 @@ const LATE: Duration = Duration::from_millis(1);
 
 /// What became of the messages so far. Every message sent is in exactly one of `answered`,
 /// `failed`, `unanswered`, or still on its way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
+    /// When the run began: the due time of the first message, if it has one.
+    started_at: Instant,
+    /// Messages a second that are asked for; 0 when messages have no due times.
+    asked_per_s: f64,
     /// The counts that are shown while the run goes on.
     pub counts: Counts,
     /// Failed messages by reason.
@@ -26,6 +30,10 @@ pub struct Tally {
     unanswered_by: BTreeMap<Reason, u64>,
     /// When the last message was sent.
     last_sent_at: Option<Instant>,
+    /// When the last of the messages sent was due.
+    last_due_at: Option<Instant>,
+    /// How far behind its schedule any source was at its end.
+    behind: Duration,
     /// When the last request ended, with an answer or without.
     last_ended_at: Option<Instant>,
     /// From when messages were due to when they were sent.
@@ -39,11 +47,13 @@ pub struct Tally {
 /// Counts of messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Messages handed to the client.
+    /// Messages handed to a connection, or for which there was none.
     pub sent: u64,
     /// Messages that the server took.
     pub answered: u64,
-    /// Of the answered, those to an id that nobody was logged in as.
+    /// Of the answered, those that reached somebody, as far as the server said.
+    pub reached: u64,
+    /// Of the answered, those to an id that nobody was logged in as, as far as the server said.
     pub void: u64,
     /// Connections that the answered ones reached.
     pub connections: u64,
@@ -66,31 +76,65 @@ pub const SERIES: [Series; 3] = [
 ];
 
 impl Tally {
+    /// Nothing yet, of a run that begins at `started_at` and is to send `asked_per_s` messages a
+    /// second; 0 for as many as are answered.
+    pub fn new(started_at: Instant, asked_per_s: f64) -> Self {
+        Self {
+            started_at,
+            asked_per_s,
+            counts: Counts::default(),
+            failures: BTreeMap::new(),
+            unanswered_by: BTreeMap::new(),
+            last_sent_at: None,
+            last_due_at: None,
+            behind: Duration::ZERO,
+            last_ended_at: None,
+            lateness: Latency::default(),
+            from_due: Latency::default(),
+            from_send: Latency::default(),
+        }
+    }
+
     /// The delays of [`SERIES`] so far.
     pub fn totals(&self) -> [&Latency; SERIES.len()] {
         [&self.from_due, &self.from_send, &self.lateness]
     }
 
-    /// Counts `n` messages as sent at `sent_at`.
-    pub fn sent(&mut self, sent_at: Instant, n: u64) {
-        self.counts.sent += n;
+    /// Counts a message as sent at `sent_at`.
+    pub fn sent(&mut self, draft: &Draft, sent_at: Instant) {
+        self.counts.sent += 1;
         self.last_sent_at = self.last_sent_at.max(Some(sent_at));
+        if let Some(due_at) = draft.due_at {
+            let late = sent_at.saturating_duration_since(due_at);
+            self.counts.late += u64::from(late > LATE);
+            self.lateness.record(late);
+            self.last_due_at = self.last_due_at.max(Some(due_at));
+            if draft.countdown == 1 {
+                self.fell_behind(late);
+            }
+        }
     }
 
-    /// Records how late a message was sent.
-    pub fn lateness(&mut self, due_at: Instant, sent_at: Instant) {
-        let late = sent_at.saturating_duration_since(due_at);
-        self.counts.late += u64::from(late > LATE);
-        self.lateness.record(late);
+    /// Notes how far behind its schedule a source was when it had nothing more to send.
+    pub fn fell_behind(&mut self, behind: Duration) {
+        self.behind = self.behind.max(behind);
     }
 
-    /// Counts what became of the `n` messages of a request.
-    pub fn receipt(&mut self, n: u64, receipt: Receipt, ended_at: Instant) {
+    /// Counts what became of the messages of a request that were due at `dues` and sent at
+    /// `sent_at`. Those that were answered are the first ones of them.
+    pub fn ended(
+        &mut self,
+        dues: impl ExactSizeIterator<Item = Option<Instant>>,
+        sent_at: Instant,
+        receipt: Receipt,
+        ended_at: Instant,
+    ) {
         self.last_ended_at = self.last_ended_at.max(Some(ended_at));
         self.counts.answered += receipt.answered;
+        self.counts.reached += receipt.reached;
         self.counts.void += receipt.void;
         self.counts.connections += receipt.connections;
-        let n_missed = n - receipt.answered;
+        let n_missed = dues.len() as u64 - receipt.answered;
         match receipt.miss {
             Some(Miss::Failed(reason)) => {
                 self.counts.failed += n_missed;
@@ -102,44 +146,51 @@ impl Tally {
             }
             None => assert_eq!(n_missed, 0, "a receipt that lacks messages says why"),
         }
+        for (due_at, _) in dues.zip(0..receipt.answered) {
+            // Without a due time a message is due when it is sent.
+            self.from_due.record(ended_at.saturating_duration_since(due_at.unwrap_or(sent_at)));
+            self.from_send.record(ended_at.saturating_duration_since(sent_at));
+        }
     }
 
-    /// Records how long the answer to a message took.
-    pub fn latency(&mut self, due_at: Instant, sent_at: Instant, answered_at: Instant) {
-        self.from_due.record(answered_at.saturating_duration_since(due_at));
-        self.from_send.record(answered_at.saturating_duration_since(sent_at));
-    }
-
-    /// The report of the run so far.
-    pub fn report(&self, asked: u64, schedule: &Schedule, now: Instant) -> SendReport {
+    /// The report of the run so far, of which `asked` messages are asked for.
+    pub fn report(&self, asked: u64, now: Instant) -> SendReport {
         let counts = self.counts;
-        let since_start = |at: Instant| at.saturating_duration_since(schedule.started_at());
         SendReport {
-            elapsed_s: since_start(now).as_secs_f64(),
+            elapsed_s: self.since_start(Some(now)).as_secs_f64(),
             is_final: false,
             asked,
             sent: counts.sent,
             answered: counts.answered,
-            reached: counts.answered - counts.void,
+            reached: counts.reached,
             void: counts.void,
             connections: counts.connections,
             failed: counts.failed,
             failures: by_name(&self.failures),
             unanswered: counts.unanswered,
             late: counts.late,
-            achieved_per_s: self.achieved_per_s(schedule),
-            asked_per_s: schedule.per_second(),
+            achieved_per_s: self.achieved_per_s(),
+            asked_per_s: self.asked_per_s,
             lateness: self.lateness.summary(),
             send_from_due: self.from_due.summary(),
             send_from_send: self.from_send.summary(),
         }
     }
 
-    /// How long the messages sent so far took, from when the first was due to when the last was
-    /// sent.
-    pub fn took(&self, schedule: &Schedule) -> Duration {
-        let last_sent_at = self.last_sent_at.unwrap_or(schedule.started_at());
-        last_sent_at.saturating_duration_since(schedule.started_at())
+    /// How long the messages sent so far would have taken on schedule, from the start to when the
+    /// last of them was due.
+    pub fn planned(&self) -> Duration {
+        self.since_start(self.last_due_at)
+    }
+
+    /// How long they took, from the start to when the last of them was sent.
+    pub fn took(&self) -> Duration {
+        self.since_start(self.last_sent_at)
+    }
+
+    /// How far behind its schedule the slowest source was at its end.
+    pub fn behind(&self) -> Duration {
+        self.behind
     }
 
     /// Unanswered messages by reason.
@@ -147,18 +198,21 @@ impl Tally {
         by_name(&self.unanswered_by)
     }
 
+    /// From the start to `at`, if that was after it.
+    fn since_start(&self, at: Option<Instant>) -> Duration {
+        at.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.started_at))
+    }
+
     /// Messages a second.
     ///
     /// On a schedule, the first message is sent at the start, so it is the others that took the
     /// time until the last one; counting it too would make every short run look fast. Flat out,
     /// all messages count, and the time runs until the last answer.
-    fn achieved_per_s(&self, schedule: &Schedule) -> f64 {
-        let (n, seconds) = if schedule.has_due_times() {
-            (self.counts.sent.saturating_sub(1), self.took(schedule).as_secs_f64())
+    fn achieved_per_s(&self) -> f64 {
+        let (n, seconds) = if self.asked_per_s > 0.0 {
+            (self.counts.sent.saturating_sub(1), self.took().as_secs_f64())
         } else {
-            let last_ended_at = self.last_ended_at.unwrap_or(schedule.started_at());
-            let took = last_ended_at.saturating_duration_since(schedule.started_at());
-            (self.counts.sent, took.as_secs_f64())
+            (self.counts.sent, self.since_start(self.last_ended_at).as_secs_f64())
         };
         if seconds > 0.0 { n as f64 / seconds } else { 0.0 }
     }

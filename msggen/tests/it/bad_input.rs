@@ -40,9 +40,27 @@ fn flags_that_are_missing_unknown_or_unreadable_are_refused() {
         ("--interval 0 --max 1", "--num <N>"),
         ("--num 1 --max 1", "--interval <MS>"),
         ("--num 1 --interval 0", "--max <MAX>"),
+        ("--num 1 --interval 0 --max 1 --ids /dev/null", "cannot be used with '--"),
         ("--num 1 --interval 0 --max 1 --what", "unexpected argument '--what'"),
         ("--num ten --interval 0 --max 1", "not a count: \"ten\"; write 10000, 10k or 1m"),
         ("--num 1 --interval soon --max 1", "not a time: \"soon\""),
+        ("--num 1 --interval uniform:9ms --max 1", "write uniform:10ms..110ms"),
+        ("--num 1 --interval uniform:9ms..1ms --max 1", "the second time must be more than 0s"),
+        ("--num 1 --interval exp:9000years --max 1", "must be at most 365days"),
+        ("--num 1 --interval 0 --max 1 --distribution normal", "write uniform, zipf:1.1 or hot:"),
+        ("--num 1 --interval 0 --max 9 --distribution hot:99%=1%", "hot leaves 9 of 9 ids hot"),
+        ("--num 1 --interval 0 --max 1 --in-flight 0", "'--in-flight <N>': must be at least 1"),
+        ("--num 1 --interval 0 --max 1 --connections 0", "'--connections <N>': must be at least 1"),
+        ("--num 1 --interval 0 --max 1 --size 200", "not a size: \"200\"; write 64KiB"),
+        ("--num 1 --interval 0 --max 1 --size 65KiB", "must be at most 64KiB, as in comet-server"),
+        (
+            "--num 1 --interval 0 --max 1 --message {key}",
+            "there is no {key} here; there are {k}, {id}",
+        ),
+        ("--num 1 --interval 0 --max 1 --expect void", "--expect: not an expectation: \"void\""),
+        ("--num 1 --interval 0 --max 1 --expect lost=0", "there is no figure \"lost\"; there are "),
+        ("--num 1 --interval 0 --max 1 --body x", "--to <URL>"),
+        ("--num 1 --interval 0 --max 1 --to http://h --batch 2", "cannot be used with '--"),
         ("--num 1 --interval 0 --max 1 --report 60", "write 60s or 60ms"),
         ("--num 1 --interval 0 --max 1KiB", "not a count: \"1KiB\""),
         ("--num 1 --interval 0 --max 9223372036854775808", "must be at most 9223372036854775807"),
@@ -68,15 +86,50 @@ fn server_urls_that_name_no_control_door_are_refused_with_the_cure() {
 }
 
 #[test]
+fn requests_to_other_servers_that_are_none_are_refused_with_the_cure() {
+    for (to, more, message) in [
+        (
+            "h/{id}",
+            "",
+            "cannot send to \"h/{id}\": not a URL: \"h/1\": relative URL without a base",
+        ),
+        ("https://h/", "", "https is not supported; name the server itself, over plain http"),
+        ("ftp://h/", "", "write http://host:port/path"),
+        ("http://h{id}/", "", "its host and port must be the same for all messages"),
+        ("http://h:{id}/", "", "invalid port number"),
+        ("http://me@h/", "", "a user name is not supported; write --header 'Authorization: …'"),
+        ("http://h/{ids}", "", "there is no {ids} here; there are {k}, {id}, {source}, {message}"),
+        ("http://h/", "--header=X", "write 'Name: value'"),
+        ("http://h/", "--header=é:1", "no header is named \"é\""),
+        ("http://h/", "--header=X:\u{1}", "--header x: a header cannot carry this value"),
+        ("http://h/", "--method=A/B", "--method"),
+    ] {
+        refused(&format!("--num 1 --interval 0 --max 1 --to {to} {more}"), message);
+    }
+}
+
+#[test]
+fn a_file_of_ids_that_is_missing_or_holds_something_else_is_named_with_the_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "7\nseven\n").unwrap();
+    let path = file.path().display();
+    refused(
+        &format!("--num 1 --interval 0 --ids {path}"),
+        &format!("{path}:2: not an id: \"seven\"; write one number in"),
+    );
+    refused("--num 1 --interval 0 --ids /no/ids", "cannot read the ids in /no/ids: No such file");
+}
+
+#[test]
 fn a_server_where_nobody_listens_is_named_at_once_with_the_cure() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     refused(
         &format!("--num 1 --interval 1h --max 9 --server http://{address}"),
-        &format!("nobody is listening at http://{address}/: Connection refused"),
+        &format!("nobody is listening at http://{address}: Connection refused"),
     )
-    .says("start comet-server, or name its control door with --server");
+    .says("start the server, or name another with --server (a control door) or --to");
 }
 
 #[test]
@@ -106,7 +159,7 @@ fn more_requests_at_once_than_descriptors_are_refused_with_the_limit_that_would_
         return; // So many are allowed here that no number of sources is too large.
     };
     refused(
-        &format!("--num 1 --interval 0 --max 9 --sources {limit}"),
+        &format!("--num 1 --interval 0 --max 9 --sources {limit} --connections {limit}"),
         &format!("the open-file limit is {limit}; raise it with `ulimit -n {}`", limit + 64),
     );
 }

@@ -4,7 +4,10 @@
 
 mod bad_input;
 mod ending;
+mod foreign;
 mod library;
+mod nchan;
+mod outage;
 mod real_server;
 mod support;
 mod timing;

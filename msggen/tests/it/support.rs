@@ -49,6 +49,8 @@ impl Request {
 pub(crate) enum Reply {
     /// Answers with this status and body, and keeps the connection.
     Answer(u16, String),
+    /// Keeps this answer back until the next one on the connection is written.
+    Later(u16, String),
     /// Answers as above and closes the connection without having said so.
     AnswerAndClose(u16, String),
     /// Writes these bytes as they are, and closes the connection.
@@ -104,7 +106,15 @@ struct Shared {
 impl Door {
     /// A door that does with each request what `script` says.
     pub(crate) fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// The same at an address that an earlier door had.
+    pub(crate) fn at(
+        address: SocketAddr,
+        script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, requests) = channel();
         let shared = Arc::new(Shared {
@@ -136,6 +146,11 @@ impl Door {
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Connections that it has taken, and not reset.
+    pub(crate) fn n_connections(&self) -> usize {
+        self.shared.connections.lock().unwrap().len()
     }
 
     /// Waits for the next request.
@@ -178,18 +193,19 @@ impl Shared {
     /// Serves one connection until it ends.
     fn serve(&self, mut stream: TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut kept_back = String::new();
         while let Some((head, body)) = read_request(&mut reader) {
             let number = self.n_requests.fetch_add(1, Ordering::SeqCst);
             let request = Request { number, head, body };
             let reply = (self.script)(&request);
             // Reported before it is answered, so that what was answered is there to look at.
             let _ = self.requests.lock().unwrap().send(request);
-            let is_kept = matches!(reply, Reply::Answer(..) | Reply::Silence);
+            let is_kept = matches!(reply, Reply::Answer(..) | Reply::Later(..) | Reply::Silence);
             match reply {
+                Reply::Later(status, body) => kept_back += &answer(status, &body),
                 Reply::Answer(status, body) | Reply::AnswerAndClose(status, body) => {
-                    let length = body.len();
-                    let head = format!("HTTP/1.1 {status} S\r\nContent-Length: {length}\r\n\r\n");
-                    let _ = stream.write_all((head + &body).as_bytes());
+                    let answers = std::mem::take(&mut kept_back) + &answer(status, &body);
+                    let _ = stream.write_all(answers.as_bytes());
                 }
                 Reply::BytesAndClose(bytes) => {
                     let _ = stream.write_all(bytes.as_bytes());
@@ -226,6 +242,11 @@ impl Shared {
     }
 }
 
+/// An answer as it is written.
+fn answer(status: u16, body: &str) -> String {
+    format!("HTTP/1.1 {status} S\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
 /// Reads a head and the body that it announces. `None` when the connection ends.
 fn read_request(reader: &mut impl io::BufRead) -> Option<(String, String)> {
     let mut head = String::new();
@@ -235,7 +256,10 @@ fn read_request(reader: &mut impl io::BufRead) -> Option<(String, String)> {
         }
     }
     let lower = head.to_lowercase();
-    let length = lower.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
+    let length = match lower.split("content-length: ").nth(1) {
+        Some(length) => length.split("\r\n").next()?.parse().ok()?,
+        None => 0,
+    };
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some((head, String::from_utf8(body).ok()?))
@@ -255,7 +279,12 @@ pub(crate) struct Running {
 
 /// Starts `msggen` with `arguments`, split at blanks.
 pub(crate) fn start(arguments: &str) -> Running {
-    let mut running = start_unread(arguments);
+    start_with(&arguments.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Starts `msggen` with `arguments`, which may have blanks in them.
+pub(crate) fn start_with(arguments: &[&str]) -> Running {
+    let mut running = spawn(arguments);
     let stdout = running.child.stdout.take().unwrap();
     running.stdout = Some(read_to_end(stdout));
     running
@@ -263,18 +292,30 @@ pub(crate) fn start(arguments: &str) -> Running {
 
 /// Starts `msggen`, its stdout left for the test to read.
 pub(crate) fn start_unread(arguments: &str) -> Running {
+    spawn(&arguments.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Starts `msggen`, its stdout not read by anybody.
+fn spawn(arguments: &[&str]) -> Running {
     let binary = env!("CARGO_BIN_EXE_msggen");
     let mut command = Command::new(binary);
-    command.args(arguments.split_whitespace());
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let stderr = read_to_end(child.stderr.take().unwrap());
-    Running { command: format!("{binary} {arguments}"), child, stdout: None, stderr }
+    Running { command: format!("{binary} {}", arguments.join(" ")), child, stdout: None, stderr }
 }
 
 /// Runs `msggen` with `arguments` to its end.
 pub(crate) fn msggen(arguments: &str) -> Finished {
     start(arguments).finish()
+}
+
+/// Runs `msggen` with `flags`, and `more` of them that may have blanks in them, to its end.
+pub(crate) fn msggen_with(flags: &str, more: &[&str]) -> Finished {
+    let mut arguments: Vec<&str> = flags.split_whitespace().collect();
+    arguments.extend(more);
+    start_with(&arguments).finish()
 }
 
 /// Reads a stream in a thread of its own.
@@ -385,7 +426,10 @@ impl Finished {
         };
         let ended = figure("answered") + figure("failed") + figure("unanswered");
         self.assert(figure("sent") == ended, "sent = answered + failed + unanswered");
-        self.assert(figure("answered") == figure("reached") + figure("void"), "answered");
+        // A server of another make does not say who was reached.
+        let is_told = figure("reached") + figure("void") > 0;
+        let all = figure("reached") + figure("void") == figure("answered");
+        self.assert(all || !is_told, "answered = reached + void");
         self.assert(figure("failed") == sum("failures"), "every failure has a reason");
         self.assert(figure("unanswered") == sum("unanswered_by"), "every silence has a reason");
         report

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Door, msggen, reached};
+use reports::stamp::Stamp;
+use rustix::process::Signal;
+
+use crate::support::{Door, Reply, Request, msggen, reached, start};
 
 /// How long the stalling door below stalls. Long beside what a busy machine adds.
 const STALL: Duration = Duration::from_millis(300);
@@ -61,9 +64,64 @@ fn a_server_too_slow_for_the_rate_is_a_shortfall() {
         std::thread::park_timeout(Duration::from_millis(25));
         reached(1)
     });
-    msggen(&format!("--num 20 --interval 1 --max 9 --server {}", door.url()))
+    let flags = "--num 20 --interval 1 --max 9";
+    let to_the_door = format!("{flags} --server {}", door.url());
+    msggen(&to_the_door)
         .code(1)
-        .says("/s achieved of 1000.0/s asked for: the last of 20 messages was sent 0.");
+        .says(" s behind the schedule at the end: ")
+        .says("/s achieved of 1000.0/s asked for; --allow-late accepts that");
+    msggen(&format!("{to_the_door} --allow-late")).code(0);
+    // With twenty on their way nothing waits: the server takes them side by side.
+    msggen(&format!("{flags} --in-flight 20 --to {}", door.url())).code(0);
+}
+
+#[test]
+fn a_run_that_is_ended_while_it_is_behind_says_so() {
+    let door = Door::new(|request| if request.number < 3 { reached(1) } else { Reply::Silence });
+    let run = start(&format!("--num 1k --interval 10 --max 9 --json --server {}", door.url()));
+    for _ in 0..4 {
+        door.next_request();
+    }
+    // The next message is due 10 ms later and is behind a tolerance of 250 ms after that.
+    std::thread::park_timeout(STALL);
+    run.signal(Signal::INT);
+    let run = run.finish().code(1).says(" s behind the schedule at the end: ");
+    assert!(run.balanced()["behind_s"].as_f64().unwrap() >= 0.28);
+}
+
+#[test]
+fn random_intervals_are_on_schedule_and_repeat_with_the_seed() {
+    for interval in ["uniform:5ms..15ms", "exp:10ms"] {
+        let gaps_us = || {
+            let door = Door::open();
+            let flags = "--num 40 --max 9 --seed 3 --stamp --json";
+            let flags = format!("{flags} --interval {interval} --server {}", door.url());
+            let report = msggen(&flags).code(0).balanced();
+            assert_eq!(report["asked_per_s"], 100.0);
+            let due_us = |request: &Request| {
+                Stamp::find(request.body.as_bytes()).expect(&request.body).due_unix_us
+            };
+            let due_us: Vec<u64> = door.requests().iter().map(due_us).collect();
+            due_us.windows(2).map(|two| two[1] - two[0]).collect::<Vec<u64>>()
+        };
+        let (first, second) = (gaps_us(), gaps_us());
+        // Due times are rounded to microseconds, from a start that is another one in each run.
+        let is_same = |(first, second): (&u64, &u64)| first.abs_diff(*second) <= 2;
+        assert!(first.iter().zip(&second).all(is_same), "{first:?} {second:?}");
+        if interval.starts_with("uniform") {
+            assert!(first.iter().all(|gap| (4_999..=15_001).contains(gap)), "{first:?}");
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_sources_take_their_turns() {
+    let door = Door::open();
+    let flags = "--num 1 --interval 2s --max 9 --sources 10k --json --allow-late";
+    let report = msggen(&format!("{flags} --server {}", door.url())).code(0).balanced();
+    assert_eq!((&report["asked_per_s"], &report["answered"]), (&5_000.0.into(), &10_000.into()));
+    assert!(report["took_s"].as_f64() > Some(1.99), "spread over their interval");
+    assert!(door.n_connections() <= 129, "128, and the one that looked");
 }
 
 #[test]

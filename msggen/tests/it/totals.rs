@@ -20,6 +20,16 @@ fn answered_messages_reached_somebody_or_went_into_the_void() {
 }
 
 #[test]
+fn a_run_is_judged_by_what_is_expected_of_it() {
+    let door = Door::new(|request| reached([0, 1, 3][request.number % 3]));
+    let flags = format!("--num 9 --interval 1 --max 9 --server {}", door.url());
+    msggen(&format!("{flags} --expect void=3,answered>=9,achieved_per_s>1,latency.max<1h")).code(0);
+    msggen(&format!("{flags} --expect void=0,connections=12,lateness.p50>1h"))
+        .code(1)
+        .says("msggen: expected void=0, found 3\nmsggen: expected lateness.p50>1h, found ");
+}
+
+#[test]
 fn the_table_for_people_holds_the_same_figures() {
     let door = Door::new(|request| reached([0, 1, 3][request.number % 3]));
     let flags = format!("--num 9 --interval 2 --max 9 --seed 4 --server {}", door.url());
@@ -57,7 +67,7 @@ fn a_server_that_answers_nothing_is_no_run() {
     msggen(&format!("--num 2 --interval 0 --max 9 --server {}", door.url()))
         .code(2)
         .says("msggen: 2 of 2 messages failed: status 401 2\n")
-        .says("nothing was answered: is --server the control door");
+        .says("nothing was answered: is this the right server");
 }
 
 #[test]
@@ -178,8 +188,8 @@ fn a_server_that_dies_leaves_exact_totals() {
             }
             _ => Reply::Die,
         });
-        let flags = format!("--num 30 --interval 2 --max 9 --sources 4 --batch {batch} --json");
-        let run = msggen(&format!("{flags} --server {}", door.url())).code(1);
+        let flags = "--num 30 --interval 2 --max 9 --sources 4 --reconnect 0s --json";
+        let run = msggen(&format!("{flags} --batch {batch} --server {}", door.url())).code(1);
         let report = run.balanced();
         run.assert(report["sent"] == 120, "a dead server does not stop the schedule");
         run.assert(report["failures"]["refused"].as_u64() > Some(0), "refused");

@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 
 use reports::stamp::Stamp;
 
-use crate::support::{Door, Request, msggen};
+use crate::support::{Door, Reply, Request, msggen, msggen_with};
 
 #[test]
 fn a_message_is_a_post_to_its_id_and_these_are_its_bytes() {
     let door = Door::open();
     msggen(&format!("--num 1 --interval 0 --max 1 --server {}", door.url())).code(0);
     let request = door.next_request();
-    let expected = format!(
-        "POST /send/1 HTTP/1.1\r\naccept: */*\r\nhost: {}\r\ncontent-length: 20\r\n\r\n",
-        door.address()
-    );
+    let expected =
+        format!("POST /send/1 HTTP/1.1\r\nhost: {}\r\ncontent-length: 20\r\n\r\n", door.address());
     assert_eq!(request.head, expected);
     assert_eq!(request.body, "Fake message Num = 1");
 }
@@ -54,12 +52,95 @@ fn every_source_counts_down_to_one() {
 }
 
 #[test]
-fn one_source_sends_in_order() {
+fn one_source_sends_in_order_also_with_several_requests_on_their_way() {
+    for flags in ["--interval 1", "--interval 0 --in-flight 5"] {
+        let door = Door::open();
+        msggen(&format!("--num 30 --max 5 --server {} {flags}", door.url())).code(0);
+        let bodies: Vec<String> = door.requests().into_iter().map(|request| request.body).collect();
+        let expected: Vec<String> =
+            (1..=30).rev().map(|k| format!("Fake message Num = {k}")).collect();
+        assert_eq!(bodies, expected, "{flags}");
+    }
+}
+
+#[test]
+fn requests_on_their_way_share_a_connection_and_do_not_wait_for_answers() {
+    for flags in ["--num 12", "--num 24 --batch 2"] {
+        // It answers every fourth request, and the three before it only then.
+        let door = Door::new(|request| {
+            let body = match request.body.lines().count() {
+                n if request.head.starts_with("POST /send ") => {
+                    format!("{{\"messages\":{n},\"connections\":{n},\"void\":0}}")
+                }
+                _ => "{\"connections\":1}".to_owned(),
+            };
+            if request.number % 4 < 3 { Reply::Later(200, body) } else { Reply::Answer(200, body) }
+        });
+        let server = door.url();
+        let flags = format!("{flags} --interval 0 --max 9 --in-flight 4 --json --server {server}");
+        let run = msggen(&flags).code(0);
+        run.balanced();
+        // One more was made to see whether the door is there.
+        run.assert(door.n_connections() == 2, "one connection");
+    }
+}
+
+#[test]
+fn many_sources_share_the_connections_that_they_are_given() {
     let door = Door::open();
-    msggen(&format!("--num 30 --interval 1 --max 5 --server {}", door.url())).code(0);
-    let bodies: Vec<String> = door.requests().into_iter().map(|request| request.body).collect();
-    let expected: Vec<String> = (1..=30).rev().map(|k| format!("Fake message Num = {k}")).collect();
-    assert_eq!(bodies, expected);
+    let flags = "--num 4 --interval 0 --max 9 --sources 50 --connections 3 --json";
+    let run = msggen(&format!("{flags} --server {}", door.url())).code(0);
+    run.assert(run.balanced()["answered"] == 200, "all answered");
+    run.assert((2..=4).contains(&door.n_connections()), "three, and the one that looked");
+}
+
+#[test]
+fn a_message_says_what_its_template_says_also_in_json() {
+    let door = Door::open();
+    let text = r#"{"to": {id}, "k": {k}, "by": "\{source}"}"#;
+    let flags = format!("--num 2 --interval 0 --max 1 --size 40B --server {}", door.url());
+    msggen_with(&flags, &["--message", text]).code(0);
+    msggen_with(&flags, &["--message", text, "--batch", "2"]).code(0);
+    let expected = [2, 1].map(|k| format!(r#"{{"to": 1, "k": {k}, "by": "\0"}}"#));
+    let expected = expected.map(|text| format!("{text:.<40}"));
+    let requests = door.requests();
+    assert_eq!([&requests[0].body, &requests[1].body], [&expected[0], &expected[1]]);
+    let lines: Vec<String> = requests[2].lines().into_iter().map(|(_, message)| message).collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn the_ids_of_a_file_are_sent_to_by_their_odds() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "# who\n70\n80\n90\n").unwrap();
+    let door = Door::open();
+    let (path, server) = (file.path().display(), door.url());
+    let odds = "--distribution hot:34%=100%";
+    msggen(&format!("--num 50 --interval 0 --ids {path} {odds} --server {server}")).code(0);
+    let mut ids: Vec<u64> = door.requests().iter().map(Request::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids, [70, 80], "34 % of three are two");
+}
+
+#[test]
+fn several_doors_share_the_ids_and_each_id_keeps_its_door() {
+    let doors = [Door::open(), Door::open(), Door::open()];
+    let servers = doors.each_ref().map(|door| format!("--server {}", door.url())).join(" ");
+    for flags in ["", "--batch 10", "--batch 10 --in-flight 4"] {
+        let flags = format!("--num 300 --interval 0 --max 40 --sources 2 --json {flags} {servers}");
+        assert_eq!(msggen(&flags).code(0).balanced()["answered"], 600);
+    }
+    let ids = doors.each_ref().map(|door| {
+        let mut ids: Vec<u64> = door.requests().iter().flat_map(ids_of).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    });
+    assert!(ids.iter().all(|ids| ids.len() >= 5), "{ids:?}");
+    let mut all = ids.concat();
+    all.sort_unstable();
+    assert_eq!(all, (1..=40).collect::<Vec<_>>(), "{ids:?}");
 }
 
 /// The ids that a run with these flags sends to, in order.
@@ -82,7 +163,9 @@ fn ids_of(request: &Request) -> Vec<u64> {
 fn a_seed_repeats_the_ids_whatever_the_timing() {
     let flat_out = ids("--interval 0 --seed 7");
     assert_eq!(flat_out, ids("--interval 2 --seed 7"));
+    assert_eq!(flat_out, ids("--interval exp:1ms --seed 7"));
     assert_eq!(flat_out, ids("--interval 0 --batch 8 --seed 7"));
+    assert_eq!(flat_out, ids("--interval 0 --batch 3 --in-flight 5 --seed 7"));
     assert_ne!(flat_out, ids("--interval 0 --seed 8"));
 }
 

@@ -1,0 +1,282 @@
+//! Requests to servers of other makes, which may answer in any way that HTTP has.
+//!
+//! They go through reqwest. It may hand a request to a second connection in one case: a kept
+//! connection was found closed before the request was begun on it. hyper gives the request back
+//! then, which it does only when not a byte of it was written. Retries on any other ground are
+//! turned off: delivery is at most once.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Request, Url};
+use tokio::task::JoinSet;
+
+use crate::Error;
+use crate::gate::{CONNECT_TIMEOUT, Gate};
+use crate::message::Draft;
+use crate::receipt::{Miss, Reason, Receipt};
+use crate::sender::Shared;
+use crate::template::{Filling, Template};
+
+/// Bytes of an answer that are read, so that its connection can be used again. The connection of a
+/// longer one is closed.
+const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+
+/// What requests to a server of another make look like; checked, so that every message makes one.
+#[derive(Debug, Clone)]
+pub struct Form {
+    /// The method.
+    pub method: Method,
+    /// Header fields.
+    pub fields: Vec<(HeaderName, Template)>,
+    /// The body.
+    pub body: Template,
+}
+
+/// A server of another make.
+#[derive(Debug)]
+pub struct ForeignTarget {
+    /// The client, with its own connections.
+    client: Client,
+    /// How many of them there may be, and what is done while the server is gone.
+    gate: Gate,
+    /// The URL of a request.
+    url: Template,
+    /// The rest of it.
+    form: Arc<Form>,
+}
+
+impl ForeignTarget {
+    /// The server that `url` names, which was found at `address`.
+    pub fn new(
+        url: (Template, &Url),
+        address: SocketAddr,
+        gate: Gate,
+        form: Arc<Form>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let (url, sample) = url;
+        let host = sample.host_str().expect("a checked URL has a host");
+        // Less than any answer may take, so that a message for which there was no connection is
+        // told from one that was sent.
+        let client = Client::builder()
+            .resolve_to_addrs(host, &[address])
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout / 2))
+            .timeout(timeout)
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(usize::MAX)
+            // What a burst of overdue messages has opened is kept for the next one, which should
+            // not wait for connects.
+            .pool_idle_timeout(None)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .build()
+            .map_err(Error::Client)?;
+        Ok(Self { client, gate, url, form })
+    }
+
+    /// Sends the message of `draft`, unless everything is stopped before it can be.
+    async fn send(&self, source: u64, draft: Draft, shared: Arc<Shared>) {
+        let ready = async {
+            let room = self.gate.room().await;
+            // Only tried: the client makes its own connections.
+            let is_lost = self.gate.is_lost();
+            let connected = if is_lost { self.gate.connect().await.map(drop) } else { Ok(()) };
+            (room, connected)
+        };
+        let (_room, connected) = tokio::select! {
+            biased;
+            ready = ready => ready,
+            () = shared.timer.stopped() => {
+                let stopped_at = shared.timer.stopped_at().expect("it is stopped");
+                return shared.forget(&draft, stopped_at);
+            }
+        };
+        let in_flight = InFlight::begin(source, draft, shared);
+        let receipt = match connected {
+            Ok(()) => self.exchange(in_flight.request(self)).await,
+            Err(reason) => Receipt::nothing(Miss::Failed(reason)),
+        };
+        in_flight.end(receipt);
+    }
+
+    /// Sends a request and reads its answer, of which the status is all that is understood.
+    async fn exchange(&self, request: Request) -> Receipt {
+        let mut response = match self.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                if error.is_connect() {
+                    self.gate.lose();
+                }
+                return Receipt::nothing(miss(&error));
+            }
+        };
+        let mut n_read = 0;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            n_read += chunk.len();
+            if n_read > ANSWER_LIMIT_BYTES {
+                break;
+            }
+        }
+        if response.status().is_success() {
+            Receipt { answered: 1, ..Receipt::default() }
+        } else {
+            Receipt::nothing(Miss::Failed(Reason::Status(response.status().as_u16())))
+        }
+    }
+}
+
+/// What an error of the client means for the message of its request.
+fn miss(error: &reqwest::Error) -> Miss {
+    let io_error = cause::<io::Error>(error);
+    if error.is_connect() {
+        return Miss::Failed(io_error.map_or(Reason::NoConnection, Reason::of_connecting));
+    }
+    if error.is_timeout() {
+        return Miss::Unanswered(Reason::TimedOut);
+    }
+    if let Some(error) = cause::<hyper::Error>(error) {
+        if error.is_canceled() {
+            // The connection was gone before the request was begun on it.
+            return Miss::Failed(Reason::NoConnection);
+        }
+        if error.is_parse() {
+            return Miss::Failed(Reason::BadAnswer);
+        }
+    }
+    Miss::Unanswered(io_error.map_or(Reason::Cut, Reason::of_breaking))
+}
+
+/// The first error of type `E` in the chain of causes of `error`.
+fn cause<E: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A request on its way, and the promise that its message is accounted for: dropped without an
+/// answer, as at the end of a run that does not wait for it, it counts as unanswered.
+struct InFlight {
+    /// The source that sent it.
+    source: u64,
+    /// Its message.
+    draft: Draft,
+    /// When it was sent: right before it was made and handed to the client.
+    sent_at: Instant,
+    /// Where it is accounted for.
+    shared: Arc<Shared>,
+    /// What became of it.
+    receipt: Receipt,
+}
+
+impl InFlight {
+    /// Counts a message as sent now.
+    fn begin(source: u64, draft: Draft, shared: Arc<Shared>) -> Self {
+        let sent_at = Instant::now();
+        shared.sent(&[draft], sent_at);
+        let receipt = Receipt::nothing(Miss::Unanswered(Reason::Interrupted));
+        Self { source, draft, sent_at, shared, receipt }
+    }
+
+    /// The request to `target`.
+    fn request(&self, target: &ForeignTarget) -> Request {
+        let (draft, shared) = (&self.draft, &self.shared);
+        let mut message = String::new();
+        let clock = shared.stamp_clock.as_ref();
+        shared.text.write(draft, self.source, self.sent_at, clock, &mut message);
+        let (countdown, id, source) = (draft.countdown, draft.id, self.source);
+        target.form.request(&target.url, Filling { countdown, id, source, message: &message })
+    }
+
+    /// Counts what became of it.
+    fn end(mut self, receipt: Receipt) {
+        self.receipt = receipt;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.ended(std::iter::once(self.draft.due_at), self.sent_at, self.receipt);
+    }
+}
+
+impl Form {
+    /// The request with its blanks filled in. Panics where a request that was checked would not.
+    fn request(&self, url: &Template, filling: Filling<'_>) -> Request {
+        let checked = "a request like it was checked";
+        self.try_request(url, filling).expect(checked)
+    }
+
+    /// The request with its blanks filled in, or why it is none.
+    pub fn try_request(&self, url: &Template, filling: Filling<'_>) -> Result<Request, String> {
+        let url = url.filled(filling);
+        let url = Url::parse(&url).map_err(|error| format!("not a URL: \"{url}\": {error}"))?;
+        let mut fields = HeaderMap::new();
+        for (name, value) in &self.fields {
+            let value = HeaderValue::from_str(&value.filled(filling));
+            let why = |_| format!("--header {name}: a header cannot carry this value");
+            fields.append(name.clone(), value.map_err(why)?);
+        }
+        let mut request = Request::new(self.method.clone(), url);
+        *request.headers_mut() = fields;
+        let body = self.body.filled(filling);
+        if !body.is_empty() {
+            *request.body_mut() = Some(body.into());
+        }
+        Ok(request)
+    }
+}
+
+/// What one source sends to one server of another make. Its requests go out as connections allow,
+/// so that with several on their way their order is not kept.
+pub struct ForeignLane {
+    /// The source's number.
+    source: u64,
+    /// What it shares with the others.
+    shared: Arc<Shared>,
+    /// Where it sends.
+    target: Arc<ForeignTarget>,
+    /// Requests on their way.
+    requests: JoinSet<()>,
+}
+
+impl ForeignLane {
+    /// The lane of `source` to `target`.
+    pub fn new(source: u64, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
+        Self { source, shared, target, requests: JoinSet::new() }
+    }
+
+    /// Takes a message to be sent.
+    pub fn push(&mut self, draft: Draft) {
+        let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));
+        let source = self.source;
+        self.requests.spawn(async move { target.send(source, draft, shared).await });
+    }
+
+    /// Requests that are on their way or wait for it.
+    pub fn n_requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Goes on with everything. Completes when a request has ended.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.requests.poll_join_next(context)) {
+            Some(ended) => {
+                ended.expect("a request ends by itself");
+                Poll::Ready(())
+            }
+            None => Poll::Pending,
+        }
+    }
+}

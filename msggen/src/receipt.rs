@@ -1,0 +1,107 @@
+//! What became of messages.
+//!
+//! Delivery is at most once. A request whose first byte may have left is never sent again: if no
+//! whole answer comes back, its messages are *unanswered*, and the server may or may not have them.
+//! *Failed* are those of which the server said that it did not take them, or that never left.
+
+use std::fmt;
+use std::io;
+
+/// What became of the messages of one request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Messages that the server took.
+    pub answered: u64,
+    /// Of these, messages that reached somebody, as far as the server says.
+    pub reached: u64,
+    /// Of these, messages to an id that nobody was logged in as, as far as the server says.
+    pub void: u64,
+    /// Connections reached by all of them, as far as the server says.
+    pub connections: u64,
+    /// What became of the other messages of the request; none when there are no others.
+    pub miss: Option<Miss>,
+}
+
+impl Receipt {
+    /// The receipt of a request none of whose messages was taken.
+    pub fn nothing(miss: Miss) -> Self {
+        Self { miss: Some(miss), ..Self::default() }
+    }
+}
+
+/// Why a message was not taken, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// The server does not have it.
+    Failed(Reason),
+    /// The server may or may not have it.
+    Unanswered(Reason),
+}
+
+/// What went wrong, in the words of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Nobody listens where the server was.
+    Refused,
+    /// The connection was reset.
+    Reset,
+    /// No connection, or no answer, within the time that it had.
+    TimedOut,
+    /// The server closed the connection before its answer was whole.
+    Cut,
+    /// This process has no file descriptor left for another connection.
+    NoDescriptors,
+    /// This machine has no port left for another connection.
+    NoPorts,
+    /// There was no connection for a reason without a name of its own.
+    NoConnection,
+    /// The server answered with another status than 2xx.
+    Status(u16),
+    /// The server answered with something that is not an answer to the request.
+    BadAnswer,
+    /// The run ended before there was an answer.
+    Interrupted,
+}
+
+impl Reason {
+    /// The name of what kept a connection from being established.
+    pub fn of_connecting(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::ConnectionReset => Self::Reset,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::AddrNotAvailable => Self::NoPorts,
+            _ => match Errno::from_io_error(error) {
+                Some(Errno::MFILE | Errno::NFILE) => Self::NoDescriptors,
+                _ => Self::NoConnection,
+            },
+        }
+    }
+
+    /// The name of what ended an established connection.
+    pub fn of_breaking(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Cut,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed out",
+            Self::Cut => "cut",
+            Self::NoDescriptors => "no descriptors",
+            Self::NoPorts => "no ports",
+            Self::NoConnection => "no connection",
+            Self::Status(code) => return write!(f, "status {code}"),
+            Self::BadAnswer => "bad answer",
+            Self::Interrupted => "interrupted",
+        })
+    }
+}
