@@ -22,9 +22,11 @@ cd "$WORK"
 STARTED=()
 trap 'end_all; rm -rf "$WORK"' EXIT
 
-end_all() {
-    for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${STARTED[@]}"; do wait "$pid" 2>/dev/null || true; done
+end_all() { # the last one first: a client of a server that is gone would complain
+    for pid in $(printf '%s\n' "${STARTED[@]}" | tac); do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
     STARTED=()
 }
 
@@ -47,9 +49,10 @@ figure() {
 }
 
 bar() { # NAME FIGURE <=|>= BAR UNIT
-    local verdict=held
+    local verdict=held shown
+    shown=$(awk -v x="$2" 'BEGIN { printf x >= 1000 ? "%.0f" : "%.3f", x }')
     awk "BEGIN { exit !($2 $3 $4) }" || verdict="FELL SHORT"
-    printf '%-44s %12s  %s %-8s %-12s %s\n' "$1" "$2" "$3" "$4" "$5" "$verdict"
+    printf '%-40s %10s  %s %-7s %-11s %s\n' "$1" "$shown" "$3" "$4" "$5" "$verdict"
 }
 
 server() { # sets DOOR and PORT
