@@ -26,8 +26,12 @@ pub const HIGHEST_ID: u64 = i64::MAX as u64;
 /// The most sources. Each is about a kilobyte; ports and descriptors end far below it.
 const HIGHEST_SOURCES: u64 = 1_000_000;
 
-/// The most messages in a request: some 5 MB, which every connection may hold at the same time.
+/// The most messages in a request: some 5 MB of the article's.
 const HIGHEST_BATCH: u64 = 100_000;
+
+/// The most bytes that the messages of a request may be filled up to, in MiB. Every connection may
+/// hold as many at the same time.
+const HIGHEST_BATCH_MIB: usize = 64;
 
 /// The most requests of a source on their way. Beyond it a server that does not answer would be
 /// sent into its memory.
@@ -191,6 +195,10 @@ impl Args {
         let (n_sources, n_messages) = (self.sources, self.num);
         if n_sources.checked_mul(n_messages).is_none() {
             return Err(Error::TooManyMessages { n_sources, n_messages });
+        }
+        if self.batch.saturating_mul(self.size) > HIGHEST_BATCH_MIB * 1024 * 1024 {
+            let (batch, size) = (self.batch, self.size);
+            return Err(Error::BatchTooLarge { batch, size, limit_mib: HIGHEST_BATCH_MIB });
         }
         let text = Text { template: self.message.clone(), size: self.size };
         let token = self.token_file.as_deref().map(read_token).transpose()?;

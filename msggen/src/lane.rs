@@ -51,7 +51,7 @@ enum Way {
 ///
 /// It has a connection only while something is on its way, so that sources share few. Its requests
 /// go out and are answered in their order.
-pub struct Lane {
+pub struct DoorLane {
     /// The source's number.
     source: u64,
     /// What it shares with the others.
@@ -71,7 +71,7 @@ pub struct Lane {
     look_at: Option<Pin<Box<Sleep>>>,
 }
 
-impl Lane {
+impl DoorLane {
     /// The lane of `source` to `target`.
     pub fn new(source: u64, shared: Arc<Shared>, target: Arc<DoorTarget>) -> Self {
         Self {
@@ -257,7 +257,7 @@ impl Lane {
 }
 
 /// The end of a run that does not wait for the answers.
-impl Drop for Lane {
+impl Drop for DoorLane {
     fn drop(&mut self) {
         self.break_off(Reason::Interrupted);
     }

@@ -139,6 +139,19 @@ pub enum Error {
         /// Messages a source asked for.
         n_messages: u64,
     },
+    /// A request would not fit into memory.
+    #[error(
+        "{batch} messages of {size} bytes in a request are more than {limit_mib} MiB; lower --batch \
+         or --size"
+    )]
+    BatchTooLarge {
+        /// Messages in a request asked for.
+        batch: usize,
+        /// Bytes of a message asked for.
+        size: usize,
+        /// What a request may hold.
+        limit_mib: usize,
+    },
     /// The file with the token cannot be read.
     #[error("cannot read the token file {}: {source}", path.display())]
     TokenFile {

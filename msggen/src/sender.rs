@@ -10,7 +10,7 @@ use reports::stamp::Clock;
 use crate::foreign::{ForeignLane, ForeignTarget};
 use crate::ids::Ids;
 use crate::interval::Dues;
-use crate::lane::{DoorTarget, Lane};
+use crate::lane::{DoorLane, DoorTarget};
 use crate::message::{Draft, Text};
 use crate::receipt::Receipt;
 use crate::tally::Tally;
@@ -74,14 +74,14 @@ pub enum Target {
 }
 
 /// What one source sends to one target.
-enum AnyLane {
+enum Lane {
     /// To a control door.
-    Door(Box<Lane>),
+    Door(Box<DoorLane>),
     /// To a server of another make.
     Foreign(ForeignLane),
 }
 
-impl AnyLane {
+impl Lane {
     /// Takes a message to be sent.
     fn push(&mut self, draft: Draft) {
         match self {
@@ -124,7 +124,7 @@ pub struct Source {
     /// Requests that it may have on their way.
     in_flight: usize,
     /// Its way to each target.
-    lanes: Vec<AnyLane>,
+    lanes: Vec<Lane>,
     /// What it shares with the others.
     shared: Arc<Shared>,
 }
@@ -150,10 +150,10 @@ impl Source {
             let shared = Arc::clone(&shared);
             match target {
                 Target::Door(door) => {
-                    AnyLane::Door(Lane::new(number, shared, Arc::clone(door)).into())
+                    Lane::Door(DoorLane::new(number, shared, Arc::clone(door)).into())
                 }
                 Target::Foreign(foreign) => {
-                    AnyLane::Foreign(ForeignLane::new(number, shared, Arc::clone(foreign)))
+                    Lane::Foreign(ForeignLane::new(number, shared, Arc::clone(foreign)))
                 }
             }
         };
@@ -217,7 +217,7 @@ impl Source {
         self.n_left = 0;
         for lane in &mut self.lanes {
             // Those to other servers see the stop by themselves.
-            if let AnyLane::Door(lane) = lane {
+            if let Lane::Door(lane) = lane {
                 lane.forget_drafts(stopped_at);
             }
         }
@@ -225,7 +225,7 @@ impl Source {
 
     /// Requests that are on their way or wait for it.
     fn n_requests(&self) -> usize {
-        self.lanes.iter().map(AnyLane::n_requests).sum()
+        self.lanes.iter().map(Lane::n_requests).sum()
     }
 
     /// Goes on with everything. Completes when a request has ended.

@@ -59,6 +59,10 @@ fn flags_that_are_missing_unknown_or_unreadable_are_refused() {
         ),
         ("--num 1 --interval 0 --max 1 --expect void", "--expect: not an expectation: \"void\""),
         ("--num 1 --interval 0 --max 1 --expect lost=0", "there is no figure \"lost\"; there are "),
+        (
+            "--num 1 --interval 0 --max 1 --size 64KiB --batch 2k",
+            "more than 64 MiB; lower --batch or",
+        ),
         ("--num 1 --interval 0 --max 1 --body x", "--to <URL>"),
         ("--num 1 --interval 0 --max 1 --to http://h --batch 2", "cannot be used with '--"),
         ("--num 1 --interval 0 --max 1 --report 60", "write 60s or 60ms"),
