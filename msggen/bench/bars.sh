@@ -50,12 +50,13 @@ figure() {
 
 bar() { # NAME FIGURE <=|>= BAR UNIT
     local verdict=held shown
-    shown=$(awk -v x="$2" 'BEGIN { printf x >= 1000 ? "%.0f" : "%.3f", x }')
+    shown=$(awk -v x="$2" 'BEGIN { printf((x >= 1000 ? "%.0f" : "%.3f"), x) }')
     awk "BEGIN { exit !($2 $3 $4) }" || verdict="FELL SHORT"
     printf '%-40s %10s  %s %-7s %-11s %s\n' "$1" "$shown" "$3" "$4" "$5" "$verdict"
 }
 
 server() { # sets DOOR and PORT
+    : > server.out # or what the last one said would be taken for it
     ${PIN-} "$BIN/comet-server" --listen 127.0.0.1:0 --control 127.0.0.1:0 > server.out &
     STARTED+=($!)
     wait_for 'control on' server.out
@@ -64,6 +65,7 @@ server() { # sets DOOR and PORT
 }
 
 hold() { # connections from ids 1 to $HELD
+    : > flood.out
     "$BIN/floodtest" urls --count "$HELD" --pattern "http://127.0.0.1:$PORT/test/{id}" --out urls.txt
     "$BIN/floodtest" --urls urls.txt --rate max --json --report 500ms > flood.out &
     STARTED+=($!)
