@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use reports::{out, units};
 
 use crate::config::{Config, Rate};
+use crate::expect::Expectations;
 use crate::generate::Pattern;
+use crate::number::SequencePattern;
 use crate::sources::SourceIps;
 
 /// Opens and holds many HTTP connections from a URL file, counts what arrives on them and judges
@@ -32,6 +35,20 @@ pub struct Cli {
 pub enum Command {
     /// Writes a URL file to hold connections from.
     Urls(UrlsArgs),
+    /// Writes the completions of a shell: floodtest completions bash >
+    /// ~/.local/share/bash-completion/completions/floodtest
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes the manual page: floodtest man > floodtest.1
+    Man,
+    /// Holds a share of the connections for the process that started it.
+    #[command(hide = true)]
+    Worker {
+        /// The URL file.
+        urls: PathBuf,
+    },
 }
 
 /// The flags of a run.
@@ -69,7 +86,25 @@ pub struct HoldArgs {
     #[arg(long, value_name = "IP[-IP][,…]")]
     pub source_ip: Option<SourceIps>,
 
-    /// Print a JSON object for each report instead of text.
+    /// Where the number of a message is, if not behind the first # or in an event's id line: a
+    /// regular expression with one group, looked for in a chunk's first 256 bytes.
+    #[arg(long, value_name = "REGEX")]
+    pub sequence: Option<SequencePattern>,
+
+    /// Ask for server-sent events (Accept: text/event-stream).
+    #[arg(long)]
+    pub sse: bool,
+
+    /// What the final report must say for exit code 0, instead of all connections held and no
+    /// message missing: connected>=10000,closed=0,lost=0,latency.p99<50ms
+    #[arg(long, value_name = "EXPECTATION[,…]")]
+    pub expect: Option<Expectations>,
+
+    /// Print what would be done, with how many processes, addresses and ports, and stop.
+    #[arg(long)]
+    pub plan: bool,
+
+    /// Print a JSON object for each report instead of text; floodtest/SCHEMA.md describes it.
     #[arg(long)]
     pub json: bool,
 
@@ -105,7 +140,7 @@ pub struct UrlsArgs {
 }
 
 impl HoldArgs {
-    /// What these flags ask for. On a terminal progress is shown twice a second.
+    /// What these flags ask for. On a terminal progress is shown once a second.
     pub fn config(&self, is_terminal: bool) -> Config {
         Config {
             urls: self.urls.clone(),
@@ -115,7 +150,11 @@ impl HoldArgs {
             report_every: self.report,
             connect_timeout: self.connect_timeout,
             source_ips: self.source_ip.clone(),
-            progress_every: is_terminal.then_some(Duration::from_millis(500)),
+            sequence: self.sequence.clone(),
+            is_sse: self.sse,
+            progress_every: is_terminal.then_some(Duration::from_secs(1)),
+            // Itself, also when the file was replaced since it was started.
+            worker: "/proc/self/exe".into(),
             out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         }
     }
@@ -187,6 +226,9 @@ mod tests {
             ("--connections", "18446744073709551615", "at most 9223372036854775807"),
             ("--rate", "0", "or max"),
             ("--source-ip", "localhost", "127.0.0.2-127.0.0.60"),
+            ("--expect", "conected>1", "no figure is called \"conected\""),
+            ("--sequence", "seq=[0-9]+", "into a group, as in 'seq=([0-9]+)'"),
+            ("--sequence", "seq=([0-9]+", "not a regular expression"),
         ] {
             let line = ["floodtest", "--urls", "x", flag, value];
             let error = Cli::try_parse_from(line).unwrap_err().to_string();

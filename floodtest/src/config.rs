@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use reports::{out, units};
+use serde::{Deserialize, Serialize};
 
+use crate::number::SequencePattern;
 use crate::sources::SourceIps;
 
 /// What a run is asked to do.
@@ -27,14 +29,22 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// The addresses to dial from, in place of those that floodtest would choose.
     pub source_ips: Option<SourceIps>,
+    /// Where the number of a message is, for servers that neither write it behind a `#` nor send
+    /// events with an `id`.
+    pub sequence: Option<SequencePattern>,
+    /// Whether to ask for server-sent events.
+    pub is_sse: bool,
     /// How often progress is shown, if it is.
     pub progress_every: Option<Duration>,
     /// The logs to keep, if any.
     pub out: Option<out::Folder>,
+    /// The program `floodtest`, which is started as a worker when one process may not open as many
+    /// files as there are connections.
+    pub worker: PathBuf,
 }
 
 /// How many connections a second are begun.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Rate {
     /// So many, on a fixed plan (open loop).
     PerSecond(f64),

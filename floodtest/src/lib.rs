@@ -4,13 +4,17 @@
 //!
 //! - [`args`]: the command line, checked into a [`Config`].
 //! - [`urls`], [`url`]: the URL file, read twice and never held; one line of it.
-//! - `targets`, [`sources`], `limits`: where connections go and where they come from, and whether
-//!   that many are possible at all. All that can be refused is refused before the first connect.
-//! - `engine`, `dial`: the one loop that opens, holds and listens.
+//! - `plan`, with `targets`, [`sources`] and `limits`: where connections go, where they come from,
+//!   and how many processes that takes. All that can be refused is refused before the first
+//!   connect.
+//! - `engine`, `job`, `dial`: the one loop that opens, holds and listens, and what it is to do.
+//! - `workers`: the same in several processes, where one may not open as many files.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
-//! - [`window`]: which message numbers have come; pure.
+//! - [`number`], [`window`]: where the number of a message is, and which have come; pure.
 //! - `tally`, [`reason`]: what is counted, and why connections ended.
-//! - [`outcome`], [`text`]: how it ended, whether that is what was asked for, and how it is said.
+//! - `teller`: who is told while it goes on, and when it was held long enough.
+//! - [`outcome`], [`expect`]: how it ended, and whether that is what was asked for.
+//! - [`text`], [`live`]: how it is said, at the end and on a terminal.
 //! - [`generate`]: `floodtest urls`.
 //!
 //! Nothing here prints or chooses an exit code.
@@ -20,26 +24,39 @@ pub mod config;
 pub mod decode;
 mod dial;
 mod engine;
+pub mod expect;
 pub mod generate;
+mod job;
 mod limits;
+pub mod live;
+pub mod number;
 pub mod outcome;
+mod plan;
 pub mod reason;
 pub mod sources;
 mod tally;
 mod targets;
+mod teller;
 pub mod text;
 pub mod url;
 pub mod urls;
 pub mod window;
+mod workers;
 
 use std::os::fd::AsFd;
 
 pub use config::{Config, Rate};
-pub use outcome::{End, Observer, Outcome, Progress};
+use engine::{Engine, Finished};
+use job::Job;
+pub use outcome::{End, Observer, Outcome};
+use plan::Prepared;
+pub use plan::{Plan, TargetPlan};
 use reports::out::OutError;
+use reports::stamp::Clock;
 pub use targets::TargetError;
-use targets::Targets;
-use urls::{UrlFile, UrlFileError};
+use teller::Teller;
+use urls::UrlFileError;
+pub use workers::work;
 
 /// Why a run could not be made, or had to be abandoned.
 #[derive(Debug, thiserror::Error)]
@@ -59,17 +76,30 @@ pub enum Error {
     /// A destination cannot be dialed.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// This process may not have so many connections open.
+    /// Not even worker processes can have so many connections open.
     #[error(
-        "cannot hold {asked} connections: the open-file limit is {limit}; raise it with \
-         `ulimit -n {}`, or ask for at most {} with --connections",
-        asked.saturating_add(limits::RESERVE), limit.saturating_sub(limits::RESERVE)
+        "cannot hold {asked} connections: with an open-file limit of {limit} a run holds at most \
+         {most}; raise it with `ulimit -n {}`, or ask for fewer with --connections",
+        asked.saturating_add(limits::RESERVE)
     )]
     OpenFiles {
         /// Connections asked for.
         asked: u64,
-        /// The limit, raised as far as is allowed.
+        /// The limit of a process, raised as far as is allowed.
         limit: u64,
+        /// Connections that all processes can hold.
+        most: u64,
+    },
+    /// All processes of the machine together may not have so many files open.
+    #[error(
+        "cannot hold {asked} connections: this machine may open only {left} more files; raise \
+         that with `sysctl -w fs.file-max=N`"
+    )]
+    MachineFiles {
+        /// Connections asked for.
+        asked: u64,
+        /// Files that may still be opened.
+        left: u64,
     },
     /// An address of `--source-ip` is not one of this machine.
     #[error("--source-ip {0} is not an address of this machine; `ip address` lists those it has")]
@@ -77,30 +107,49 @@ pub enum Error {
     /// The folder of `--out` cannot be used.
     #[error(transparent)]
     Out(#[from] OutError),
+    /// A worker process cannot be started: no processes or no memory are left.
+    #[error("cannot start worker process {number}")]
+    CannotStart {
+        /// Which one, from 1 on.
+        number: u16,
+        /// What the operating system, or the worker, says.
+        source: std::io::Error,
+    },
+    /// A worker process cannot go on. The text is the error that it met.
+    #[error("{0}")]
+    Worker(String),
     /// The operating system refuses something without which there is no run.
     #[error("cannot wait for sockets")]
     Os(#[from] std::io::Error),
 }
 
+/// What a run of `config` would do, or why it cannot be made. Nothing is connected.
+///
+/// Raises this process's soft limit on open files.
+pub fn plan(config: &Config) -> Result<Plan, Error> {
+    Ok(Prepared::new(config)?.plan)
+}
+
 /// Makes one run: opens the connections of `config`, holds them and tells `observer`, until
 /// `stop` becomes readable or the run ends by itself.
 ///
-/// Blocks the calling thread, and raises this process's soft limit on open files.
+/// Blocks the calling thread, and raises this process's soft limit on open files. Where that is
+/// not enough it starts worker processes.
 pub fn run(
     config: &Config,
     stop: impl AsFd,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
-    let mut urls = UrlFile::open(&config.urls)?;
-    let (mut targets, n_asked) = Targets::survey(&mut urls, config.connections)?;
-    let limit = limits::raise_open_files();
-    if n_asked.saturating_add(limits::RESERVE) > limit {
-        return Err(Error::OpenFiles { asked: n_asked, limit });
+    let mut prepared = Prepared::new(config)?;
+    prepared.plan.warnings.iter().for_each(|warning| observer.trouble(warning));
+    if prepared.plan.workers > 0 {
+        return workers::run(config, prepared, stop.as_fd(), observer);
     }
-    if let Some(ip) = config.source_ips.as_ref().and_then(sources::SourceIps::first_foreign) {
-        return Err(Error::ForeignSource(ip));
-    }
-    targets.resolve(&config.urls, n_asked, config.source_ips.as_ref())?;
-    let n_asked = usize::try_from(n_asked).expect("as many descriptors are allowed");
-    engine::Engine::new(config, urls, targets, n_asked, stop.as_fd())?.run(observer)
+    let clock = Clock::start();
+    let mut teller = Teller::new(config, &prepared, vec![std::process::id()], &clock, observer)?;
+    let Prepared { plan, urls, targets } = &mut prepared;
+    let mut job = Job::whole(config, plan.asked, std::mem::take(targets));
+    let engine = Engine::new(&mut job, urls, stop.as_fd(), clock, clock.started_at())?;
+    let Finished { end, tally, worst } = engine.run(&mut teller)?;
+    Ok(teller.finish(end, &tally, worst, urls))
 }

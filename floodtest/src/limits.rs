@@ -1,10 +1,16 @@
-//! The limit on open files, which is the limit on connections.
+//! The limits on open files, which are the limits on connections.
+
+use std::fs;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Descriptors kept for everything that is not a connection: the three standard streams, the URL
-/// file, epoll, timer, signal pipe, a resolver's sockets, and what was inherited.
+/// file, epoll, timer, signal pipe, logs, a resolver's sockets, and what was inherited.
 pub(crate) const RESERVE: u64 = 64;
+
+/// Worker processes that a run may have. Each costs about 1 MB and its share of a core; where this
+/// many are not enough the limit on open files is too low for the job, and is to be raised.
+pub(crate) const MAX_WORKERS: u64 = 256;
 
 /// Raises the soft limit on open files to the hard one, as far as that is allowed; the limit now.
 pub(crate) fn raise_open_files() -> u64 {
@@ -15,4 +21,30 @@ pub(crate) fn raise_open_files() -> u64 {
         let _ = setrlimit(Resource::Nofile, limit);
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Connections that one process can hold where it may open `open_files` files.
+pub(crate) fn of_one_process(open_files: u64) -> u64 {
+    open_files.saturating_sub(RESERVE)
+}
+
+/// Worker processes that one process can start where it may open `open_files` files: it has a
+/// descriptor for each.
+pub(crate) fn n_workers(open_files: u64) -> u64 {
+    open_files.saturating_sub(RESERVE).min(MAX_WORKERS)
+}
+
+/// How many more files the whole machine may open; `None` where that is not known.
+pub(crate) fn open_files_of_machine() -> Option<u64> {
+    let text = fs::read_to_string("/proc/sys/fs/file-nr").ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+    let (used, _unused, most) = (numbers.next()?.ok()?, numbers.next()?, numbers.next()?.ok()?);
+    Some(most.saturating_sub(used))
+}
+
+/// Memory that the machine has left, in KB of 1,024 bytes; `None` where that is not known.
+pub(crate) fn available_memory_kb() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }

@@ -3,16 +3,20 @@
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 use floodtest::args::{Cli, Command, HoldArgs, UrlsArgs};
+use floodtest::live::{Live, Style};
 use floodtest::text::{FinalText, StatsLine};
-use floodtest::{Observer, Progress, generate};
+use floodtest::{Observer, generate};
 use reports::books::FloodReport;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -27,6 +31,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match (cli.command, cli.hold) {
         (Some(Command::Urls(args)), _) => write_urls(&args),
+        (Some(Command::Completions { shell }), _) => write_completions(shell),
+        (Some(Command::Man), _) => write_manual(),
+        (Some(Command::Worker { urls }), _) => work(&urls),
+        (None, Some(args)) if args.plan => show_plan(&args),
         (None, Some(args)) => hold(&args),
         (None, None) => Err(anyhow::anyhow!("--urls is missing; see --help")),
     };
@@ -53,22 +61,34 @@ fn hold(args: &HoldArgs) -> anyhow::Result<u8> {
             .and_then(|_| signal_hook::low_level::pipe::register(signal, signalled))
             .context("cannot handle signals")?;
     }
-    let config = args.config(io::stderr().is_terminal());
-    let mut printer = Printer { json: args.json, has_progress: false, result: Ok(()) };
+    let config = args.config(has_live_view());
+    let mut printer = Printer { json: args.json, live: Live::default(), result: Ok(()) };
     let outcome = floodtest::run(&config, stop, &mut printer)?;
+    printer.erase();
     printer.result?;
     if !args.json {
-        write!(io::stdout(), "{}", FinalText(&outcome.report))?;
+        write!(io::stdout(), "{}", FinalText(&outcome))?;
     }
-    let shortfalls = outcome.shortfalls();
+    let shortfalls = outcome.shortfalls(args.expect.as_ref());
     for shortfall in &shortfalls {
         say(shortfall);
     }
     Ok(match outcome.report.established {
-        0 => COULD_NOT_RUN,
         _ if shortfalls.is_empty() => DONE,
+        0 => COULD_NOT_RUN,
         _ => FELL_SHORT,
     })
+}
+
+/// `floodtest --plan …`: says what a run would do.
+fn show_plan(args: &HoldArgs) -> anyhow::Result<u8> {
+    let plan = floodtest::plan(&args.config(false))?;
+    if args.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&plan)?)?;
+    } else {
+        write!(io::stdout(), "{plan}")?;
+    }
+    Ok(DONE)
 }
 
 /// `floodtest urls …`: writes a URL file.
@@ -88,12 +108,40 @@ fn write_urls(args: &UrlsArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
+/// `floodtest completions …`: writes what a shell needs to complete a command line.
+fn write_completions(shell: Shell) -> anyhow::Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "floodtest", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(DONE)
+}
+
+/// `floodtest man`: writes the manual page.
+fn write_manual() -> anyhow::Result<u8> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    io::stdout().write_all(&page)?;
+    Ok(DONE)
+}
+
+/// `floodtest worker …`: works for the process that started it, over its standard input.
+fn work(urls: &Path) -> anyhow::Result<u8> {
+    let parent = io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
+    let parent = UnixStream::from(parent);
+    parent.peer_addr().context("a worker is started by floodtest itself, never by hand")?;
+    match floodtest::work(urls, &parent) {
+        // Whoever it worked for is gone, and has nothing more to hear.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(COULD_NOT_RUN),
+        result => result.map(|()| DONE).context("cannot talk to the process that started it"),
+    }
+}
+
 /// Prints a run's reports to stdout and its progress to stderr.
 struct Printer {
     /// Whether reports are JSON.
     json: bool,
-    /// Whether a progress line stands on the terminal.
-    has_progress: bool,
+    /// What stands on the terminal.
+    live: Live,
     /// The first error of stdout, which ends the run.
     result: anyhow::Result<()>,
 }
@@ -101,15 +149,19 @@ struct Printer {
 impl Printer {
     /// Prints one report.
     fn print(&mut self, report: &FloodReport) -> anyhow::Result<()> {
-        if std::mem::take(&mut self.has_progress) {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+        self.erase();
         if self.json {
             writeln!(io::stdout(), "{}", serde_json::to_string(report)?)?;
         } else {
             writeln!(io::stdout(), "{}", StatsLine(report))?;
         }
         Ok(())
+    }
+
+    /// Makes room on the terminal.
+    fn erase(&mut self) {
+        // A terminal that is gone is no reason to end the run.
+        let _ = write!(io::stderr(), "{}", self.live.erase());
     }
 }
 
@@ -119,14 +171,29 @@ impl Observer for Printer {
         if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
-    fn progress(&mut self, progress: &Progress) {
-        // A terminal that is gone is no reason to end the run.
-        let _ = write!(io::stderr(), "\r{progress}\x1b[K");
-        self.has_progress = true;
+    fn progress(&mut self, report: &FloodReport) {
+        let _ = write!(io::stderr(), "{}", self.live.draw(report, style()));
     }
 
     fn trouble(&mut self, what: &str) {
+        self.erase();
         say(what);
+    }
+}
+
+/// Whether stderr is a terminal that can be drawn on.
+fn has_live_view() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// How to draw on the terminal as it is now.
+fn style() -> Style {
+    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+    Style {
+        // A terminal that does not say how wide it is has the width of a punched card.
+        columns: if columns == 0 { 80 } else { columns.into() },
+        // https://no-color.org
+        is_coloured: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     }
 }
 

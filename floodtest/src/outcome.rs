@@ -1,9 +1,11 @@
 //! What a run tells while it goes on, how it ended, and whether that is what was asked for.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use reports::books::{ByReason, FloodReport};
+use serde::{Deserialize, Serialize};
+
+use crate::expect::Expectations;
 
 /// Who is told about a run while it goes on.
 pub trait Observer {
@@ -11,8 +13,8 @@ pub trait Observer {
     fn report(&mut self, report: &FloodReport) -> ControlFlow<()>;
 
     /// Progress is due, if the run's config asks for it.
-    fn progress(&mut self, progress: &Progress) {
-        let _ = progress;
+    fn progress(&mut self, report: &FloodReport) {
+        let _ = report;
     }
 
     /// Something went wrong that does not end the run, such as a full disk for its logs.
@@ -29,27 +31,8 @@ impl<F: FnMut(&FloodReport)> Observer for F {
     }
 }
 
-/// How far a run is, in a few counters.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Connections that were asked for.
-    pub asked: u64,
-    /// Connections begun.
-    pub dialed: u64,
-    /// Connections established and open.
-    pub connected: u64,
-    /// Connections established and closed.
-    pub closed: u64,
-    /// Connections never established.
-    pub failed: u64,
-    /// Chunks received.
-    pub chunks: u64,
-    /// Time since the first connection was due.
-    pub elapsed: Duration,
-}
-
 /// What ended a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// The signal to stop.
     Stopped,
@@ -73,54 +56,65 @@ pub struct Outcome {
     pub end: End,
     /// The final report.
     pub report: FloodReport,
-    /// Connections that were begun: fewer than were asked for if it was stopped early.
-    pub n_dialed: u64,
     /// What the logs of the run lack, if anything.
     pub log_shortfall: Option<String>,
+    /// Whether a server was on another machine, so that the sender of its messages may be as well.
+    pub is_remote: bool,
 }
 
 impl Outcome {
-    /// In what the run fell short of what was asked for; nothing if it did not.
+    /// In what the run fell short of what was `expected`; nothing if it did not.
     ///
-    /// Connections that floodtest closed itself at the end are no shortfall; those that the other
-    /// side closed before are, however properly it did.
-    pub fn shortfalls(&self) -> Vec<String> {
+    /// Where nothing was said, all connections are expected to be established and held, and all
+    /// messages to come once and in order. Connections that floodtest closed itself at the end are
+    /// no shortfall; those that the other side closed before are, however properly it did.
+    pub fn shortfalls(&self, expected: Option<&Expectations>) -> Vec<String> {
+        let mut shortfalls = match expected {
+            Some(expected) => expected.shortfalls(&self.report),
+            None => self.missing(),
+        };
+        if !shortfalls.is_empty()
+            && let End::NobodyListens { authority } = &self.end
+        {
+            // This is the cause of all the others.
+            let FloodReport { asked, begun, failed, failures, .. } = &self.report;
+            let cause = format!(
+                "nobody is listening on {authority}: gave up after {begun} of {asked} \
+                 connections, {failed} failed ({}); start the server, or correct the URLs",
+                listed(failures)
+            );
+            match expected {
+                Some(_) => shortfalls.insert(0, cause),
+                None => shortfalls = vec![cause],
+            }
+        }
+        shortfalls.extend(self.log_shortfall.clone());
+        shortfalls
+    }
+
+    /// The connections and messages that are missing.
+    fn missing(&self) -> Vec<String> {
         let report = &self.report;
         let asked = report.asked;
-        if let End::NobodyListens { authority } = &self.end {
-            return vec![format!(
-                "nobody is listening on {authority}: gave up after {} of {asked} connections, {} \
-                 failed ({}); start the server, or correct the URLs",
-                self.n_dialed,
-                report.failed,
-                listed(&report.failures)
-            )];
-        }
-        let mut shortfalls = Vec::new();
+        let mut missing = Vec::new();
         if report.failed > 0 {
-            shortfalls.push(format!(
-                "{} of {asked} connections failed: {}",
-                report.failed,
-                listed(&report.failures)
+            let why = listed(&report.failures);
+            missing.push(format!("{} of {asked} connections failed: {why}", report.failed));
+        }
+        let n_headless = n_headless(report);
+        if n_headless > 0 {
+            missing.push(format!(
+                "{n_headless} of {asked} connections had no response head yet when it ended"
             ));
         }
-        let n_pending = self.n_dialed - report.established - report.failed;
-        if n_pending > 0 {
-            shortfalls.push(format!(
-                "{n_pending} of {asked} connections had no response head yet when it ended"
-            ));
-        }
-        if self.n_dialed < asked {
-            let n_left = asked - self.n_dialed;
-            shortfalls
-                .push(format!("{n_left} of {asked} connections were not begun when it ended"));
+        let n_left = asked - report.begun;
+        if n_left > 0 {
+            missing.push(format!("{n_left} of {asked} connections were not begun when it ended"));
         }
         if report.closed > 0 {
-            shortfalls.push(format!(
-                "{} of {asked} connections closed before the end: {}",
-                report.closed,
-                listed(&report.closures)
-            ));
+            let why = listed(&report.closures);
+            let n = report.closed;
+            missing.push(format!("{n} of {asked} connections closed before the end: {why}"));
         }
         let numbers = [
             (report.lost, "lost"),
@@ -128,10 +122,14 @@ impl Outcome {
             (report.reordered, "reordered"),
         ];
         let wrong = numbers.iter().filter(|(n, _)| *n > 0);
-        shortfalls.extend(wrong.map(|(n, what)| format!("{n} messages {what}")));
-        shortfalls.extend(self.log_shortfall.clone());
-        shortfalls
+        missing.extend(wrong.map(|(n, what)| format!("{n} messages {what}")));
+        missing
     }
+}
+
+/// Connections that were begun and are neither established nor failed.
+pub(crate) fn n_headless(report: &FloodReport) -> u64 {
+    report.begun - report.established - report.failed
 }
 
 /// `990 refused, 10 reset`, the most frequent first; nothing as `none`.
@@ -147,14 +145,15 @@ mod tests {
     use super::*;
 
     /// A run of ten connections that ended so.
-    fn outcome(end: End, n_dialed: u64, report: FloodReport) -> Outcome {
-        Outcome { end, report: FloodReport { asked: 10, ..report }, n_dialed, log_shortfall: None }
+    fn outcome(end: End, begun: u64, report: FloodReport) -> Outcome {
+        let report = FloodReport { asked: 10, begun, ..report };
+        Outcome { end, report, log_shortfall: None, is_remote: false }
     }
 
     #[test]
     fn all_established_and_held_is_no_shortfall() {
         let report = FloodReport { connected: 10, established: 10, ..FloodReport::default() };
-        assert_eq!(outcome(End::Stopped, 10, report).shortfalls(), Vec::<String>::new());
+        assert_eq!(outcome(End::Stopped, 10, report).shortfalls(None), Vec::<String>::new());
     }
 
     #[test]
@@ -176,7 +175,16 @@ mod tests {
             "2 of 10 connections closed before the end: 2 cut",
             "7 messages lost",
         ];
-        assert_eq!(outcome(End::Stopped, 9, report).shortfalls(), expected);
+        assert_eq!(outcome(End::Stopped, 9, report).shortfalls(None), expected);
+    }
+
+    #[test]
+    fn what_is_expected_takes_the_place_of_all_connections() {
+        let report = FloodReport { connected: 9, established: 9, failed: 1, ..Default::default() };
+        let outcome = outcome(End::Stopped, 10, report);
+        let shortfalls = |text: &str| outcome.shortfalls(Some(&text.parse().unwrap()));
+        assert_eq!(shortfalls("connected>=9"), Vec::<String>::new());
+        assert_eq!(shortfalls("connected>=10"), ["expected connected>=10, found 9"]);
     }
 
     #[test]
@@ -184,10 +192,14 @@ mod tests {
         let failures = [("refused".to_owned(), 1)].into();
         let report = FloodReport { failed: 1, failures, ..FloodReport::default() };
         let end = End::NobodyListens { authority: "localhost:8000".into() };
+        let outcome = outcome(end, 1, report);
         assert_eq!(
-            outcome(end, 1, report).shortfalls(),
+            outcome.shortfalls(None),
             ["nobody is listening on localhost:8000: gave up after 1 of 10 connections, 1 failed \
               (1 refused); start the server, or correct the URLs"]
         );
+        let expected = |text: &str| Some(text.parse::<Expectations>().unwrap());
+        assert_eq!(outcome.shortfalls(expected("failed.refused=1").as_ref()).len(), 0);
+        assert_eq!(outcome.shortfalls(expected("connected=10").as_ref()).len(), 2);
     }
 }

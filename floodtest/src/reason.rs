@@ -3,15 +3,16 @@
 use std::fmt;
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
-use crate::decode::DecodeError;
+use crate::decode::{ChunkFault, DecodeError, HeadFault};
 
 /// Why a connection was never established, or why an established one closed.
 ///
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
 /// `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`, `ended`,
-/// `cut`, or the operating system's own text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// `cut`, `worker 2 died`, or the operating system's own text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nobody listens there.
     Refused,
@@ -29,14 +30,16 @@ pub enum Reason {
     /// The server answered with this status, which is not 200.
     Status(u16),
     /// The response head is malformed.
-    BadHead,
+    BadHead(HeadFault),
     /// A chunk is malformed.
-    BadChunk,
+    BadChunk(ChunkFault),
     /// The response came to its proper end: its last chunk, or all of its `Content-Length`.
     Ended,
     /// The connection was closed without that. A body whose only end is the close counts here:
     /// nobody can tell whether it was complete.
     Cut,
+    /// The worker process of this number, counted from 1, has died and its connections with it.
+    WorkerDied(u16),
     /// Anything else that the operating system says, by its number.
     Os(i32),
 }
@@ -51,11 +54,47 @@ impl fmt::Display for Reason {
             Self::NoPorts => f.write_str("no ports"),
             Self::NoDescriptors => f.write_str("no descriptors"),
             Self::Status(status) => write!(f, "status {status}"),
-            Self::BadHead => f.write_str("bad head"),
-            Self::BadChunk => f.write_str("bad chunk"),
+            Self::BadHead(_) => f.write_str("bad head"),
+            Self::BadChunk(_) => f.write_str("bad chunk"),
             Self::Ended => f.write_str("ended"),
             Self::Cut => f.write_str("cut"),
+            Self::WorkerDied(number) => write!(f, "worker {number} died"),
             Self::Os(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
+        }
+    }
+}
+
+impl Reason {
+    /// Whether `word` is a key under which connections can be counted: the display of a reason. The
+    /// operating system's own texts are not known beforehand.
+    pub fn is_word(word: &str) -> bool {
+        let number_in = |before: &str, after: &str| {
+            let digits = word.strip_prefix(before)?.strip_suffix(after)?;
+            digits.parse::<u16>().ok().filter(|number| number.to_string() == digits)
+        };
+        let plain = [
+            Self::Refused,
+            Self::Reset,
+            Self::TimedOut,
+            Self::Unreachable,
+            Self::NoPorts,
+            Self::NoDescriptors,
+            Self::BadHead(HeadFault::Line),
+            Self::BadChunk(ChunkFault::Size),
+            Self::Ended,
+            Self::Cut,
+        ];
+        plain.iter().any(|reason| reason.to_string() == word)
+            || number_in("status ", "").is_some_and(|status| (100..1_000).contains(&status))
+            || number_in("worker ", " died").is_some()
+    }
+
+    /// What exactly was wrong, where the word alone leaves that open.
+    pub fn detail(self) -> Option<String> {
+        match self {
+            Self::BadHead(fault) => Some(fault.to_string()),
+            Self::BadChunk(fault) => Some(fault.to_string()),
+            _ => None,
         }
     }
 }
@@ -80,8 +119,29 @@ impl From<DecodeError> for Reason {
     fn from(error: DecodeError) -> Self {
         match error {
             DecodeError::Status(status) => Self::Status(status),
-            DecodeError::BadHead => Self::BadHead,
-            DecodeError::BadChunk => Self::BadChunk,
+            DecodeError::BadHead(fault) => Self::BadHead(fault),
+            DecodeError::BadChunk(fault) => Self::BadChunk(fault),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_what_a_reason_is_counted_under() {
+        for reason in [
+            Reason::Cut,
+            Reason::TimedOut,
+            Reason::Status(503),
+            Reason::BadChunk(ChunkFault::NoCrlf),
+            Reason::WorkerDied(12),
+        ] {
+            assert!(Reason::is_word(&reason.to_string()), "{reason}");
+        }
+        for word in ["", "cuts", "status", "status 5", "status 0503", "worker died", "Cut"] {
+            assert!(!Reason::is_word(word), "{word}");
         }
     }
 }

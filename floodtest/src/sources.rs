@@ -11,6 +11,9 @@ use std::str::FromStr;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, socket};
+use serde::{Deserialize, Serialize};
+
+use crate::job::Share;
 
 /// The first source port. Below it are the ports of well-known services; from here to the last
 /// one it is 62,000.
@@ -99,7 +102,7 @@ pub(crate) fn is_local(ip: IpAddr) -> bool {
 }
 
 /// The source addresses and ports for one destination, each handed out once.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sources {
     /// The addresses, used up one after the other.
     ips: Vec<IpAddr>,
@@ -127,14 +130,19 @@ impl Sources {
         Self { ips, start, at: 0, n_taken: 0 }
     }
 
+    /// Begins where the `share` of one process begins, so that no two meet before they are through.
+    pub(crate) fn begin_at(&mut self, share: Share) {
+        self.at = self.capacity() * share.index / share.of;
+    }
+
+    /// The addresses.
+    pub(crate) fn ips(&self) -> &[IpAddr] {
+        &self.ips
+    }
+
     /// How many connections can be open from here to one destination.
     pub(crate) fn capacity(&self) -> u64 {
         self.ips.len() as u64 * PORTS_PER_ADDRESS
-    }
-
-    /// The first address, if there is any.
-    pub(crate) fn first_ip(&self) -> Option<IpAddr> {
-        self.ips.first().copied()
     }
 
     /// The next address and port. `None` when all were taken, one after the other.
@@ -201,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn the_shares_of_several_processes_do_not_meet() {
+        let to = Ipv4Addr::LOCALHOST.into();
+        let mut pairs = HashSet::new();
+        let sources = serde_json::to_string(&Sources::new(to, 124_000, None)).unwrap();
+        for index in 0..3 {
+            let mut sources: Sources = serde_json::from_str(&sources).unwrap();
+            sources.begin_at(Share { index, of: 3 });
+            let n = sources.capacity() / 3;
+            assert!((0..n).all(|_| pairs.insert(sources.next().unwrap())), "share {index}");
+        }
+    }
+
+    #[test]
     fn sources_give_up_when_everything_is_taken() {
         let mut sources = Sources::new(Ipv6Addr::LOCALHOST.into(), 1, None);
         for _ in 0..PORTS_PER_ADDRESS {
@@ -214,7 +235,7 @@ mod tests {
     fn loopback_takes_as_many_addresses_as_it_needs() {
         let to = Ipv4Addr::LOCALHOST.into();
         assert!(Sources::new(to, 1_000_000, None).capacity() > 1_000_000);
-        assert_eq!(Sources::new(to, 1, None).first_ip(), Some(to));
+        assert_eq!(Sources::new(to, 1, None).ips()[0], to);
         assert!(is_local(to));
         assert!(!is_local("192.0.2.1".parse().unwrap()));
     }

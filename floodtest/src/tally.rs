@@ -1,26 +1,31 @@
-//! What a run has counted, over all connections.
+//! What a run has counted, over all connections of a process.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use reports::books::{ByReason, FloodReport};
 use reports::latency::Latency;
 use reports::out::Series;
-use reports::stamp::{Clock, Stamp};
+use reports::stamp::{Clock, Stamp, as_us};
+use serde::{Deserialize, Serialize};
 
 use crate::decode::{self, Chunk, Head};
+use crate::number::{SequencePattern, number};
 use crate::reason::Reason;
 use crate::window::{Sequence, Window};
 
 /// The counters of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
+    /// Connections begun.
+    pub(crate) begun: u64,
     /// Connections whose head has arrived and that are open now.
     pub(crate) connected: u64,
     /// Connections that were established once and are closed now.
     pub(crate) closed: u64,
     /// Connections that were never established.
     pub(crate) failed: u64,
+    /// The most connections that were open at once.
+    pub(crate) peak: u64,
     /// Chunks, by framing.
     pub(crate) chunks: u64,
     /// Bytes received.
@@ -28,9 +33,9 @@ pub(crate) struct Tally {
     /// How much later than due the connects were begun.
     pub(crate) connect_late: Latency,
     /// Why connections failed.
-    failures: BTreeMap<Reason, u64>,
+    pub(crate) failures: Reasons,
     /// Why established connections closed.
-    closures: BTreeMap<Reason, u64>,
+    pub(crate) closures: Reasons,
     /// What became of the messages' numbers.
     sequence: Sequence,
     /// Chunks without a readable number.
@@ -39,8 +44,59 @@ pub(crate) struct Tally {
     delivery: Latency,
     /// From a message's actual send to its receipt.
     raw_delivery: Latency,
-    /// When the first connect and the latest one were begun.
-    dialed_at: Option<(Instant, Instant)>,
+    /// When the first connect and the latest one were begun, in microseconds after the start.
+    dialed_us: Option<(u64, u64)>,
+}
+
+/// Counts by reason, and the first connection for each.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Reasons(Vec<ReasonCount>);
+
+/// How often one thing happened. There are few, so that they are searched in order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReasonCount {
+    /// What happened.
+    pub(crate) reason: Reason,
+    /// To how many connections.
+    n: u64,
+    /// The first of them, by its number in the plan.
+    pub(crate) first: u64,
+}
+
+impl Reasons {
+    /// Counts `reason` for `n` connections, the first of which is `first`.
+    pub(crate) fn count(&mut self, reason: Reason, n: u64, first: u64) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.reason == reason) {
+            known.n += n;
+            known.first = known.first.min(first);
+        } else {
+            self.0.push(ReasonCount { reason, n, first });
+        }
+    }
+
+    /// Takes in the counts of another process.
+    fn merge(&mut self, other: &Self) {
+        other.iter().for_each(|it| self.count(it.reason, it.n, it.first));
+    }
+
+    /// How often it was `reason`.
+    pub(crate) fn of(&self, reason: Reason) -> u64 {
+        self.iter().find(|known| known.reason == reason).map_or(0, |known| known.n)
+    }
+
+    /// All that happened.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ReasonCount> {
+        self.0.iter()
+    }
+
+    /// The counts under the reasons' words; several reasons may share one.
+    fn by_word(&self) -> ByReason {
+        let mut by_word = ByReason::new();
+        for ReasonCount { reason, n, .. } in self.iter() {
+            *by_word.entry(reason.to_string()).or_default() += n;
+        }
+        by_word
+    }
 }
 
 /// The delays that go into the logs of `--out`.
@@ -61,66 +117,100 @@ impl Tally {
         [&self.delivery, &self.raw_delivery]
     }
 
-    /// Counts a connect that is begun at `at`.
-    pub(crate) fn dialed(&mut self, at: Instant) {
-        let (first, _) = self.dialed_at.unwrap_or((at, at));
-        self.dialed_at = Some((first, at));
+    /// Counts a connect that is begun at `at` after the start.
+    pub(crate) fn dialed(&mut self, at: Duration) {
+        let at_us = as_us(at);
+        self.begun += 1;
+        let (first_us, _) = self.dialed_us.unwrap_or((at_us, at_us));
+        self.dialed_us = Some((first_us, at_us));
     }
 
-    /// Counts a connection that was never established.
-    pub(crate) fn failed(&mut self, reason: Reason) {
+    /// Counts connection `number`, which was never established.
+    pub(crate) fn failed(&mut self, reason: Reason, number: u64) {
         self.failed += 1;
-        *self.failures.entry(reason).or_default() += 1;
+        self.failures.count(reason, 1, number);
     }
 
-    /// Counts the close of an established connection. The gaps in its numbers stay open for ever.
-    pub(crate) fn closed(&mut self, reason: Reason, window: &Window) {
+    /// Counts the close of connection `number`, which was established. The gaps in its messages'
+    /// numbers stay open for ever.
+    pub(crate) fn closed(&mut self, reason: Reason, number: u64, window: &Window) {
         self.connected -= 1;
         self.closed += 1;
-        *self.closures.entry(reason).or_default() += 1;
-        self.lose_missing(window);
+        self.closures.count(reason, 1, number);
+        self.lose(window.n_missing());
     }
 
-    /// Counts the gaps of a connection that ends as lost.
-    pub(crate) fn lose_missing(&mut self, window: &Window) {
-        self.sequence.lost = self.sequence.lost.saturating_add(window.n_missing());
+    /// Counts messages as lost.
+    pub(crate) fn lose(&mut self, n: u64) {
+        self.sequence.add(Sequence { lost: n, ..Sequence::default() });
     }
 
-    /// Connections that were refused.
-    pub(crate) fn n_refused(&self) -> u64 {
-        self.failures.get(&Reason::Refused).copied().unwrap_or(0)
+    /// Counts all that is open, or is being opened, as ended for `reason`. `first` is the number of
+    /// the first of these connections.
+    pub(crate) fn abandon(&mut self, reason: Reason, first: u64) {
+        let n_opening = self.begun - self.connected - self.closed - self.failed;
+        if n_opening > 0 {
+            self.failed += n_opening;
+            self.failures.count(reason, n_opening, first);
+        }
+        if self.connected > 0 {
+            self.closed += self.connected;
+            self.closures.count(reason, std::mem::take(&mut self.connected), first);
+        }
+    }
+
+    /// Takes in the counts of another process. The peak becomes the sum of the peaks, which may
+    /// not have been at the same time.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.begun += other.begun;
+        self.connected += other.connected;
+        self.closed += other.closed;
+        self.failed += other.failed;
+        self.peak += other.peak;
+        self.chunks += other.chunks;
+        self.bytes += other.bytes;
+        self.unnumbered += other.unnumbered;
+        self.sequence.add(other.sequence);
+        self.connect_late.merge(&other.connect_late);
+        self.delivery.merge(&other.delivery);
+        self.raw_delivery.merge(&other.raw_delivery);
+        self.failures.merge(&other.failures);
+        self.closures.merge(&other.closures);
+        self.dialed_us = match (self.dialed_us, other.dialed_us) {
+            (Some((first, last)), Some((their_first, their_last))) => {
+                Some((first.min(their_first), last.max(their_last)))
+            }
+            (ours, theirs) => ours.or(theirs),
+        };
     }
 
     /// Everything that is counted, as it is reported.
-    pub(crate) fn report(&self, asked: u64, elapsed: Duration, is_final: bool) -> FloodReport {
-        let opening = self.dialed_at.map(|(first, last)| last - first).unwrap_or_default();
+    pub(crate) fn report(&self, asked: u64, elapsed: Duration) -> FloodReport {
+        let opening_us = self.dialed_us.map_or(0, |(first_us, last_us)| last_us - first_us);
         FloodReport {
             elapsed_s: elapsed.as_secs_f64(),
-            is_final,
             asked,
+            begun: self.begun,
             connected: self.connected,
             closed: self.closed,
             chunks: self.chunks,
             established: self.connected + self.closed,
+            peak: self.peak,
             failed: self.failed,
-            failures: by_name(&self.failures),
-            closures: by_name(&self.closures),
+            failures: self.failures.by_word(),
+            closures: self.closures.by_word(),
             lost: self.sequence.lost,
             duplicated: self.sequence.duplicated,
             reordered: self.sequence.reordered,
             unnumbered: self.unnumbered,
             bytes: self.bytes,
-            opening_s: opening.as_secs_f64(),
+            opening_s: Duration::from_micros(opening_us).as_secs_f64(),
             connect_late: self.connect_late.summary(),
             delivery: self.delivery.summary(),
             raw_delivery: self.raw_delivery.summary(),
+            ..FloodReport::default()
         }
     }
-}
-
-/// Counts under the reasons' words.
-fn by_name(counts: &BTreeMap<Reason, u64>) -> ByReason {
-    counts.iter().map(|(reason, n)| (reason.to_string(), *n)).collect()
 }
 
 /// Takes what one `recv` brought for one connection.
@@ -129,6 +219,10 @@ pub(crate) struct Receipt<'a> {
     pub(crate) tally: &'a mut Tally,
     /// The connection's numbers.
     pub(crate) window: &'a mut Window,
+    /// What was wrong with them.
+    pub(crate) faults: &'a mut u32,
+    /// Where the numbers are, if not where they are looked for otherwise.
+    pub(crate) pattern: Option<&'a SequencePattern>,
     /// What time it is.
     pub(crate) clock: &'a Clock,
     /// When the bytes were received, in microseconds since the Unix epoch. Read once, and only
@@ -137,6 +231,16 @@ pub(crate) struct Receipt<'a> {
 }
 
 impl Receipt<'_> {
+    /// Takes in the number of a message.
+    fn record_number(&mut self, number: u64) {
+        let found = self.window.record(number);
+        if found != Sequence::default() {
+            self.tally.sequence.add(found);
+            let faults = u32::try_from(found.n_faults()).unwrap_or(u32::MAX);
+            *self.faults = self.faults.saturating_add(faults);
+        }
+    }
+
     /// Records both latencies of a stamped message.
     fn record_delays(&mut self, stamp: Stamp) {
         let clock = self.clock;
@@ -150,14 +254,15 @@ impl Receipt<'_> {
 impl decode::Sink for Receipt<'_> {
     fn head(&mut self, head: &Head) {
         self.tally.connected += 1;
+        self.tally.peak = self.tally.peak.max(self.tally.connected);
         *self.window = if head.is_ours { Window::from_one() } else { Window::from_first() };
     }
 
     fn chunk(&mut self, chunk: Chunk<'_>) {
         self.tally.chunks += 1;
         // The largest number has no successor, and nobody counts that far.
-        match chunk.number().filter(|number| *number < u64::MAX) {
-            Some(number) => self.window.record(number, &mut self.tally.sequence),
+        match number(&chunk, self.pattern).filter(|number| *number < u64::MAX) {
+            Some(number) => self.record_number(number),
             None => self.tally.unnumbered += 1,
         }
         if let Some(stamp) = Stamp::find(chunk.last) {
@@ -169,11 +274,11 @@ impl decode::Sink for Receipt<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Response, Sink};
+    use crate::decode::{ChunkFault, Response, Sink};
 
-    /// The report after `body` came over one connection of our server.
-    fn report(body: &str) -> FloodReport {
-        let (mut tally, mut window, clock) = (Tally::default(), Window::default(), Clock::start());
+    /// What a connection of our server does with a tally.
+    fn tally(body: &str) -> (Tally, Window, u32) {
+        let (mut tally, mut window, mut faults) = (Tally::default(), Window::default(), 0);
         let text = format!(
             "HTTP/1.1 200 OK\r\nServer: comet-server/0.1.0\r\n\
              Transfer-Encoding: chunked\r\n\r\n{body}"
@@ -181,12 +286,20 @@ mod tests {
         let mut receipt = Receipt {
             tally: &mut tally,
             window: &mut window,
-            clock: &clock,
+            faults: &mut faults,
+            pattern: None,
+            clock: &Clock::start(),
             received_unix_us: Some(5_000_000),
         };
         Response::default().feed(text.as_bytes(), &mut receipt).unwrap();
-        tally.closed(Reason::Cut, &window);
-        tally.report(1, Duration::ZERO, true)
+        (tally, window, faults)
+    }
+
+    /// The report after `body` came over one connection of our server.
+    fn report(body: &str) -> FloodReport {
+        let (mut tally, window, _) = tally(body);
+        tally.closed(Reason::Cut, 0, &window);
+        tally.report(1, Duration::ZERO)
     }
 
     /// A chunk with `text` in it.
@@ -218,12 +331,66 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_knows_its_own_faults() {
+        let texts = ["#2", "#1", "#1", "#70"];
+        let (_, window, faults) = tally(&texts.map(chunk).concat());
+        assert_eq!((faults, window.n_missing()), (2 + 4, 63), "3 to 6 have left the window");
+    }
+
+    #[test]
+    fn the_counts_of_two_processes_are_those_of_one_with_all_connections() {
+        let (one, two) = ("#1 @4999000+600", "#3 @5000100+0");
+        let (mut all, window, _) = tally(&chunk(one));
+        let (mut other, other_window, _) = tally(&chunk(two));
+        all.dialed(Duration::from_secs(1));
+        other.dialed(Duration::from_secs(3));
+        all.closed(Reason::Cut, 4, &window);
+        other.closed(Reason::Cut, 3, &other_window);
+        other.failed(Reason::Refused, 5);
+        // What another process says goes over a wire.
+        let told = serde_json::to_string(&other).unwrap();
+        all.merge(&serde_json::from_str(&told).unwrap());
+        let report = all.report(3, Duration::ZERO);
+        assert_eq!((report.begun, report.closed, report.failed, report.chunks), (2, 2, 1, 2));
+        assert_eq!((report.lost, report.opening_s), (2, 2.0));
+        assert_eq!((report.delivery.count, report.delivery.clock), (1, 1));
+        assert_eq!(report.closures, ByReason::from([("cut".to_owned(), 2)]));
+        assert_eq!(all.closures.iter().map(|it| it.first).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn what_a_dead_process_held_is_closed_and_what_it_dialed_has_failed() {
+        let (mut tally, ..) = tally(&chunk("#1"));
+        (0..3).for_each(|_| tally.dialed(Duration::ZERO));
+        tally.failed(Reason::Refused, 8);
+        tally.abandon(Reason::WorkerDied(2), 1);
+        let report = tally.report(9, Duration::ZERO);
+        assert_eq!((report.connected, report.closed, report.failed), (0, 1, 2));
+        assert_eq!(report.closures, ByReason::from([("worker 2 died".to_owned(), 1)]));
+        let failures = [("refused".to_owned(), 1), ("worker 2 died".to_owned(), 1)];
+        assert_eq!(report.failures, ByReason::from(failures));
+    }
+
+    #[test]
+    fn reasons_that_share_a_word_are_counted_together() {
+        let mut tally = Tally::default();
+        for (number, fault) in [(7, ChunkFault::Size), (3, ChunkFault::Trailer)] {
+            tally.failed(Reason::BadChunk(fault), number);
+        }
+        tally.failed(Reason::BadChunk(ChunkFault::Size), 2);
+        let report = tally.report(9, Duration::ZERO);
+        assert_eq!(report.failures, ByReason::from([("bad chunk".to_owned(), 3)]));
+        assert_eq!(tally.failures.iter().map(|it| it.first).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
     fn a_receipt_without_stamps_reads_no_clock() {
-        let (mut tally, mut window, clock) = (Tally::default(), Window::default(), Clock::start());
         let mut receipt = Receipt {
-            tally: &mut tally,
-            window: &mut window,
-            clock: &clock,
+            tally: &mut Tally::default(),
+            window: &mut Window::default(),
+            faults: &mut 0,
+            pattern: None,
+            clock: &Clock::start(),
             received_unix_us: None,
         };
         receipt.chunk(Chunk::of(b"Recvd msg #1: 'x'<br/>"));

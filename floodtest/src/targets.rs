@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use serde::{Deserialize, Serialize};
+
+use crate::job::Share;
 use crate::sources::{SourceIps, Sources, is_local};
 use crate::url::Url;
 use crate::urls::{UrlFile, UrlFileError};
@@ -44,7 +47,7 @@ pub enum TargetError {
 }
 
 /// A host and port that URLs name.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Target {
     /// Host and port as the URLs write them.
     pub(crate) authority: String,
@@ -61,7 +64,7 @@ pub(crate) struct Target {
     /// The first line that names it.
     line: u64,
     /// How many connections it will be asked for; never too low.
-    n_connections: u64,
+    pub(crate) n_connections: u64,
 }
 
 impl Target {
@@ -80,7 +83,7 @@ impl Target {
 }
 
 /// One address of a target, with the source ports that lead there.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Endpoint {
     /// The address.
     pub(crate) address: SocketAddr,
@@ -89,7 +92,7 @@ pub(crate) struct Endpoint {
 }
 
 /// All targets of a URL file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Targets {
     /// The targets, in the order of their first lines.
     list: Vec<Target>,
@@ -118,6 +121,18 @@ impl Targets {
         self.list.iter().all(|target| target.was_refused || target.n_connections == 0)
     }
 
+    /// Takes the source ports of one process's share.
+    pub(crate) fn begin_at(&mut self, share: Share) {
+        for endpoint in self.list.iter_mut().flat_map(|target| &mut target.endpoints) {
+            endpoint.sources.begin_at(share);
+        }
+    }
+
+    /// Those that will be dialed.
+    pub(crate) fn dialed(&self) -> impl Iterator<Item = &Target> {
+        self.list.iter().filter(|target| target.n_connections > 0)
+    }
+
     /// Host and port of the first.
     pub(crate) fn first_authority(&self) -> &str {
         self.list.first().map_or("nowhere", |target| &target.authority)
@@ -143,12 +158,12 @@ impl Targets {
         self.latest
     }
 
-    /// Looks at every line of `file`; all targets, and how many connections are asked for:
-    /// `connections`, or as many as there are URLs.
+    /// Looks at every line of `file`; all targets, how many URLs there are, and how many
+    /// connections are asked for: `connections`, or as many as there are URLs.
     pub(crate) fn survey(
         file: &mut UrlFile,
         connections: Option<u64>,
-    ) -> Result<(Self, u64), UrlFileError> {
+    ) -> Result<(Self, u64, u64), UrlFileError> {
         let mut targets = Self::default();
         let mut n_urls = 0;
         while file.advance()? {
@@ -167,7 +182,7 @@ impl Targets {
         for target in &mut targets.list {
             target.n_connections = target.n_connections.saturating_mul(n_rounds).min(n_asked);
         }
-        Ok((targets, n_asked))
+        Ok((targets, n_urls, n_asked))
     }
 
     /// Finds out the addresses of all targets that will be dialed, and where from.
@@ -188,7 +203,7 @@ impl Targets {
             let addresses = (target.host.as_str(), target.port).to_socket_addrs();
             for address in addresses.map_err(|error| unknown(error.to_string()))? {
                 let sources = Sources::new(address.ip(), n_asked, asked);
-                if sources.first_ip().is_some_and(is_local) {
+                if sources.ips().first().is_some_and(|ip| is_local(*ip)) {
                     target.endpoints.push(Endpoint { address, sources });
                 }
             }
@@ -221,7 +236,8 @@ mod tests {
             writeln!(file, "{line}").unwrap();
         }
         let mut urls = UrlFile::open(file.path()).unwrap();
-        let (targets, n_asked) = Targets::survey(&mut urls, connections).unwrap();
+        let (targets, n_urls, n_asked) = Targets::survey(&mut urls, connections).unwrap();
+        assert_eq!(n_urls, lines.len() as u64);
         let list = targets.list.into_iter();
         (list.map(|target| (target.authority, target.n_connections)).collect(), n_asked)
     }

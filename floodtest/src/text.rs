@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use reports::books::FloodReport;
+use reports::books::{ByReason, Example, FloodReport};
 
-use crate::outcome::{Progress, listed};
+use crate::expect::PERCENTILES;
+use crate::outcome::{Outcome, listed, n_headless};
 
 /// The line that the article's load generator printed: open now, closed so far, chunks so far.
 #[derive(Debug, Clone, Copy)]
@@ -19,56 +20,110 @@ impl fmt::Display for StatsLine<'_> {
 
 /// The final report, several lines.
 #[derive(Debug, Clone, Copy)]
-pub struct FinalText<'a>(pub &'a FloodReport);
+pub struct FinalText<'a>(pub &'a Outcome);
 
 impl fmt::Display for FinalText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let report = self.0;
-        let FloodReport { asked, established, opening_s, .. } = report;
-        write!(f, "connections   {asked} asked, {established} established")?;
-        if *opening_s > 0.0 {
-            // From the first to the last connect there is one interval fewer than connects.
-            let n_begun = (report.established + report.failed).saturating_sub(1);
-            let per_s = n_begun as f64 / opening_s;
-            write!(f, "; begun within {opening_s:.3} s ({per_s:.1}/s)")?;
-        }
-        writeln!(f)?;
-        writeln!(f, "failed        {}{}", report.failed, why(&report.failures))?;
-        writeln!(f, "closed        {}{}", report.closed, why(&report.closures))?;
-        writeln!(f, "open at end   {}", report.connected)?;
+        let report = &self.0.report;
+        connections(f, report)?;
         writeln!(f, "chunks        {} ({} bytes received)", report.chunks, report.bytes)?;
         writeln!(
             f,
             "messages      {} lost, {} duplicated, {} reordered, {} chunks without a number",
             report.lost, report.duplicated, report.reordered, report.unnumbered
         )?;
-        writeln!(f, "delivery      {} [due to receipt]", report.delivery)?;
-        writeln!(f, "raw delivery  {} [send to receipt]", report.raw_delivery)?;
-        writeln!(f, "connect late  {}", report.connect_late)
+        if !report.worst.is_empty() {
+            writeln!(f, "              most of them on these connections:")?;
+        }
+        report.worst.iter().try_for_each(|it| writeln!(f, "{:>13} {}", it.faults, it.url))?;
+        latencies(f, report)?;
+        if self.0.is_remote && report.delivery.count > 0 || report.delivery.clock > 0 {
+            writeln!(f, "{CLOCKS}")?;
+        }
+        writeln!(f, "connect late  {}", report.connect_late)?;
+        memory(f, report)
     }
+}
+
+/// Connections from which on their part of the memory says something about them: below, most of
+/// what was added since the first connect is the program's own.
+const MANY: u64 = 1_000;
+
+/// What a reader of latencies between two machines must know.
+const CLOCKS: &str = "\
+The first time of each delay is the sender's clock, the second one this machine's. Where messages
+come from another machine, each delay is wrong by as much as the two clocks differ; those that came
+out negative are counted above and are in no percentile.";
+
+/// Where the connections are that were asked for.
+fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let FloodReport { asked, begun, established, peak, connected, failed, closed, .. } = report;
+    write!(
+        f,
+        "connections   {asked} asked, {established} established, {peak} open at most, {connected} \
+         open at the end"
+    )?;
+    if report.opening_s > 0.0 {
+        // From the first to the last connect there is one interval fewer than connects.
+        let per_s = begun.saturating_sub(1) as f64 / report.opening_s;
+        write!(f, "; begun within {:.3} s ({per_s:.1}/s)", report.opening_s)?;
+    }
+    writeln!(f)?;
+    writeln!(
+        f,
+        "missing       {} = {failed} failed + {closed} closed + {} without a head + {} not begun",
+        asked - connected,
+        n_headless(report),
+        asked - begun
+    )?;
+    writeln!(f, "failed        {failed}{}", why(&report.failures))?;
+    writeln!(f, "closed        {closed}{}", why(&report.closures))?;
+    report.examples.iter().try_for_each(|Example { reason, detail, url }| {
+        let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        writeln!(f, "              first {reason}{detail}: {url}")
+    })
+}
+
+/// Both latencies side by side, a line for each percentile.
+fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let (due, sent) = (&report.delivery, &report.raw_delivery);
+    if due.count + due.clock == 0 {
+        return writeln!(f, "delivery      no message carried a stamp (msggen --stamp)");
+    }
+    writeln!(f, "delivery         due to receipt  send to receipt")?;
+    for (name, of) in PERCENTILES {
+        let ms = |summary| of(summary) as f64 / 1_000.0;
+        writeln!(f, "  {name:<11} {:>14.3} ms {:>13.3} ms", ms(due), ms(sent))?;
+    }
+    writeln!(f, "  {:<11} {:>17} {:>16}", "messages", due.count, sent.count)?;
+    if due.clock + sent.clock > 0 {
+        writeln!(f, "  {:<11} {:>17} {:>16}", "negative", due.clock, sent.clock)?;
+    }
+    Ok(())
+}
+
+/// What a connection costs here.
+fn memory(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let FloodReport { rss_start_kb, rss_kb, peak, .. } = report;
+    write!(f, "memory        {rss_kb} KB, {rss_start_kb} KB before the first connect")?;
+    if *peak >= MANY {
+        let each = rss_kb.saturating_sub(*rss_start_kb) * 1024 / peak;
+        write!(f, ": {each} bytes a connection")?;
+    }
+    writeln!(f)
 }
 
 /// `: 2 cut, 1 reset`, or nothing.
-fn why(by_reason: &reports::books::ByReason) -> String {
+fn why(by_reason: &ByReason) -> String {
     if by_reason.is_empty() { String::new() } else { format!(": {}", listed(by_reason)) }
-}
-
-/// One line while a run goes on, short enough not to be wrapped, which could not be redrawn.
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, dialed, connected, closed, failed, chunks, elapsed } = self;
-        write!(
-            f,
-            "{dialed}/{asked} begun, {connected} open, {closed} closed, {failed} failed, \
-             {chunks} chunks, {} s",
-            elapsed.as_secs()
-        )
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::End;
+    use reports::books::WorstConnection;
+    use reports::latency::LatencySummary;
 
     #[test]
     fn the_stats_line_is_the_article_s() {
@@ -78,23 +133,92 @@ mod tests {
 
     #[test]
     fn the_final_report_has_every_figure() {
+        let delays = |count, clock| LatencySummary {
+            count,
+            clock,
+            p50_us: 177,
+            max_us: 16_969,
+            ..LatencySummary::default()
+        };
         let report = FloodReport {
-            asked: 1_000,
-            connected: 999,
-            established: 999,
+            asked: 1_010,
+            begun: 1_000,
+            connected: 995,
+            closed: 2,
+            closures: [("cut".to_owned(), 2)].into(),
+            established: 997,
+            peak: 996,
             failed: 1,
-            failures: [("reset".to_owned(), 1)].into(),
+            failures: [("bad head".to_owned(), 1)].into(),
             opening_s: 9.99,
+            rss_start_kb: 4_000,
+            rss_kb: 4_050,
+            chunks: 120,
+            bytes: 4_800,
+            lost: 12,
+            examples: vec![Example {
+                reason: "bad head".to_owned(),
+                detail: Some("a line is wrong".to_owned()),
+                url: "http://a/17".to_owned(),
+            }],
+            worst: vec![WorstConnection { url: "http://a/3".to_owned(), faults: 12 }],
+            delivery: delays(119, 1),
+            raw_delivery: delays(120, 0),
             ..FloodReport::default()
         };
-        let text = FinalText(&report).to_string();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            lines[0],
-            "connections   1000 asked, 999 established; begun within 9.990 s (100.0/s)"
+        let end = End::Stopped;
+        let outcome = Outcome { end, report, log_shortfall: None, is_remote: false };
+        let expected = "\
+connections   1010 asked, 997 established, 996 open at most, 995 open at the end; begun within \
+9.990 s (100.0/s)
+missing       15 = 1 failed + 2 closed + 2 without a head + 10 not begun
+failed        1: 1 bad head
+closed        2: 2 cut
+              first bad head (a line is wrong): http://a/17
+chunks        120 (4800 bytes received)
+messages      12 lost, 0 duplicated, 0 reordered, 0 chunks without a number
+              most of them on these connections:
+           12 http://a/3
+delivery         due to receipt  send to receipt
+  p50                  0.177 ms         0.177 ms
+  p90                  0.000 ms         0.000 ms
+  p99                  0.000 ms         0.000 ms
+  p99.9                0.000 ms         0.000 ms
+  max                 16.969 ms        16.969 ms
+  messages                  119              120
+  negative                    1                0
+The first time of each delay is the sender's clock, the second one this machine's. Where messages
+come from another machine, each delay is wrong by as much as the two clocks differ; those that came
+out negative are counted above and are in no percentile.
+connect late  none recorded
+memory        4050 KB, 4000 KB before the first connect
+";
+        assert_eq!(FinalText(&outcome).to_string(), expected);
+    }
+
+    #[test]
+    fn the_bytes_of_a_connection_are_said_where_there_are_many() {
+        let (rss_start_kb, rss_kb) = (4_000, 5_000);
+        let report = FloodReport { peak: 10_000, rss_start_kb, rss_kb, ..FloodReport::default() };
+        let outcome = Outcome { end: End::Stopped, report, log_shortfall: None, is_remote: false };
+        let text = FinalText(&outcome).to_string();
+        let line =
+            "memory        5000 KB, 4000 KB before the first connect: 102 bytes a connection";
+        assert_eq!(text.lines().last(), Some(line));
+    }
+
+    #[test]
+    fn clocks_are_mentioned_only_where_they_may_differ() {
+        let text = |count, is_remote| {
+            let delivery = LatencySummary { count, ..LatencySummary::default() };
+            let report = FloodReport { delivery, ..FloodReport::default() };
+            let outcome = Outcome { end: End::Stopped, report, log_shortfall: None, is_remote };
+            FinalText(&outcome).to_string()
+        };
+        assert!(text(1, true).contains(CLOCKS));
+        assert!(!text(1, false).contains(CLOCKS));
+        assert!(
+            text(0, true).contains("no message carried a stamp") && !text(0, true).contains(CLOCKS)
         );
-        assert_eq!(lines[1], "failed        1: 1 reset");
-        assert_eq!(lines[2], "closed        0");
-        assert_eq!(lines.len(), 9);
     }
 }

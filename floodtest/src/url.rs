@@ -71,8 +71,9 @@ impl<'a> Url<'a> {
         Ok(Self { authority, host, port, path })
     }
 
-    /// Writes the request for this URL into `request`, and nothing else.
-    pub fn write_request(&self, request: &mut Vec<u8>) {
+    /// Writes the request for this URL into `request`, and nothing else; one for server-sent
+    /// events if `is_sse`.
+    pub fn write_request(&self, is_sse: bool, request: &mut Vec<u8>) {
         request.clear();
         request.extend_from_slice(b"GET ");
         if !self.path.starts_with('/') {
@@ -84,7 +85,10 @@ impl<'a> Url<'a> {
         request.extend_from_slice(
             concat!("\r\nUser-Agent: floodtest/", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes(),
         );
-        request.extend_from_slice(b"Accept: */*\r\n\r\n");
+        let accept: &[u8] = if is_sse { b"text/event-stream" } else { b"*/*" };
+        request.extend_from_slice(b"Accept: ");
+        request.extend_from_slice(accept);
+        request.extend_from_slice(b"\r\n\r\n");
     }
 }
 
@@ -165,15 +169,16 @@ mod tests {
 
     #[test]
     fn the_request_is_a_get_of_the_path() {
-        let mut request = Vec::new();
-        Url::parse(b"http://localhost:8000?a=b").unwrap().write_request(&mut request);
+        let url = Url::parse(b"http://localhost:8000?a=b").unwrap();
         let version = env!("CARGO_PKG_VERSION");
-        assert_eq!(
-            String::from_utf8(request).unwrap(),
-            format!(
+        let mut request = Vec::new();
+        for (is_sse, accept) in [(false, "*/*"), (true, "text/event-stream")] {
+            url.write_request(is_sse, &mut request);
+            let expected = format!(
                 "GET /?a=b HTTP/1.1\r\nHost: localhost:8000\r\n\
-                 User-Agent: floodtest/{version}\r\nAccept: */*\r\n\r\n"
-            )
-        );
+                 User-Agent: floodtest/{version}\r\nAccept: {accept}\r\n\r\n"
+            );
+            assert_eq!(str::from_utf8(&request), Ok(expected.as_str()));
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! the second one feeds the connects as they fall due, and begins again at the end of the file
 //! when there are more connections than lines.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
@@ -114,6 +115,33 @@ impl UrlFile {
         }
         self.rewind()?;
         if self.advance()? { Ok(()) } else { Err(self.empty_error()) }
+    }
+
+    /// Passes over `n` URLs, after the last of which comes the first one again.
+    pub(crate) fn skip(&mut self, n: u64) -> Result<(), UrlFileError> {
+        (0..n).try_for_each(|_| self.advance_round())
+    }
+
+    /// The URLs of connections by their numbers; number 0 has the first URL, and there may be more
+    /// numbers than URLs.
+    pub(crate) fn pick(
+        &mut self,
+        numbers: &BTreeSet<u64>,
+    ) -> Result<BTreeMap<u64, String>, UrlFileError> {
+        let mut picked = BTreeMap::new();
+        let mut at = 0;
+        self.rewind()?;
+        for &number in numbers {
+            self.skip(number + 1 - at)?;
+            at = number + 1;
+            picked.insert(number, String::from_utf8_lossy(self.line.trim_ascii()).into_owned());
+        }
+        Ok(picked)
+    }
+
+    /// The file's name.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// The present URL and its line's number.
@@ -244,6 +272,15 @@ mod tests {
         assert_eq!(lines, [2, 3, 2, 3, 2]);
         let (_temporary, mut empty) = file(b"# nothing\n");
         assert!(matches!(empty.advance_round(), Err(UrlFileError::Empty { .. })));
+    }
+
+    #[test]
+    fn connections_are_named_by_their_numbers_round_and_round() {
+        let (_temporary, mut urls) = file(b"# three\nhttp://a/1\n\nhttp://a/2\nhttp://a/3");
+        let picked = urls.pick(&BTreeSet::from([0, 2, 4, 300])).unwrap();
+        let expected =
+            [(0, "http://a/1"), (2, "http://a/3"), (4, "http://a/2"), (300, "http://a/1")];
+        assert_eq!(picked, expected.map(|(number, url)| (number, url.to_owned())).into());
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! one that fills an open gap came out of order; any other old one has come before. The window
 //! reaches 64 numbers back. A gap that leaves it is lost, and so is one that is open at the end.
 
+use serde::{Deserialize, Serialize};
+
 /// How far back a connection's window reaches, in numbers.
 pub const WINDOW_NUMBERS: u64 = 64;
 
 /// What the windows of all connections have found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequence {
     /// Numbers that never came.
     pub lost: u64,
@@ -17,6 +19,21 @@ pub struct Sequence {
     pub duplicated: u64,
     /// Numbers that came after a later one.
     pub reordered: u64,
+}
+
+impl Sequence {
+    /// All of them together.
+    pub fn n_faults(&self) -> u64 {
+        self.lost.saturating_add(self.duplicated).saturating_add(self.reordered)
+    }
+
+    /// Adds what another window, or another number, has found.
+    pub fn add(&mut self, more: Self) {
+        // A wild number may lose nearly as many as can be counted.
+        self.lost = self.lost.saturating_add(more.lost);
+        self.duplicated += more.duplicated;
+        self.reordered += more.reordered;
+    }
 }
 
 /// The last 64 numbers of one connection.
@@ -39,14 +56,15 @@ impl Window {
         Self::default()
     }
 
-    /// Takes in one number, which must be less than `u64::MAX`.
-    pub fn record(&mut self, number: u64, sequence: &mut Sequence) {
+    /// Takes in one number, which must be less than `u64::MAX`; what is wrong with it.
+    pub fn record(&mut self, number: u64) -> Sequence {
         if self.next == 0 {
             self.next = number + 1;
+            Sequence::default()
         } else if number < self.next {
-            self.record_old(self.next - 1 - number, sequence);
+            self.record_old(self.next - 1 - number)
         } else {
-            self.advance(number - self.next + 1, sequence);
+            Sequence { lost: self.advance(number - self.next + 1), ..Sequence::default() }
         }
     }
 
@@ -56,28 +74,29 @@ impl Window {
     }
 
     /// Takes in the number that is `age` before the latest.
-    fn record_old(&mut self, age: u64, sequence: &mut Sequence) {
+    fn record_old(&mut self, age: u64) -> Sequence {
         let gap = if age < WINDOW_NUMBERS { self.missing & (1 << age) } else { 0 };
+        self.missing &= !gap;
         if gap == 0 {
-            sequence.duplicated += 1;
+            Sequence { duplicated: 1, ..Sequence::default() }
         } else {
-            self.missing &= !gap;
-            sequence.reordered += 1;
+            Sequence { reordered: 1, ..Sequence::default() }
         }
     }
 
-    /// Takes in the number that is `by` after the latest, so that `by` − 1 are skipped.
-    fn advance(&mut self, by: u64, sequence: &mut Sequence) {
+    /// Takes in the number that is `by` after the latest, so that `by` − 1 are skipped; how many
+    /// gaps leave the window.
+    fn advance(&mut self, by: u64) -> u64 {
         self.next += by;
         if by < WINDOW_NUMBERS {
             let leaving = self.missing >> (WINDOW_NUMBERS - by);
-            sequence.lost = sequence.lost.saturating_add(leaving.count_ones().into());
             // Bit 0 is the number that has just come, the bits above it are those skipped.
             self.missing = self.missing << by | ((1 << by) - 2);
+            leaving.count_ones().into()
         } else {
             let n_lost = self.n_missing() + (by - WINDOW_NUMBERS);
-            sequence.lost = sequence.lost.saturating_add(n_lost);
             self.missing = u64::MAX - 1;
+            n_lost
         }
     }
 }
@@ -92,7 +111,7 @@ mod tests {
     fn judge(mut window: Window, numbers: &[u64]) -> Sequence {
         let mut sequence = Sequence::default();
         for number in numbers {
-            window.record(*number, &mut sequence);
+            sequence.add(window.record(*number));
         }
         sequence.lost += window.n_missing();
         sequence

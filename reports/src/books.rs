@@ -52,6 +52,8 @@ pub struct FloodReport {
     pub is_final: bool,
     /// Connections that were asked for.
     pub asked: u64,
+    /// Connections begun: `established + failed`, and those that are still without a head.
+    pub begun: u64,
     /// Connections whose response head has arrived and that are open now.
     pub connected: u64,
     /// Connections that were established once and are closed now.
@@ -60,6 +62,8 @@ pub struct FloodReport {
     pub chunks: u64,
     /// Connections ever established: `connected + closed`.
     pub established: u64,
+    /// The most connections that were open at once.
+    pub peak: u64,
     /// Connections that were never established.
     pub failed: u64,
     /// Why connections failed before they were established.
@@ -78,12 +82,60 @@ pub struct FloodReport {
     pub bytes: u64,
     /// Seconds from the first connect to the last one.
     pub opening_s: f64,
+    /// RSS of all processes of the run before the first connect, in KB of 1,024 bytes.
+    pub rss_start_kb: u64,
+    /// The same now; in the final report when it was last looked at.
+    pub rss_kb: u64,
     /// How much later than due the connects were begun.
     pub connect_late: LatencySummary,
     /// From a message's due time to its receipt, for stamped messages.
     pub delivery: LatencySummary,
     /// From a message's actual send to its receipt, for stamped messages.
     pub raw_delivery: LatencySummary,
+    /// What came since the report before.
+    pub recent: Recent,
+    /// The connections with the most messages lost, duplicated or reordered, the worst first. Only
+    /// the final report has them.
+    pub worst: Vec<WorstConnection>,
+    /// For each reason the first connection that failed or closed for it. Only the final report
+    /// has them.
+    pub examples: Vec<Example>,
+}
+
+/// What came between two reports.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// Seconds between them.
+    pub seconds: f64,
+    /// Connections begun.
+    pub begun: u64,
+    /// Chunks received.
+    pub chunks: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// From a message's due time to its receipt.
+    pub delivery: LatencySummary,
+}
+
+/// A connection whose messages did not come as they were numbered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorstConnection {
+    /// Its URL.
+    pub url: String,
+    /// Its messages lost, duplicated and reordered.
+    pub faults: u64,
+}
+
+/// The first connection that failed or closed for a reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The reason, as in `failures` and `closures`.
+    pub reason: String,
+    /// What exactly was wrong, where the reason leaves that open.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+    /// The connection's URL.
+    pub url: String,
 }
 
 /// What msggen reports with `--json`: one object a line, the last one final.

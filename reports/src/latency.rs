@@ -1,7 +1,7 @@
 //! Delays, recorded whole and summarised once.
 
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 use crate::stamp::as_us;
@@ -107,6 +107,68 @@ impl Latency {
     }
 }
 
+/// All that a [`Latency`] has recorded, in as much memory as that takes. It is how one process
+/// tells another, and how a moment is kept to be compared with a later one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatencyCounts {
+    /// Delays in microseconds as they are told apart, each with how often it was recorded; the
+    /// shortest first.
+    counts: Vec<(u64, u64)>,
+    /// The exact largest one.
+    max_us: u64,
+    /// Delays that came out negative.
+    n_clock: u64,
+}
+
+impl Latency {
+    /// All of it.
+    pub fn counts(&self) -> LatencyCounts {
+        let recorded = self.histogram.iter_recorded();
+        let counts = recorded.map(|it| (it.value_iterated_to(), it.count_at_value())).collect();
+        LatencyCounts { counts, max_us: self.max_us, n_clock: self.n_clock }
+    }
+
+    /// What was recorded since `before`, of which this is a later state. A largest delay that is
+    /// not the largest of all is as exact as the histogram.
+    #[must_use]
+    pub fn since(&self, before: &LatencyCounts) -> Self {
+        let mut since = Self { n_clock: self.n_clock - before.n_clock, ..Self::default() };
+        let mut before = before.counts.iter().peekable();
+        for it in self.histogram.iter_recorded() {
+            let (delay_us, n) = (it.value_iterated_to(), it.count_at_value());
+            let n_before =
+                before.next_if(|(known_us, _)| *known_us == delay_us).map_or(0, |it| it.1);
+            if n > n_before {
+                since.histogram.saturating_record_n(delay_us, n - n_before);
+                since.max_us = delay_us.min(self.max_us);
+            }
+        }
+        since
+    }
+}
+
+impl From<LatencyCounts> for Latency {
+    fn from(LatencyCounts { counts, max_us, n_clock }: LatencyCounts) -> Self {
+        let mut latency = Self { max_us, n_clock, ..Self::default() };
+        for (delay_us, n) in counts {
+            latency.histogram.saturating_record_n(delay_us, n);
+        }
+        latency
+    }
+}
+
+impl Serialize for Latency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.counts().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        LatencyCounts::deserialize(deserializer).map(Self::from)
+    }
+}
+
 /// The figures of a [`Latency`] that are published, in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
@@ -185,6 +247,34 @@ mod tests {
             (summary.p50_us, summary.p999_us, summary.max_us),
             (1_234_567, 1_234_567, 1_234_567)
         );
+    }
+
+    #[test]
+    fn what_one_process_tells_another_is_all_of_it() {
+        let mut latency = Latency::default();
+        (1..=1_000).for_each(|k| latency.record_us(k * k * k));
+        latency.record(Duration::from_hours(100));
+        latency.record_between_us(2, 1);
+        let told: Latency =
+            serde_json::from_str(&serde_json::to_string(&latency).unwrap()).unwrap();
+        assert_eq!(told.summary(), latency.summary());
+        assert_eq!(told.counts(), latency.counts());
+    }
+
+    #[test]
+    fn an_interval_is_what_came_since_its_beginning() {
+        let mut latency = Latency::default();
+        for delay_us in [10, 10, 5_000_000] {
+            latency.record_us(delay_us);
+        }
+        let before = latency.counts();
+        assert_eq!(latency.since(&before).summary(), Latency::default().summary());
+        for delay_us in [10, 20, 30] {
+            latency.record_us(delay_us);
+        }
+        latency.record_between_us(2, 1);
+        let since = latency.since(&before).summary();
+        assert_eq!((since.count, since.clock, since.p50_us, since.max_us), (3, 1, 20, 30));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The body of a response: chunk sizes, chunk ends, trailers.
 
+use super::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
 use super::capture::Capture;
 use super::head::{is_text, is_token};
-use super::{Chunk, DecodeError, DecodeError::BadChunk, Framing, Progress, Sink};
+use super::{Chunk, DecodeError, Framing, Head, Progress, Sink};
 
 /// Bytes that a size line with its extensions, or all trailers together, may have. Nobody uses
 /// either; without a bound they would be a way to send for ever without sending a chunk.
@@ -20,6 +21,8 @@ pub(super) struct Body {
     line_len: u16,
     /// What the next byte must be.
     step: Step,
+    /// Whether chunks are server-sent events.
+    is_events: bool,
 }
 
 /// What the next byte of a body must be.
@@ -39,7 +42,9 @@ enum Step {
     DataLf,
     /// The first byte of a trailer, or the carriage return that ends the body.
     TrailerStart,
-    /// Part of a trailer.
+    /// Part of a trailer's name, or the colon behind it.
+    TrailerName,
+    /// Part of a trailer's value.
     Trailer,
     /// The line feed of a trailer.
     TrailerLf,
@@ -55,14 +60,14 @@ enum Step {
 
 impl Body {
     /// A body of which nothing has been read.
-    pub(super) fn new(framing: Framing) -> Self {
-        let (step, remaining) = match framing {
+    pub(super) fn new(head: &Head) -> Self {
+        let (step, remaining) = match head.framing {
             Framing::Chunked => (Step::Size, 0),
             Framing::Length(0) => (Step::Done, 0),
             Framing::Length(length) => (Step::Length, length),
             Framing::UntilClose => (Step::UntilClose, 0),
         };
-        Self { remaining, capture: None, line_len: 0, step }
+        Self { remaining, capture: None, line_len: 0, step, is_events: head.is_events }
     }
 
     /// Reads on.
@@ -82,7 +87,7 @@ impl Body {
                     rest
                 }
                 _ => {
-                    self.step = self.framing(*byte)?;
+                    self.step = self.framing(*byte).map_err(DecodeError::BadChunk)?;
                     rest
                 }
             };
@@ -97,7 +102,7 @@ impl Body {
             && let Some((data, rest)) = bytes.split_at_checked(remaining)
             && let Some(rest) = rest.strip_prefix(b"\r\n")
         {
-            sink.chunk(Chunk::of(data));
+            sink.chunk(Chunk { is_event: self.is_events, ..Chunk::of(data) });
             self.begin_size();
             return rest;
         }
@@ -124,10 +129,10 @@ impl Body {
     /// Takes the last byte of a chunk that did not lie whole in one buffer.
     fn end_chunk(&mut self, byte: u8, sink: &mut impl Sink) -> Result<(), DecodeError> {
         if byte != b'\n' {
-            return Err(BadChunk);
+            return Err(DecodeError::BadChunk(NoCrlf));
         }
         let capture = self.capture.take().expect("a chunk not shown in place was captured");
-        sink.chunk(capture.chunk());
+        sink.chunk(Chunk { is_event: self.is_events, ..capture.chunk() });
         self.begin_size();
         Ok(())
     }
@@ -138,7 +143,7 @@ impl Body {
     }
 
     /// Takes one byte that is not data; what the next must be.
-    fn framing(&mut self, byte: u8) -> Result<Step, DecodeError> {
+    fn framing(&mut self, byte: u8) -> Result<Step, ChunkFault> {
         match (self.step, byte) {
             (Step::Size, b'\r') if self.line_len > 0 => Ok(Step::SizeLf),
             (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::Extension),
@@ -151,26 +156,32 @@ impl Body {
             }
             (Step::DataCr, b'\r') => Ok(Step::DataLf),
             (Step::TrailerStart, b'\r') => Ok(Step::LastLf),
-            (Step::TrailerStart, _) if is_token(byte) => self.lengthen(Step::Trailer),
+            (Step::TrailerStart | Step::TrailerName, _) if is_token(byte) => {
+                self.lengthen(Step::TrailerName)
+            }
+            (Step::TrailerName, b':') => self.lengthen(Step::Trailer),
             (Step::Trailer, b'\r') => Ok(Step::TrailerLf),
             (Step::Trailer, _) if is_text(byte) => self.lengthen(Step::Trailer),
             (Step::TrailerLf, b'\n') => Ok(Step::TrailerStart),
             (Step::LastLf, b'\n') => Ok(Step::Done),
-            _ => Err(BadChunk),
+            (Step::SizeLf, _) => Err(Size),
+            (Step::Extension, _) => Err(Extension),
+            (Step::DataCr, _) => Err(NoCrlf),
+            _ => Err(Trailer),
         }
     }
 
     /// Takes one digit of a chunk's size.
-    fn digit(&mut self, byte: u8) -> Result<Step, DecodeError> {
-        let digit = char::from(byte).to_digit(16).ok_or(BadChunk)?;
-        let shifted = self.remaining.checked_mul(16).ok_or(BadChunk)?;
+    fn digit(&mut self, byte: u8) -> Result<Step, ChunkFault> {
+        let digit = char::from(byte).to_digit(16).ok_or(Size)?;
+        let shifted = self.remaining.checked_mul(16).ok_or(Overflow)?;
         self.remaining = shifted + u64::from(digit);
         self.lengthen(Step::Size)
     }
 
     /// Counts one byte of a line towards its bound.
-    fn lengthen(&mut self, next: Step) -> Result<Step, DecodeError> {
+    fn lengthen(&mut self, next: Step) -> Result<Step, ChunkFault> {
         self.line_len += 1;
-        if self.line_len > MAX_LINE_BYTES { Err(BadChunk) } else { Ok(next) }
+        if self.line_len > MAX_LINE_BYTES { Err(TooLong) } else { Ok(next) }
     }
 }

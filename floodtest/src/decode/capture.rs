@@ -1,7 +1,8 @@
 //! What is kept of a chunk: its two ends.
 
-/// How much of a chunk's beginning is looked at. `Recvd msg #` and any number end well before.
-pub const FIRST_BYTES: usize = 64;
+/// How much of a chunk's beginning is looked at. `Recvd msg #` and an event's `id:` end well before;
+/// the rest is for the messages of other servers, whose number may stand anywhere in a small object.
+pub const FIRST_BYTES: usize = 256;
 
 /// How much of a chunk's end is looked at. A stamp of two largest numbers and the `'<br/>` behind
 /// it are 49 bytes.
@@ -16,26 +17,19 @@ pub struct Chunk<'a> {
     pub last: &'a [u8],
     /// How long it is.
     pub len: u64,
+    /// Whether the response is a stream of server-sent events.
+    pub is_event: bool,
 }
 
 impl<'a> Chunk<'a> {
-    /// The chunk whose data is `data`.
+    /// The chunk whose data is `data`, in a response that is no stream of events.
     pub fn of(data: &'a [u8]) -> Self {
         Self {
             first: &data[..data.len().min(FIRST_BYTES)],
             last: &data[data.len().saturating_sub(LAST_BYTES)..],
             len: data.len() as u64,
+            is_event: false,
         }
-    }
-
-    /// The number in the chunk: the first `#` with digits behind it. None if the digits may go on
-    /// past what is shown.
-    pub fn number(&self) -> Option<u64> {
-        let first = self.first;
-        let (number, rest) = memchr::memchr_iter(b'#', first)
-            .find_map(|at| reports::stamp::leading_number(&first[at + 1..]))?;
-        let is_whole = !rest.is_empty() || self.len == first.len() as u64;
-        is_whole.then_some(number)
     }
 }
 
@@ -77,36 +71,12 @@ impl Capture {
             first: &self.first[..self.n_captured(FIRST_BYTES)],
             last: &self.last[..self.n_captured(LAST_BYTES)],
             len: self.len,
+            is_event: false,
         }
     }
 
     /// How many bytes are captured where `room` fit.
     fn n_captured(&self, room: usize) -> usize {
         usize::try_from(self.len).map_or(room, |len| len.min(room))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_is_the_first_with_a_hash_before_it() {
-        for (text, number) in [
-            ("Recvd msg #17: 'see #4 of 1'<br/>", Some(17)),
-            ("# and #x but #9", Some(9)),
-            ("Recvd msg 17", None),
-            ("#99999999999999999999", None),
-            ("", None),
-        ] {
-            assert_eq!(Chunk::of(text.as_bytes()).number(), number, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_number_that_may_go_on_out_of_sight_is_none() {
-        let text = format!("{}#12", "x".repeat(FIRST_BYTES - 3));
-        assert_eq!(Chunk::of(text.as_bytes()).number(), Some(12));
-        assert_eq!(Chunk::of(format!("{text}3").as_bytes()).number(), None);
     }
 }

@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use super::DecodeError::{self, BadHead};
+use super::HeadFault::{self, Framing as BadFraming, Line, StatusLine, TooLong};
 
 /// Bytes that a response head may have. Servers write a few hundred; more than this is not a
 /// head, and it is kept in memory for each connection until it is complete.
@@ -23,6 +24,8 @@ pub struct Head {
     pub framing: Framing,
     /// Whether the `Server` field names `comet-server`, whose messages are numbered from 1.
     pub is_ours: bool,
+    /// Whether the `Content-Type` field says that the body is a stream of server-sent events.
+    pub is_events: bool,
 }
 
 /// How the end of a body is recognised.
@@ -103,35 +106,35 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, DecodeError> {
     let mut at = 0;
     for _ in 0..MAX_HEAD_LINES {
         let Some(len) = memchr(b'\n', &bytes[at..]) else {
-            return if bytes.len() > MAX_HEAD_BYTES { Err(BadHead) } else { Ok(None) };
+            return if bytes.len() > MAX_HEAD_BYTES { Err(BadHead(TooLong)) } else { Ok(None) };
         };
-        let line = bytes[at..at + len].strip_suffix(b"\r").ok_or(BadHead)?;
-        at += len + 1;
-        if at > MAX_HEAD_BYTES {
-            return Err(BadHead);
+        if at + len + 1 > MAX_HEAD_BYTES {
+            return Err(BadHead(TooLong));
         }
+        let fault = if start_line.is_none() { StatusLine } else { Line };
+        let line = bytes[at..at + len].strip_suffix(b"\r").ok_or(BadHead(fault))?;
+        at += len + 1;
         match start_line {
-            None => start_line = Some(status_line(line)?),
+            None => start_line = Some(status_line(line).ok_or(BadHead(StatusLine))?),
             Some(start) if line.is_empty() => return Ok(Some((fields.head(start)?, at))),
-            Some(_) => fields.add(line)?,
+            Some(_) => fields.add(line).map_err(BadHead)?,
         }
     }
-    Err(BadHead)
+    Err(BadHead(TooLong))
 }
 
 /// The minor version and the status of `HTTP/1.x SP status SP [reason]`.
-fn status_line(line: &[u8]) -> Result<(u8, u16), DecodeError> {
-    let rest = line.strip_prefix(b"HTTP/1.").ok_or(BadHead)?;
-    let [minor @ (b'0' | b'1'), b' ', a, b, c, b' ', reason @ ..] = rest else {
-        return Err(BadHead);
+fn status_line(line: &[u8]) -> Option<(u8, u16)> {
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let [minor @ (b'0' | b'1'), b' ', digits @ .., b' '] = rest.first_chunk::<6>()? else {
+        return None;
     };
-    let digits = [*a, *b, *c];
-    if !digits.iter().all(u8::is_ascii_digit) || *a == b'0' || !reason.iter().copied().all(is_text)
-    {
-        return Err(BadHead);
+    let is_status = digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit);
+    if !is_status || !rest[6..].iter().copied().all(is_text) {
+        return None;
     }
     let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
-    Ok((minor - b'0', status))
+    Some((minor - b'0', status))
 }
 
 /// The header fields that matter here.
@@ -143,33 +146,38 @@ struct Fields {
     is_chunked: bool,
     /// Whether `Server` names the server of this project.
     is_ours: bool,
+    /// Whether `Content-Type` is that of server-sent events.
+    is_events: bool,
 }
 
 impl Fields {
     /// Takes in one field line.
-    fn add(&mut self, line: &[u8]) -> Result<(), DecodeError> {
-        let colon = memchr(b':', line).ok_or(BadHead)?;
+    fn add(&mut self, line: &[u8]) -> Result<(), HeadFault> {
+        let colon = memchr(b':', line).ok_or(Line)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.is_empty()
             || !name.iter().copied().all(is_token)
             || !value.iter().copied().all(is_text)
         {
-            return Err(BadHead);
+            return Err(Line);
         }
         if name.eq_ignore_ascii_case(b"content-length") {
             let whole = reports::stamp::leading_number(value).filter(|(_, rest)| rest.is_empty());
-            let (length, _) = whole.ok_or(BadHead)?;
+            let (length, _) = whole.ok_or(BadFraming)?;
             // Given twice, it is an attack or a bug even where both agree.
             if self.content_length.replace(length).is_some() {
-                return Err(BadHead);
+                return Err(BadFraming);
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(BadHead);
+                return Err(BadFraming);
             }
             self.is_chunked = true;
         } else if name.eq_ignore_ascii_case(b"server") {
             self.is_ours = value.starts_with(OUR_SERVER);
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            let media_type = value.split(|byte| *byte == b';').next().unwrap_or(value);
+            self.is_events = media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
         }
         Ok(())
     }
@@ -177,13 +185,13 @@ impl Fields {
     /// The head that has these fields.
     fn head(&self, (minor_version, status): (u8, u16)) -> Result<Head, DecodeError> {
         let framing = match (self.is_chunked, self.content_length) {
-            (true, Some(_)) => return Err(BadHead),
-            (true, None) if minor_version == 0 => return Err(BadHead),
+            (true, Some(_)) => return Err(BadHead(BadFraming)),
+            (true, None) if minor_version == 0 => return Err(BadHead(BadFraming)),
             (true, None) => Framing::Chunked,
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::UntilClose,
         };
-        Ok(Head { status, framing, is_ours: self.is_ours })
+        Ok(Head { status, framing, is_ours: self.is_ours, is_events: self.is_events })
     }
 }
 
@@ -217,32 +225,51 @@ mod tests {
             "content-type: text/html; charset=utf-8",
             "TRANSFER-ENCODING:\t Chunked ",
         ]);
-        let expected = Head { status: 200, framing: Framing::Chunked, is_ours: true };
+        let framing = Framing::Chunked;
+        let expected = Head { status: 200, framing, is_ours: true, is_events: false };
         assert_eq!(head, Ok(Some(expected)));
     }
 
     #[test]
-    fn a_head_that_is_not_rfc_9112_is_bad() {
-        for lines in [
-            ["HTTP/1.1 200", "A: b"],
-            ["HTTP/1.1  200 OK", "A: b"],
-            ["HTTP/2.0 200 OK", "A: b"],
-            ["http/1.1 200 OK", "A: b"],
-            ["HTTP/1.1 2000 OK", "A: b"],
-            ["HTTP/1.1 20x OK", "A: b"],
-            ["HTTP/1.1 200 O\rK", "A: b"],
-            ["HTTP/1.1 200 OK", "A b"],
-            ["HTTP/1.1 200 OK", "A : b"],
-            ["HTTP/1.1 200 OK", " A: b"],
-            ["HTTP/1.1 200 OK", ": b"],
-            ["HTTP/1.1 200 OK", "A: b\0"],
-            ["HTTP/1.1 200 OK", "Content-Length: -1"],
-            ["HTTP/1.1 200 OK", "Content-Length: 3, 3"],
-            ["HTTP/1.1 200 OK", "Content-Length: 99999999999999999999"],
-            ["HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked"],
-            ["HTTP/1.0 200 OK", "Transfer-Encoding: chunked"],
+    fn server_sent_events_are_known_by_their_media_type() {
+        for (line, is_events) in [
+            ("Content-Type: text/event-stream", true),
+            ("content-type:Text/Event-Stream ; charset=utf-8", true),
+            ("Content-Type: text/html", false),
+            ("Content-Type: text/event-streams", false),
+            ("Accept: text/event-stream", false),
         ] {
-            assert_eq!(read(&lines), Err(BadHead), "{lines:?}");
+            let head = read(&["HTTP/1.1 200 OK", line]).unwrap().unwrap();
+            assert_eq!(head.is_events, is_events, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_not_rfc_9112_is_bad_and_says_where() {
+        for (lines, fault) in [
+            (["HTTP/1.1 200", "A: b"], StatusLine),
+            (["HTTP/1.1  200 OK", "A: b"], StatusLine),
+            (["HTTP/2.0 200 OK", "A: b"], StatusLine),
+            (["HTTP/1.2 200 OK", "A: b"], StatusLine),
+            (["http/1.1 200 OK", "A: b"], StatusLine),
+            (["HTTP/1.1 2000 OK", "A: b"], StatusLine),
+            (["HTTP/1.1 20x OK", "A: b"], StatusLine),
+            (["HTTP/1.1 020 OK", "A: b"], StatusLine),
+            (["HTTP/1.1 200 O\rK", "A: b"], StatusLine),
+            (["", "HTTP/1.1 200 OK"], StatusLine),
+            (["HTTP/1.1 200 OK", "A b"], Line),
+            (["HTTP/1.1 200 OK", "A : b"], Line),
+            (["HTTP/1.1 200 OK", " A: b"], Line),
+            (["HTTP/1.1 200 OK", ": b"], Line),
+            (["HTTP/1.1 200 OK", "A: b\0"], Line),
+            (["HTTP/1.1 200 OK", "A: b\nC: d"], Line),
+            (["HTTP/1.1 200 OK", "Content-Length: -1"], BadFraming),
+            (["HTTP/1.1 200 OK", "Content-Length: 3, 3"], BadFraming),
+            (["HTTP/1.1 200 OK", "Content-Length: 99999999999999999999"], BadFraming),
+            (["HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked"], BadFraming),
+            (["HTTP/1.0 200 OK", "Transfer-Encoding: chunked"], BadFraming),
+        ] {
+            assert_eq!(read(&lines), Err(BadHead(fault)), "{lines:?}");
         }
     }
 
@@ -253,7 +280,8 @@ mod tests {
             ["Content-Length: 3", "Transfer-Encoding: chunked"],
             ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
         ] {
-            assert_eq!(read(&["HTTP/1.1 200 OK", one, two]), Err(BadHead), "{one} {two}");
+            let read = read(&["HTTP/1.1 200 OK", one, two]);
+            assert_eq!(read, Err(BadHead(BadFraming)), "{one} {two}");
         }
     }
 
@@ -263,10 +291,10 @@ mod tests {
         lines.resize(MAX_HEAD_LINES - 1, "A: b");
         assert!(read(&lines).is_ok_and(|head| head.is_some()));
         lines.push("A: b");
-        assert_eq!(read(&lines), Err(BadHead));
+        assert_eq!(read(&lines), Err(BadHead(TooLong)));
         let mut partial = PartialHead::default();
         let endless = vec![b'x'; MAX_HEAD_BYTES];
         assert_eq!(partial.feed(b"HTTP/1.1 200 OK\r\nA: "), Ok(None));
-        assert_eq!(partial.feed(&endless), Err(BadHead));
+        assert_eq!(partial.feed(&endless), Err(BadHead(TooLong)));
     }
 }

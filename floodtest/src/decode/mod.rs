@@ -15,20 +15,63 @@ use body::Body;
 pub use capture::{Chunk, FIRST_BYTES, LAST_BYTES};
 use head::PartialHead;
 pub use head::{Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES};
+use serde::{Deserialize, Serialize};
 
 /// Why a response cannot be read on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
     /// The response is well-formed and refuses: its status is not 200.
-    #[error("status {0}")]
     Status(u16),
-    /// The status line or a header field is malformed or too long, or the framing it announces is
-    /// contradictory.
-    #[error("bad head")]
-    BadHead,
+    /// The status line or a header field is malformed or too long, or the framing that it announces
+    /// is contradictory.
+    BadHead(HeadFault),
     /// A chunk's size line, its end or a trailer is malformed.
-    #[error("bad chunk")]
-    BadChunk,
+    BadChunk(ChunkFault),
+}
+
+/// What is wrong with a response head. Its display is a sentence for the report.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
+pub enum HeadFault {
+    /// The first line is not `HTTP/1.x SP status SP [reason] CRLF`.
+    #[error("the first line is no status line of HTTP/1.0 or HTTP/1.1")]
+    StatusLine,
+    /// Another line is not `name: value CRLF`.
+    #[error("a line is not name, colon, value, CRLF")]
+    Line,
+    /// `Content-Length` or `Transfer-Encoding` is malformed, given twice, contradicts the other or
+    /// the version, or is an encoding other than chunked.
+    #[error("its Content-Length or Transfer-Encoding is malformed or contradictory")]
+    Framing,
+    /// It is longer than [`MAX_HEAD_BYTES`] or has more than [`MAX_HEAD_LINES`] lines.
+    #[error("it is longer than 16 KiB or 100 lines")]
+    TooLong,
+}
+
+/// What is wrong with a chunk. Its display is a sentence for the report.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
+pub enum ChunkFault {
+    /// A size line is not hexadecimal digits, then a semicolon or CRLF: `0x5`, `+5`, `5 `, nothing.
+    #[error("a size line does not begin with hexadecimal digits alone, or ends without CRLF")]
+    Size,
+    /// The size is 2⁶⁴ or more.
+    #[error("a size does not fit into 64 bits")]
+    Overflow,
+    /// There is a control character in an extension, such as a bare line feed.
+    #[error("a chunk extension has a control character")]
+    Extension,
+    /// No CRLF follows the data: the chunk is longer or shorter than its size.
+    #[error("no CRLF after a chunk's data: its size is wrong")]
+    NoCrlf,
+    /// What follows the last chunk is no trailer and no CRLF.
+    #[error("no proper trailer or CRLF after the last chunk")]
+    Trailer,
+    /// A size line, or all trailers together, are longer than 4 KiB.
+    #[error("a size line or the trailers are longer than 4 KiB")]
+    TooLong,
 }
 
 /// Whether more of a response is to come.
@@ -90,7 +133,7 @@ impl Response {
                     return Err(DecodeError::Status(head.status));
                 }
                 sink.head(&head);
-                let mut body = Body::new(head.framing);
+                let mut body = Body::new(&head);
                 let progress = body.feed(&bytes[n_used..], sink);
                 self.part = Part::Body(body);
                 progress
@@ -140,8 +183,10 @@ mod tests {
 
     /// Responses of every kind, good and bad, and what becomes of them.
     fn responses() -> Vec<(Vec<u8>, usize, Result<Progress, DecodeError>)> {
-        use DecodeError::{BadChunk, BadHead, Status};
+        use ChunkFault::{Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
+        use DecodeError::{BadHead, Status};
         use Progress::{Ended, More};
+        let bad = |fault| Err(DecodeError::BadChunk(fault));
         let long = "x".repeat(500);
         let chunked = |body: &str| format!("{CHUNKED}{body}").into_bytes();
         let headed = |head: &str| head.as_bytes().to_vec();
@@ -155,24 +200,29 @@ mod tests {
             (chunked("2\r\n\r\n\r\n0\r\n\r\nleft over"), 1, Ok(Ended)),
             (chunked("5\r\nhell"), 0, Ok(More)),
             (chunked("5\r\nhello"), 0, Ok(More)),
-            (chunked("5\r\nhello\n"), 0, Err(BadChunk)),
-            (chunked("5\r\nhello!\r\n"), 0, Err(BadChunk)),
-            (chunked("5\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked("0x5\r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked("+5\r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked("5 \r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked(" 5\r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked("5 ;a\r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked("\r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked(";a\r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked("5;a\nb\r\nhello\r\n"), 0, Err(BadChunk)),
-            (chunked("5\rhello\r\n"), 0, Err(BadChunk)),
-            (chunked("10000000000000000\r\n"), 0, Err(BadChunk)),
+            (chunked("5\r\nhello\n"), 0, bad(NoCrlf)),
+            (chunked("5\r\nhello!\r\n"), 0, bad(NoCrlf)),
+            (chunked("5\nhello\r\n"), 0, bad(Size)),
+            (chunked("0x5\r\nhello\r\n"), 0, bad(Size)),
+            (chunked("+5\r\nhello\r\n"), 0, bad(Size)),
+            (chunked("5 \r\nhello\r\n"), 0, bad(Size)),
+            (chunked(" 5\r\nhello\r\n"), 0, bad(Size)),
+            (chunked("5 ;a\r\nhello\r\n"), 0, bad(Size)),
+            (chunked("\r\nhello\r\n"), 0, bad(Size)),
+            (chunked(";a\r\nhello\r\n"), 0, bad(Size)),
+            (chunked("5;a\nb\r\nhello\r\n"), 0, bad(Extension)),
+            (chunked("5\rhello\r\n"), 0, bad(Size)),
+            (chunked("10000000000000000\r\n"), 0, bad(Overflow)),
             (chunked("ffffffffffffffff\r\nh"), 0, Ok(More)),
-            (chunked(&format!("5;{}\r\n", "a".repeat(5_000))), 0, Err(BadChunk)),
-            (chunked("1\r\nx\r\n0\r\n X: 1\r\n\r\n"), 1, Err(BadChunk)),
-            (chunked("1\r\nx\r\n0\r\nX: 1\n\r\n"), 1, Err(BadChunk)),
-            (chunked("1\r\nx\r\n0\r\n\n"), 1, Err(BadChunk)),
+            (chunked(&format!("5;{}\r\n", "a".repeat(5_000))), 0, bad(TooLong)),
+            (chunked(&"0".repeat(5_000)), 0, bad(TooLong)),
+            (chunked(&format!("0\r\nX: {}\r\n", "a".repeat(5_000))), 0, bad(TooLong)),
+            (chunked("1\r\nx\r\n0\r\n X: 1\r\n\r\n"), 1, bad(Trailer)),
+            (chunked("1\r\nx\r\n0\r\nX: 1\n\r\n"), 1, bad(Trailer)),
+            (chunked("1\r\nx\r\n0\r\nX\r\n\r\n"), 1, bad(Trailer)),
+            (chunked("1\r\nx\r\n0\r\nX : 1\r\n\r\n"), 1, bad(Trailer)),
+            (chunked("1\r\nx\r\n0\r\n: 1\r\n\r\n"), 1, bad(Trailer)),
+            (chunked("1\r\nx\r\n0\r\n\n"), 1, bad(Trailer)),
             (headed("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"), 0, Ok(Ended)),
             (headed("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc"), 0, Ok(More)),
             (headed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), 0, Ok(Ended)),
@@ -180,8 +230,8 @@ mod tests {
             (headed("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 \r\n\r\n"), 0, Ok(More)),
             (headed("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), 0, Err(Status(503))),
             (headed("HTTP/1.1 101 Switching\r\n\r\n"), 0, Err(Status(101))),
-            (headed("HTTP/1.1 200 OK\nX: 1\n\n"), 0, Err(BadHead)),
-            (headed("SSH-2.0-OpenSSH_9.2\r\n"), 0, Err(BadHead)),
+            (headed("HTTP/1.1 200 OK\nX: 1\n\n"), 0, Err(BadHead(HeadFault::StatusLine))),
+            (headed("SSH-2.0-OpenSSH_9.2\r\n"), 0, Err(BadHead(HeadFault::StatusLine))),
         ]
     }
 

@@ -14,12 +14,9 @@ mod receive;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use reports::books::FloodReport;
-use reports::out::Out;
 use reports::plan::Plan;
 use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
@@ -27,11 +24,11 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::Error;
-use crate::config::{Config, Rate};
 use crate::decode::Response;
-use crate::outcome::{End, Observer, Outcome, Progress};
-use crate::tally::{self, Tally};
-use crate::targets::Targets;
+use crate::job::Job;
+use crate::outcome::End;
+use crate::tally::Tally;
+use crate::teller::{FOREVER, Teller, Worst};
 use crate::urls::UrlFile;
 use crate::window::Window;
 use alarm::Alarm;
@@ -44,8 +41,8 @@ const RECEIVE_BYTES: usize = 64 * 1024;
 /// this bounds how late it can be: each takes some 5 µs.
 const MAX_EVENTS: usize = 128;
 
-/// The event data of the signal pipe; rows count up from 0.
-const STOP: u64 = u64::MAX;
+/// The event data of the descriptor that tells it what to do; rows count up from 0.
+const CONTROL: u64 = u64::MAX;
 
 /// The event data of the timer.
 const ALARM: u64 = u64::MAX - 1;
@@ -53,36 +50,87 @@ const ALARM: u64 = u64::MAX - 1;
 /// Rows that memory is set aside for at once. It costs nothing before it is used.
 const MAX_ROWS_AT_ONCE: usize = 1 << 20;
 
-/// "Never", in a form that can be added to an instant: ten years.
-const FOREVER: Duration = Duration::from_hours(24 * 3_650);
-
 /// One connection. Its size times a million is the product.
 #[derive(Debug, Default)]
 struct Row {
     /// The socket; `None` once the connection failed or closed.
     socket: Option<OwnedFd>,
+    /// Its messages lost, duplicated and reordered so far.
+    faults: u32,
     /// The response as far as it was read. With a head, the connection counts as established.
     response: Response,
     /// The numbers of its messages.
     window: Window,
 }
 
-/// A run under way.
+impl Row {
+    /// Its messages lost, duplicated and reordered, if nothing more comes.
+    fn n_faults(&self) -> u32 {
+        let n_missing = u32::try_from(self.window.n_missing()).expect("64 at most");
+        self.faults.saturating_add(n_missing)
+    }
+
+    /// Leaves a row without a connection, which only knows what was wrong with its messages.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { faults: self.n_faults(), ..Self::default() })
+    }
+}
+
+/// Who listens to an engine, and says when it has heard enough.
+pub(crate) trait Listener {
+    /// When it wants to hear the counts at the latest.
+    fn next_at(&self) -> Instant;
+
+    /// The counts `now`; `is_settled` when no connection will be opened any more. The end of the
+    /// run if this is it.
+    fn hear(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End>;
+
+    /// The control descriptor is readable. The end of the run if that is what it says.
+    fn controlled(&mut self, tally: &Tally) -> Option<End>;
+}
+
+/// In a run of one process the only thing that control can say is that it is to end.
+impl Listener for Teller<'_> {
+    fn next_at(&self) -> Instant {
+        self.next_at()
+    }
+
+    fn hear(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+        self.tell(now, tally, is_settled)
+    }
+
+    fn controlled(&mut self, _: &Tally) -> Option<End> {
+        Some(End::Stopped)
+    }
+}
+
+/// What is left of an engine when it has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// What ended it.
+    pub(crate) end: End,
+    /// What was counted.
+    pub(crate) tally: Tally,
+    /// The connections with the most faults in the numbers of their messages.
+    pub(crate) worst: Vec<Worst>,
+}
+
+/// The connections of one process.
 #[derive(Debug)]
 pub(crate) struct Engine<'a> {
-    /// What was asked for.
-    config: &'a Config,
-    /// Connections that were asked for.
+    /// What is to be done.
+    job: &'a mut Job,
+    /// How many connections are this process's.
     n_asked: usize,
     /// Where the URLs come from.
-    urls: UrlFile,
-    /// Where they lead.
-    targets: Targets,
+    urls: &'a mut UrlFile,
     /// When connections are due.
     plan: Plan,
-    /// The clock that stamps are compared with. Its start is the start of the plan.
+    /// The clock that stamps are compared with.
     clock: Clock,
-    /// What is waited for: all sockets, the timer, the signal pipe.
+    /// When the first connection of the run is due.
+    started_at: Instant,
+    /// What is waited for: all sockets, the timer, the control descriptor.
     epoll: OwnedFd,
     /// The timer.
     alarm: Alarm,
@@ -92,104 +140,96 @@ pub(crate) struct Engine<'a> {
     opening: BTreeMap<usize, Opening>,
     /// What has been counted.
     tally: Tally,
-    /// The logs to keep of it.
-    out: Option<Out>,
     /// Where all sockets are received into.
     buffer: Vec<u8>,
     /// Where requests are written before they are sent.
     request: Vec<u8>,
-    /// When the last attempt to open a connection came to its end.
-    settled_at: Option<Instant>,
-    /// When the next report is due.
-    next_report_at: Instant,
-    /// When the observer's progress line is due.
-    next_progress_at: Instant,
     /// When the connections without a head are looked through for late ones.
     next_check_at: Instant,
 }
 
 impl<'a> Engine<'a> {
-    /// Makes everything ready; the plan starts now.
+    /// Makes everything ready. The plan starts at `started_at`.
     pub(crate) fn new(
-        config: &'a Config,
-        mut urls: UrlFile,
-        targets: Targets,
-        n_asked: usize,
-        stop: BorrowedFd<'_>,
+        job: &'a mut Job,
+        urls: &'a mut UrlFile,
+        control: BorrowedFd<'_>,
+        clock: Clock,
+        started_at: Instant,
     ) -> Result<Self, Error> {
         urls.rewind()?;
+        urls.skip(job.share.index)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let alarm = Alarm::new()?;
         for (fd, data, flags) in [
-            (stop, STOP, epoll::EventFlags::IN),
+            (control, CONTROL, epoll::EventFlags::IN),
             (alarm.as_fd(), ALARM, epoll::EventFlags::IN | epoll::EventFlags::ET),
         ] {
             let data = epoll::EventData::new_u64(data);
             epoll::add(&epoll, fd, data, flags).map_err(io::Error::from)?;
         }
-        let clock = Clock::start();
-        let start = clock.started_at();
-        let create = |folder| Out::create(folder, "floodtest", &tally::SERIES, &clock);
-        let out = config.out.as_ref().map(create).transpose()?;
+        let n_asked = job.share.n_of(job.n_asked);
+        let n_asked = usize::try_from(n_asked).expect("as many descriptors are allowed");
         Ok(Self {
-            config,
+            plan: job.plan(),
+            job,
             n_asked,
             urls,
-            targets,
-            plan: match config.rate {
-                Rate::PerSecond(rate) => Plan::per_second(rate),
-                Rate::Max => Plan::at_once(),
-            },
             clock,
+            started_at,
             epoll,
             alarm,
             rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
             opening: BTreeMap::new(),
             tally: Tally::default(),
-            out,
             buffer: vec![0; RECEIVE_BYTES],
             request: Vec::new(),
-            settled_at: None,
-            next_report_at: start + config.report_every.min(FOREVER),
-            next_progress_at: start + config.progress_every.unwrap_or(FOREVER).min(FOREVER),
-            next_check_at: start,
+            next_check_at: started_at,
         })
     }
 
     /// Runs until the end, whichever it is.
-    pub(crate) fn run(mut self, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+    pub(crate) fn run(mut self, listener: &mut dyn Listener) -> Result<Finished, Error> {
         let mut events = Vec::with_capacity(MAX_EVENTS);
         let end = loop {
             let is_behind = self.dial_due()?;
             let now = Instant::now();
             self.check_deadlines(now);
-            if let Some(end) = self.end(now) {
+            if self.nobody_listens() {
+                let authority = self.job.targets.first_authority().into();
+                break End::NobodyListens { authority };
+            }
+            let is_settled = self.rows.len() == self.n_asked && self.opening.is_empty();
+            if let Some(end) = listener.hear(now, &self.tally, is_settled) {
                 break end;
             }
-            if self.tell(now, observer).is_break() {
-                break End::ObserverLeft;
-            }
-            self.alarm.set(self.next_wake())?;
-            if self.wait(&mut events, is_behind)? {
-                break End::Stopped;
+            self.alarm.set(self.next_wake().min(listener.next_at()))?;
+            if self.wait(&mut events, is_behind)?
+                && let Some(end) = listener.controlled(&self.tally)
+            {
+                break end;
             }
         };
-        for row in self.rows.iter().filter(|row| row.socket.is_some()) {
-            self.tally.lose_missing(&row.window);
+        Ok(self.finish(end))
+    }
+
+    /// Counts what is open at the end.
+    fn finish(mut self, end: End) -> Finished {
+        let mut worst = Vec::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            // Of those that are closed this was counted, and there is no window any more.
+            self.tally.lose(row.window.n_missing());
+            let faults = row.n_faults();
+            if faults > 0 {
+                worst.push(Worst { faults, number: self.job.share.number(index) });
+            }
         }
-        let now = Instant::now();
-        let report = self.tally.report(self.n_asked as u64, self.elapsed(now), true);
-        self.log(now, &report, observer);
-        if end != End::ObserverLeft {
-            // Whether the observer still listens makes no difference any more.
-            let _ = observer.report(&report);
-        }
-        let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
-        Ok(Outcome { end, report, n_dialed: self.rows.len() as u64, log_shortfall })
+        Worst::sort(&mut worst);
+        Finished { end, tally: self.tally, worst }
     }
 
     /// Waits for events, unless there is more to dial at once, and handles them; whether the
-    /// signal to stop was among them.
+    /// control descriptor was among them.
     fn wait(&mut self, events: &mut Vec<epoll::Event>, is_behind: bool) -> Result<bool, Error> {
         const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         events.clear();
@@ -198,97 +238,33 @@ impl<'a> Engine<'a> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(io::Error::from(errno).into()),
         }
-        let mut is_stopped = false;
+        let mut is_controlled = false;
         for event in &*events {
             let (data, flags) = (event.data, event.flags);
             match data.u64() {
-                STOP => is_stopped = true,
+                CONTROL => is_controlled = true,
                 ALARM => {}
                 row => self.ready(usize::try_from(row).expect("rows are counted so"), flags),
             }
         }
-        Ok(is_stopped)
-    }
-
-    /// Whether the run is over.
-    fn end(&mut self, now: Instant) -> Option<End> {
-        if self.nobody_listens() {
-            return Some(End::NobodyListens { authority: self.targets.first_authority().into() });
-        }
-        if self.rows.len() < self.n_asked || !self.opening.is_empty() {
-            return None;
-        }
-        let settled_at = *self.settled_at.get_or_insert(now);
-        if self.tally.connected == 0 {
-            return Some(End::NothingOpen);
-        }
-        let hold = self.config.hold?;
-        (now - settled_at >= hold).then_some(End::Held)
-    }
-
-    /// Tells the observer what is due to be told.
-    fn tell(&mut self, now: Instant, observer: &mut dyn Observer) -> ControlFlow<()> {
-        if now >= self.next_progress_at {
-            self.next_progress_at = now + self.config.progress_every.unwrap_or(FOREVER);
-            observer.progress(&Progress {
-                asked: self.n_asked as u64,
-                dialed: self.rows.len() as u64,
-                connected: self.tally.connected,
-                closed: self.tally.closed,
-                failed: self.tally.failed,
-                chunks: self.tally.chunks,
-                elapsed: self.elapsed(now),
-            });
-        }
-        if self.out.as_ref().is_some_and(|out| now >= out.next_at()) {
-            let report = self.tally.report(self.n_asked as u64, self.elapsed(now), false);
-            self.log(now, &report, observer);
-        }
-        if now >= self.next_report_at {
-            // From the due time on, so that the reports do not drift; one that is a whole
-            // interval late is left out.
-            let every = self.config.report_every.min(FOREVER);
-            while self.next_report_at <= now {
-                self.next_report_at += every;
-            }
-            let report = self.tally.report(self.n_asked as u64, self.elapsed(now), false);
-            return observer.report(&report);
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Writes a report to the logs, if there are any.
-    fn log(&mut self, now: Instant, report: &FloodReport, observer: &mut dyn Observer) {
-        let out = self.out.as_mut();
-        if let Some(news) = out.and_then(|out| out.log(now, report, &self.tally.totals())) {
-            observer.trouble(&news);
-        }
+        Ok(is_controlled)
     }
 
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
-        let mut at = self.next_report_at.min(self.next_progress_at);
-        at = self.out.as_ref().map_or(at, |out| at.min(out.next_at()));
+        let mut at = self.started_at + FOREVER;
         if self.rows.len() < self.n_asked && !self.plan.is_at_once() {
             at = at.min(self.due_at(self.rows.len()));
         }
         if !self.opening.is_empty() {
             at = at.min(self.next_check_at);
         }
-        if let (Some(settled_at), Some(hold)) = (self.settled_at, self.config.hold) {
-            at = at.min(settled_at + hold.min(FOREVER));
-        }
         at
     }
 
-    /// When connection `k` is due.
-    fn due_at(&self, k: usize) -> Instant {
-        self.clock.started_at() + self.plan.due(k as u64)
-    }
-
-    /// Time since the first connection was due.
-    fn elapsed(&self, now: Instant) -> Duration {
-        now - self.clock.started_at()
+    /// When the connection in `row` is due.
+    fn due_at(&self, row: usize) -> Instant {
+        self.started_at + self.plan.due(self.job.share.number(row))
     }
 }
 

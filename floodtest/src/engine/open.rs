@@ -9,8 +9,8 @@ use crate::Error;
 use crate::dial::{dial, send_some};
 use crate::reason::Reason;
 
-/// Connects that may wait for their response head when they are made as fast as possible. The
-/// smallest listen backlog in use is 128 (Rust's and old Linux' default); a connect that overruns
+/// Connects that may wait for their response head when they are made as fast as possible, shared
+/// by all processes of a run. The smallest listen backlog in use is 128 (Rust's and old Linux' default); a connect that overruns
 /// it is tried again by the kernel after a whole second.
 const MAX_IN_FLIGHT: usize = 100;
 
@@ -57,7 +57,7 @@ impl Engine<'_> {
             }
             let now = Instant::now();
             if self.plan.is_at_once() {
-                if self.opening.len() >= MAX_IN_FLIGHT {
+                if self.opening.len() >= self.max_in_flight() {
                     return Ok(false);
                 }
             } else {
@@ -74,12 +74,18 @@ impl Engine<'_> {
 
     /// Whether all that was dialed was refused, so that it makes no sense to go on.
     pub(super) fn nobody_listens(&self) -> bool {
-        let n_refused = self.tally.n_refused();
+        let n_refused = self.tally.failures.of(Reason::Refused);
         n_refused > 0
             && n_refused == self.tally.failed
             && self.tally.connected + self.tally.closed == 0
             && (self.opening.is_empty() || n_refused >= MAX_REFUSED)
-            && self.targets.all_refused()
+            && self.job.targets.all_refused()
+    }
+
+    /// Connects that may wait for their response head in this process.
+    fn max_in_flight(&self) -> usize {
+        let n_processes = usize::try_from(self.job.share.of).unwrap_or(usize::MAX);
+        (MAX_IN_FLIGHT / n_processes).max(1)
     }
 
     /// Gives up on connections that have waited too long, or tries their next address.
@@ -87,7 +93,7 @@ impl Engine<'_> {
         if self.opening.is_empty() || now < self.next_check_at {
             return;
         }
-        let timeout = self.config.connect_timeout;
+        let timeout = self.job.connect_timeout;
         self.next_check_at = now + (timeout / 4).clamp(Duration::from_millis(1), CHECK_EVERY);
         let late = |opening: &Opening| now.saturating_duration_since(opening.dialed_at) >= timeout;
         let late_rows: Vec<usize> =
@@ -111,7 +117,7 @@ impl Engine<'_> {
             Ok(n_sent) => {
                 opening.n_sent += n_sent;
                 if opening.is_connected() {
-                    self.targets.at(opening.target).kept.get_or_insert(opening.endpoint);
+                    self.job.targets.at(opening.target).kept.get_or_insert(opening.endpoint);
                 }
                 if opening.n_sent == opening.request.len() {
                     opening.request = Box::default();
@@ -127,18 +133,20 @@ impl Engine<'_> {
 
     /// Begins the next connection.
     fn dial_next(&mut self, now: Instant) -> Result<(), Error> {
+        if !self.rows.is_empty() {
+            self.urls.skip(self.job.share.of - 1)?;
+        }
         self.urls.advance_round()?;
         let (line, url) = self.urls.url()?;
-        let target = self.targets.find(&url).ok_or_else(|| Error::FileChanged {
-            path: self.config.urls.display().to_string(),
-            line,
-        })?;
+        let Some(target) = self.job.targets.find(&url) else {
+            return Err(Error::FileChanged { path: self.urls.name(), line });
+        };
         let mut request = std::mem::take(&mut self.request);
-        url.write_request(&mut request);
+        url.write_request(self.job.is_sse, &mut request);
         let row = self.rows.len();
         self.rows.push(Row::default());
-        self.tally.dialed(now);
-        let endpoint = self.targets.at(target).first_endpoint();
+        self.tally.dialed(now.saturating_duration_since(self.started_at));
+        let endpoint = self.job.targets.at(target).first_endpoint();
         self.dial_from(row, target, endpoint, &request);
         self.request = request;
         Ok(())
@@ -151,10 +159,10 @@ impl Engine<'_> {
                 Ok(()) => return,
                 Err(reason) => reason,
             };
-            let target = self.targets.at(target);
+            let target = self.job.targets.at(target);
             let Some(next) = target.endpoint_after(endpoint) else {
                 target.was_refused |= reason == Reason::Refused;
-                self.tally.failed(reason);
+                self.tally.failed(reason, self.job.share.number(row));
                 return;
             };
             endpoint = next;
@@ -169,7 +177,7 @@ impl Engine<'_> {
         endpoint: usize,
         request: &[u8],
     ) -> Result<(), Reason> {
-        let dialed = self.targets.at(target);
+        let dialed = self.job.targets.at(target);
         let (socket, n_sent) = dial(&mut dialed.endpoints[endpoint], request)?;
         let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
         if n_sent < request.len() {
@@ -199,14 +207,14 @@ impl Engine<'_> {
     fn give_up(&mut self, row: usize, reason: Reason) {
         self.rows[row] = Row::default();
         let opening = self.opening.remove(&row).expect("only an opening connection is given up");
-        let next = self.targets.at(opening.target).endpoint_after(opening.endpoint);
+        let next = self.job.targets.at(opening.target).endpoint_after(opening.endpoint);
         match next {
             Some(next) if !opening.is_connected() => {
                 self.dial_from(row, opening.target, next, &opening.request);
             }
             _ => {
-                self.targets.at(opening.target).was_refused |= reason == Reason::Refused;
-                self.tally.failed(reason);
+                self.job.targets.at(opening.target).was_refused |= reason == Reason::Refused;
+                self.tally.failed(reason, self.job.share.number(row));
             }
         }
     }

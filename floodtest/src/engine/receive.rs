@@ -35,7 +35,7 @@ impl Engine<'_> {
     /// events are edge-triggered, so it must leave nothing behind: a read that does not fill the
     /// buffer has emptied the socket, and only an announced end is still to be read.
     fn receive(&mut self, row: usize, flags: EventFlags) -> Result<(), Reason> {
-        let Row { socket: Some(socket), response, window } = &mut self.rows[row] else {
+        let Row { socket: Some(socket), faults, response, window } = &mut self.rows[row] else {
             return Ok(());
         };
         let had_head = response.has_head();
@@ -50,6 +50,8 @@ impl Engine<'_> {
             let mut receipt = Receipt {
                 tally: &mut self.tally,
                 window,
+                faults,
+                pattern: self.job.sequence.as_ref(),
                 clock: &self.clock,
                 received_unix_us: None,
             };
@@ -76,12 +78,13 @@ impl Engine<'_> {
 
     /// Closes a connection and counts why.
     fn close(&mut self, row: usize, reason: Reason) {
-        let closed = std::mem::take(&mut self.rows[row]);
+        let closed = self.rows[row].take();
+        let number = self.job.share.number(row);
         self.opening.remove(&row);
         if closed.response.has_head() {
-            self.tally.closed(reason, &closed.window);
+            self.tally.closed(reason, number, &closed.window);
         } else {
-            self.tally.failed(reason);
+            self.tally.failed(reason, number);
         }
     }
 }

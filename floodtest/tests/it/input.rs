@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::support::{OUR_HEAD, Server, UrlFile, deserted_address, run, start_command};
+use crate::support::{OUR_HEAD, Server, UrlFile, deserted_address, run};
 
 #[test]
 fn a_missing_file_is_named() {
@@ -79,20 +79,6 @@ fn nobody_listening_is_said_at_once() {
 }
 
 #[test]
-fn more_connections_than_descriptors_are_refused_before_any_connect() {
-    let server = Server::holding(OUR_HEAD);
-    let urls = server.urls(1);
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_floodtest")]);
-    command.args(["--urls", urls.path(), "--connections", "1k"]);
-    start_command(command).end().with_code(2).saying(
-        "cannot hold 1000 connections: the open-file limit is 100; raise it with \
-         `ulimit -n 1064`, or ask for at most 36 with --connections",
-    );
-    assert!(server.requests().is_empty());
-}
-
-#[test]
 fn a_source_address_of_another_machine_is_refused() {
     let server = Server::holding(OUR_HEAD);
     let urls = server.urls(1);
@@ -111,6 +97,9 @@ fn a_bad_flag_is_2() {
         &["--urls", "x", "--rate", "0"][..],
         &["--urls", "x", "--hold", "10"],
         &["--urls", "x", "--connections", "0"],
+        &["--urls", "x", "--expect", "latency.p99<50"],
+        &["--urls", "x", "--sequence", "[0-9]+"],
+        &["completions", "tcsh"],
         &["--surls", "x"],
         &["urls", "--count", "3", "--pattern", "http://h/test"],
         &[],
@@ -139,6 +128,17 @@ fn urls_writes_a_file_that_can_be_used() {
     run(&["urls", "--count", "2", "--pattern", pattern, "--out", nowhere])
         .with_code(2)
         .mentioning("floodtest: cannot write /nowhere/urls.txt: No such file");
+}
+
+#[test]
+fn completions_and_a_manual_page_can_be_had() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ended = run(&["completions", shell]).with_code(0);
+        assert!(ended.stdout.contains("source-ip"), "{ended}");
+    }
+    let ended = run(&["man"]).with_code(0);
+    assert!(ended.stdout.contains(".TH floodtest 1"), "{ended}");
+    assert!(ended.stdout.contains("\\-\\-expect"), "{ended}");
 }
 
 #[test]

@@ -199,5 +199,5 @@ fn the_library_runs_without_the_binary() {
     };
     let outcome = floodtest::run(&config, &stop, &mut observer).unwrap();
     assert_eq!((outcome.end.clone(), outcome.report.connected), (End::Stopped, 4));
-    assert_eq!(outcome.shortfalls(), Vec::<String>::new());
+    assert_eq!(outcome.shortfalls(None), Vec::<String>::new());
 }

@@ -2,9 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where something is not as expected")]
 
+mod attacks;
 mod endings;
 mod input;
+mod liar;
 mod life;
 mod messages;
 mod real_server;
+mod schema;
+mod stall;
 mod support;
+mod terminal;
+mod verdict;
+mod workers;

@@ -7,8 +7,9 @@ use reports::books::FloodReport;
 use reports::latency::Latency;
 use reports::latency_log;
 use reports::stamp::{Clock, Stamp};
+use rustix::process::Signal;
 
-use crate::support::{OUR_HEAD, Server, chunk, messages, run, send};
+use crate::support::{OUR_HEAD, Server, chunk, hold, messages, run, send, start};
 
 #[test]
 fn lost_duplicated_and_reordered_are_counted_exactly() {
@@ -31,6 +32,45 @@ fn lost_duplicated_and_reordered_are_counted_exactly() {
         .report();
     assert_eq!((report.lost, report.duplicated, report.reordered), (3, 2, 2));
     assert_eq!((report.chunks, report.unnumbered), (22, 0));
+}
+
+#[test]
+fn the_connections_with_the_most_faults_are_named_open_or_closed() {
+    let server = Server::start_by_id(|id, stream| {
+        let numbers: &[u64] = match id {
+            2 => &[1, 2, 6, 7],    // three gaps, open at the end
+            3 => &[1, 2, 2, 3],    // one twice
+            4 => &[1, 4, 3, 5, 3], // one lost, one late, one twice; and closed
+            _ => &[1, 2, 3, 4],
+        };
+        send(stream, &format!("{OUR_HEAD}{}", messages(numbers)));
+        if id != 4 {
+            hold(stream);
+        }
+    });
+    let urls = server.urls(5);
+    let mut running =
+        start(&["--urls", urls.path(), "--rate", "max", "--json", "--report", "20ms"]);
+    running.wait_for(|report| report.chunks == 21 && report.closed == 1);
+    running.signal(Signal::INT);
+    let report = running.end().with_code(1).report();
+    let worst: Vec<_> = report.worst.iter().map(|it| (it.url.as_str(), it.faults)).collect();
+    let urls: Vec<_> = (1..=5).map(|id| format!("http://{}/test/{id}", server.address)).collect();
+    let expected = [(urls[1].as_str(), 3), (urls[3].as_str(), 3), (urls[2].as_str(), 1)];
+    assert_eq!(worst, expected);
+    assert_eq!((report.lost, report.duplicated, report.reordered), (4, 2, 1));
+}
+
+#[test]
+fn a_server_of_events_is_asked_for_them_and_counted_by_their_ids() {
+    let head = "HTTP/1.1 200 OK\r\nServer: other/1\r\nTransfer-Encoding: chunked\r\n\
+                Content-Type: text/event-stream\r\n\r\n";
+    let events = ["id: 5\ndata: #1\n\n", ": ping\n\n", "id: 8\ndata: #2\n\n"].map(chunk).concat();
+    let server = Server::saying(format!("{head}{events}0\r\n\r\n"));
+    let urls = server.urls(1);
+    let report = run(&["--urls", urls.path(), "--sse", "--json"]).with_code(1).report();
+    assert_eq!((report.chunks, report.unnumbered, report.lost), (3, 1, 2));
+    assert!(server.requests()[0].text.contains("\r\nAccept: text/event-stream\r\n"));
 }
 
 #[test]

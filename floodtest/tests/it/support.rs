@@ -1,6 +1,7 @@
 //! Scripted servers, URL files, and the binary.
 
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -47,6 +48,26 @@ impl Server {
         listener: TcpListener,
         script: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static,
     ) -> Self {
+        Self::serve(listener, move |k, _, stream| script(k, stream))
+    }
+
+    /// A server that does to the connection of id 1, 2, … what its script says, in whichever order
+    /// they come.
+    pub(crate) fn start_by_id(
+        script: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve(listener, move |_, request, stream| {
+            let id = request.strip_prefix("GET /test/").unwrap().split(' ').next().unwrap();
+            script(id.parse().unwrap(), stream);
+        })
+    }
+
+    /// Serves with a script that gets the number of the connection and its request.
+    fn serve(
+        listener: TcpListener,
+        script: impl Fn(usize, &str, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (script, seen) = (Arc::new(script), Arc::clone(&requests));
@@ -58,8 +79,8 @@ impl Server {
                     let peer = stream.peer_addr().unwrap();
                     stream.set_nodelay(true).unwrap();
                     let text = read_head(&mut stream);
-                    seen.lock().unwrap().push(Request { text, peer });
-                    script(k, &mut stream);
+                    seen.lock().unwrap().push(Request { text: text.clone(), peer });
+                    script(k, &text, &mut stream);
                 });
             }
         });
@@ -82,7 +103,7 @@ impl Server {
     }
 
     /// The URLs of ids 1 to `n` on this server.
-    pub(crate) fn urls(&self, n: usize) -> UrlFile {
+    pub(crate) fn urls(&self, n: u64) -> UrlFile {
         let address = self.address;
         let lines: Vec<String> = (1..=n).map(|id| format!("http://{address}/test/{id}")).collect();
         UrlFile::of(&lines.join("\n"))
@@ -186,6 +207,36 @@ pub(crate) fn run(args: &[&str]) -> Ended {
     start(args).end()
 }
 
+/// Starts `floodtest` with these arguments where a process may open `n_files` files.
+pub(crate) fn start_limited(n_files: u32, args: &[&str]) -> Running {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {n_files}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_floodtest")]).args(args);
+    start_command(command)
+}
+
+/// The processes that `pid` has started and that still run.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Sends `signal` to a process that was started here.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// Waits until `is_so`.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came that {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// Starts a command that becomes `floodtest`.
 pub(crate) fn start_command(mut command: Command) -> Running {
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -228,10 +279,14 @@ impl Running {
         }
     }
 
+    /// Its process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it `signal`.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    pub(crate) fn signal(&self, which: Signal) {
+        signal(self.pid(), which);
     }
 
     /// Waits for its end.
@@ -320,7 +375,10 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         report_every: Duration::from_millis(10),
         connect_timeout: Duration::from_secs(10),
         source_ips: None,
+        sequence: None,
+        is_sse: false,
         progress_every: None,
         out: None,
+        worker: env!("CARGO_BIN_EXE_floodtest").into(),
     }
 }

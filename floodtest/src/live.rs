@@ -1,0 +1,190 @@
+//! What a terminal shows while a run goes on.
+
+use std::fmt::Write;
+
+use reports::books::FloodReport;
+
+use crate::outcome::listed;
+
+/// Whether and how a terminal may be drawn on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Characters of a line. A longer one would be wrapped, and could not be drawn over.
+    pub columns: usize,
+    /// Whether what went wrong may be red.
+    pub is_coloured: bool,
+}
+
+/// The view of a run, drawn over the one before.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Lines that stand on the terminal.
+    n_lines: usize,
+}
+
+impl Live {
+    /// What draws `report` over what was drawn before.
+    pub fn draw(&mut self, report: &FloodReport, style: Style) -> String {
+        let mut drawing = self.erase();
+        let lines = lines(report);
+        self.n_lines = lines.len();
+        for line in lines {
+            let mut shown: String = line.text.chars().take(style.columns.max(1) - 1).collect();
+            if line.is_bad && style.is_coloured {
+                shown = format!("\x1b[31m{shown}\x1b[0m");
+            }
+            drawing.push_str(&shown);
+            drawing.push('\n');
+        }
+        drawing
+    }
+
+    /// What removes the view, so that something else can be written.
+    pub fn erase(&mut self) -> String {
+        match std::mem::take(&mut self.n_lines) {
+            0 => String::new(),
+            // To the start of its first line, and away with all from there on.
+            n => format!("\x1b[{n}F\x1b[J"),
+        }
+    }
+}
+
+/// A line of the view.
+struct Line {
+    /// Its text.
+    text: String,
+    /// Whether it says that something went wrong.
+    is_bad: bool,
+}
+
+/// The lines of the view.
+fn lines(report: &FloodReport) -> Vec<Line> {
+    let FloodReport { asked, begun, connected, closed, failed, chunks, recent, .. } = report;
+    let per_s = |n: u64| if recent.seconds > 0.0 { n as f64 / recent.seconds } else { 0.0 };
+    let good = |text| Line { text, is_bad: false };
+    let bad = |text| Line { text, is_bad: true };
+    let mut lines = vec![
+        good(format!(
+            "{:.0} s: {connected} of {asked} open, {begun} begun ({:.0}/s), {closed} closed, \
+             {failed} failed",
+            report.elapsed_s,
+            per_s(recent.begun)
+        )),
+        good(format!(
+            "{chunks} chunks, {:.0}/s, {:.1} KB/s",
+            per_s(recent.chunks),
+            per_s(recent.bytes) / 1_000.0
+        )),
+    ];
+    let (now, all) = (&recent.delivery, &report.delivery);
+    if all.count > 0 {
+        let ms = |us: u64| us as f64 / 1_000.0;
+        let mut text = String::from("delivery from due: ");
+        let _ = match now.count {
+            0 => write!(text, "none now"),
+            _ => write!(
+                text,
+                "p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+                ms(now.p50_us),
+                ms(now.p99_us),
+                ms(now.max_us)
+            ),
+        };
+        let _ = write!(text, "; p99 so far {:.3} ms, max {:.3} ms", ms(all.p99_us), ms(all.max_us));
+        lines.push(good(text));
+    }
+    if all.clock > 0 {
+        lines.push(bad(format!("{} delays negative: the clocks differ", all.clock)));
+    }
+    let (lost, duplicated, reordered) = (report.lost, report.duplicated, report.reordered);
+    if lost + duplicated + reordered > 0 {
+        let text = format!("messages: {lost} lost, {duplicated} duplicated, {reordered} reordered");
+        lines.push(bad(text));
+    }
+    for (what, reasons) in [("failed", &report.failures), ("closed", &report.closures)] {
+        if !reasons.is_empty() {
+            lines.push(bad(format!("{what}: {}", listed(reasons))));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reports::books::Recent;
+    use reports::latency::LatencySummary;
+
+    const PLAIN: Style = Style { columns: 120, is_coloured: false };
+
+    fn report() -> FloodReport {
+        let delays = |p99_us| LatencySummary {
+            count: 9,
+            p50_us: 117,
+            p99_us,
+            max_us: 9_500,
+            ..LatencySummary::default()
+        };
+        FloodReport {
+            elapsed_s: 12.4,
+            asked: 1_000,
+            begun: 990,
+            connected: 980,
+            closed: 2,
+            failed: 8,
+            chunks: 5_000,
+            failures: [("refused".to_owned(), 8)].into(),
+            closures: [("cut".to_owned(), 2)].into(),
+            lost: 3,
+            delivery: delays(2_000),
+            recent: Recent {
+                seconds: 0.5,
+                begun: 50,
+                chunks: 1_000,
+                bytes: 40_000,
+                delivery: delays(1_000),
+            },
+            ..FloodReport::default()
+        }
+    }
+
+    #[test]
+    fn the_view_has_rates_latency_and_reasons() {
+        let drawn = Live::default().draw(&report(), PLAIN);
+        let lines: Vec<_> = drawn.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "12 s: 980 of 1000 open, 990 begun (100/s), 2 closed, 8 failed",
+                "5000 chunks, 2000/s, 80.0 KB/s",
+                "delivery from due: p50 0.117 ms, p99 1.000 ms, max 9.500 ms; p99 so far 2.000 ms, \
+                 max 9.500 ms",
+                "messages: 3 lost, 0 duplicated, 0 reordered",
+                "failed: 8 refused",
+                "closed: 2 cut",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_view_is_drawn_over_the_one_before() {
+        let mut live = Live::default();
+        assert_eq!(live.erase(), "");
+        let first = live.draw(&report(), PLAIN);
+        assert!(!first.contains('\x1b'), "{first}");
+        let second = live.draw(&FloodReport::default(), PLAIN);
+        assert!(second.starts_with("\x1b[6F\x1b[J0 s: 0 of 0 open"), "{second}");
+        assert_eq!(live.erase(), "\x1b[2F\x1b[J");
+        assert_eq!(live.erase(), "");
+    }
+
+    #[test]
+    fn no_line_is_as_long_as_the_terminal_is_wide_and_colour_can_be_had_or_not() {
+        let narrow = Style { columns: 20, is_coloured: false };
+        let drawn = Live::default().draw(&report(), narrow);
+        assert!(drawn.lines().all(|line| line.chars().count() < 20), "{drawn}");
+        let coloured = Live::default().draw(&report(), Style { is_coloured: true, ..PLAIN });
+        assert!(coloured.contains("\n\x1b[31mfailed: 8 refused\x1b[0m\n"), "{coloured}");
+        assert!(coloured.starts_with("12 s: "), "{coloured}");
+    }
+}

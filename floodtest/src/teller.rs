@@ -1,0 +1,267 @@
+//! Tells about a run while it goes on, keeps its logs, and ends it when it was held long enough.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use reports::books::{Example, FloodReport, Recent, WorstConnection};
+use reports::latency::LatencyCounts;
+use reports::out::Out;
+use reports::stamp::Clock;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::config::Config;
+use crate::outcome::{End, Observer, Outcome};
+use crate::plan::Prepared;
+use crate::tally::{self, Tally};
+use crate::urls::UrlFile;
+
+/// "Never", in a form that can be added to an instant: ten years.
+pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 3_650);
+
+/// Connections that the final report names for their lost, duplicated and reordered messages.
+const MAX_WORST: usize = 10;
+
+/// A connection by its number in the plan, and what was wrong with its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Worst {
+    /// Its messages lost, duplicated and reordered.
+    pub(crate) faults: u32,
+    /// The connection's number.
+    pub(crate) number: u64,
+}
+
+impl Worst {
+    /// Puts the worst first and leaves out all but [`MAX_WORST`].
+    pub(crate) fn sort(list: &mut Vec<Self>) {
+        list.sort_unstable_by_key(|worst| (Reverse(worst.faults), worst.number));
+        list.truncate(MAX_WORST);
+    }
+}
+
+/// What was counted when a report was made, to tell the next one from.
+#[derive(Debug, Default)]
+struct Before {
+    /// When that was, after the start.
+    elapsed: Duration,
+    /// Connections begun.
+    begun: u64,
+    /// Chunks received.
+    chunks: u64,
+    /// Bytes received.
+    bytes: u64,
+    /// The delays from due to receipt.
+    delivery: LatencyCounts,
+}
+
+impl Before {
+    /// What came since then; from now on, since now.
+    fn recent(&mut self, elapsed: Duration, tally: &Tally) -> Recent {
+        let [delivery, _] = tally.totals();
+        let recent = Recent {
+            seconds: elapsed.saturating_sub(self.elapsed).as_secs_f64(),
+            begun: tally.begun - self.begun,
+            chunks: tally.chunks - self.chunks,
+            bytes: tally.bytes - self.bytes,
+            delivery: delivery.since(&self.delivery).summary(),
+        };
+        let Tally { begun, chunks, bytes, .. } = *tally;
+        *self = Self { elapsed, begun, chunks, bytes, delivery: delivery.counts() };
+        recent
+    }
+}
+
+/// Tells an observer about a run.
+pub(crate) struct Teller<'a> {
+    /// What was asked for.
+    config: &'a Config,
+    /// Who is told.
+    observer: &'a mut dyn Observer,
+    /// Connections asked for.
+    n_asked: u64,
+    /// Whether a destination is on another machine.
+    is_remote: bool,
+    /// When the first connection was due.
+    started_at: Instant,
+    /// The logs to keep.
+    out: Option<Out>,
+    /// The processes that hold connections: this one, or the workers.
+    pids: Vec<u32>,
+    /// Their RSS before the first connect.
+    rss_start_kb: u64,
+    /// Their RSS when it was last looked at.
+    rss_kb: u64,
+    /// When the last attempt to open a connection came to its end.
+    settled_at: Option<Instant>,
+    /// When the next report is due.
+    next_report_at: Instant,
+    /// When progress is due.
+    next_progress_at: Instant,
+    /// The report before, the progress before, and the log's entry before.
+    before: [Before; 3],
+}
+
+/// Places in [`Teller::before`].
+const REPORT: usize = 0;
+const PROGRESS: usize = 1;
+const LOG: usize = 2;
+
+impl<'a> Teller<'a> {
+    /// Begins to tell about the run of `prepared` that starts with `clock`, in the processes `pids`.
+    pub(crate) fn new(
+        config: &'a Config,
+        prepared: &Prepared,
+        pids: Vec<u32>,
+        clock: &Clock,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, Error> {
+        let create = |folder| Out::create(folder, "floodtest", &tally::SERIES, clock);
+        let started_at = clock.started_at();
+        Ok(Self {
+            config,
+            observer,
+            n_asked: prepared.plan.asked,
+            is_remote: prepared.is_remote(),
+            started_at,
+            out: config.out.as_ref().map(create).transpose()?,
+            rss_start_kb: rss_kb(&pids),
+            rss_kb: 0,
+            pids,
+            settled_at: None,
+            next_report_at: started_at + config.report_every.min(FOREVER),
+            next_progress_at: started_at + config.progress_every.unwrap_or(FOREVER).min(FOREVER),
+            before: Default::default(),
+        })
+    }
+
+    /// When there is something to tell, or to end.
+    pub(crate) fn next_at(&self) -> Instant {
+        let mut at = self.next_report_at.min(self.next_progress_at);
+        at = self.out.as_ref().map_or(at, |out| at.min(out.next_at()));
+        match (self.settled_at, self.config.hold) {
+            (Some(settled_at), Some(hold)) => at.min(settled_at + hold.min(FOREVER)),
+            _ => at,
+        }
+    }
+
+    /// Tells what is due to be told of `tally`. `is_settled` says that no connection will be
+    /// opened any more. The end of the run if it is over.
+    pub(crate) fn tell(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+        if is_settled {
+            if self.settled_at.is_none() {
+                // Short runs have no other report than the final one, when it is too late.
+                self.rss_kb = rss_kb(&self.pids);
+            }
+            let settled_at = *self.settled_at.get_or_insert(now);
+            if tally.connected == 0 {
+                return Some(End::NothingOpen);
+            }
+            if self.config.hold.is_some_and(|hold| now - settled_at >= hold) {
+                return Some(End::Held);
+            }
+        }
+        if now >= self.next_at() {
+            self.rss_kb = rss_kb(&self.pids);
+        }
+        if now >= self.next_progress_at {
+            self.next_progress_at = now + self.config.progress_every.unwrap_or(FOREVER);
+            let report = self.report(now, tally, PROGRESS);
+            self.observer.progress(&report);
+        }
+        if self.out.as_ref().is_some_and(|out| now >= out.next_at()) {
+            let report = self.report(now, tally, LOG);
+            self.log(now, tally, &report);
+        }
+        if now >= self.next_report_at {
+            // From the due time on, so that the reports do not drift; one that is a whole
+            // interval late is left out.
+            let every = self.config.report_every.min(FOREVER);
+            while self.next_report_at <= now {
+                self.next_report_at += every;
+            }
+            let report = self.report(now, tally, REPORT);
+            if self.observer.report(&report).is_break() {
+                return Some(End::ObserverLeft);
+            }
+        }
+        None
+    }
+
+    /// Tells the end, with the URLs of what went wrong.
+    pub(crate) fn finish(
+        mut self,
+        end: End,
+        tally: &Tally,
+        worst: Vec<Worst>,
+        urls: &mut UrlFile,
+    ) -> Outcome {
+        let now = Instant::now();
+        let mut report = self.report(now, tally, REPORT);
+        report.is_final = true;
+        name_connections(&mut report, tally, worst, urls);
+        self.log(now, tally, &report);
+        if end != End::ObserverLeft {
+            // Whether the observer still listens makes no difference any more.
+            let _ = self.observer.report(&report);
+        }
+        let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
+        Outcome { end, report, log_shortfall, is_remote: self.is_remote }
+    }
+
+    /// The report of this moment, the next after `before`.
+    fn report(&mut self, now: Instant, tally: &Tally, before: usize) -> FloodReport {
+        let elapsed = now.saturating_duration_since(self.started_at);
+        let recent = self.before[before].recent(elapsed, tally);
+        let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
+        FloodReport { recent, rss_start_kb, rss_kb, ..tally.report(self.n_asked, elapsed) }
+    }
+
+    /// Tells of something that went wrong and does not end the run.
+    pub(crate) fn trouble(&mut self, what: &str) {
+        self.observer.trouble(what);
+    }
+
+    /// Writes a report to the logs, if there are any.
+    fn log(&mut self, now: Instant, tally: &Tally, report: &FloodReport) {
+        let out = self.out.as_mut();
+        if let Some(news) = out.and_then(|out| out.log(now, report, &tally.totals())) {
+            self.observer.trouble(&news);
+        }
+    }
+}
+
+/// RSS of some processes together, in KB of 1,024 bytes. One that is gone has none.
+fn rss_kb(pids: &[u32]) -> u64 {
+    let rss_kb = |pid: &u32| -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    pids.iter().filter_map(rss_kb).sum()
+}
+
+/// Puts the URLs of what went wrong into the final report. They are read from the file again: to
+/// remember them would cost memory for each connection.
+fn name_connections(
+    report: &mut FloodReport,
+    tally: &Tally,
+    mut worst: Vec<Worst>,
+    urls: &mut UrlFile,
+) {
+    Worst::sort(&mut worst);
+    let reasons = || tally.failures.iter().chain(tally.closures.iter());
+    let numbers: BTreeSet<u64> =
+        worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first)).collect();
+    // A file that cannot be read any more leaves the report without URLs; its counts stand.
+    let by_number: BTreeMap<u64, String> = urls.pick(&numbers).unwrap_or_default();
+    report.worst.extend(worst.iter().filter_map(|worst| {
+        let url = by_number.get(&worst.number)?.clone();
+        Some(WorstConnection { url, faults: worst.faults.into() })
+    }));
+    report.examples.extend(reasons().filter_map(|it| {
+        let url = by_number.get(&it.first)?.clone();
+        Some(Example { reason: it.reason.to_string(), detail: it.reason.detail(), url })
+    }));
+}

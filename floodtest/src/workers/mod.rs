@@ -1,0 +1,199 @@
+//! More connections than one process may open: worker processes, and one report of them all.
+//!
+//! A worker is this program with a share of the plan, every n-th connection, and the same engine.
+//! The parent holds no connection. When a report is due it asks all workers for their counts and
+//! adds them up, histograms whole, so that the report is of one moment.
+//!
+//! - this file: the run as the parent sees it
+//! - `worker`: one worker process, as the parent sees it
+//! - `work`: the worker itself
+//! - `wire`: what they say to each other
+
+mod wire;
+mod work;
+mod worker;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use reports::stamp::Clock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::Error;
+use crate::config::Config;
+use crate::job::{Job, Share};
+use crate::outcome::{End, Observer, Outcome};
+use crate::plan::Prepared;
+use crate::tally::Tally;
+use crate::teller::{Teller, Worst};
+pub use work::work;
+use worker::{State, Worker};
+
+/// How long a report waits for the counts of a worker. One that is later than this, because it was
+/// stopped or the machine is overloaded, is reported with the counts that it sent before.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
+
+/// How long the workers may take to end when they are told to. Those that need longer are killed.
+const END_TIME: Duration = Duration::from_secs(10);
+
+/// Makes a run with worker processes.
+pub(crate) fn run(
+    config: &Config,
+    mut prepared: Prepared,
+    stop: BorrowedFd<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    let n_workers = prepared.plan.workers;
+    let mut job = Job::whole(config, prepared.plan.asked, std::mem::take(&mut prepared.targets));
+    let mut crew = Crew::hire(config, &mut job, n_workers)?;
+    let clock = Clock::start();
+    let pids = crew.workers.iter().map(Worker::pid).collect();
+    let mut teller = Teller::new(config, &prepared, pids, &clock, observer)?;
+    crew.start(clock.unix_us(clock.started_at()))?;
+    let end = crew.follow(&mut teller, stop)?;
+    crew.end(&mut teller)?;
+    let worst = crew.worst();
+    Ok(teller.finish(end, &crew.merged(), worst, &mut prepared.urls))
+}
+
+/// All workers of a run.
+struct Crew {
+    /// The workers, in the order of their shares.
+    workers: Vec<Worker>,
+    /// How often they were asked for their counts.
+    n_asked: u64,
+    /// The most connections that were open at once in all of them, at the moments that are known.
+    peak: u64,
+    /// Whether something was said since the last report that was not asked for.
+    has_news: bool,
+}
+
+impl Crew {
+    /// Starts the workers and waits until all know their share of `job`.
+    fn hire(config: &Config, job: &mut Job, n_workers: u64) -> Result<Self, Error> {
+        let mut workers = Vec::new();
+        for index in 0..n_workers {
+            job.share = Share { index, of: n_workers };
+            workers.push(Worker::start(config, job)?);
+        }
+        for worker in &mut workers {
+            worker.wait_until_ready()?;
+        }
+        Ok(Self { workers, n_asked: 0, peak: 0, has_news: false })
+    }
+
+    /// Starts the plan.
+    fn start(&mut self, start_unix_us: u64) -> Result<(), Error> {
+        self.workers.iter_mut().try_for_each(|worker| worker.begin(start_unix_us))
+    }
+
+    /// Follows the workers until the run is over, and tells about it.
+    fn follow(&mut self, teller: &mut Teller<'_>, stop: BorrowedFd<'_>) -> Result<End, Error> {
+        let mut asked_at = None;
+        loop {
+            let now = Instant::now();
+            let is_over = |asked_at: Instant| now - asked_at >= ANSWER_TIME || self.have_answered();
+            let is_answered = asked_at.is_some_and(is_over);
+            if is_answered || asked_at.is_none() && self.has_news {
+                (asked_at, self.has_news) = (None, false);
+                let merged = self.merged();
+                let end = self.end_of_all();
+                if let Some(end) = end.or_else(|| teller.tell(now, &merged, self.is_settled())) {
+                    return Ok(end);
+                }
+            } else if asked_at.is_none() && now >= teller.next_at() {
+                self.ask();
+                asked_at = Some(now);
+            }
+            let wake_at = asked_at.map_or(teller.next_at(), |asked_at| asked_at + ANSWER_TIME);
+            if self.wait(Some(stop), wake_at)? {
+                return Ok(End::Stopped);
+            }
+            self.mourn(teller);
+        }
+    }
+
+    /// Ends all workers, so that their last counts are there.
+    fn end(&mut self, teller: &mut Teller<'_>) -> Result<(), Error> {
+        self.workers.iter_mut().for_each(Worker::stop);
+        let deadline = Instant::now() + END_TIME;
+        while self.workers.iter().any(Worker::is_running) && Instant::now() < deadline {
+            self.wait(None, deadline)?;
+        }
+        self.workers.iter_mut().filter(|worker| worker.is_running()).for_each(Worker::kill);
+        self.mourn(teller);
+        Ok(())
+    }
+
+    /// Waits until a worker says something, or `until`; whether `stop` became readable.
+    fn wait(&mut self, stop: Option<BorrowedFd<'_>>, until: Instant) -> Result<bool, Error> {
+        let running: Vec<usize> =
+            (0..self.workers.len()).filter(|index| self.workers[*index].is_running()).collect();
+        let fds = running.iter().map(|index| self.workers[*index].as_fd()).chain(stop);
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let timeout = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(false),
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+        let mut is_ready = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
+        let is_stopped = stop.is_some() && is_ready.pop().is_some_and(|is_ready| is_ready);
+        drop(fds);
+        for (index, _) in running.into_iter().zip(is_ready).filter(|(_, is_ready)| *is_ready) {
+            self.has_news |= self.workers[index].listen()?;
+        }
+        Ok(is_stopped)
+    }
+
+    /// Asks all workers for their counts.
+    fn ask(&mut self) {
+        self.n_asked += 1;
+        self.workers.iter_mut().for_each(Worker::ask);
+    }
+
+    /// Whether all that can have answered what they were asked.
+    fn have_answered(&self) -> bool {
+        let mut running = self.workers.iter().filter(|worker| worker.is_running());
+        running.all(|worker| worker.n_answered == self.n_asked)
+    }
+
+    /// Whether no connection will be opened any more.
+    fn is_settled(&self) -> bool {
+        self.workers.iter().all(Worker::is_settled)
+    }
+
+    /// What ended the last of them, if all have ended by themselves because nobody listens.
+    fn end_of_all(&self) -> Option<End> {
+        let mut nobody = None;
+        for worker in &self.workers {
+            match &worker.state {
+                State::Done(end @ End::NobodyListens { .. }) => nobody = Some(end.clone()),
+                _ => return None,
+            }
+        }
+        nobody
+    }
+
+    /// Tells of the workers that have died since the last time.
+    fn mourn(&mut self, teller: &mut Teller<'_>) {
+        self.workers.iter_mut().filter_map(Worker::obituary).for_each(|it| teller.trouble(&it));
+    }
+
+    /// The counts of all.
+    fn merged(&mut self) -> Tally {
+        let mut merged = Tally::default();
+        self.workers.iter().for_each(|worker| merged.merge(&worker.tally));
+        self.peak = self.peak.max(merged.connected);
+        merged.peak = self.peak;
+        merged
+    }
+
+    /// The connections with the most faults.
+    fn worst(&mut self) -> Vec<Worst> {
+        self.workers.iter_mut().flat_map(|worker| std::mem::take(&mut worker.worst)).collect()
+    }
+}

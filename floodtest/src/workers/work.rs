@@ -1,0 +1,112 @@
+//! A worker: holds a share of a run's connections, and tells its parent what it counts.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reports::stamp::Clock;
+use serde::Serialize;
+
+use super::wire::Said;
+use crate::engine::{Engine, Finished, Listener};
+use crate::job::Job;
+use crate::outcome::End;
+use crate::tally::Tally;
+use crate::teller::FOREVER;
+use crate::urls::UrlFile;
+use crate::{Error, limits};
+
+/// Bytes taken at once from the parent, each of which asks for the counts.
+const MAX_ASKED_AT_ONCE: usize = 64;
+
+/// Works for the process at the other end of `parent` on the URL file `urls`, until that process
+/// ends the run or its own life.
+///
+/// An error of the run is told to the parent; the errors returned here are those of talking to it.
+pub fn work(urls: &Path, parent: &UnixStream) -> io::Result<()> {
+    match carry_out(urls, parent) {
+        Ok(Finished { end, tally, worst }) => say(parent, &Said::Done { end, tally, worst }),
+        Err(Error::Os(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
+        Err(error) => say(parent, &Said::<Tally>::Failed(error.to_string())),
+    }
+}
+
+/// Takes a job and does it.
+fn carry_out(urls: &Path, mut parent: &UnixStream) -> Result<Finished, Error> {
+    // Nothing follows the line before it is answered, so that the reader takes no more than it.
+    let mut line = String::new();
+    BufReader::new(parent).read_line(&mut line)?;
+    let mut job: Job = serde_json::from_str(&line).map_err(io::Error::from)?;
+    job.targets.begin_at(job.share);
+    limits::raise_open_files();
+    let mut urls = UrlFile::open(urls)?;
+    say(parent, &Said::<Tally>::Ready)?;
+
+    let mut start_unix_us = [0; 8];
+    parent.read_exact(&mut start_unix_us)?;
+    let clock = Clock::start();
+    let now_unix_us = clock.unix_us(clock.started_at());
+    let waited_us = now_unix_us.saturating_sub(u64::from_le_bytes(start_unix_us));
+    let started_at = clock.started_at().checked_sub(Duration::from_micros(waited_us));
+    let started_at = started_at.unwrap_or(clock.started_at());
+    let never = started_at + FOREVER;
+    let mut listener = Parent { stream: parent, n_asked: 0, has_told: false, never };
+    let control = parent.as_fd();
+    Engine::new(&mut job, &mut urls, control, clock, started_at)?.run(&mut listener)
+}
+
+/// The parent as a listener: it hears the counts when it asks for them, and once unasked.
+struct Parent<'a> {
+    /// The way to it.
+    stream: &'a UnixStream,
+    /// How often it has asked.
+    n_asked: u64,
+    /// Whether it knows that all connections are opened.
+    has_told: bool,
+    /// When it wants to hear the counts by itself.
+    never: Instant,
+}
+
+impl Parent<'_> {
+    /// Says the counts; the end if nobody listens any more.
+    fn tell(&self, tally: &Tally) -> Option<End> {
+        let said = Said::Counts { n_asked: self.n_asked, tally };
+        say(self.stream, &said).is_err().then_some(End::Stopped)
+    }
+}
+
+impl Listener for Parent<'_> {
+    fn next_at(&self) -> Instant {
+        self.never
+    }
+
+    fn hear(&mut self, _: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+        if is_settled && tally.connected == 0 {
+            return Some(End::NothingOpen);
+        }
+        if !is_settled || std::mem::replace(&mut self.has_told, true) {
+            return None;
+        }
+        self.tell(tally)
+    }
+
+    fn controlled(&mut self, tally: &Tally) -> Option<End> {
+        match self.stream.read(&mut [0; MAX_ASKED_AT_ONCE]) {
+            Ok(n) if n > 0 => {
+                self.n_asked += n as u64;
+                self.tell(tally)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            _ => Some(End::Stopped),
+        }
+    }
+}
+
+/// Says something as one line.
+fn say(mut parent: &UnixStream, said: &Said<impl Serialize>) -> io::Result<()> {
+    let mut line = serde_json::to_vec(said)?;
+    line.push(b'\n');
+    parent.write_all(&line)
+}

@@ -1,0 +1,233 @@
+//! One worker process, as its parent sees it.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::wire::{ASK, Said};
+use crate::Error;
+use crate::config::Config;
+use crate::job::Job;
+use crate::outcome::End;
+use crate::reason::Reason;
+use crate::tally::Tally;
+use crate::teller::Worst;
+
+/// How long a worker may take to start. It takes milliseconds; reached only when the machine is
+/// so short of something that the run makes no sense.
+const START_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes taken at once from a worker.
+const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// How a worker is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It works.
+    Running,
+    /// It has come to its end and said so.
+    Done(End),
+    /// It is gone without a word.
+    Died,
+}
+
+/// One worker process.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// How it is.
+    pub(super) state: State,
+    /// Its latest counts.
+    pub(super) tally: Tally,
+    /// How often it had been asked for them.
+    pub(super) n_answered: u64,
+    /// Its connections with the most faults, once it has ended.
+    pub(super) worst: Vec<Worst>,
+    /// Which one it is, from 1 on.
+    number: u16,
+    /// The number in the run of its first connection.
+    first: u64,
+    /// Its connections.
+    n_connections: u64,
+    /// The process.
+    child: Child,
+    /// The way to it.
+    stream: UnixStream,
+    /// What it has said of a line that is not finished.
+    heard: Vec<u8>,
+    /// What is to be said of its death.
+    obituary: Option<String>,
+}
+
+impl Worker {
+    /// Starts a process and gives it its share of `job`.
+    pub(super) fn start(config: &Config, job: &Job) -> Result<Self, Error> {
+        let number = u16::try_from(job.share.index + 1).expect("there are at most 256");
+        let cannot = |source| Error::CannotStart { number, source };
+        let (stream, theirs) = UnixStream::pair().map_err(cannot)?;
+        let mut command = Command::new(&config.worker);
+        command.arg("worker").arg(&config.urls);
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+        // Out of the terminal's reach: Ctrl-C is for the parent, which then asks for last counts.
+        let child = command.process_group(0).spawn().map_err(cannot)?;
+        let worker = Self {
+            state: State::Running,
+            tally: Tally::default(),
+            n_answered: 0,
+            worst: Vec::new(),
+            number,
+            first: job.share.index,
+            n_connections: job.share.n_of(job.n_asked),
+            child,
+            stream,
+            heard: Vec::new(),
+            obituary: None,
+        };
+        let mut line = serde_json::to_vec(job).map_err(io::Error::from).map_err(cannot)?;
+        line.push(b'\n');
+        (&worker.stream).write_all(&line).map_err(cannot)?;
+        Ok(worker)
+    }
+
+    /// Waits until it knows its job.
+    pub(super) fn wait_until_ready(&mut self) -> Result<(), Error> {
+        let number = self.number;
+        let cannot = |source| Error::CannotStart { number, source };
+        self.stream.set_read_timeout(Some(START_TIME)).map_err(cannot)?;
+        let mut line = String::new();
+        // It says nothing more before it is told to begin.
+        BufReader::new(&self.stream).read_line(&mut line).map_err(cannot)?;
+        self.stream.set_nonblocking(true).map_err(cannot)?;
+        match serde_json::from_str(&line) {
+            Ok(Said::<Tally>::Ready) => Ok(()),
+            Ok(Said::Failed(why)) => Err(Error::Worker(why)),
+            _ => {
+                self.bury();
+                let why = self.obituary.take().unwrap_or_default();
+                Err(cannot(io::Error::other(why)))
+            }
+        }
+    }
+
+    /// Tells it when the run began.
+    pub(super) fn begin(&mut self, start_unix_us: u64) -> Result<(), Error> {
+        let number = self.number;
+        let sent = (&self.stream).write_all(&start_unix_us.to_le_bytes());
+        sent.map_err(|source| Error::CannotStart { number, source })
+    }
+
+    /// Its process number.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it works.
+    pub(super) fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    /// Whether it will not open any connection any more.
+    pub(super) fn is_settled(&self) -> bool {
+        let Tally { connected, closed, failed, .. } = self.tally;
+        !self.is_running() || connected + closed + failed == self.n_connections
+    }
+
+    /// Asks for its counts.
+    pub(super) fn ask(&mut self) {
+        // One that does not read, or is gone, is found out about by what it does not say.
+        let _ = (&self.stream).write(&[ASK]);
+    }
+
+    /// Asks it to end.
+    pub(super) fn stop(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Takes in what it has said; whether that was more than an answer.
+    pub(super) fn listen(&mut self) -> Result<bool, Error> {
+        let start = self.heard.len();
+        self.heard.resize(start + RECEIVE_BYTES, 0);
+        let received = (&self.stream).read(&mut self.heard[start..]);
+        self.heard.truncate(start + received.as_ref().copied().unwrap_or(0));
+        match received {
+            Ok(0) => self.bury(),
+            Ok(_) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => self.kill(),
+        }
+        let mut has_news = self.state == State::Died;
+        while let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
+            let said = serde_json::from_slice(&self.heard[..end]);
+            self.heard.drain(..=end);
+            has_news |= self.take_in(said)?;
+        }
+        Ok(has_news)
+    }
+
+    /// Takes in one thing that it has said; whether that was more than an answer.
+    fn take_in(&mut self, said: serde_json::Result<Said<Tally>>) -> Result<bool, Error> {
+        match said {
+            Ok(Said::Counts { n_asked, tally }) => {
+                let is_answer = n_asked > self.n_answered;
+                (self.n_answered, self.tally) = (n_asked, tally);
+                Ok(!is_answer)
+            }
+            Ok(Said::Done { end, tally, worst }) => {
+                (self.state, self.tally, self.worst) = (State::Done(end), tally, worst);
+                // It has nothing left to do but to go.
+                let _ = self.child.wait();
+                Ok(true)
+            }
+            Ok(Said::Failed(why)) => Err(Error::Worker(why)),
+            Ok(Said::Ready) | Err(_) => {
+                self.kill();
+                Ok(true)
+            }
+        }
+    }
+
+    /// Ends it by force.
+    pub(super) fn kill(&mut self) {
+        if self.is_running() {
+            // Until it is waited for, its process number belongs to nobody else.
+            let _ = self.child.kill();
+            self.bury();
+        }
+    }
+
+    /// Waits until it is gone, and counts its connections as closed. Its stream has ended, which
+    /// only its end does, or it was killed.
+    fn bury(&mut self) {
+        let pid = self.child.id();
+        let status = self.child.wait();
+        let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let n_open = self.tally.connected;
+        self.obituary = Some(format!(
+            "worker {} (pid {pid}) died: {how}; its {n_open} open connections count as closed",
+            self.number
+        ));
+        self.state = State::Died;
+        self.tally.abandon(Reason::WorkerDied(self.number), self.first);
+    }
+
+    /// What is to be said of its death, once.
+    pub(super) fn obituary(&mut self) -> Option<String> {
+        self.obituary.take()
+    }
+}
+
+impl AsFd for Worker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// A run that is abandoned leaves no process behind.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,101 @@
+//! SCHEMA.md is what is printed: every field, and no other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Instant;
+
+use reports::stamp::{Clock, Stamp};
+use serde_json::Value;
+
+use crate::support::{OUR_HEAD, Server, chunk, run, send};
+
+/// The fields of a JSON value, with their types: `delivery.p50_us` is an integer.
+fn fields(value: &Value) -> BTreeMap<String, &'static str> {
+    let mut fields = BTreeMap::new();
+    collect(value, "", &mut fields);
+    fields
+}
+
+/// Adds the fields of `value`, whose name is `name`.
+fn collect(value: &Value, name: &str, fields: &mut BTreeMap<String, &'static str>) {
+    let kind = match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                // The keys of these are reasons.
+                let is_map = ["failures", "closures"].contains(&name);
+                let key = if is_map { "REASON" } else { key };
+                let dot = if name.is_empty() { "" } else { "." };
+                collect(value, &format!("{name}{dot}{key}"), fields);
+            }
+            return;
+        }
+        Value::Array(array) => {
+            assert!(!array.is_empty(), "there is no {name} to look at");
+            return array.iter().for_each(|value| collect(value, &format!("{name}[]"), fields));
+        }
+        Value::String(_) => "string",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::Null => "null",
+    };
+    fields.insert(name.to_owned(), kind);
+}
+
+/// The fields in the table under a heading of SCHEMA.md.
+fn documented(heading: &str) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/SCHEMA.md")).unwrap();
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut fields = BTreeMap::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, names, kind, meaning, _] = cells[..] else { panic!("not three cells: {row}") };
+        assert!(!meaning.is_empty(), "{row}");
+        for name in names.split(", ") {
+            let twice = fields.insert(name.trim_matches('`').to_owned(), kind.to_owned());
+            assert_eq!(twice, None, "{name}");
+        }
+    }
+    fields
+}
+
+/// Compares what is printed with what is documented.
+#[track_caller]
+fn compare(printed: &Value, heading: &str) {
+    let documented = documented(heading);
+    let printed = fields(printed);
+    for (name, kind) in &printed {
+        let said = documented.get(name).unwrap_or_else(|| panic!("{name} is not in SCHEMA.md"));
+        assert_eq!(said, kind, "{name}");
+    }
+    for name in documented.keys() {
+        assert!(printed.contains_key(name), "SCHEMA.md has {name}, and it is not printed");
+    }
+}
+
+#[test]
+fn a_report_has_the_fields_of_the_schema() {
+    // One connection that fails for a detailed reason, and one whose messages are not in order.
+    let server = Server::start(|k, stream| {
+        let due_unix_us = Clock::start().unix_us(Instant::now());
+        let stamp = Stamp { due_unix_us, late_us: 0 };
+        let good = format!("{OUR_HEAD}{}", chunk(&format!("#2 x{stamp}")));
+        send(stream, if k == 0 { "HTTP/1.1 200\r\n\r\n" } else { &good });
+    });
+    let urls = server.urls(2);
+    let ended = run(&["--urls", urls.path(), "--json"]).with_code(1);
+    let report = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    compare(&report, "A report");
+}
+
+#[test]
+fn a_plan_has_the_fields_of_the_schema() {
+    let server = Server::holding(OUR_HEAD);
+    let urls = server.urls(2);
+    let ended = run(&["--urls", urls.path(), "--plan", "--json"]).with_code(0);
+    let mut plan: Value = serde_json::from_str(&ended.stdout).unwrap();
+    // How much memory there is depends on the machine.
+    plan["warnings"].as_array_mut().unwrap().push("too little memory".into());
+    compare(&plan, "A plan");
+}
