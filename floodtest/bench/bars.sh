@@ -1,0 +1,287 @@
+#!/usr/bin/env bash
+# floodtest's figures against their bars.
+#
+#   bars.sh MEASURE [STEP...]   steps: memory cpu open pace many stall file liar; all by default
+#
+# Build first: cargo build --release. MEASURE is a folder with the neutral C programs cclient and
+# floor. Nothing else should run on the machine. Two cores are assumed, 0 for the server and 1 for
+# the rest where a step pins them. Every process that is started here is ended here.
+set -euo pipefail
+MEASURE=$1
+shift
+TOP=$(cd "$(dirname "$0")/../.." && pwd)
+BIN=${BIN:-${CARGO_TARGET_DIR:-$TOP/target}/release}
+RUNS=${RUNS:-3}
+WORK=$(mktemp -d)
+cd "$WORK"
+STARTED=()
+MISSED=0
+trap 'end_all; rm -rf "$WORK"' EXIT
+
+end_all() {
+    for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${STARTED[@]}"; do wait "$pid" 2>/dev/null || true; done
+    STARTED=()
+}
+
+wait_for() { # PATTERN FILE [TENTHS]: until a line of the file matches
+    for _ in $(seq "${3:-300}"); do
+        grep -q "$1" "$2" 2>/dev/null && return
+        sleep 0.1
+    done
+    echo "no \"$1\" in $2" >&2
+    exit 1
+}
+
+bar() { # NAME FIGURE OPERATOR BAR: says whether the figure keeps the bar
+    local kept=ok
+    awk "BEGIN { exit !($2 $3 $4) }" || { kept=MISSED; MISSED=1; }
+    printf '%-58s %12s  %2s %-10s %s\n' "$1" "$2" "$3" "$4" "$kept"
+}
+
+calc() { awk "BEGIN { printf \"%.3f\", $1 }"; }
+rss() { awk '/VmRSS/ { print $2 }' "/proc/$1/status"; }
+high() { awk '/VmHWM/ { print $2 }' "/proc/$1/status"; }
+pss() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; }
+ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+median() { sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
+field() { # NAME FILE: of the last report; a nested one is written delivery.p99_us
+    tail -1 "$2" | python3 -c 'import functools, json, sys
+report = json.load(sys.stdin)
+print(functools.reduce(lambda value, key: value.get(key, 0), sys.argv[1].split("."), report))' "$1"
+}
+
+# Source addresses that no run used before: ports in TIME_WAIT would slow the neutral client.
+NET=$((RANDOM % 200 + 10))
+sources() { # N addresses
+    NET=$((NET % 250 + 1))
+    for i in $(seq 2 $(($1 + 1))); do printf ' -s 127.%d.%d.%d' $((RANDOM % 250 + 1)) "$NET" "$i"; done
+}
+
+server() { # NAME: starts a server, sets SERVER, PORT, DOOR
+    ${PIN-} "$BIN/comet-server" --listen 127.0.0.1:0 --control 127.0.0.1:0 > "$1.out" &
+    SERVER=$!
+    STARTED+=("$SERVER")
+    wait_for 'control on' "$1.out"
+    PORT=$(sed -n 's#listening on http://127.0.0.1:\([0-9]*\)/.*#\1#p' "$1.out")
+    DOOR=$(sed -n 's#control on http://127.0.0.1:##p' "$1.out")
+}
+
+urls() { # N: URLs of ids 1 to N on PORT, on stdout
+    "$BIN/floodtest" urls --count "$1" --pattern "http://127.0.0.1:$PORT/test/{id}"
+}
+
+flood() { # N FLAGS: opens N connections of urls.txt, sets FLOOD
+    local n=$1
+    shift
+    : > flood.out
+    ${CPIN-} "$BIN/floodtest" --urls urls.txt --json --report 500ms "$@" > flood.out 2> flood.err &
+    FLOOD=$!
+    STARTED+=("$FLOOD")
+    wait_for "\"connected\":$n,\"closed\":0" flood.out 1200
+}
+
+stop_flood() { kill -INT "$FLOOD"; wait "$FLOOD" || true; }
+
+start_floor() { # starts the plain write loop, which listens to descriptor 9, sets PORT
+    PORT=$((7100 + RANDOM % 800))
+    rm -f fifo
+    mkfifo fifo
+    ${PIN-} "$MEASURE/floor" "$PORT" < fifo > floor.out &
+    STARTED+=($!)
+    exec 9> fifo
+    sleep 0.3
+}
+
+client() { # N: opens N connections with the neutral client, sets CLIENT
+    : > client.out
+    # shellcheck disable=SC2046
+    ${CPIN-} "$MEASURE/cclient" -p "$PORT" -n "$1" -c 100 -q $(sources 3) > client.out &
+    CLIENT=$!
+    STARTED+=("$CLIENT")
+    wait_for OPENED client.out
+}
+
+# Bytes per connection at 19,000 with stamped, numbered messages: (RSS - RSS with one) / 19,000.
+memory() {
+    local n=19000 one
+    for _ in $(seq "$RUNS"); do
+        server server
+        urls 1 > urls.txt
+        flood 1 --rate max
+        sleep 1
+        one=$(rss "$FLOOD")
+        stop_flood
+        urls $n > urls.txt
+        flood $n --rate max
+        "$BIN/msggen" --num 30 --interval 10 --max $n --sources 100 --stamp --seed 1 \
+            --server "http://127.0.0.1:$DOOR" > msggen.out
+        sleep 1
+        bar "bytes per connection at $n ($one KB with one)" \
+            $((($(rss "$FLOOD") - one) * 1024 / n)) '<=' 160
+        end_all
+    done
+}
+
+# CPU for 100,000 chunks to 10,000 connections, in turns with a client that only reads.
+cpu() {
+    local PIN="taskset -c 0" CPIN="taskset -c 1" who before after
+    for load in "rate 20000 10" "flat 5"; do
+        rm -f cpu.*
+        for _ in $(seq "$RUNS"); do
+            for who in cclient floodtest; do
+                start_floor
+                if [ $who = cclient ]; then
+                    client 10000
+                else
+                    urls 10000 > urls.txt
+                    flood 10000 --rate max
+                    CLIENT=$FLOOD
+                fi
+                before=$(ticks "$CLIENT")
+                echo "$load" >&9
+                wait_for 'writes=' floor.out
+                sleep 0.5
+                after=$(ticks "$CLIENT")
+                exec 9>&-
+                calc "($after - $before) / 100 / $(grep -o 'writes=[0-9]*' floor.out | cut -d= -f2) * 1e5" >> cpu.$who
+                echo >> cpu.$who
+                end_all
+            done
+        done
+        echo "cpu ($load): cclient $(paste -sd' ' cpu.cclient) s, floodtest $(paste -sd' ' cpu.floodtest) s"
+        bar "CPU for 100,000 chunks ($load), ratio of medians" \
+            "$(calc "$(median < cpu.floodtest) / $(median < cpu.cclient)")" '<=' 1.2
+    done
+}
+
+# Opening flat out, in turns with the neutral client.
+open() {
+    local PIN="taskset -c 0" CPIN="taskset -c 1" n
+    for n in 10000 19000; do
+        rm -f open.*
+        for _ in $(seq "$RUNS"); do
+            start_floor
+            client $n
+            grep -o 'conn_per_s=[0-9]*' client.out | cut -d= -f2 >> open.cclient
+            exec 9>&-
+            end_all
+            start_floor
+            urls $n > urls.txt
+            flood $n --rate max
+            exec 9>&-
+            stop_flood
+            calc "$n / $(field opening_s flood.out)" >> open.floodtest
+            echo >> open.floodtest
+            end_all
+        done
+        echo "open $n: cclient $(paste -sd' ' open.cclient)/s, floodtest $(paste -sd' ' open.floodtest)/s"
+        bar "opening $n, ratio of medians" \
+            "$(calc "$(median < open.floodtest) / $(median < open.cclient)")" '>=' 0.8
+    done
+}
+
+# 10,000 at 1,000 a second: the last one is due after 9.999 s.
+pace() {
+    server server
+    urls 10000 > urls.txt
+    "$BIN/floodtest" --urls urls.txt --rate 1000 --hold 0s --json > flood.out
+    bar "pacing: last connect, seconds from due" "$(calc "$(field opening_s flood.out) - 9.999")" '<=' 0.1
+    bar "pacing: the same, not early" "$(calc "$(field opening_s flood.out) - 9.999")" '>=' -0.1
+    bar "pacing: lateness p99, ms" "$(calc "$(field connect_late.p99_us flood.out) / 1000")" '<=' 2
+    end_all
+}
+
+# 200,000 connections in one command to 11 servers, held for 60 s under 5,000 messages a second.
+many() {
+    local n=200000 each=18182 doors=() servers=() senders=() written=0 door pid
+    : > urls.txt
+    for i in $(seq 11); do
+        server "server$i"
+        doors+=("$DOOR")
+        servers+=("$SERVER")
+        urls $each >> urls.txt
+    done
+    "$BIN/floodtest" --urls urls.txt --connections $n --rate max --plan
+    flood $n --connections $n --rate max
+    bar "200,000: seconds to open them all" "$(field opening_s flood.out)" '<' 1e9
+    for door in "${doors[@]}"; do
+        "$BIN/msggen" --num 546 --interval 110 --max $each --sources 50 --stamp --seed 1 --json \
+            --server "http://127.0.0.1:$door" > "msggen.$door" &
+        senders+=($!)
+    done
+    sleep 55
+    local sum=0
+    for pid in "$FLOOD" $(cat "/proc/$FLOOD/task/$FLOOD/children"); do
+        sum=$((sum + $(pss "$pid")))
+    done
+    for pid in "${senders[@]}"; do wait "$pid" || true; done
+    sleep 2
+    for door in "${doors[@]}"; do
+        written=$((written + $(curl -s "http://127.0.0.1:$door/stats" | grep -o '"written": *[0-9]*' | grep -o '[0-9]*')))
+    done
+    stop_flood
+    bar "200,000: sum of PSS of all processes, MB" "$(calc "$sum / 1024")" '<=' 100
+    bar "200,000: connected at the end" "$(field connected flood.out)" '==' $n
+    bar "200,000: chunks, against what the servers wrote" "$(field chunks flood.out)" '==' $written
+    bar "200,000: lost, duplicated and reordered" \
+        $(($(field lost flood.out) + $(field duplicated flood.out) + $(field reordered flood.out))) '==' 0
+    bar "200,000: messages a second" "$(calc "$written / 60")" '>=' 4900
+    echo "200,000: delivery p50 $(field delivery.p50_us flood.out) us, p99 $(field delivery.p99_us flood.out) us"
+    end_all
+}
+
+# 60 s at 1,000 stamped messages a second, the server stopped from second 20 to 35.
+stall() {
+    server server
+    urls 1000 > urls.txt
+    flood 1000 --rate max
+    "$BIN/msggen" --num 600 --interval 100 --max 1000 --sources 100 --stamp --seed 1 --json \
+        --server "http://127.0.0.1:$DOOR" > msggen.out &
+    local sender=$!
+    sleep 20
+    kill -STOP "$SERVER"
+    sleep 15
+    kill -CONT "$SERVER"
+    wait $sender || true
+    sleep 1
+    stop_flood
+    bar "stall: delivery from due, p99, s" "$(calc "$(field delivery.p99_us flood.out) / 1e6")" '>=' 13
+    bar "stall: lost" "$(field lost flood.out)" '==' 0
+    bar "stall: chunks, against messages sent" "$(field chunks flood.out)" '==' 60000
+    echo "stall: delivery from send, p99 $(field raw_delivery.p99_us flood.out) us"
+    end_all
+}
+
+# A URL file of 1,000,000 lines: the first connect, and no memory for the lines.
+file() {
+    local began few
+    server server
+    urls 10 > urls.txt
+    flood 10 --rate max
+    few=$(high "$FLOOD")
+    stop_flood
+    urls 1000000 > urls.txt
+    flood 10 --connections 10 --rate max
+    bar "1,000,000 lines: KB more than with 10 lines" $(($(high "$FLOOD") - few)) '<=' 200
+    stop_flood
+    end_all
+    # All of them asked for, which takes worker processes; the first few are enough to know.
+    server server
+    began=$(date +%s%N)
+    "$BIN/floodtest" --urls urls.txt --rate 100 > flood.out 2> flood.err &
+    STARTED+=($!)
+    until curl -s "http://127.0.0.1:$DOOR/stats" | grep -q '"accepted": *[1-9]'; do sleep 0.01; done
+    bar "1,000,000 lines and connections: first connect, s" "$(calc "($(date +%s%N) - $began) / 1e9")" '<=' 2
+    end_all
+}
+
+# The lying server.
+liar() {
+    (cd "$TOP" && timeout 600 cargo test --release -p floodtest --test it liar -- --nocapture) > liar.out 2>&1 || true
+    bar "lying server: tests of 20 seeds that are exact" "$(grep -c '^test liar::.* ok$' liar.out || true)" '==' 2
+}
+
+[ $# -gt 0 ] || set -- memory cpu open pace many stall file liar
+for step in "$@"; do "$step"; done
+exit $MISSED
