@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # floodtest's figures against their bars.
 #
-#   bars.sh MEASURE [STEP...]   steps: memory cpu open pace many stall file liar; all by default
+#   bars.sh MEASURE [STEP...]   steps: memory tls cpu open pace many stall file liar; all by default
 #
 # Build first: cargo build --release. MEASURE is a folder with the neutral C programs cclient and
 # floor. Nothing else should run on the machine. Two cores are assumed, 0 for the server and 1 for
@@ -121,6 +121,47 @@ memory() {
             $((($(rss "$FLOOD") - one) * 1024 / n)) '<=' 160
         end_all
     done
+}
+
+# Bytes per https connection at 5,000, against a server that sends ten messages to each and holds it.
+tls() {
+    local n=5000 certificates=$TOP/floodtest/tests/it/tls one
+    cat > tls.py <<-'PYTHON'
+	import asyncio, resource, ssl, sys
+	hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+	resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+	context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+	context.load_cert_chain(f"{sys.argv[1]}/server.pem", f"{sys.argv[1]}/server.key")
+	HEAD = b"HTTP/1.1 200 OK\r\nServer: comet-server/0\r\nTransfer-Encoding: chunked\r\n\r\n"
+	async def hold(reader, writer):
+	    await reader.readuntil(b"\r\n\r\n")
+	    writer.write(HEAD)
+	    for n in range(1, 11):
+	        text = b"Recvd msg #%d: 'hello'<br/>" % n
+	        writer.write(b"%x\r\n%s\r\n" % (len(text), text))
+	    await reader.read(1)
+	async def main():
+	    server = await asyncio.start_server(hold, "127.0.0.1", 0, ssl=context, backlog=4096)
+	    print(f"port {server.sockets[0].getsockname()[1]}", flush=True)
+	    await server.serve_forever()
+	asyncio.run(main())
+	PYTHON
+    python3 tls.py "$certificates" > tls.out 2> /dev/null &
+    STARTED+=($!)
+    wait_for port tls.out
+    PORT=$(cut -d' ' -f2 tls.out)
+    for n in 1 5000; do
+        "$BIN/floodtest" urls --count $n --pattern "https://127.0.0.1:$PORT/test/{id}" > urls.txt
+        flood $n --rate max --ca "$certificates/ca.pem" --connect-timeout 60s
+        sleep 1
+        if [ $n = 1 ]; then one=$(rss "$FLOOD"); else
+            bar "bytes per https connection at $n ($one KB with one)" \
+                $((($(rss "$FLOOD") - one) * 1024 / n)) '<=' 20000
+            bar "chunks of them" "$(field chunks flood.out)" '==' $((10 * n))
+        fi
+        stop_flood
+    done
+    end_all
 }
 
 # CPU for 100,000 chunks to 10,000 connections, in turns with a client that only reads.
@@ -282,6 +323,6 @@ liar() {
     bar "lying server: tests of 20 seeds that are exact" "$(grep -c '^test liar::.* ok$' liar.out || true)" '==' 2
 }
 
-[ $# -gt 0 ] || set -- memory cpu open pace many stall file liar
+[ $# -gt 0 ] || set -- memory tls cpu open pace many stall file liar
 for step in "$@"; do "$step"; done
 exit $MISSED

@@ -54,7 +54,7 @@ pub enum Command {
 /// The flags of a run.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
-    /// File with the URLs, one http:// URL a line; # begins a comment line.
+    /// File with the URLs, one http:// or https:// URL a line; # begins a comment line.
     #[arg(long, value_name = "FILE")]
     pub urls: PathBuf,
 
@@ -94,6 +94,10 @@ pub struct HoldArgs {
     /// Ask for server-sent events (Accept: text/event-stream).
     #[arg(long)]
     pub sse: bool,
+
+    /// PEM file with the certificates to trust, instead of the system's, for https:// URLs.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 
     /// What the final report must say for exit code 0, instead of all connections held and no
     /// message missing: connected>=10000,closed=0,lost=0,latency.p99<50ms
@@ -152,6 +156,7 @@ impl HoldArgs {
             source_ips: self.source_ip.clone(),
             sequence: self.sequence.clone(),
             is_sse: self.sse,
+            ca: self.ca.clone(),
             progress_every: is_terminal.then_some(Duration::from_secs(1)),
             // Itself, also when the file was replaced since it was started.
             worker: "/proc/self/exe".into(),

@@ -34,6 +34,8 @@ pub struct Config {
     pub sequence: Option<SequencePattern>,
     /// Whether to ask for server-sent events.
     pub is_sse: bool,
+    /// The file with the certificates to trust, in place of the system's.
+    pub ca: Option<PathBuf>,
     /// How often progress is shown, if it is.
     pub progress_every: Option<Duration>,
     /// The logs to keep, if any.

@@ -36,6 +36,9 @@ pub(crate) fn dial(endpoint: &mut Endpoint, request: &[u8]) -> Result<(OwnedFd, 
 
 /// Sends what the socket takes of `request`; 0 bytes when it takes none now.
 pub(crate) fn send_some(socket: &OwnedFd, request: &[u8]) -> Result<usize, Reason> {
+    if request.is_empty() {
+        return Ok(0);
+    }
     loop {
         match send(socket, request, SendFlags::NOSIGNAL) {
             Ok(n_sent) => return Ok(n_sent),

@@ -1,5 +1,6 @@
 //! What one process is to do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reports::plan::Plan;
@@ -24,6 +25,8 @@ pub(crate) struct Job {
     pub(crate) sequence: Option<SequencePattern>,
     /// Whether to ask for server-sent events.
     pub(crate) is_sse: bool,
+    /// The file with the certificates to trust, in place of the system's.
+    pub(crate) ca: Option<PathBuf>,
     /// Where the URLs lead.
     pub(crate) targets: Targets,
 }
@@ -64,6 +67,7 @@ impl Job {
             connect_timeout: config.connect_timeout,
             sequence: config.sequence.clone(),
             is_sse: config.is_sse,
+            ca: config.ca.clone(),
             targets,
         }
     }

@@ -7,7 +7,7 @@
 //! - `plan`, with `targets`, [`sources`] and `limits`: where connections go, where they come from,
 //!   and how many processes that takes. All that can be refused is refused before the first
 //!   connect.
-//! - `engine`, `job`, `dial`: the one loop that opens, holds and listens, and what it is to do.
+//! - `engine`, `job`, `dial`, `tls`: the one loop that opens, holds and listens, and what it is to do.
 //! - `workers`: the same in several processes, where one may not open as many files.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
 //! - [`number`], [`window`]: where the number of a message is, and which have come; pure.
@@ -38,6 +38,7 @@ mod tally;
 mod targets;
 mod teller;
 pub mod text;
+mod tls;
 pub mod url;
 pub mod urls;
 pub mod window;
@@ -55,6 +56,7 @@ use reports::out::OutError;
 use reports::stamp::Clock;
 pub use targets::TargetError;
 use teller::Teller;
+pub use tls::{TlsFault, TrustError};
 use urls::UrlFileError;
 pub use workers::work;
 
@@ -101,6 +103,9 @@ pub enum Error {
         /// Files that may still be opened.
         left: u64,
     },
+    /// There is nobody to trust for `https://` URLs.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// An address of `--source-ip` is not one of this machine.
     #[error("--source-ip {0} is not an address of this machine; `ip address` lists those it has")]
     ForeignSource(std::net::IpAddr),
@@ -147,9 +152,10 @@ pub fn run(
     }
     let clock = Clock::start();
     let mut teller = Teller::new(config, &prepared, vec![std::process::id()], &clock, observer)?;
-    let Prepared { plan, urls, targets } = &mut prepared;
+    let Prepared { plan, urls, targets, trust } = &mut prepared;
     let mut job = Job::whole(config, plan.asked, std::mem::take(targets));
-    let engine = Engine::new(&mut job, urls, stop.as_fd(), clock, clock.started_at())?;
+    let (stop, started_at) = (stop.as_fd(), clock.started_at());
+    let engine = Engine::new(&mut job, urls, trust.take(), stop, clock, started_at)?;
     let Finished { end, tally, worst } = engine.run(&mut teller)?;
     Ok(teller.finish(end, &tally, worst, urls))
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::config::{Config, Rate};
 use crate::sources::{SourceIps, is_local};
 use crate::targets::{Target, Targets};
+use crate::tls::Trust;
 use crate::urls::UrlFile;
 use crate::{Error, limits};
 
@@ -17,6 +18,9 @@ const KERNEL_BYTES: u64 = 5_000;
 
 /// Bytes of this program for a connection, as measured with 19,000 of them.
 const OUR_BYTES: u64 = 48;
+
+/// Bytes of this program for the TLS of a connection, in addition, as measured with 10,000.
+const TLS_BYTES: u64 = 10_000;
 
 /// Bytes of a process of this program without connections, as measured.
 const PROCESS_BYTES: u64 = 4_500_000;
@@ -77,6 +81,8 @@ pub(crate) struct Prepared {
     pub(crate) urls: UrlFile,
     /// Where they lead.
     pub(crate) targets: Targets,
+    /// How TLS is spoken, if it is.
+    pub(crate) trust: Option<Trust>,
 }
 
 impl Prepared {
@@ -94,6 +100,8 @@ impl Prepared {
             return Err(Error::ForeignSource(ip));
         }
         targets.resolve(&config.urls, asked, config.source_ips.as_ref())?;
+        let n_tls = targets.n_tls();
+        let trust = (n_tls > 0).then(|| Trust::new(config.ca.as_deref())).transpose()?;
         let rate_per_s = match config.rate {
             Rate::PerSecond(rate) => Some(rate),
             Rate::Max => None,
@@ -106,14 +114,16 @@ impl Prepared {
             open_files,
             workers,
             connections_per_process: asked.div_ceil(workers.max(1)),
-            memory_kb: kb(asked, OUR_BYTES) + kb(workers + 1, PROCESS_BYTES),
+            memory_kb: kb(asked, OUR_BYTES)
+                + kb(n_tls.min(asked), TLS_BYTES)
+                + kb(workers + 1, PROCESS_BYTES),
             kernel_memory_kb: kb(asked, KERNEL_BYTES),
             available_memory_kb: limits::available_memory_kb(),
             targets: targets.dialed().map(TargetPlan::of).collect(),
             warnings: Vec::new(),
         };
         plan.warnings.extend(plan.memory_warning());
-        Ok(Self { plan, urls, targets })
+        Ok(Self { plan, urls, targets, trust })
     }
 
     /// Whether a destination is on another machine.

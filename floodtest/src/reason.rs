@@ -6,12 +6,13 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{ChunkFault, DecodeError, HeadFault};
+use crate::tls::TlsFault;
 
 /// Why a connection was never established, or why an established one closed.
 ///
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
-/// `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`, `ended`,
-/// `cut`, `worker 2 died`, or the operating system's own text.
+/// `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`, `bad tls`,
+/// `ended`, `cut`, `worker 2 died`, or the operating system's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nobody listens there.
@@ -33,6 +34,8 @@ pub enum Reason {
     BadHead(HeadFault),
     /// A chunk is malformed.
     BadChunk(ChunkFault),
+    /// The TLS of an `https://` connection came to nothing.
+    BadTls(TlsFault),
     /// The response came to its proper end: its last chunk, or all of its `Content-Length`.
     Ended,
     /// The connection was closed without that. A body whose only end is the close counts here:
@@ -56,6 +59,7 @@ impl fmt::Display for Reason {
             Self::Status(status) => write!(f, "status {status}"),
             Self::BadHead(_) => f.write_str("bad head"),
             Self::BadChunk(_) => f.write_str("bad chunk"),
+            Self::BadTls(_) => f.write_str("bad tls"),
             Self::Ended => f.write_str("ended"),
             Self::Cut => f.write_str("cut"),
             Self::WorkerDied(number) => write!(f, "worker {number} died"),
@@ -81,6 +85,7 @@ impl Reason {
             Self::NoDescriptors,
             Self::BadHead(HeadFault::Line),
             Self::BadChunk(ChunkFault::Size),
+            Self::BadTls(TlsFault::Protocol),
             Self::Ended,
             Self::Cut,
         ];
@@ -94,6 +99,7 @@ impl Reason {
         match self {
             Self::BadHead(fault) => Some(fault.to_string()),
             Self::BadChunk(fault) => Some(fault.to_string()),
+            Self::BadTls(fault) => Some(fault.to_string()),
             _ => None,
         }
     }
@@ -112,6 +118,12 @@ impl From<Errno> for Reason {
             Errno::MFILE | Errno::NFILE => Self::NoDescriptors,
             other => Self::Os(other.raw_os_error()),
         }
+    }
+}
+
+impl From<TlsFault> for Reason {
+    fn from(fault: TlsFault) -> Self {
+        Self::BadTls(fault)
     }
 }
 

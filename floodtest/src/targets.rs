@@ -51,6 +51,8 @@ pub enum TargetError {
 pub(crate) struct Target {
     /// Host and port as the URLs write them.
     pub(crate) authority: String,
+    /// Whether they are `https://` URLs.
+    pub(crate) is_tls: bool,
     /// The addresses of the host, in the resolver's order.
     pub(crate) endpoints: Vec<Endpoint>,
     /// The first address that connected: from then on the only one.
@@ -96,8 +98,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Targets {
     /// The targets, in the order of their first lines.
     list: Vec<Target>,
-    /// Their places in the list by authority.
-    by_authority: HashMap<String, usize>,
+    /// Their places in the list by authority; those of `https://` URLs are the second.
+    by_authority: [HashMap<String, usize>; 2],
     /// The place that was looked up last: a file mostly names one host.
     latest: usize,
 }
@@ -105,8 +107,9 @@ pub(crate) struct Targets {
 impl Targets {
     /// Where the target of `url` is, which the survey of the same file has found.
     pub(crate) fn find(&mut self, url: &Url<'_>) -> Option<usize> {
-        if self.list.get(self.latest).is_none_or(|target| target.authority != url.authority) {
-            self.latest = *self.by_authority.get(url.authority)?;
+        let is_it = |it: &Target| it.authority == url.authority && it.is_tls == url.is_tls;
+        if !self.list.get(self.latest).is_some_and(is_it) {
+            self.latest = *self.by_authority[usize::from(url.is_tls)].get(url.authority)?;
         }
         Some(self.latest)
     }
@@ -133,6 +136,11 @@ impl Targets {
         self.list.iter().filter(|target| target.n_connections > 0)
     }
 
+    /// Connections that will speak TLS.
+    pub(crate) fn n_tls(&self) -> u64 {
+        self.dialed().filter(|target| target.is_tls).map(|target| target.n_connections).sum()
+    }
+
     /// Host and port of the first.
     pub(crate) fn first_authority(&self) -> &str {
         self.list.first().map_or("nowhere", |target| &target.authority)
@@ -144,9 +152,11 @@ impl Targets {
             return place;
         }
         self.latest = self.list.len();
-        self.by_authority.insert(url.authority.to_owned(), self.latest);
+        let places = &mut self.by_authority[usize::from(url.is_tls)];
+        places.insert(url.authority.to_owned(), self.latest);
         self.list.push(Target {
             authority: url.authority.to_owned(),
+            is_tls: url.is_tls,
             endpoints: Vec::new(),
             kept: None,
             was_refused: false,
@@ -244,8 +254,8 @@ mod tests {
 
     #[test]
     fn a_survey_counts_connections_by_target() {
-        let lines = ["http://a/1", "http://b/2", "http://a/3"];
-        let counted = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
+        let lines = ["http://a/1", "https://a/2", "http://a/3"];
+        let counted = |a, b| vec![("a".to_owned(), a), ("a".to_owned(), b)];
         assert_eq!(survey(&lines, None), (counted(2, 1), 3));
         assert_eq!(survey(&lines, Some(1)), (counted(1, 0), 1));
         assert_eq!(survey(&lines, Some(6)), (counted(4, 2), 6));

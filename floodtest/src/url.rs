@@ -1,4 +1,4 @@
-//! `http://host[:port]/path`, read strictly and without copying.
+//! `http://host[:port]/path`, or https, read strictly and without copying.
 
 /// How much of a bad URL an error message shows.
 const SHOWN_BYTES: usize = 120;
@@ -6,12 +6,9 @@ const SHOWN_BYTES: usize = 120;
 /// Why a line is not a URL that can be held.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// It does not begin with `http://`.
+    /// It begins neither with `http://` nor with `https://`.
     #[error("not an http URL: \"{0}\"")]
     NotHttp(String),
-    /// It begins with `https://`.
-    #[error("https is not held by this version: \"{0}\"; use http://")]
-    Https(String),
     /// There is no host, or it has characters that no host has.
     #[error("no valid host in \"{0}\"")]
     Host(String),
@@ -26,15 +23,17 @@ pub enum UrlError {
     Fragment(String),
 }
 
-/// An `http://` URL, in parts.
+/// An `http://` or `https://` URL, in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Url<'a> {
     /// Host and port as written: what the `Host` field says.
     pub authority: &'a str,
     /// The host's name or address, without the brackets of an IPv6 address.
     pub host: &'a str,
-    /// The port, 80 where none is written.
+    /// The port; 80, or 443 with https, where none is written.
     pub port: u16,
+    /// Whether it is an `https://` URL.
+    pub is_tls: bool,
     /// Path and query as written; may be empty, or begin with the query.
     pub path: &'a str,
 }
@@ -43,13 +42,9 @@ impl<'a> Url<'a> {
     /// Reads one URL.
     pub fn parse(line: &'a [u8]) -> Result<Self, UrlError> {
         let text = || shown(line);
-        let rest = match strip_scheme(line, b"http://") {
-            Some(rest) => rest,
-            None if strip_scheme(line, b"https://").is_some() => {
-                return Err(UrlError::Https(text()));
-            }
-            None => return Err(UrlError::NotHttp(text())),
-        };
+        let (plain, tls) = (strip_scheme(line, b"http://"), strip_scheme(line, b"https://"));
+        let is_tls = tls.is_some();
+        let rest = plain.or(tls).ok_or_else(|| UrlError::NotHttp(text()))?;
         if !rest.iter().all(u8::is_ascii_graphic) {
             return Err(UrlError::Path(text()));
         }
@@ -60,6 +55,7 @@ impl<'a> Url<'a> {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = split_port(authority).ok_or_else(|| UrlError::Host(text()))?;
         let port = match port {
+            None if is_tls => 443,
             None => 80,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits
                 .parse()
@@ -68,7 +64,7 @@ impl<'a> Url<'a> {
                 .ok_or_else(|| UrlError::Port(text()))?,
             Some(_) => return Err(UrlError::Port(text())),
         };
-        Ok(Self { authority, host, port, path })
+        Ok(Self { authority, host, port, is_tls, path })
     }
 
     /// Writes the request for this URL into `request`, and nothing else; one for server-sent
@@ -128,13 +124,16 @@ mod tests {
     #[test]
     fn a_url_is_taken_apart() {
         for (text, authority, host, port, path) in [
+            ("https://localhost/test/1", "localhost", "localhost", 443, "/test/1"),
+            ("httpS://localhost:8443", "localhost:8443", "localhost", 8_443, ""),
             ("http://localhost:8000/test/1", "localhost:8000", "localhost", 8_000, "/test/1"),
             ("HTTP://a.example", "a.example", "a.example", 80, ""),
             ("http://[::1]:8000/x?y=1", "[::1]:8000", "::1", 8_000, "/x?y=1"),
             ("http://[::1]/", "[::1]", "::1", 80, "/"),
             ("http://127.0.0.1?q", "127.0.0.1", "127.0.0.1", 80, "?q"),
         ] {
-            let url = Url { authority, host, port, path };
+            let is_tls = text.as_bytes()[4].eq_ignore_ascii_case(&b's');
+            let url = Url { authority, host, port, is_tls, path };
             assert_eq!(Url::parse(text.as_bytes()), Ok(url), "{text}");
         }
     }
@@ -145,7 +144,7 @@ mod tests {
             ("htp://localhost:8000/test/17", "not an http URL"),
             ("/test/1", "not an http URL"),
             ("http:/localhost", "not an http URL"),
-            ("https://localhost/test/1", "https is not held by this version"),
+            ("httpss://localhost/test/1", "not an http URL"),
             ("http://", "no valid host"),
             ("http:///test/1", "no valid host"),
             ("http://me@host/", "no valid host"),

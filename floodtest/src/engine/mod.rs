@@ -12,7 +12,7 @@ mod alarm;
 mod open;
 mod receive;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -29,6 +29,7 @@ use crate::job::Job;
 use crate::outcome::End;
 use crate::tally::Tally;
 use crate::teller::{FOREVER, Teller, Worst};
+use crate::tls::{Tls, Trust};
 use crate::urls::UrlFile;
 use crate::window::Window;
 use alarm::Alarm;
@@ -138,21 +139,29 @@ pub(crate) struct Engine<'a> {
     rows: Vec<Row>,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
+    /// How TLS is spoken, if it is.
+    trust: Option<Trust>,
+    /// The TLS of those connections that have it, by row: the others pay nothing for it.
+    tls: HashMap<usize, Box<Tls>>,
     /// What has been counted.
     tally: Tally,
     /// Where all sockets are received into.
     buffer: Vec<u8>,
     /// Where requests are written before they are sent.
     request: Vec<u8>,
+    /// Where TLS writes what it sends.
+    outgoing: Vec<u8>,
     /// When the connections without a head are looked through for late ones.
     next_check_at: Instant,
 }
 
 impl<'a> Engine<'a> {
-    /// Makes everything ready. The plan starts at `started_at`.
+    /// Makes everything ready. The plan starts at `started_at`. `trust` is there if a target of the
+    /// job is https.
     pub(crate) fn new(
         job: &'a mut Job,
         urls: &'a mut UrlFile,
+        trust: Option<Trust>,
         control: BorrowedFd<'_>,
         clock: Clock,
         started_at: Instant,
@@ -181,9 +190,12 @@ impl<'a> Engine<'a> {
             alarm,
             rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
             opening: BTreeMap::new(),
+            trust,
+            tls: HashMap::new(),
             tally: Tally::default(),
             buffer: vec![0; RECEIVE_BYTES],
             request: Vec::new(),
+            outgoing: Vec::new(),
             next_check_at: started_at,
         })
     }

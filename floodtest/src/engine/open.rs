@@ -8,6 +8,7 @@ use super::{Engine, Row};
 use crate::Error;
 use crate::dial::{dial, send_some};
 use crate::reason::Reason;
+use crate::tls::Tls;
 
 /// Connects that may wait for their response head when they are made as fast as possible, shared
 /// by all processes of a run. The smallest listen backlog in use is 128 (Rust's and old Linux' default); a connect that overruns
@@ -41,6 +42,12 @@ pub(super) struct Opening {
 }
 
 impl Opening {
+    /// Goes on with other bytes to send, of which some are sent.
+    pub(super) fn go_on_with(&mut self, bytes: &[u8], n_sent: usize) {
+        self.request = if n_sent < bytes.len() { bytes.into() } else { Box::default() };
+        self.n_sent = n_sent;
+    }
+
     /// Whether the connection exists and only the head is missing.
     fn is_connected(&self) -> bool {
         self.request.is_empty() || self.n_sent > 0
@@ -146,6 +153,20 @@ impl Engine<'_> {
         let row = self.rows.len();
         self.rows.push(Row::default());
         self.tally.dialed(now.saturating_duration_since(self.started_at));
+        if url.is_tls {
+            let trust = self.trust.as_ref().expect("there is one where a target is https");
+            self.outgoing.clear();
+            match Tls::new(trust, url.host, &request, &mut self.outgoing) {
+                Ok(tls) => self.tls.insert(row, Box::new(tls)),
+                Err(fault) => {
+                    self.request = request;
+                    self.fail(row, target, fault.into());
+                    return Ok(());
+                }
+            };
+            // What is sent first is the hello; the request follows when it can be encrypted.
+            std::mem::swap(&mut request, &mut self.outgoing);
+        }
         let endpoint = self.job.targets.at(target).first_endpoint();
         self.dial_from(row, target, endpoint, &request);
         self.request = request;
@@ -159,12 +180,8 @@ impl Engine<'_> {
                 Ok(()) => return,
                 Err(reason) => reason,
             };
-            let target = self.job.targets.at(target);
-            let Some(next) = target.endpoint_after(endpoint) else {
-                target.was_refused |= reason == Reason::Refused;
-                self.tally.failed(reason, self.job.share.number(row));
-                return;
-            };
+            let next = self.job.targets.at(target).endpoint_after(endpoint);
+            let Some(next) = next else { return self.fail(row, target, reason) };
             endpoint = next;
         }
     }
@@ -212,10 +229,14 @@ impl Engine<'_> {
             Some(next) if !opening.is_connected() => {
                 self.dial_from(row, opening.target, next, &opening.request);
             }
-            _ => {
-                self.job.targets.at(opening.target).was_refused |= reason == Reason::Refused;
-                self.tally.failed(reason, self.job.share.number(row));
-            }
+            _ => self.fail(row, opening.target, reason),
         }
+    }
+
+    /// Counts a connection to `target` that was never established.
+    fn fail(&mut self, row: usize, target: usize, reason: Reason) {
+        self.job.targets.at(target).was_refused |= reason == Reason::Refused;
+        self.tls.remove(&row);
+        self.tally.failed(reason, self.job.share.number(row));
     }
 }

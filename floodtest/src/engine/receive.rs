@@ -6,6 +6,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::{Engine, Row};
 use crate::decode::Progress;
+use crate::dial::send_some;
 use crate::reason::Reason;
 use crate::tally::Receipt;
 
@@ -39,8 +40,10 @@ impl Engine<'_> {
             return Ok(());
         };
         let had_head = response.has_head();
+        let mut tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&row) };
         loop {
-            let n = match recv(&*socket, self.buffer.as_mut_slice(), RecvFlags::empty()) {
+            let start = tls.as_mut().map_or(Ok(0), |tls| tls.put_back(&mut self.buffer))?;
+            let n = match recv(&*socket, &mut self.buffer[start..], RecvFlags::empty()) {
                 Ok((_, 0)) => return Err(Reason::Cut),
                 Ok((_, n)) => n,
                 Err(Errno::AGAIN) => break,
@@ -56,10 +59,24 @@ impl Engine<'_> {
                 received_unix_us: None,
             };
             receipt.tally.bytes += n as u64;
-            if response.feed(&self.buffer[..n], &mut receipt)? == Progress::Ended {
+            let progress = match &mut tls {
+                None => response.feed(&self.buffer[..n], &mut receipt)?,
+                Some(tls) => {
+                    let plain = |plain: &[u8]| response.feed(plain, &mut receipt);
+                    self.outgoing.clear();
+                    let received = &mut self.buffer[..start + n];
+                    let progress = tls.receive(received, &mut self.outgoing, plain)?;
+                    let n_sent = send_some(socket, &self.outgoing)?;
+                    if let Some(opening) = self.opening.get_mut(&row) {
+                        opening.go_on_with(&self.outgoing, n_sent);
+                    }
+                    progress
+                }
+            };
+            if progress == Progress::Ended {
                 return Err(Reason::Ended);
             }
-            if n == self.buffer.len() {
+            if n == self.buffer.len() - start {
                 // There may be more, and the others wait: to register again asks for another
                 // event if so, behind theirs.
                 let again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
@@ -81,6 +98,7 @@ impl Engine<'_> {
         let closed = self.rows[row].take();
         let number = self.job.share.number(row);
         self.opening.remove(&row);
+        self.tls.remove(&row);
         if closed.response.has_head() {
             self.tally.closed(reason, number, &closed.window);
         } else {

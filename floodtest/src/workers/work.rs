@@ -1,6 +1,8 @@
 //! A worker: holds a share of a run's connections, and tells its parent what it counts.
 
+use std::error;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::iter;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,6 +17,7 @@ use crate::job::Job;
 use crate::outcome::End;
 use crate::tally::Tally;
 use crate::teller::FOREVER;
+use crate::tls::Trust;
 use crate::urls::UrlFile;
 use crate::{Error, limits};
 
@@ -29,8 +32,16 @@ pub fn work(urls: &Path, parent: &UnixStream) -> io::Result<()> {
     match carry_out(urls, parent) {
         Ok(Finished { end, tally, worst }) => say(parent, &Said::Done { end, tally, worst }),
         Err(Error::Os(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
-        Err(error) => say(parent, &Said::<Tally>::Failed(error.to_string())),
+        Err(error) => say(parent, &Said::<Tally>::Failed(with_causes(&error))),
     }
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn error::Error) -> String {
+    iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Takes a job and does it.
@@ -42,6 +53,8 @@ fn carry_out(urls: &Path, mut parent: &UnixStream) -> Result<Finished, Error> {
     job.targets.begin_at(job.share);
     limits::raise_open_files();
     let mut urls = UrlFile::open(urls)?;
+    let has_tls = job.targets.n_tls() > 0;
+    let trust = has_tls.then(|| Trust::new(job.ca.as_deref())).transpose()?;
     say(parent, &Said::<Tally>::Ready)?;
 
     let mut start_unix_us = [0; 8];
@@ -54,7 +67,7 @@ fn carry_out(urls: &Path, mut parent: &UnixStream) -> Result<Finished, Error> {
     let never = started_at + FOREVER;
     let mut listener = Parent { stream: parent, n_asked: 0, has_told: false, never };
     let control = parent.as_fd();
-    Engine::new(&mut job, &mut urls, control, clock, started_at)?.run(&mut listener)
+    Engine::new(&mut job, &mut urls, trust, control, clock, started_at)?.run(&mut listener)
 }
 
 /// The parent as a listener: it hears the counts when it asks for them, and once unasked.

@@ -44,14 +44,6 @@ fn a_bad_line_is_found_before_any_connect() {
 }
 
 #[test]
-fn https_is_not_held_yet_and_that_is_said() {
-    let urls = UrlFile::of("https://localhost:8000/test/1");
-    run(&["--urls", urls.path()])
-        .with_code(2)
-        .mentioning(&format!("{}:1: https is not held by this version", urls.path()));
-}
-
-#[test]
 fn an_unknown_host_is_found_before_any_connect() {
     // A name that no resolver has to ask for: its first part is longer than names may be.
     let host = format!("{}.invalid", "h".repeat(64));

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod endings;
+mod https;
 mod input;
 mod liar;
 mod life;

@@ -377,6 +377,7 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         source_ips: None,
         sequence: None,
         is_sse: false,
+        ca: None,
         progress_every: None,
         out: None,
         worker: env!("CARGO_BIN_EXE_floodtest").into(),
