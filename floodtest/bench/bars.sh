@@ -309,6 +309,7 @@ file() {
     end_all
     # All of them asked for, which takes worker processes; the first few are enough to know.
     server server
+    urls 1000000 > urls.txt
     began=$(date +%s%N)
     "$BIN/floodtest" --urls urls.txt --rate 100 > flood.out 2> flood.err &
     STARTED+=($!)
