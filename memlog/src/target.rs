@@ -89,9 +89,10 @@ impl Target {
             Choice::Only(name) if vitals.is_empty() => {
                 let found = process::named(name);
                 // With several there is no telling which one is meant, until one is left.
-                if let [one] = found.as_slice() {
-                    self.roots = vec![*one];
-                    vitals = self.alive();
+                if let [one] = found.as_slice()
+                    && let Some(its) = one.vitals()
+                {
+                    (self.roots, vitals) = (vec![*one], vec![(*one, its)]);
                     is_restarted = true;
                 }
             }

@@ -54,7 +54,7 @@ fn on_a_full_disk_it_goes_on_and_catches_up() {
     let mut memlog = Memlog::start(disk.path(), &["--pid", &pid]);
     memlog.wait(|samples| samples.len() >= 3);
     let mut printed =
-        BufReader::new(memlog.child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        BufReader::new(memlog.child().stdout.take().unwrap()).lines().map(Result::unwrap);
     fill(&filler);
     let mut said = memlog.said_until("lines wait in memory for room");
     assert!(said.contains("cannot write mem.log: No space left on device"), "{said}");

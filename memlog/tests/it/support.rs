@@ -11,7 +11,7 @@ use reports::memory_log::{self, Sample};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long anything may take before its test fails. Nothing that works takes a tenth of it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The interval of memlogs that are tested, which is the shortest.
 pub(crate) const INTERVAL_MS: u64 = 100;
@@ -148,8 +148,8 @@ fn skip(what: &str) {
 
 /// A running memlog.
 pub(crate) struct Memlog {
-    /// The process.
-    pub(crate) child: Child,
+    /// The process, until its end is waited for.
+    child: Option<Child>,
     /// Its log.
     pub(crate) log: PathBuf,
 }
@@ -161,7 +161,12 @@ impl Memlog {
         let interval = format!("{INTERVAL_MS}ms");
         let mut command = command(dir, &["--log", "mem.log", "--interval", &interval]);
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { child: command.spawn().unwrap(), log }
+        Self { child: Some(command.spawn().unwrap()), log }
+    }
+
+    /// The process.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("nothing is asked of it after its end")
     }
 
     /// Waits until the samples in the log are as `is_so` says, and returns them.
@@ -180,7 +185,7 @@ impl Memlog {
 
     /// Reads what it says until `words` are in it.
     pub(crate) fn said_until(&mut self, words: &str) -> String {
-        let stderr = self.child.stderr.as_mut().unwrap();
+        let stderr = self.child().stderr.as_mut().unwrap();
         let (mut said, mut byte) = (String::new(), [0; 1]);
         while !said.contains(words) {
             let deadline = Timespec::try_from(DEADLINE).unwrap();
@@ -194,19 +199,30 @@ impl Memlog {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.child.as_ref().expect("it is signalled before its end").id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Waits for its end.
-    pub(crate) fn end(self) -> Done {
-        Done::of(&self.child.wait_with_output().unwrap())
+    pub(crate) fn end(mut self) -> Done {
+        let child = self.child.take().expect("it ends once");
+        Done::of(&child.wait_with_output().unwrap())
     }
 
     /// Ends it as Ctrl-C does.
     pub(crate) fn interrupt(self) -> Done {
         self.signal("INT");
         self.end()
+    }
+}
+
+impl Drop for Memlog {
+    fn drop(&mut self) {
+        // Its test has failed; nobody else would end it.
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

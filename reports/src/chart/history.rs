@@ -174,23 +174,17 @@ impl History {
         }
     }
 
-    /// Merges neighbours in pairs; across gaps too, if `with_gaps`.
+    /// Merges neighbours in pairs; across gaps too, if `with_gaps`. In place: a logger's memory is
+    /// to stay what it is.
     fn merge(&mut self, with_gaps: bool) {
-        let mut merged: Vec<Bucket> = Vec::with_capacity(self.buckets.len());
-        let mut is_pair = true;
-        for bucket in &self.buckets {
-            match merged.last_mut() {
-                Some(last) if !is_pair && (with_gaps || !bucket.is_after_gap) => {
-                    *last = last.then(bucket);
-                    is_pair = true;
-                }
-                _ => {
-                    merged.push(*bucket);
-                    is_pair = false;
-                }
+        let mut is_pair = false;
+        self.buckets.dedup_by(|bucket, last| {
+            is_pair = !is_pair && (with_gaps || !bucket.is_after_gap);
+            if is_pair {
+                *last = last.then(bucket);
             }
-        }
-        self.buckets = merged;
+            is_pair
+        });
     }
 
     /// When the last sample was taken, in seconds since the first.
