@@ -74,7 +74,6 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
         (files::PLAN, toml(files::PLAN)),
         (files::HOST, toml(files::HOST)),
         (files::EXITS, toml(files::EXITS)),
-        (files::FLOODTEST, last(files::FLOODTEST)),
         (files::MSGGEN, last(files::MSGGEN)),
         (files::SERVER_STATS, json(&text(files::SERVER_STATS))),
         ("Delays", summary["received"]["delivery"].clone()),
