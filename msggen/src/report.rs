@@ -79,9 +79,10 @@ impl Outcome {
             write!(f, "  at {:.3}/s", figures.asked_per_s)?;
         }
         write!(f, "\nsent       {:>12}  at {:.3}/s", figures.sent, figures.achieved_per_s)?;
-        if self.has_due_times() && figures.sent > 1 {
-            let share = figures.achieved_per_s / figures.asked_per_s * 100.0;
-            write!(f, ", {share:.3} % of the rate asked for")?;
+        if self.has_due_times() && self.took_s > 0.0 {
+            // Of the times that were drawn: random intervals have the mean only in the long run.
+            let share = self.planned_s / self.took_s * 100.0;
+            write!(f, ", {share:.3} % of the schedule's pace")?;
         }
         writeln!(f, "\nanswered   {:>12}", figures.answered)?;
         // Servers of other makes do not say who was reached.
