@@ -1,7 +1,5 @@
 //! What a terminal shows while a run goes on.
 
-use std::fmt::Write;
-
 use reports::books::FloodReport;
 
 use crate::outcome::listed;
@@ -79,19 +77,17 @@ fn lines(report: &FloodReport) -> Vec<Line> {
     let (now, all) = (&recent.delivery, &report.delivery);
     if all.count > 0 {
         let ms = |us: u64| us as f64 / 1_000.0;
-        let mut text = String::from("delivery from due: ");
-        let _ = match now.count {
-            0 => write!(text, "none now"),
-            _ => write!(
-                text,
-                "p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+        lines.push(good(match now.count {
+            0 => "delivery now: none".to_owned(),
+            _ => format!(
+                "delivery now: p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
                 ms(now.p50_us),
                 ms(now.p99_us),
                 ms(now.max_us)
             ),
-        };
-        let _ = write!(text, "; p99 so far {:.3} ms, max {:.3} ms", ms(all.p99_us), ms(all.max_us));
-        lines.push(good(text));
+        }));
+        let (p99_ms, max_ms) = (ms(all.p99_us), ms(all.max_us));
+        lines.push(good(format!("delivery so far: p99 {p99_ms:.3} ms, max {max_ms:.3} ms")));
     }
     if all.clock > 0 {
         lines.push(bad(format!("{} delays negative: the clocks differ", all.clock)));
@@ -157,8 +153,8 @@ mod tests {
             [
                 "12 s: 980 of 1000 open, 990 begun (100/s), 2 closed, 8 failed",
                 "5000 chunks, 2000/s, 80.0 KB/s",
-                "delivery from due: p50 0.117 ms, p99 1.000 ms, max 9.500 ms; p99 so far 2.000 ms, \
-                 max 9.500 ms",
+                "delivery now: p50 0.117 ms, p99 1.000 ms, max 9.500 ms",
+                "delivery so far: p99 2.000 ms, max 9.500 ms",
                 "messages: 3 lost, 0 duplicated, 0 reordered",
                 "failed: 8 refused",
                 "closed: 2 cut",
@@ -173,7 +169,7 @@ mod tests {
         let first = live.draw(&report(), PLAIN);
         assert!(!first.contains('\x1b'), "{first}");
         let second = live.draw(&FloodReport::default(), PLAIN);
-        assert!(second.starts_with("\x1b[6F\x1b[J0 s: 0 of 0 open"), "{second}");
+        assert!(second.starts_with("\x1b[7F\x1b[J0 s: 0 of 0 open"), "{second}");
         assert_eq!(live.erase(), "\x1b[2F\x1b[J");
         assert_eq!(live.erase(), "");
     }
