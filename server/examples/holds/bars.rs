@@ -304,7 +304,7 @@ pub(crate) fn cost(launcher: &Launcher, base: Option<&Launcher>) -> Vec<Figure> 
             values[N_TURNS / 2]
         };
         let what = [
-            "bytes of an idle connection",
+            "anonymous bytes of an idle connection",
             "logins a CPU second of the server",
             "messages/s, one a request",
             "messages/s, lines",
@@ -326,16 +326,17 @@ pub(crate) fn cost(launcher: &Launcher, base: Option<&Launcher>) -> Vec<Figure> 
     figures
 }
 
-/// Bytes of an idle connection; logins a CPU second of the server, since the time they take is
+/// Anonymous bytes of an idle connection (RSS has the pages of the program as well, as they come to
+/// be used); logins a CPU second of the server, since the time they take is
 /// mostly the kernel's; messages one a request and lines, a second.
 fn cost_once(launcher: &Launcher) -> [f64; 4] {
     let (clock, n) = (Instant::now(), launcher.n(10_000));
     let server = launcher.start(&[], None);
-    let empty_kb = server.status("VmRSS:");
+    let empty_kb = server.status("RssAnon:");
     let cpu_s = server.cpu_s();
     let crowd = Crowd::follow(&server, n, clock);
     let logins = n as f64 / (server.cpu_s() - cpu_s);
-    let bytes = (server.status("VmRSS:") - empty_kb) * 1_024.0 / n as f64;
+    let bytes = (server.status("RssAnon:") - empty_kb) * 1_024.0 / n as f64;
     let time = launcher.time(10);
     let flat_out = |batch: u64| {
         let n_sent = AtomicU64::new(0);
