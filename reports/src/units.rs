@@ -30,7 +30,7 @@ pub fn parse_count(text: &str) -> Result<u64, UnitError> {
     if text.ends_with(['b', 'B', 'i']) {
         return Err(error());
     }
-    parse_size::parse_size(text).map_err(|_| error())
+    parse_number(text).ok_or_else(error)
 }
 
 /// Reads a time with its unit: `100ms`, `60s`, `24h`, `1h 30m`.
@@ -58,7 +58,17 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     if !text.ends_with(['b', 'B']) {
         return Err(error());
     }
-    parse_size::parse_size(text).map_err(|_| error())
+    parse_number(text).ok_or_else(error)
+}
+
+/// Digits of a number: all with so many fit into a `u64`.
+const MAX_DIGITS: usize = 19;
+
+/// Reads a number with its suffix. More digits than fit are refused first: parse-size 1.1 rounds
+/// what is beyond them, and overflows at 0.184467440737095516155.
+fn parse_number(text: &str) -> Option<u64> {
+    let n_digits = text.bytes().filter(u8::is_ascii_digit).count();
+    (n_digits <= MAX_DIGITS).then(|| parse_size::parse_size(text).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -70,7 +80,7 @@ mod tests {
         assert_eq!(parse_count("10000"), Ok(10_000));
         assert_eq!(parse_count("10k"), Ok(10_000));
         assert_eq!(parse_count("1.5M"), Ok(1_500_000));
-        for bad in ["", "k", "-1", "10KiB", "ten", "0x10"] {
+        for bad in ["", "k", "-1", "10KiB", "ten", "0x10", "0.184467440737095516155"] {
             assert_eq!(parse_count(bad), Err(UnitError::Count(bad.into())), "{bad:?}");
         }
     }

@@ -126,14 +126,21 @@ impl Args {
 /// A count, `10000` or `10k`.
 fn parse_count(text: &str) -> Result<NonZeroU64, String> {
     let is_bytes = text.ends_with(['b', 'B', 'i']);
-    let count = parse_size::parse_size(text).ok().filter(|_| !is_bytes);
+    let count = parse_number(text).filter(|_| !is_bytes);
     count.and_then(NonZeroU64::new).ok_or_else(|| "write a count, like 10000 or 10k".to_owned())
 }
 
 /// A size in bytes with its unit, `64KiB`.
 fn parse_size(text: &str) -> Result<usize, String> {
     let has_unit = text.ends_with(['b', 'B']);
-    let size = parse_size::parse_size(text).ok().filter(|_| has_unit);
+    let size = parse_number(text).filter(|_| has_unit);
     size.and_then(|size| usize::try_from(size).ok())
         .ok_or_else(|| "write a size, like 64KiB".to_owned())
+}
+
+/// A number with its suffix. More digits than fit are refused first: parse-size 1.1 rounds what is
+/// beyond them, and overflows at 0.184467440737095516155.
+fn parse_number(text: &str) -> Option<u64> {
+    let fits = text.bytes().filter(u8::is_ascii_digit).count() <= 19;
+    fits.then(|| parse_size::parse_size(text).ok()).flatten()
 }

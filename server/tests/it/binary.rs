@@ -20,6 +20,7 @@ fn bad_flags_name_the_cause_and_exit_with_2() {
     fails(&with(&["--threads", "100000"]), "100000 threads are too many");
     fails(&with(&["--head-timeout", "10"]), "'--head-timeout <TIME>'");
     fails(&with(&["--backlog", "64"]), "write a size, like 64KiB");
+    fails(&with(&["--backlog", "0.184467440737095516155MiB"]), "write a size, like 64KiB");
     fails(&with(&["--max-connections", "0"]), "write a count, like 10000 or 10k");
     fails(
         &with(&["--max-connections", "100m"]),
