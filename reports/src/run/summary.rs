@@ -83,7 +83,7 @@ impl Summary {
             shortfalls,
             caveats: caveats(run),
             cost: Cost::of(&timeline),
-            whole: Whole::of(&run.footprints, received.connected),
+            whole: Whole::of(&run.footprints, received),
             rates: Rates {
                 opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
                 received_per_s: per_s(received.chunks, sent.elapsed_s),

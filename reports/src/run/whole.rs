@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::files::marks;
 use super::words::{grouped, kb, with_unit};
 use super::{Footprint, Footprints};
+use crate::books::FloodReport;
 
 /// What a run took of the whole machine. A figure that was not measured is `None`, never 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -19,6 +20,9 @@ pub struct Whole {
     pub server_base_kb: Option<f64>,
     /// (PSS of all servers after − empty) ÷ connections, in bytes.
     pub server_bytes_per_connection: Option<f64>,
+    /// RSS of a process of floodtest that holds connections, before the first of them, in KB of
+    /// 1,024 bytes.
+    pub floodtest_base_rss_kb: Option<f64>,
     /// PSS of all of floodtest after ÷ connections, its processes as such included, in bytes.
     pub floodtest_bytes_per_connection: Option<f64>,
     /// (Slab after − empty) ÷ connections, in bytes: both ends, on loopback.
@@ -33,8 +37,9 @@ pub struct Whole {
 pub(super) type Row = [String; 3];
 
 impl Whole {
-    /// What `footprints` say of a run that had `n_connections`.
-    pub(crate) fn of(footprints: &Footprints, n_connections: u64) -> Self {
+    /// What `footprints` say of a run, and floodtest's last report.
+    pub(crate) fn of(footprints: &Footprints, received: &FloodReport) -> Self {
+        let n_connections = received.connected;
         let at = |phase| footprints.at(phase).cloned();
         let (empty, idle) = (at(marks::NOBODY), at(marks::CONNECTED));
         let after = at(marks::SENT);
@@ -44,7 +49,11 @@ impl Whole {
         };
         let [none, all, end] = [&empty, &idle, &after].map(|it| it.clone().unwrap_or_default());
         let n_servers = none.server_processes.max(1) as f64;
+        // With workers, the process that was started holds no connection itself.
+        let n_holding = end.floodtest_processes.saturating_sub(1).max(1) as f64;
+        let holding_kb = Some(received.rss_start_kb).filter(|kb| *kb > 0);
         Self {
+            floodtest_base_rss_kb: holding_kb.map(|kb| kb as f64 / n_holding),
             server_base_kb: none.server_pss_kb.map(|kb| kb as f64 / n_servers),
             server_bytes_per_connection: each(end.server_pss_kb, none.server_pss_kb, KB),
             floodtest_bytes_per_connection: each(end.floodtest_pss_kb, Some(0), KB),
@@ -85,7 +94,11 @@ impl Whole {
             row(
                 "floodtest, PSS in all",
                 kb(after.floodtest_pss_kb),
-                format!("{} processes", after.floodtest_processes),
+                format!(
+                    "{} processes, RSS of one before the first connect {}",
+                    after.floodtest_processes,
+                    with_unit(self.floodtest_base_rss_kb, "KB")
+                ),
             ),
             row(
                 "  for a connection",
@@ -141,9 +154,11 @@ mod tests {
         let footprints = vec![
             Footprint { broker_bytes: Some(1_000), ..footprint(marks::NOBODY, 4_000, 90_000) },
             Footprint { broker_bytes: Some(21_000), ..footprint(marks::CONNECTED, 0, 0) },
-            footprint(marks::SENT, 5_000, 80_000),
+            Footprint { floodtest_processes: 4, ..footprint(marks::SENT, 5_000, 80_000) },
         ];
-        let whole = Whole::of(&Footprints { footprints }, 100);
+        let received = FloodReport { connected: 100, rss_start_kb: 900, ..FloodReport::default() };
+        let whole = Whole::of(&Footprints { footprints }, &received);
+        assert_eq!(whole.floodtest_base_rss_kb, Some(300.0), "one of the four holds nothing");
         assert_eq!(whole.server_base_kb, Some(1_000.0));
         assert_eq!(whole.server_bytes_per_connection, Some(10_240.0));
         assert_eq!(whole.used_bytes_per_connection, Some(102_400.0));
