@@ -130,9 +130,10 @@ pub struct UrlsArgs {
     #[arg(long, value_name = "N", value_parser = positive_count)]
     pub count: u64,
 
-    /// The URL, with {id} where the number goes.
-    #[arg(long, value_name = "URL")]
-    pub pattern: Pattern,
+    /// The URL, with {id} where the number goes; several share the ids by their hash, as msggen's
+    /// --server do.
+    #[arg(long, value_name = "URL", required = true)]
+    pub pattern: Vec<Pattern>,
 
     /// The first number.
     #[arg(long, value_name = "N", default_value = "1", value_parser = count)]

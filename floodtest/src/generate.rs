@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use reports::share::share_of;
+
 use crate::url::{Url, UrlError};
 
 /// What stands for the id in a pattern.
@@ -34,16 +36,19 @@ impl std::str::FromStr for Pattern {
     }
 }
 
-/// Writes `count` URLs, one a line, for the ids from `first` on.
+/// Writes `count` URLs, one a line, for the ids from `first` on. Several patterns, of which there is
+/// at least one, share the ids by their hash.
 pub fn write_urls(
     out: &mut impl Write,
-    pattern: &Pattern,
+    patterns: &[Pattern],
     first: u64,
     count: u64,
 ) -> io::Result<()> {
-    let parts: Vec<&str> = pattern.0.split(PLACE).collect();
-    let (start, rest) = parts.split_first().expect("a split text has a first part");
+    let parts: Vec<Vec<&str>> =
+        patterns.iter().map(|pattern| pattern.0.split(PLACE).collect()).collect();
     for id in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        let parts = &parts[share_of(id, parts.len())];
+        let (start, rest) = parts.split_first().expect("a split text has a first part");
         out.write_all(start.as_bytes())?;
         for part in rest {
             write!(out, "{id}{part}")?;
@@ -61,9 +66,21 @@ mod tests {
     fn every_place_gets_the_id() {
         let pattern: Pattern = "http://h:8000/{id}/test/{id}?x".parse().unwrap();
         let mut out = Vec::new();
-        write_urls(&mut out, &pattern, 9, 2).unwrap();
+        write_urls(&mut out, &[pattern], 9, 2).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text, "http://h:8000/9/test/9?x\nhttp://h:8000/10/test/10?x\n");
+    }
+
+    #[test]
+    fn several_patterns_share_the_ids_as_msggens_servers_do() {
+        let patterns = ["http://a/{id}", "http://b/{id}"].map(|text| text.parse().unwrap());
+        let mut out = Vec::new();
+        write_urls(&mut out, &patterns, 1, 50).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 50);
+        for (id, line) in (1..).zip(text.lines()) {
+            assert_eq!(line, format!("http://{}/{id}", ["a", "b"][share_of(id, 2)]));
+        }
     }
 
     #[test]

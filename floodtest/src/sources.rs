@@ -16,8 +16,17 @@ use serde::{Deserialize, Serialize};
 use crate::job::Share;
 
 /// The first source port. Below it are the ports of well-known services; from here to the last
-/// one it is 62,000.
-const FIRST_PORT: u16 = 3_536;
+/// one, without those that are left to others, it is 62,000.
+const FIRST_PORT: u16 = 2_536;
+
+/// The first of the 1,000 ports that are left to others, at the upper end of those that the kernel
+/// chooses from (32,768 to 60,999 by default). It passes over every port that somebody has bound,
+/// on whatever address: with all of them bound here, no other program of the machine could connect
+/// to anything.
+const FIRST_LEFT_PORT: u16 = 60_000;
+
+/// How many are left.
+const LEFT_PORTS: u16 = 1_000;
 
 /// Source ports that an address has.
 pub const PORTS_PER_ADDRESS: u64 = 62_000;
@@ -154,6 +163,7 @@ impl Sources {
         let offset = (self.start + self.at) % PORTS_PER_ADDRESS;
         self.at = (self.at + 1) % self.capacity();
         let port = FIRST_PORT + u16::try_from(offset).expect("less than 62,000");
+        let port = if port < FIRST_LEFT_PORT { port } else { port + LEFT_PORTS };
         Some(SocketAddr::new(self.ips[index], port))
     }
 
@@ -205,6 +215,8 @@ mod tests {
         let pairs: HashSet<_> = (0..sources.capacity()).map(|_| sources.next().unwrap()).collect();
         assert_eq!(pairs.len(), 124_000);
         assert!(pairs.iter().all(|pair| pair.port() >= FIRST_PORT));
+        let is_left = |pair: &SocketAddr| (60_000..61_000).contains(&pair.port());
+        assert!(!pairs.iter().any(is_left), "other programs connect from these");
         assert!(pairs.contains(&sources.next().unwrap()));
     }
 

@@ -56,8 +56,10 @@ impl Door {
 /// What the door answers to a single message.
 #[derive(Debug, Default, Deserialize)]
 struct SingleAnswer {
-    /// Connections that the message reached.
+    /// Connections that the message reached. In a cluster: those of this server.
     connections: Option<u64>,
+    /// In a cluster: servers that have the id.
+    nodes: Option<u64>,
 }
 
 /// What the door answers to a batch, be it to the whole one or up to a line that it refused.
@@ -74,8 +76,8 @@ struct BatchAnswer {
 /// What the answer to a single message says of it.
 pub fn receipt_of_one(answer: &Answer) -> Receipt {
     match parsed(answer) {
-        SingleAnswer { connections: Some(connections) } if answer.is_success() => {
-            let void = u64::from(connections == 0);
+        SingleAnswer { connections: Some(connections), nodes } if answer.is_success() => {
+            let void = u64::from(connections == 0 && nodes.unwrap_or_default() == 0);
             Receipt { answered: 1, reached: 1 - void, void, connections, miss: None }
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
@@ -124,6 +126,9 @@ mod tests {
         let void = Receipt { answered: 1, void: 1, ..Receipt::default() };
         assert_eq!(receipt(0), void);
         assert_eq!(receipt(3), Receipt { reached: 1, void: 0, connections: 3, ..void });
+        let elsewhere = answer(200, "{\"connections\":0,\"nodes\":1}");
+        assert_eq!(receipt_of_one(&elsewhere), Receipt { reached: 1, void: 0, ..void });
+        assert_eq!(receipt_of_one(&answer(200, "{\"connections\":0,\"nodes\":0}")), void);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use reports::share::share_of;
 use reports::stamp::Clock;
 
 use crate::foreign::{ForeignLane, ForeignTarget};
@@ -201,7 +202,7 @@ impl Source {
             let draft = Draft { countdown: self.n_left, id: self.ids.next_id(), due_at };
             self.dues.advance();
             self.n_left -= 1;
-            let target = target_of(draft.id, self.lanes.len());
+            let target = share_of(draft.id, self.lanes.len());
             self.lanes[target].push(draft);
         }
         self.n_left < n_left_before
@@ -237,29 +238,5 @@ impl Source {
             }
         }
         progress
-    }
-}
-
-/// The number of the target of `id` among `n_targets`: always the same, and neighbouring ids spread
-/// over all of them. It is the id by `SplitMix64`'s mixing function, modulo the number of targets.
-fn target_of(id: u64, n_targets: usize) -> usize {
-    let mut mixed = id;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    usize::try_from(mixed % n_targets as u64).expect("it is one of them")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_has_one_target_for_good_and_all_targets_get_their_part() {
-        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(|id| target_of(id, 3)), [1, 1, 2, 2, 0, 1, 1, 1]);
-        let mut n_by_target = [0; 7];
-        (1..=70_000).for_each(|id| n_by_target[target_of(id, 7)] += 1);
-        // 10,000 each with a standard deviation of 93.
-        assert!(n_by_target.iter().all(|n| (9_600..10_400).contains(n)), "{n_by_target:?}");
     }
 }

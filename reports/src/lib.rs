@@ -5,6 +5,7 @@
 //!
 //! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.
 //! - [`plan`]: when message or connection number k is due.
+//! - [`share`]: which of several servers has an id.
 //! - [`stamp`]: the due time that a message carries, and the one clock that it is read from.
 //! - [`expect`]: what a run is expected to show, and what of it it did not.
 //! - [`latency`]: a histogram of delays and its summary.
@@ -26,5 +27,6 @@ pub mod out;
 pub mod plan;
 mod replace;
 pub mod run;
+pub mod share;
 pub mod stamp;
 pub mod units;

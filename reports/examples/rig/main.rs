@@ -2,20 +2,24 @@
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
 
-mod c10k;
+mod experiment;
 mod interrupts;
+mod job;
 mod part;
 mod place;
+mod preflight;
+mod servers;
+mod talk;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser as _;
 use interrupts::Interrupts;
+use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
+use preflight::Preflight;
 use reports::run::{self, files};
-use reports::units;
 
 /// The run was made and fell short.
 const FELL_SHORT: u8 = 1;
@@ -39,6 +43,11 @@ struct Args {
 enum Command {
     /// The article's experiment: 10,000 connections, 1,000 messages a second to random ones of them
     C10k(C10kArgs),
+    /// The same with several servers that Redis joins: each message goes to a server that does not
+    /// have its id
+    Cluster(ClusterArgs),
+    /// The article's title: a million connections to as many servers as the open-file limit demands
+    C1m(C1mArgs),
     /// Make the report of a run again, from its raw files
     Report {
         /// The run's folder
@@ -59,66 +68,14 @@ enum Command {
     },
 }
 
-/// What is asked of the C10K experiment.
-#[derive(Debug, Clone, clap::Args)]
-struct C10kArgs {
-    /// Connections to hold, each logged in as an id of its own.
-    #[arg(long, value_name = "N", default_value = "10k", value_parser = positive)]
-    connections: u64,
-    /// Connections opened a second.
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
-    rate: u64,
-    /// Messages sent a second, over all sources.
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
-    messages_per_second: u64,
-    /// Concurrent sources of messages.
-    #[arg(long, value_name = "K", default_value = "100", value_parser = positive)]
-    sources: u64,
-    /// How long messages are sent; may be a fraction. [default: 2]
-    #[arg(long, value_name = "M", conflicts_with = "hours")]
-    minutes: Option<f64>,
-    /// The same in hours: `--hours 24` is the article's whole day.
-    #[arg(long, value_name = "H")]
-    hours: Option<f64>,
-    /// Threads of the server. [default: the server's own]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    server_threads: Option<u64>,
-    /// The folder to keep the run in, which must be empty. [default: a new one in runs]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Print the summary as JSON
-    #[arg(long)]
-    json: bool,
-    /// The cargo profile that the programs are built with; figures are only good for `release`.
-    #[arg(long, value_name = "NAME", default_value = "release")]
-    profile: String,
-}
-
-impl C10kArgs {
-    /// How long messages are sent.
-    fn duration(&self) -> anyhow::Result<Duration> {
-        let minutes = match (self.minutes, self.hours) {
-            (_, Some(hours)) => hours * 60.0,
-            (minutes, None) => minutes.unwrap_or(2.0),
-        };
-        Duration::try_from_secs_f64(minutes * 60.0)
-            .ok()
-            .filter(|duration| !duration.is_zero())
-            .ok_or_else(|| anyhow::anyhow!("no time to send in: give --minutes or --hours above 0"))
-    }
-}
-
-/// A count that is not zero.
-fn positive(text: &str) -> Result<u64, String> {
-    match units::parse_count(text) {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        count => count.map_err(|error| error.to_string()),
-    }
-}
-
 fn main() -> ExitCode {
     let held = match Args::parse().command {
-        Command::C10k(args) => experiment(&args).and_then(|folder| report(&folder, args.json)),
+        Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
+        Command::Cluster(args) => args.job().and_then(|job| {
+            Preflight::of(&job, job.n_nodes, None)?.check()?;
+            experiment(&job)
+        }),
+        Command::C1m(args) => c1m(args),
         Command::Report { folder, json } => report(&folder, json),
         Command::Compare { a, b, out } => compare(&a, &b, &out),
     };
@@ -132,13 +89,35 @@ fn main() -> ExitCode {
     }
 }
 
+/// A million connections, or what that takes. Returns whether the run held.
+fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
+    let (per_node, is_plan) = (args.per_node, args.plan);
+    let mut job = args.job()?;
+    let preflight = Preflight::with_enough_nodes(&job, per_node)?;
+    if is_plan && job.common.json {
+        println!("{}", serde_json::to_string(&preflight).expect("a plan is plain JSON"));
+    } else if is_plan {
+        print!("{preflight}");
+    } else {
+        eprint!("{preflight}");
+    }
+    preflight.check()?;
+    job.n_nodes = preflight.nodes;
+    if is_plan { Ok(true) } else { experiment(&job) }
+}
+
+/// Makes a run, and everything that follows from it. Returns whether the run held.
+fn experiment(job: &Job) -> anyhow::Result<bool> {
+    report(&make(job)?, job.common.json)
+}
+
 /// Makes a run and returns its folder.
 #[tokio::main(flavor = "current_thread")]
-async fn experiment(args: &C10kArgs) -> anyhow::Result<PathBuf> {
+async fn make(job: &Job) -> anyhow::Result<PathBuf> {
     let is_sending = Cell::new(false);
     let interrupts = Interrupts::new()?;
     tokio::select! {
-        folder = c10k::run(args, &is_sending) => folder,
+        folder = experiment::run(job, &is_sending) => folder,
         // Dropping the run ends every process that it has started.
         () = interrupts.abort(&is_sending) => anyhow::bail!("interrupted; everything is stopped"),
     }

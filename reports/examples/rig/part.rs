@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
+use std::future::poll_fn;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -18,8 +21,9 @@ use tokio::task::JoinHandle;
 /// Lines of a program's stderr that are shown when it fails.
 const LAST_WORDS: usize = 10;
 
-/// How long a program may take to end after it was told to.
-const END_TIME: Duration = Duration::from_secs(30);
+/// How long a program may take to end after it was told to. Closing a million sockets is a minute's
+/// work for the kernel.
+const END_TIME: Duration = Duration::from_mins(3);
 
 /// The paths of the built programs, by name.
 pub(crate) struct Programs(BTreeMap<String, PathBuf>);
@@ -50,10 +54,11 @@ impl Programs {
         }
     }
 
-    /// A command that runs the program `name`, out of reach of the terminal's Ctrl-C: in which
+    /// A command that runs the program `name`, a built one or else one of the system, out of reach of the terminal's Ctrl-C: in which
     /// order the programs end is for the rig to say.
     fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(&self.0[name]);
+        let path = self.0.get(name).map_or(Path::new(name), PathBuf::as_path);
+        let mut command = Command::new(path);
         command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
         command
     }
@@ -113,6 +118,21 @@ impl Part {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// Names it otherwise: one of several that run the same program.
+    pub(crate) fn called(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Its processes: itself, and those that it has started.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let own = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        std::iter::once(own).chain(children).collect()
+    }
+
     /// The next line of its stdout, or none when it has ended.
     pub(crate) async fn line(&mut self) -> anyhow::Result<Option<String>> {
         self.lines.next_line().await.with_context(|| format!("cannot read from {}", self.name))
@@ -162,4 +182,22 @@ impl Part {
             Err(error) => error,
         }
     }
+}
+
+/// Waits until one of `parts` has ended though nobody told it to; its last words as an error.
+pub(crate) async fn first_death(parts: &mut [Part]) -> anyhow::Error {
+    let ended = poll_fn(|context| {
+        for (at, part) in parts.iter_mut().enumerate() {
+            loop {
+                match pin!(part.line()).poll(context) {
+                    Poll::Ready(Ok(Some(_said))) => {}
+                    Poll::Ready(_) => return Poll::Ready(at),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        Poll::Pending
+    });
+    let ended = ended.await;
+    parts[ended].died().await
 }

@@ -42,7 +42,7 @@ pub(crate) async fn rustc() -> Option<String> {
 }
 
 /// What a program says on stdout, if it succeeds.
-async fn said(program: &str, args: &[&str]) -> Option<String> {
+pub(crate) async fn said(program: &str, args: &[&str]) -> Option<String> {
     let output = process::Command::new(program).args(args).output().await.ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
@@ -55,10 +55,21 @@ pub(crate) fn note(
     program: &str,
     args: &[String],
 ) -> anyhow::Result<()> {
+    let args: Vec<_> = args.iter().map(|arg| without_password(arg)).collect();
     let words = args.iter().map(|arg| quoted(arg));
     let line = [Cow::from(program)].into_iter().chain(words).collect::<Vec<_>>().join(" ");
     plan.commands.push(Command { program: program.to_owned(), line });
     plan.write(folder).map_err(Into::into)
+}
+
+/// A word without the names and passwords of URLs in it: a run is published.
+pub(crate) fn without_password(word: &str) -> Cow<'_, str> {
+    match (word.find("://"), word.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://…{}", &word[..scheme], &word[at..]).into()
+        }
+        _ => word.into(),
+    }
 }
 
 /// A word as it can be typed into a shell.

@@ -13,9 +13,19 @@ pub(super) struct Row {
     pub(super) here: String,
 }
 
-/// The figures of "A Million-user Comet Application with Mochiweb, Part 2" (2008) beside those of a
-/// run. Its memory is that of its log, its 24 hours and `hibernate` those of its text.
+/// Which part of "A Million-user Comet Application with Mochiweb" (2008) a run repeats.
+pub(super) fn part(summary: &Summary) -> u32 {
+    if summary.experiment == "c1m" { 3 } else { 2 }
+}
+
+/// The figures of that part of the article beside those of a run.
 pub(super) fn article(summary: &Summary) -> Vec<Row> {
+    if part(summary) == 3 { third_part(summary) } else { second_part(summary) }
+}
+
+/// Those of the second part. Its memory is that of its log, its 24 hours and `hibernate` those of
+/// its text.
+fn second_part(summary: &Summary) -> Vec<Row> {
     let (cost, received, sent) = (&summary.cost, &summary.received, &summary.sent);
     let row = |what, article, here| Row { what, article, here };
     let rss = |moment: &Option<super::Moment>| kb(moment.as_ref().map(|it| it.rss_kb));
@@ -47,6 +57,40 @@ pub(super) fn article(summary: &Summary) -> Vec<Row> {
             with_unit(cost.rss_slope_kb_per_min, "KB/min"),
         ),
         row("server CPU while sending", "under 1 %", of_one_core(cost.cpu_share)),
+        row("lost, duplicated, reordered", "not counted", wrong),
+    ]
+}
+
+/// The figures of the article's third part, about a million connections, beside those of a run.
+fn third_part(summary: &Summary) -> Vec<Row> {
+    let row = |what, article, here| Row { what, article, here };
+    let whole = &summary.whole;
+    let after = whole.after.clone().unwrap_or_default();
+    let received = &summary.received;
+    let wrong = [received.lost, received.duplicated, received.reordered].map(grouped).join(", ");
+    let used = whole.used_bytes_per_connection;
+    vec![
+        row("connections", "1,000,000", grouped(received.connected)),
+        row("servers", "1", grouped(summary.nodes)),
+        row(
+            "messages a second",
+            "16,666 asked",
+            format!(
+                "{} ({} asked)",
+                figure(summary.sent.achieved_per_s),
+                figure(summary.sent.asked_per_s)
+            ),
+        ),
+        row("sending for", "not said", time(summary.sent.elapsed_s)),
+        row("opened in", "not said", time(received.opening_s)),
+        row("servers, memory", "25 GB; in C 2 GB", kb(after.server_pss_kb)),
+        row(
+            "  bytes per connection",
+            "25,000; in C 2,000",
+            with_unit(whole.server_bytes_per_connection, "bytes"),
+        ),
+        row("all memory, bytes per connection", "kernel alone 8,000", with_unit(used, "bytes")),
+        row("server CPU while sending", "not said", of_one_core(summary.cost.cpu_share)),
         row("lost, duplicated, reordered", "not counted", wrong),
     ]
 }

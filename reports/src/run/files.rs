@@ -9,6 +9,9 @@ pub const HOST: &str = "host.toml";
 /// How each program ended.
 pub const EXITS: &str = "exits.toml";
 
+/// What the run took of the whole machine, at some moments.
+pub const FOOTPRINT: &str = "footprint.toml";
+
 /// The memory log of the server.
 pub const MEMORY: &str = "memory.tsv";
 
@@ -18,7 +21,8 @@ pub const FLOODTEST: &str = "floodtest.ndjson";
 /// msggen's reports, one a line.
 pub const MSGGEN: &str = "msggen.ndjson";
 
-/// The server's counts after the last message and before anybody was disconnected.
+/// The counts of each server, one after the other, after the last message and before anybody was
+/// disconnected.
 pub const SERVER_STATS: &str = "server-stats.json";
 
 /// Delivery latency from a message's due time, interval by interval.

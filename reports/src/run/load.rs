@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::folder::RunError;
-use super::{Exits, Host, Plan, files};
+use super::{Exits, Footprints, Host, Plan, files};
 use crate::books::{FloodReport, SendReport, ServerStats};
 use crate::latency::{Latency, LatencySummary};
 use crate::latency_log;
@@ -30,7 +30,9 @@ pub struct Run {
     pub flood: Vec<FloodReport>,
     /// msggen's reports; at least one.
     pub send: Vec<SendReport>,
-    /// The server's counts after the last message.
+    /// What it took of the whole machine.
+    pub footprints: Footprints,
+    /// The counts of all servers after the last message, in all.
     pub server: ServerStats,
     /// From a message's due time to its receipt.
     pub delivery_due: Option<Delays>,
@@ -80,6 +82,7 @@ impl Run {
             memory: read_memory(&folder.join(files::MEMORY))?,
             flood: read_reports(&folder.join(files::FLOODTEST))?,
             send: read_reports(&folder.join(files::MSGGEN))?,
+            footprints: Footprints::read(folder)?,
             server: read_stats(&folder.join(files::SERVER_STATS))?,
             delivery_due: delays(files::DELIVERY_DUE)?,
             delivery_actual: delays(files::DELIVERY_ACTUAL)?,
@@ -141,10 +144,10 @@ fn read_reports<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, RunError> {
     Ok(reports)
 }
 
-/// Reads the server's counts.
+/// Reads the counts of every server, and sums them up.
 fn read_stats(path: &Path) -> Result<ServerStats, RunError> {
     let bytes = fs::read(path).map_err(unreadable(path))?;
-    serde_json::from_slice(&bytes).map_err(|error| RunError::Damaged {
+    ServerStats::sum(&bytes).map_err(|error| RunError::Damaged {
         path: path.to_owned(),
         line: error.line() as u64,
         why: format!("not the server's counts: {error}"),

@@ -25,9 +25,15 @@ pub struct Plan {
     pub profile: String,
     /// When the first program was started, in seconds since the Unix epoch.
     pub started_unix_s: u64,
+    /// Servers that the ids are spread over.
+    #[serde(default = "one")]
+    pub nodes: u64,
+    /// What joins the servers. `None`: nothing, each is on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<String>,
     /// Connections to hold.
     pub connections: u64,
-    /// Connections opened a second.
+    /// Connections opened a second; 0: as fast as they are answered.
     pub rate: u64,
     /// Messages sent a second, over all sources.
     pub messages_per_second: u64,
@@ -57,6 +63,11 @@ pub struct Command {
     pub program: String,
     /// The whole line, as it can be typed into a shell.
     pub line: String,
+}
+
+/// Runs had one server before there could be several.
+fn one() -> u64 {
+    1
 }
 
 /// Of a plan of any format only this is sure.
@@ -99,6 +110,8 @@ mod tests {
             toolkit: "0.1.0".to_owned(),
             commit: Some("abc1234".to_owned()),
             profile: "release".to_owned(),
+            nodes: 3,
+            broker: Some("redis-server 7.0.15".to_owned()),
             connections: 10_000,
             duration_s: 120.0,
             server_threads: Some(1),
@@ -115,7 +128,7 @@ mod tests {
     #[test]
     fn a_plan_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        for plan in [plan(), Plan { commit: None, server_threads: None, ..plan() }] {
+        for plan in [plan(), Plan { commit: None, broker: None, server_threads: None, ..plan() }] {
             plan.write(folder.path()).unwrap();
             assert_eq!(Plan::read(folder.path()).unwrap(), plan);
         }
@@ -140,7 +153,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("rate = 0", "rate = \"fast\"")).unwrap();
         let error = Plan::read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("plan.toml:9: invalid type: string \"fast\""), "{error}");
+        assert!(error.contains("plan.toml:11: invalid type: string \"fast\""), "{error}");
         fs::write(&path, text.replace("sources = 0\n", "")).unwrap();
         let error = Plan::read(folder.path()).unwrap_err().to_string();
         assert!(error.contains("missing field `sources`"), "{error}");

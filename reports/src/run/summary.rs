@@ -10,6 +10,7 @@ use super::files;
 use super::folder::{FORMAT, RunError, replace};
 use super::timeline::{Phase, Timeline};
 use super::verdict::{caveats, shortfalls};
+use super::whole::Whole;
 use crate::books::{Books, FloodReport, SendReport, ServerStats};
 
 /// Everything that is published of a run: `summary.json`.
@@ -17,6 +18,10 @@ use crate::books::{Books, FloodReport, SendReport, ServerStats};
 pub struct Summary {
     /// The format of the folder: [`FORMAT`].
     pub format: u64,
+    /// The experiment's name, as in `cargo rig c10k`.
+    pub experiment: String,
+    /// Servers that the ids were spread over.
+    pub nodes: u64,
     /// Whether the run held or fell short.
     pub verdict: Verdict,
     /// In what respects it fell short, a sentence each; empty if it held.
@@ -27,11 +32,13 @@ pub struct Summary {
     pub books: Books,
     /// What it cost the server.
     pub cost: Cost,
+    /// What it took of the whole machine.
+    pub whole: Whole,
     /// Figures over time.
     pub rates: Rates,
     /// What was done when.
     pub phases: Vec<Phase>,
-    /// The server's counts, everybody still connected and everything arrived.
+    /// The counts of all servers, everybody still connected and everything arrived.
     pub server: ServerStats,
     /// floodtest's last report.
     pub received: FloodReport,
@@ -70,10 +77,13 @@ impl Summary {
             |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);
         Self {
             format: FORMAT,
+            experiment: run.plan.experiment.clone(),
+            nodes: run.plan.nodes,
             verdict,
             shortfalls,
             caveats: caveats(run),
             cost: Cost::of(&timeline),
+            whole: Whole::of(&run.footprints, received),
             rates: Rates {
                 opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
                 received_per_s: per_s(received.chunks, sent.elapsed_s),

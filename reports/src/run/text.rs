@@ -13,6 +13,10 @@ impl fmt::Display for Summary {
         for row in article(self) {
             writeln!(f, "{:<38} {:<30} {}", row.what, row.article, row.here)?;
         }
+        writeln!(f)?;
+        for [what, figure, from] in self.whole.rows() {
+            writeln!(f, "{what:<41} {figure:>15}   {from}")?;
+        }
         let (received, sent) = (&self.received, &self.sent);
         writeln!(f)?;
         for (what, latency) in [

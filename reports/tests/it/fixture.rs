@@ -10,7 +10,7 @@ use reports::latency::Latency;
 use reports::latency_log;
 use reports::memory_log::{Mark, Sample};
 use reports::run::files::{self, marks};
-use reports::run::{Command, Exit, Exits, Host, Plan};
+use reports::run::{Command, Exit, Exits, Footprint, Footprints, Host, Plan};
 
 /// When the first sample is taken, in seconds since the Unix epoch.
 pub(crate) const FIRST_UNIX_S: u64 = 1_795_357_226;
@@ -91,6 +91,7 @@ impl Fixture {
             |program: &str| Exit { program: program.to_owned(), code: Some(0), ..Exit::default() };
         let exits = ["floodtest", "msggen", "comet-server", "memlog"].map(exit).to_vec();
         Exits { exits }.write(folder).unwrap();
+        self.footprints().write(folder).unwrap();
         fs::write(folder.join(files::MEMORY), self.memory()).unwrap();
         let stats = serde_json::to_string(&self.stats()).unwrap();
         fs::write(folder.join(files::SERVER_STATS), stats).unwrap();
@@ -109,6 +110,7 @@ impl Fixture {
             commit: Some("abc1234".to_owned()),
             profile: "release".to_owned(),
             started_unix_s: FIRST_UNIX_S,
+            nodes: 1,
             connections: self.connections,
             rate: 1_000,
             messages_per_second: self.per_second,
@@ -133,6 +135,29 @@ impl Fixture {
             ],
             ..Plan::default()
         }
+    }
+
+    /// What the run took of the machine: 9.5 KB of the kernel for a connection.
+    fn footprints(self) -> Footprints {
+        let one = |phase: &str, n_connections: u64, rss_kb| Footprint {
+            phase: phase.to_owned(),
+            server_processes: 1,
+            server_pss_kb: Some(rss_kb),
+            floodtest_processes: u64::from(n_connections > 0),
+            floodtest_pss_kb: Some(n_connections / 10),
+            available_kb: Some(20_000_000 - n_connections * 10),
+            slab_kb: Some(80_000 + n_connections * 19 / 2),
+            tcp_sockets: Some(2 * n_connections),
+            tcp_buffers_kb: Some(40),
+            broker_bytes: Some(1_000_000 + n_connections * 200),
+        };
+        let n = self.connections;
+        let footprints = vec![
+            one(marks::NOBODY, 0, EMPTY_KB),
+            one(marks::CONNECTED, n, IDLE_KB),
+            one(marks::SENT, n, IDLE_KB),
+        ];
+        Footprints { footprints }
     }
 
     /// The memory log.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use reports::books::{ClusterStats, ServerStats};
 use reports::memory_log::{Mark, OnPort, Sample, Share};
 use reports::run::{self, Exit, Exits, files};
 use serde_json::Value;
@@ -36,7 +37,7 @@ fn keys(value: &Value) -> BTreeSet<String> {
     let mut leaves = BTreeSet::new();
     for (key, value) in value.as_object().unwrap() {
         let is_described = |object: &serde_json::Map<String, Value>| {
-            object.contains_key("p50_us") || object.contains_key("rss_kb")
+            ["p50_us", "rss_kb", "phase"].iter().any(|key| object.contains_key(*key))
         };
         match value {
             Value::Object(object) if !LEAVES.contains(&key.as_str()) && !is_described(object) => {
@@ -61,7 +62,10 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
     Fixture { connections: 10, per_second: 10, sending_s: 30 }.write(folder);
     let mut plan = run::Plan::read(folder).unwrap();
     plan.server_threads = Some(1);
+    plan.broker = Some("redis-server".to_owned());
     plan.write(folder).unwrap();
+    let stats = ServerStats { cluster: Some(ClusterStats::default()), ..ServerStats::default() };
+    fs::write(folder.join(files::SERVER_STATS), serde_json::to_vec(&stats).unwrap()).unwrap();
     let exit = |code, signal| Exit { code, signal, ..Exit::default() };
     Exits { exits: vec![exit(Some(1), None), exit(None, Some(9))] }.write(folder).unwrap();
     run::report(folder).unwrap();
@@ -74,6 +78,7 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
         (files::PLAN, toml(files::PLAN)),
         (files::HOST, toml(files::HOST)),
         (files::EXITS, toml(files::EXITS)),
+        (files::FOOTPRINT, toml(files::FOOTPRINT)),
         (files::MSGGEN, last(files::MSGGEN)),
         (files::SERVER_STATS, json(&text(files::SERVER_STATS))),
         ("Delays", summary["received"]["delivery"].clone()),

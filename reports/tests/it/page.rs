@@ -36,6 +36,7 @@ fn a_page_says_first_whether_the_run_held() {
         "<strong>Held.</strong>",
         "The books balance",
         "What it cost the server",
+        "The whole machine",
         "Connections and messages",
         "How long messages took",
         "Beside the article",

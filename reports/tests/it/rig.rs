@@ -21,8 +21,13 @@ fn rig_command(args: &[&str]) -> Command {
 }
 
 /// The rig with an experiment.
+fn rig_with(experiment: &str) -> Command {
+    rig_command(&[experiment, "--profile", if cfg!(debug_assertions) { "dev" } else { "release" }])
+}
+
+/// The rig with the experiment that most tests need.
 fn rig() -> Command {
-    rig_command(&["c10k", "--profile", if cfg!(debug_assertions) { "dev" } else { "release" }])
+    rig_with("c10k")
 }
 
 fn told(output: &Output) -> String {
@@ -87,6 +92,11 @@ fn two_hundred_connections_get_every_message() {
 fn start_long(folder: &Path) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut rig = rig();
     rig.args(["--connections", "7", "--minutes", "10", "--out"]).arg(folder);
+    start(rig)
+}
+
+/// Starts `rig` with 7 connections, and waits until it sends.
+fn start(mut rig: Command) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut child = rig.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let mut lines = stderr.lines().map_while(Result::ok);
@@ -163,6 +173,81 @@ fn a_server_that_dies_ends_the_run() {
     let rest: Vec<_> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
     assert!(rest.iter().any(|line| line.contains("ended early")), "{rest:?}");
+}
+
+/// Messages of a small run with several servers: 400 a second for three seconds.
+const SEVERAL: [&str; 6] = ["--rate", "400", "--sources", "10", "--minutes", "0.05"];
+
+/// The summary of a run of `rig`, which must have held.
+fn held(mut rig: Command) -> (tempfile::TempDir, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = rig.arg("--json").arg("--out").arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let summary = serde_json::from_slice(&output.stdout).unwrap();
+    (folder, summary)
+}
+
+#[test]
+fn a_million_in_small_takes_as_many_servers_as_it_needs() {
+    let mut rig = rig_with("c1m");
+    rig.args(["--connections", "300", "--per-node", "100", "--no-cluster"]).args(SEVERAL);
+    let (folder, summary) = held(rig);
+    assert_eq!(summary["nodes"], 4, "with three the hash gives one of them more than 100");
+    assert_eq!(summary["received"]["connected"], 300);
+    assert_eq!(
+        (&summary["sent"]["reached"], &summary["received"]["chunks"]),
+        (&json!(1_200), &json!(1_200))
+    );
+    assert_eq!(summary["cost"]["after"]["connections"], 300, "those of all servers, and no others");
+    let after = &summary["whole"]["after"];
+    assert_eq!((&after["server_processes"], &after["floodtest_processes"]), (&json!(4), &json!(1)));
+    for figure in ["server_pss_kb", "floodtest_pss_kb", "available_kb", "slab_kb"] {
+        assert!(after[figure].as_u64().is_some_and(|it| it > 0), "{figure}: {after}");
+    }
+    assert!(after["tcp_sockets"].as_u64().is_some_and(|it| it >= 600), "both ends: {after}");
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("The whole machine") && page.contains("Part 3"));
+}
+
+#[test]
+fn a_server_of_several_that_dies_is_named_and_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = rig_with("cluster");
+    rig.args(["--no-cluster", "--connections", "7", "--minutes", "10", "--out"]).arg(folder.path());
+    let (mut child, lines) = start(rig);
+    let parts = children(child.id());
+    assert_eq!(parts.len(), 6, "three servers, memlog, floodtest, msggen");
+    signal(child_named(&child, "comet-server"), "-KILL");
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("comet-server n1 ended early")), "{rest:?}");
+    all_gone(&parts);
+}
+
+#[test]
+fn a_plan_says_what_it_needs_and_refuses_what_is_impossible() {
+    let plan = |connections| {
+        let mut rig = rig_command(&["c1m", "--plan", "--connections", connections]);
+        rig.args(["--per-node", "100", "--no-cluster"]).output().unwrap()
+    };
+    let output = plan("300");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    for line in ["servers      4, each on its own, at 127.0.1.1 to 127.0.1.4", "memory, KB"] {
+        assert!(told(&output).contains(line), "{line:?} is not in {}", told(&output));
+    }
+    let output = plan("100k");
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("cannot hold 100000 connections: with 100 of them on a server"));
+    // A billion bytes of descriptors are beyond any machine that tests run on.
+    let mut rig = rig_command(&["cluster", "--nodes", "250", "--connections", "1000m"]);
+    let output = rig.arg("--no-cluster").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    let said = told(&output);
+    for cause in ["cannot hold 1000000000 connections on this machine", "memory, KB: 10", "needed,"]
+    {
+        assert!(said.contains(cause), "{cause:?} is not in {said}");
+    }
+    assert!(said.contains("or ask for fewer with --connections"), "{said}");
 }
 
 #[test]

@@ -67,6 +67,12 @@ fn every_figure_of_a_run_is_exact() {
     assert_eq!(rounded(cost.cpu_share), Some(0.066));
     let slope = cost.rss_slope_kb_per_min.unwrap();
     assert!((slope - 10.0).abs() < 0.3, "{slope}");
+    let whole = &summary.whole;
+    assert_eq!(whole.server_base_kb, Some(EMPTY_KB as f64));
+    assert_eq!(rounded(whole.server_bytes_per_connection), Some(305.152));
+    assert_eq!(rounded(whole.slab_bytes_per_connection), Some(9_728.0));
+    assert_eq!(rounded(whole.used_bytes_per_connection), Some(10_240.0));
+    assert_eq!(whole.broker_bytes_per_id, Some(200.0));
     assert_eq!(rounded(summary.rates.opened_per_s), Some(1_000.0));
     assert_eq!(rounded(summary.rates.received_per_s), Some(100.0));
     let phases: Vec<_> = summary
@@ -96,10 +102,35 @@ fn a_terminal_shows_the_articles_figures_beside_those_of_the_run() {
         "  bytes per connection                 5,203                          305",
         "server CPU while sending               under 1 %                      6.6 % of one core",
         "lost, duplicated, reordered            not counted                    0, 0, 0",
+        "servers, PSS in all                              4,092 KB   1 processes of 3,496 KB with",
         "verdict: held",
     ] {
         assert!(text.contains(line), "{line:?} is not in {text}");
     }
+}
+
+#[test]
+fn a_million_is_set_beside_the_articles_third_part() {
+    let folder = small();
+    let plan = Plan::read(folder.path()).unwrap();
+    Plan { experiment: "c1m".to_owned(), nodes: 52, ..plan }.write(folder.path()).unwrap();
+    let text = summary(folder.path()).to_string();
+    for line in [
+        "servers                                1                              52",
+        "servers, memory                        25 GB; in C 2 GB               4,092 KB",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+}
+
+#[test]
+fn a_run_of_before_footprints_has_none_and_had_one_server() {
+    let folder = small();
+    fs::remove_file(folder.path().join(files::FOOTPRINT)).unwrap();
+    edit(folder.path(), files::PLAN, "nodes = 1\n", "");
+    let summary = summary(folder.path());
+    assert_eq!((&summary.whole.after, summary.nodes), (&None, 1));
+    assert!(summary.held() && !summary.to_string().contains("PSS"));
 }
 
 #[test]

@@ -104,6 +104,8 @@ impl Comparison {
 fn asked(plan: &Plan) -> Vec<(&'static str, Option<String>)> {
     vec![
         ("experiment", Some(plan.experiment.clone())),
+        ("servers", Some(plan.nodes.to_string())),
+        ("joined by", plan.broker.clone()),
         ("connections", Some(plan.connections.to_string())),
         ("connections opened a second", Some(plan.rate.to_string())),
         ("messages a second", Some(plan.messages_per_second.to_string())),

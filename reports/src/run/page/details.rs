@@ -105,11 +105,12 @@ pub(super) fn not_claimed(run: &Run) -> Markup {
 }
 
 /// The files of the folder, and what they hold.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     (files::PLAN, "what was asked for, and the commands"),
     (files::HOST, "the machine"),
     (files::EXITS, "how each program ended"),
     (files::MEMORY, "memory of the server and its connections, a line a sample"),
+    (files::FOOTPRINT, "what the run took of the whole machine, at three moments"),
     (files::FLOODTEST, "what was received: totals so far, an object a line"),
     (files::MSGGEN, "what was sent: totals so far, an object a line"),
     (files::SERVER_STATS, "what the server had counted at the end"),

@@ -55,9 +55,9 @@ pub(super) fn books(summary: &Summary) -> Markup {
 /// What the server's memory was, when.
 pub(super) fn memory(summary: &Summary, drawn: &Drawn) -> Markup {
     let note = [
-        "RSS is the resident memory of the server's process in KB of 1,024 bytes, as ps prints it. \
-         Bytes per connection are what it has above the server with nobody connected, divided by \
-         the connections.",
+        "RSS is the resident memory of the server's process in KB of 1,024 bytes, as ps prints it; \
+         several servers are summed. Bytes per connection are what it has above the server with \
+         nobody connected, divided by the connections.",
         "Kernel memory is that of the whole machine: on loopback both ends of every connection are \
          in it, and everything else that uses TCP. It is much the same for every server.",
     ];
@@ -154,6 +154,22 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
     ]
 }
 
+/// What everything together took of the machine.
+pub(super) fn whole(summary: &Summary) -> Markup {
+    let note = [
+        "PSS counts what processes share once: it is divided by those who share it. It is read once \
+         at the end, because reading it holds up the process.",
+        "Memory less available is everything: servers, clients, tools, brokers and the kernel with \
+         both ends of every connection.",
+    ];
+    let rows = summary.whole.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
+    html! {
+        @if !rows.is_empty() {
+            (section("The whole machine", &note, &table("", &["", "figure", "computed from"], rows)))
+        }
+    }
+}
+
 /// What went over the connections.
 pub(super) fn traffic(run: &Run, summary: &Summary, picture: &Picture) -> Markup {
     let (sent, rates) = (&summary.sent, &summary.rates);
@@ -163,8 +179,9 @@ pub(super) fn traffic(run: &Run, summary: &Summary, picture: &Picture) -> Markup
     ];
     let opened = rates.opened_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
     let received = rates.received_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
+    let asked = if run.plan.rate > 0 { grouped(run.plan.rate) } else { "flat out".to_owned() };
     let rows = vec![
-        vec!["connections opened a second".to_owned(), grouped(run.plan.rate), opened],
+        vec!["connections opened a second".to_owned(), asked, opened],
         vec![
             "messages sent a second".to_owned(),
             grouped(run.plan.messages_per_second),

@@ -22,6 +22,7 @@ pub(super) fn page(run: &Run, summary: &Summary, drawn: &Drawn) -> String {
         main {
             (figures::books(summary))
             (figures::memory(summary, drawn))
+            (figures::whole(summary))
             (figures::traffic(run, summary, &drawn.traffic))
             (figures::latency(run, summary, drawn))
             (others::others(run, summary))

@@ -3,15 +3,16 @@
 use maud::{Markup, html};
 
 use super::{section, table};
-use crate::run::beside::{PEER_HEADS, PEERS, PEERS_SOURCE, article};
+use crate::run::beside::{PEER_HEADS, PEERS, PEERS_SOURCE, article, part};
 use crate::run::words::{NOT_MEASURED, grouped, time};
 use crate::run::{Run, Summary};
 
 /// The article's figures and those of other servers, beside those of this run.
 pub(super) fn others(run: &Run, summary: &Summary) -> Markup {
     let note = [
-        "The article had a machine of 2008, and did not count kernel memory. Bytes per connection \
-         can be compared; speed cannot. Its highest figure is for 24 hours.",
+        "The article had a machine of 2008, and its memory is that of processes unless it says \
+         kernel. Bytes per connection can be compared; speed cannot. Its highest figure is for 24 \
+         hours.",
         "The servers of others were not part of this run. Their memory can be compared; CPU and \
          latency only roughly, because both depend on the machine, and on who sends and how.",
     ];
@@ -19,8 +20,8 @@ pub(super) fn others(run: &Run, summary: &Summary) -> Markup {
         .into_iter()
         .map(|row| vec![row.what.to_owned(), row.article.to_owned(), row.here]);
     let body = html! {
-        p { "The experiment is that of “A Million-user Comet Application with Mochiweb, Part 2” \
-             (2008)." }
+        p { "The experiment is that of “A Million-user Comet Application with Mochiweb, Part "
+            (part(summary)) "” (2008)." }
         (table("", &["", "article, 2008", "here"], rows))
         h3 { "Other servers, with 10,000 connections and 1,000 messages/s" }
         (peers(run, summary))

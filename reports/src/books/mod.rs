@@ -6,42 +6,19 @@
 //! server counted, and what the server wrote is what floodtest received. A run whose books do not
 //! balance is a failed run.
 
+mod server;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use server::{ClusterStats, ServerStats};
+
 use crate::latency::LatencySummary;
 
 /// Counts by reason, in the order of the reasons' names.
 pub type ByReason = BTreeMap<String, u64>;
-
-/// What comet-server answers to `GET /stats`. Fields of it that no identity needs are left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerStats {
-    /// Connections accepted since the start.
-    pub accepted: u64,
-    /// Connections open now, those whose request is not complete included.
-    pub open: u64,
-    /// Connections logged in now.
-    pub parked: u64,
-    /// Connections closed since the start, by reason.
-    pub closed: ByReason,
-    /// Messages sent through the control door.
-    pub messages: u64,
-    /// Of these, messages to an id that nobody was logged in as.
-    pub void: u64,
-    /// Of these, messages that reached at least one connection.
-    pub reached: u64,
-    /// Chunks that messages became: one a connection reached.
-    pub deliveries: u64,
-    /// Of these, chunks whose last byte the kernel took.
-    pub written: u64,
-    /// Of these, chunks that wait in a backlog now.
-    pub queued: u64,
-    /// Of these, chunks dropped because their connection was closed, by the close's reason.
-    pub dropped: ByReason,
-}
 
 /// What floodtest reports with `--json`: one object a line, the last one final.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -253,13 +230,25 @@ impl Books {
             send.answered + send.failed + send.unanswered,
         );
         books.exact("msggen answered = void + reached", send.answered, send.void + send.reached);
-        books.within(
-            "msggen answered = server messages",
-            send.answered,
-            server.messages,
-            unconfirmed,
-        );
-        books.within("msggen reached = server reached", send.reached, server.reached, unconfirmed);
+        if let Some(nodes) = &server.cluster {
+            let arrived = nodes.received + nodes.echoed;
+            let in_doubt = unconfirmed + nodes.unconfirmed;
+            let n_messages = nodes.published + nodes.received;
+            books.exact("server messages = published + received", server.messages, n_messages);
+            books.within(
+                "msggen answered = published",
+                send.answered,
+                nodes.published,
+                unconfirmed,
+            );
+            // An id has one connection here, and so one node that hears of it.
+            books.within("msggen reached = received + echoed", send.reached, arrived, in_doubt);
+        } else {
+            let (answered, messages) = (send.answered, server.messages);
+            books.within("msggen answered = server messages", answered, messages, unconfirmed);
+            let (reached, there) = (send.reached, server.reached);
+            books.within("msggen reached = server reached", reached, there, unconfirmed);
+        }
         // What was written to a connection that then closed may never have been read. How many
         // chunks that were is not known, only that none was received without being written.
         let has_closed = flood.closed + flood.failed > 0;
@@ -373,6 +362,27 @@ mod tests {
             break_it(&mut run);
             assert!(!broken(&run).is_empty(), "{figure}");
         }
+    }
+
+    #[test]
+    fn in_a_cluster_every_message_is_published_and_arrives_at_a_node() {
+        let (server, flood, send) = good_run();
+        let cluster = ClusterStats { published: 10, received: 5, echoed: 3, unconfirmed: 0 };
+        // The five that another node had are counted twice: as void here, and as reached there.
+        let (messages, void, cluster) = (15, 7, Some(cluster));
+        let run = (ServerStats { messages, void, cluster, ..server }, flood, send);
+        assert_eq!(broken(&run), Vec::<String>::new());
+        let cluster = |change: fn(&mut ClusterStats)| {
+            let mut run = run.clone();
+            change(run.0.cluster.as_mut().unwrap());
+            broken(&run)
+        };
+        assert_eq!(
+            cluster(|it| it.echoed = 2),
+            ["msggen reached = received + echoed: 8 against 7"]
+        );
+        assert_eq!(cluster(|it| (it.echoed, it.unconfirmed) = (2, 1)), Vec::<String>::new());
+        assert_eq!(cluster(|it| it.published = 9).len(), 2);
     }
 
     #[test]
