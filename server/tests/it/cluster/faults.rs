@@ -1,14 +1,11 @@
 //! Brokers that fail, and what their nodes do meanwhile.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Broker, line, send, send_lines, wait_for_health};
+use super::{Broker, RED_WITHIN, line, send, send_lines, wait_for_health};
 use crate::support::{HEAD, Server, run};
-
-/// How long a node may take to notice a broker that says nothing.
-const RED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The counts of a node's part in the cluster.
 fn cluster(server: &Server) -> Value {

@@ -2,14 +2,19 @@
 
 mod faults;
 mod messages;
+mod network;
+mod stress;
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::{DEADLINE, Server};
+
+/// How long a node may take to notice a broker that says nothing.
+const RED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A `redis-server` process, killed when it is dropped.
 pub(crate) struct Broker {
@@ -35,6 +40,20 @@ impl Broker {
                 return Some(Self { child, port, flags });
             }
         }
+    }
+
+    /// Starts one in a network of its own.
+    pub(crate) fn start_in_network() -> Option<Self> {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "redis-server", "--port", "6379", "--protected-mode", "no"]);
+        command.args(["--save", "", "--bind", "0.0.0.0"]);
+        let child = command.stdout(Stdio::null()).spawn().ok()?;
+        Some(Self { child, port: 6379, flags: Vec::new() })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Starts it again after [`kill`](Self::kill), where it was.
