@@ -167,14 +167,8 @@ impl<W: Wire> Ledger<W> {
             if *count == 0 {
                 self.wanted.remove(id);
             }
-            let link = &mut self.links[self.ring.home(*id)];
-            if self.router.n_logins(*id) == 0 {
-                self.left(*id);
-            } else if link.is_connected && !link.is_ready() {
-                // The broker went away, and the walk may have passed where it is now.
-                link.outbox.push_back((*id, Some(None)));
-                link.n_for_logged_in += 1;
-            }
+            // It may not have been logged in after all.
+            self.left(*id);
         }
         if self.wanted.is_empty() && self.wanted.capacity() > BATCH {
             // The tables of a storm are not kept for the next one.
@@ -195,20 +189,27 @@ impl<W: Wire> Ledger<W> {
     /// Logins that need not wait any longer, and the places where they are kept.
     pub(super) fn take_done(&mut self) -> Vec<(usize, Ticket)> {
         let mut done = std::mem::take(&mut self.done);
-        // Some may have to wait again, and some have left.
-        done.retain(|(_, ticket)| self.logins.get(ticket).is_some_and(|login| login.n_left == 0));
+        // Some have left meanwhile.
+        done.retain(|(_, ticket)| self.logins.contains_key(ticket));
         done
     }
 
     /// Takes note of a new connection to a broker, which has no subscriptions yet. What waiting
     /// logins want is the first that it will be told.
     pub(super) fn connected(&mut self, link: usize) {
-        let wanted = self.logins.iter().flat_map(|(&ticket, login)| {
-            let here = login.ids.iter().filter(|&&id| self.ring.home(id) == link);
-            here.map(move |&id| (id, Some(Some(ticket))))
-        });
-        let (outbox, walk) = (wanted.collect(), Some((0, 0)));
-        self.links[link] = Link { is_connected: true, outbox, walk, ..Link::default() };
+        let is_here = |id: &Id| self.ring.home(*id) == link;
+        let of_login = |(&ticket, login): (&Ticket, &Login)| {
+            let here = login.ids.iter().copied().filter(is_here);
+            here.map(|id| (id, Some(Some(ticket)))).collect::<Vec<_>>()
+        };
+        let mut outbox: VecDeque<_> = self.logins.iter().flat_map(of_login).collect();
+        // A login that is being done may come into the index behind the walk.
+        let n_for_waiting = outbox.len();
+        outbox.extend(self.wanted.keys().copied().filter(is_here).map(|id| (id, Some(None))));
+        let n_for_logged_in = outbox.len() - n_for_waiting;
+        let walk = Some((0, 0));
+        self.links[link] =
+            Link { is_connected: true, outbox, walk, n_for_logged_in, ..Link::default() };
     }
 
     /// Takes note that a connection is lost, and every subscription with it.
@@ -224,6 +225,8 @@ impl<W: Wire> Ledger<W> {
         for login in self.logins.values_mut() {
             login.n_left += login.ids.iter().filter(|&&id| self.ring.home(id) == link).count();
         }
+        // Some have to wait again.
+        self.done.retain(|(_, ticket)| self.logins.get(ticket).is_some_and(|one| one.n_left == 0));
     }
 
     /// What a broker is to be told next, if anything: at most [`BATCH`] ids at a time.
