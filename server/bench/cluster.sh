@@ -36,7 +36,7 @@ wait_for() { # PATTERN FILE [TENTHS]: until a line of the file matches
 bar() { # NAME FIGURE OPERATOR BAR: says whether the figure keeps the bar
     local kept=ok
     awk "BEGIN { exit !($2 $3 $4) }" || { kept=MISSED; MISSED=1; }
-    printf '%-58s %12s  %2s %-10s %s\n' "$1" "$2" "$3" "$4" "$kept"
+    printf '%-66s %12s  %2s %-10s %s\n' "$1" "$2" "$3" "$4" "$kept"
 }
 
 calc() { awk "BEGIN { printf \"%.3f\", $1 }"; }
@@ -56,6 +56,7 @@ health() { curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$1/healthz";
 
 broker() { # starts one, sets BROKER; REDIS is its port, kept when it is started again
     REDIS=${REDIS:-$((7100 + RANDOM % 800))}
+    : > broker.out
     redis-server --port "$REDIS" --bind 127.0.0.1 --save '' > broker.out &
     BROKER=$!
     STARTED+=("$BROKER")
@@ -63,6 +64,7 @@ broker() { # starts one, sets BROKER; REDIS is its port, kept when it is started
 }
 
 node() { # NUMBER: starts one, appends to NODES (processes), PORTS and DOORS
+    : > "n$1.out"
     "$BIN/comet-server" --listen 127.0.0.1:0 --control 127.0.0.1:0 --name "n$1" \
         --cluster "redis://127.0.0.1:$REDIS" > "n$1.out" 2> "n$1.err" &
     NODES+=($!)
@@ -139,8 +141,8 @@ latency() {
 # Batches of 100 from 16 senders over all nodes; of n nodes, one in n messages is for a client of
 # the node that it is sent to.
 throughput() {
-    local n=9600 num=$((SECONDS_EACH * 3000)) number at before seconds count wanted
-    for count in 1 3 8; do
+    local n=9600 num=$((SECONDS_EACH * 3000)) number at before broker cost seconds count wanted
+    for count in ${COUNTS:-1 3 8}; do
         for _ in $(seq "$RUNS"); do
             cluster "$count"
             : > urls.txt
@@ -148,17 +150,18 @@ throughput() {
                 urls $((n / count)) $((number * (n / count) + 1)) "${PORTS[number]}" >> urls.txt
             done
             flood $n
-            before=$(ticks "${NODES[@]}" "$BROKER")
+            before=$(ticks "${NODES[@]}") broker=$(ticks "$BROKER")
             at=$(now)
             # shellcheck disable=SC2046
             "$BIN/msggen" --num "$num" --interval 0 --batch 100 --max $n --sources 16 \
                 $(printf -- '--server http://127.0.0.1:%s ' "${DOORS[@]}") > msggen.out || true
             seconds=$(calc "$(now) - $at")
-            before=$(calc "($(ticks "${NODES[@]}" "$BROKER") - $before) / 100 * 1e6 / ($num * 16)")
+            cost=$(calc "($(ticks "${NODES[@]}") - $before) / 100 * 1e6 / ($num * 16)")
+            broker=$(calc "($(ticks "$BROKER") - $broker) / 100 * 1e6 / ($num * 16)")
             stop_flood
             wanted=0
             [ "$count" = 3 ] && wanted=50000
-            bar "$count nodes, delivered/s (us of CPU a message, nodes and broker: $before)" \
+            bar "$count nodes, delivered/s; CPU a message: nodes $cost us, broker $broker us" \
                 "$(calc "$(field chunks flood.out) / $seconds")" '>=' $wanted
             bar "chunks of them" "$(field chunks flood.out)" '==' $((num * 16))
             bar "lost" "$(field lost flood.out)" '==' 0
@@ -187,7 +190,7 @@ fault() { # NAME SECONDS BEGIN END
     bar "$name: red after, in s" "$(calc "$(now) - $at")" '<=' 10
     "$BIN/msggen" --num 100 --interval 10 --max $((2 * IDS)) --sources 10 --json \
         $(printf -- '--server http://127.0.0.1:%s ' "${DOORS[@]}") > msggen.out 2> msggen.err || true
-    sleep "$(awk "BEGIN { left = $2 - ($(now) - $at); print left > 0 ? left : 0 }")"
+    sleep "$(awk "BEGIN { left = $2 - ($(now) - $at); print (left > 0 ? left : 0) }")"
     $4
     at=$(now)
     for door in "${DOORS[@]}"; do
@@ -215,7 +218,7 @@ stop() {
 }
 
 kill_broker() {
-    begin() { kill -KILL "$BROKER"; wait "$BROKER" 2>/dev/null || true; : > broker.out; }
+    begin() { kill -KILL "$BROKER"; wait "$BROKER" 2>/dev/null || true; }
     end() { broker; }
     fault "kill -9" 10 begin end
 }

@@ -68,6 +68,9 @@ struct Head {
     state: HeadState,
 }
 
+// What a pending head costs; a flood of them is to stay small.
+const _: () = assert!(size_of::<Head>() == 48);
+
 /// What a connection that is not parked is doing.
 #[derive(Debug)]
 enum HeadState {
@@ -86,8 +89,8 @@ enum HeadState {
         ticket: Ticket,
         /// How its messages are to be framed.
         style: Style,
-        /// Bytes that came behind its request.
-        n_extra_bytes: usize,
+        /// Bytes that came behind its request, of which there are few.
+        n_extra_bytes: u32,
     },
 }
 
@@ -232,10 +235,11 @@ impl Heads {
                     }
                 }
                 HeadState::Waiting { n_extra_bytes, .. } => {
-                    *n_extra_bytes += n;
-                    if *n_extra_bytes > CHATTY_BYTES {
+                    let n_all = *n_extra_bytes as usize + n;
+                    if n_all > CHATTY_BYTES {
                         return self.leave(slot, CloseReason::Chatty);
                     }
+                    *n_extra_bytes = small(n_all);
                 }
                 HeadState::Reading(bytes) => {
                     let parsed = if bytes.is_empty() {
@@ -295,6 +299,7 @@ impl Heads {
                 cluster.release(ids);
             }
             Asked::Wait(ticket) => {
+                let n_extra_bytes = small(n_extra_bytes);
                 let state = HeadState::Waiting { ticket, style, n_extra_bytes };
                 self.keep(socket, LOGIN_WAIT, state);
             }
@@ -325,7 +330,7 @@ impl Heads {
             if its == ticket {
                 let head = self.release(slot);
                 let ids = cluster.claim(ticket);
-                self.log_in(head.socket, style, &ids, n_extra_bytes);
+                self.log_in(head.socket, style, &ids, n_extra_bytes as usize);
                 cluster.release(&ids);
             }
         }
@@ -430,6 +435,11 @@ impl Heads {
             }
         }
     }
+}
+
+/// A number of bytes that were read at a time, or not too many.
+fn small(n_bytes: usize) -> u32 {
+    u32::try_from(n_bytes).expect("a connection that sent more was closed")
 }
 
 /// The answer to a client whose ids could not be subscribed.

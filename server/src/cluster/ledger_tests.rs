@@ -225,6 +225,18 @@ impl Node {
     }
 }
 
+#[test]
+fn no_more_wait_than_may_and_who_gives_up_makes_room() {
+    let mut node = Node::new();
+    let ids: Vec<_> = (1..=1_024).collect();
+    let tickets: Vec<_> = (0..64).map(|place| node.ledger.ask(place, &ids)).collect();
+    let Asked::Wait(first) = tickets[0] else { panic!("no broker is connected: {tickets:?}") };
+    assert_eq!(node.ledger.ask(64, &[1]), Asked::Full);
+    let ids = node.ledger.claim(first);
+    node.ledger.release(&ids);
+    assert!(matches!(node.ledger.ask(64, &[1]), Asked::Wait(_)));
+}
+
 proptest! {
     #[test]
     fn what_is_logged_in_is_subscribed_and_nothing_else_in_the_end(steps in steps()) {

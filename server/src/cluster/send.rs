@@ -9,6 +9,7 @@ use super::polls::POLL_TIME;
 use super::publication::Publication;
 use super::publisher::{Job, Outcome};
 use super::{Cluster, Failure};
+use crate::ndjson::LINES_AT_A_TIME;
 use crate::router::Id;
 
 /// Whom a message reached.
@@ -37,7 +38,10 @@ impl Cluster {
             let texts = messages.iter().map(|(id, text)| (*id, Publication::Message(text)));
             let outcomes = cluster.publish(texts).await;
             let mut all = Vec::with_capacity(messages.len());
-            for ((id, text), outcome) in messages.iter().zip(outcomes) {
+            for (((id, text), outcome), number) in messages.iter().zip(outcomes).zip(1..) {
+                if u64::is_multiple_of(number, LINES_AT_A_TIME) {
+                    tokio::task::yield_now().await;
+                }
                 all.push(match outcome {
                     Ok(nodes) => {
                         let connections = cluster.sender.send(*id, text).await;

@@ -20,10 +20,17 @@ fn a_message_sent_on_one_node_reaches_a_client_of_another() {
     let cluster = &stats["cluster"];
     assert_eq!((&cluster["node"], &cluster["received"]), (&json!("n2"), &json!(1)));
     assert_eq!((&cluster["published"], &cluster["subscriptions"]), (&json!(1), &json!(1)));
+    let (_, metrics) = there.door().ask("GET", "/metrics", "");
+    for line in ["comet_node_info{name=\"n2\"} 1", "comet_cluster_received_total 1"] {
+        assert!(metrics.lines().any(|one| one == line), "{line} in {metrics}");
+    }
     let stats = here.stats();
     let cluster = &stats["cluster"];
     assert_eq!((&cluster["published"], &cluster["unfollowed"]), (&json!(2), &json!(1)));
 
+    // What somebody else publishes is no message.
+    assert_eq!(broker.ask(&["PUBLISH", "comet:7", "hello"]), "1\n");
+    there.wait_for_stats(|stats| stats["cluster"]["foreign"] == 1 && stats["written"] == 2);
     drop(client);
     let left = |stats: &serde_json::Value| stats["cluster"]["subscriptions"] == 0;
     there.wait_for_stats(left);
