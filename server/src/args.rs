@@ -52,8 +52,9 @@ pub struct Args {
     /// A file with the token that senders must show; needed to bind --control beyond loopback.
     #[arg(long, value_name = "FILE")]
     pub control_token_file: Option<PathBuf>,
-    /// Makes this server a node of a cluster, by the pub/sub of Redis or Valkey servers:
-    /// redis://[user:password@]host:port[,host:port…]. All nodes name the same ones alike.
+    /// Makes this server a node of a cluster, by the pub/sub of a Redis or Valkey server:
+    /// redis://host:port, or redis://user:password@host:port. Several share the ids:
+    /// redis://host:port,host:port. All nodes name the same ones in the same words.
     #[arg(long, value_name = "URL")]
     pub cluster: Option<String>,
     /// What this node is called in logs and counts. [default: a random number]
