@@ -77,6 +77,7 @@ impl Acceptor {
                         self.on_event(key);
                     }
                 }
+                () = self.heads.acknowledgements() => self.heads.log_in_acknowledged(),
                 () = tokio::task::yield_now(), if is_busy => {}
                 () = tokio::time::sleep(self.idle_time()), if !is_busy => {}
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::Config;
+use crate::cluster::{self, ClusterConfig};
 use crate::limits::MIN_OPEN_FILES;
 
 /// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
@@ -51,6 +52,14 @@ pub struct Args {
     /// A file with the token that senders must show; needed to bind --control beyond loopback.
     #[arg(long, value_name = "FILE")]
     pub control_token_file: Option<PathBuf>,
+    /// Makes this server a node of a cluster, by the pub/sub of a Redis or Valkey server:
+    /// redis://host:port, or redis://user:password@host:port. Several share the ids:
+    /// redis://host:port,host:port. All nodes name the same ones in the same words.
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
+    /// What this node is called in logs and counts. [default: a random number]
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub name: Option<String>,
     /// What is logged to stderr.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Log::Warn)]
     pub log: Log,
@@ -119,6 +128,12 @@ impl Args {
              bind it to 127.0.0.1",
             self.control
         );
+        if let Some(text) = &self.cluster {
+            // Not read by clap, which would show the password of a URL that it does not understand.
+            let brokers = cluster::brokers::parse(text)
+                .map_err(|why| anyhow::anyhow!("--cluster cannot be read: {why}"))?;
+            config.cluster = Some(ClusterConfig { brokers, name: self.name.clone() });
+        }
         Ok(config)
     }
 }

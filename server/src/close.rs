@@ -43,11 +43,13 @@ pub enum CloseReason {
     Full,
     /// 429: more connections from one address than `--max-connections-per-ip`.
     FullForAddress,
+    /// 503: its ids were not subscribed in the cluster in time.
+    Unsubscribed,
 }
 
 impl CloseReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Peer,
         Self::Reset,
         Self::TimedOut,
@@ -66,6 +68,7 @@ impl CloseReason {
         Self::NotImplemented,
         Self::Full,
         Self::FullForAddress,
+        Self::Unsubscribed,
     ];
 
     /// The reason's name in `/stats`.
@@ -89,6 +92,7 @@ impl CloseReason {
             Self::NotImplemented => "not_implemented",
             Self::Full => "full",
             Self::FullForAddress => "full_for_address",
+            Self::Unsubscribed => "unsubscribed",
         }
     }
 

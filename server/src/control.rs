@@ -19,13 +19,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::task::coop::unconstrained;
 
+use crate::Shared;
 use crate::answer::{Response, json_response, not_allowed, refusal, text_response};
+use crate::cluster::Cluster;
 use crate::metrics;
 use crate::ndjson;
 use crate::overload::{Complaint, PAUSE};
 use crate::request::parse_id;
+use crate::router::Id;
 use crate::send::MAX_MESSAGE_BYTES;
-use crate::{Shared, Stats};
 
 type Request = hyper::Request<Incoming>;
 
@@ -182,7 +184,7 @@ async fn answer(request: Request, shared: &Shared) -> Response {
             let text = metrics::text(shared.stats(), shared.sender.cost());
             text_response(metrics::CONTENT_TYPE, text)
         }
-        (("healthz", None, None), &Method::GET) => health(&shared.stats()),
+        (("healthz", None, None), &Method::GET) => health(shared),
         (("stats" | "metrics" | "healthz", None, None), _) => not_allowed("GET"),
         _ => refusal(
             StatusCode::NOT_FOUND,
@@ -198,6 +200,7 @@ async fn send(id: &str, request: Request, shared: &Shared) -> Response {
         Ok(id) => id,
         Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
     };
+    let is_counted = request.uri().query() == Some("count=exact");
     let body = match Limited::new(request.into_body(), MAX_MESSAGE_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -210,13 +213,35 @@ async fn send(id: &str, request: Request, shared: &Shared) -> Response {
         }
     };
     match std::str::from_utf8(&body) {
-        Ok(text) => {
-            let n_reached = shared.sender.send(id, text).await;
-            after_the_others().await;
-            json_response(StatusCode::OK, format!("{{\"connections\": {n_reached}}}"))
-        }
+        Ok(text) => match &shared.cluster {
+            None => {
+                let n_reached = shared.sender.send(id, text).await;
+                after_the_others().await;
+                json_response(StatusCode::OK, format!("{{\"connections\": {n_reached}}}"))
+            }
+            Some(cluster) => send_to_all(cluster, id, text.to_owned(), is_counted).await,
+        },
         Err(error) => {
             refusal(StatusCode::BAD_REQUEST, &format!("the message is not UTF-8: {error}"))
+        }
+    }
+}
+
+/// The same, to all nodes of a cluster.
+async fn send_to_all(cluster: &Arc<Cluster>, id: Id, text: String, is_counted: bool) -> Response {
+    let sent = if is_counted {
+        cluster.send_counted(id, text).await
+    } else {
+        cluster.send(vec![(id, text)]).await.pop().expect("there is one for each message")
+    };
+    match sent {
+        Ok(reach) => {
+            let answer = serde_json::to_string(&reach).expect("counts are plain JSON");
+            json_response(StatusCode::OK, answer)
+        }
+        Err(failure) => {
+            let why = json!({ "error": &*failure.why, "unconfirmed": failure.is_unconfirmed });
+            json_response(StatusCode::SERVICE_UNAVAILABLE, why.to_string())
         }
     }
 }
@@ -253,13 +278,15 @@ fn logins(id: &str, method: &Method, shared: &Shared) -> Response {
 }
 
 /// `GET /healthz`.
-fn health(stats: &Stats) -> Response {
-    if stats.accepting {
-        json_response(StatusCode::OK, json!({ "status": "ok" }).to_string())
-    } else {
+fn health(shared: &Shared) -> Response {
+    if !shared.stats().accepting {
         let why = "no connections are accepted: out of descriptors, or shutting down";
-        refusal(StatusCode::SERVICE_UNAVAILABLE, why)
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, why);
     }
+    if let Some(why) = shared.cluster.as_ref().and_then(|cluster| cluster.complaint()) {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, &why);
+    }
+    json_response(StatusCode::OK, json!({ "status": "ok" }).to_string())
 }
 
 /// Whether a request carries the token, if there is one. The time this takes tells nothing about

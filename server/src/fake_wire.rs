@@ -3,11 +3,25 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::router::{Ready, Wire};
+use crate::router::{Id, Ready, Wire};
 
-/// The poller of the shard of this number: tests make their own events.
+/// The poller of a shard: tests make their own events.
 #[derive(Debug)]
-pub(crate) struct FakeWire(pub(crate) usize);
+pub(crate) struct FakeWire {
+    /// The shard's number.
+    shard: usize,
+    /// Ids that nobody is logged in as any longer.
+    left: Left,
+}
+
+/// What all wires heard to have left.
+pub(crate) type Left = Arc<Mutex<Vec<Id>>>;
+
+/// Wires for `n` shards, and what they hear to have left.
+pub(crate) fn wires(n: usize) -> (Vec<FakeWire>, Left) {
+    let left = Left::default();
+    ((0..n).map(|shard| FakeWire { shard, left: Arc::clone(&left) }).collect(), left)
+}
 
 /// What the test sees of a connection.
 #[derive(Debug, Default)]
@@ -60,7 +74,7 @@ impl Wire for FakeWire {
     type Message = str;
 
     fn watch(&self, socket: &FakeSocket, key: u64) -> io::Result<()> {
-        socket.peer().watched = Some((self.0, key));
+        socket.peer().watched = Some((self.shard, key));
         Ok(())
     }
 
@@ -108,5 +122,9 @@ impl Wire for FakeWire {
 
     fn closing(&self, socket: &FakeSocket) {
         socket.peer().n_closings += 1;
+    }
+
+    fn left(&self, id: Id) {
+        self.left.lock().expect("no test panics while it holds the ids").push(id);
     }
 }

@@ -4,6 +4,7 @@
 //! They are a table, with no task and no buffer for each. A request is read into one shared buffer;
 //! only an unfinished one is copied out of it.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::CHATTY_BYTES;
 use crate::addresses::Addresses;
 use crate::close::{ByReason, CloseReason};
-use crate::framing::short_response;
+use crate::cluster::{Asked, Cluster, LOGIN_WAIT, Ticket};
+use crate::framing::{Style, short_response};
 use crate::request::{self, MAX_HEAD_BYTES, Parsed, Refusal, Request};
-use crate::router::Router;
+use crate::router::{Id, Router};
 use crate::wire::{self, Poller};
 
 /// How long an answered connection may take to read its answer and close.
@@ -65,6 +68,9 @@ struct Head {
     state: HeadState,
 }
 
+// What a pending head costs; a flood of them is to stay small.
+const _: () = assert!(size_of::<Head>() == 48);
+
 /// What a connection that is not parked is doing.
 #[derive(Debug)]
 enum HeadState {
@@ -76,6 +82,15 @@ enum HeadState {
         reason: CloseReason,
         /// How many bytes it may still send.
         n_bytes_left: usize,
+    },
+    /// Waiting until the cluster has subscribed its ids.
+    Waiting {
+        /// What it waits for.
+        ticket: Ticket,
+        /// How its messages are to be framed.
+        style: Style,
+        /// Bytes that came behind its request, of which there are few.
+        n_extra_bytes: u32,
     },
 }
 
@@ -96,6 +111,8 @@ pub(crate) struct Heads {
     stats: Arc<Mutex<AcceptStats>>,
     /// Counts the connections of each address, if there is a limit on them.
     addresses: Option<Arc<Addresses>>,
+    /// Who subscribes ids before they are logged in, if this is a node of a cluster.
+    cluster: Option<Arc<Cluster>>,
     /// When deadlines are looked at again.
     next_sweep_at: Instant,
     /// Where requests are read to.
@@ -109,15 +126,17 @@ impl Heads {
         limits: HeadLimits,
         stats: Arc<Mutex<AcceptStats>>,
         addresses: Option<Arc<Addresses>>,
+        cluster: Option<Arc<Cluster>>,
     ) -> io::Result<Self> {
         Ok(Self {
-            poller: Poller::new(None)?,
+            poller: Poller::new()?,
             table: Slab::new(),
             n_draining: 0,
             router,
             limits,
             stats,
             addresses,
+            cluster,
             next_sweep_at: Instant::now(),
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
         })
@@ -174,6 +193,7 @@ impl Heads {
     fn keep(&mut self, socket: OwnedFd, time: Duration, state: HeadState) {
         let entry = self.table.vacant_entry();
         if self.poller.add(&socket, entry.key() as u64).is_err() {
+            self.give_up(&state);
             self.close(socket, CloseReason::Error);
             return;
         }
@@ -214,6 +234,13 @@ impl Heads {
                         None => return self.leave(slot, reason),
                     }
                 }
+                HeadState::Waiting { n_extra_bytes, .. } => {
+                    let n_all = *n_extra_bytes as usize + n;
+                    if n_all > CHATTY_BYTES {
+                        return self.leave(slot, CloseReason::Chatty);
+                    }
+                    *n_extra_bytes = small(n_all);
+                }
                 HeadState::Reading(bytes) => {
                     let parsed = if bytes.is_empty() {
                         (request::parse(&self.scratch[..n]), n)
@@ -245,16 +272,75 @@ impl Heads {
     /// Does what a complete request asks for. `n_extra_bytes` came behind it.
     fn serve(&mut self, socket: OwnedFd, request: &Request, n_extra_bytes: usize) {
         match request {
-            Request::Follow { ids, style } => {
-                // From here on it is counted by the router, even if it cannot be logged in.
-                self.stats().heads -= 1;
-                let head = style.head().as_bytes();
-                let row = self.router.login(socket, *style, ids, head, n_extra_bytes);
-                tracing::debug!(target: "logins", ?ids, ?row, "login");
+            Request::Follow { ids, style } if self.cluster.is_none() => {
+                self.log_in(socket, *style, ids, n_extra_bytes);
             }
+            Request::Follow { ids, style } => self.ask(socket, *style, ids, n_extra_bytes),
             Request::Whole(response) => {
                 self.answer(socket, response.as_bytes(), CloseReason::Answered);
             }
+        }
+    }
+
+    /// Logs a connection in.
+    fn log_in(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
+        // From here on it is counted by the router, even if it cannot be logged in.
+        self.stats().heads -= 1;
+        let row = self.router.login(socket, style, ids, style.head().as_bytes(), n_extra_bytes);
+        tracing::debug!(target: "logins", ?ids, ?row, "login");
+    }
+
+    /// Logs a connection in once the cluster has subscribed its ids.
+    fn ask(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        match cluster.ask(self.table.vacant_key(), ids) {
+            Asked::Ready => {
+                self.log_in(socket, style, ids, n_extra_bytes);
+                cluster.release(ids);
+            }
+            Asked::Wait(ticket) => {
+                let n_extra_bytes = small(n_extra_bytes);
+                let state = HeadState::Waiting { ticket, style, n_extra_bytes };
+                self.keep(socket, LOGIN_WAIT, state);
+            }
+            Asked::Full => self.refuse(socket, &unsubscribed("too many wait for the cluster")),
+        }
+    }
+
+    /// Waits until some have waited long enough for the cluster; for ever if there is none.
+    pub(crate) fn acknowledgements(&self) -> impl Future<Output = ()> + use<> {
+        let cluster = self.cluster.clone();
+        async move {
+            match &cluster {
+                Some(cluster) => cluster.acknowledgements().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Logs in those whose ids the cluster has subscribed.
+    pub(crate) fn log_in_acknowledged(&mut self) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        for (slot, ticket) in cluster.take_done() {
+            // Who left has taken its ticket along; its slot may have another owner.
+            let head = self.table.get(slot).map(|head| &head.state);
+            let Some(&HeadState::Waiting { ticket: its, style, n_extra_bytes }) = head else {
+                continue;
+            };
+            if its == ticket {
+                let head = self.release(slot);
+                let ids = cluster.claim(ticket);
+                self.log_in(head.socket, style, &ids, n_extra_bytes as usize);
+                cluster.release(&ids);
+            }
+        }
+    }
+
+    /// Gives up the wait of a connection that is about to be closed, if it waits.
+    fn give_up(&self, state: &HeadState) {
+        if let (HeadState::Waiting { ticket, .. }, Some(cluster)) = (state, &self.cluster) {
+            let ids = cluster.claim(*ticket);
+            cluster.release(&ids);
         }
     }
 
@@ -281,9 +367,10 @@ impl Heads {
     /// Closes a connection of the table that left, or is shown out.
     fn leave(&mut self, slot: usize, reason: CloseReason) {
         let head = self.remove(slot);
+        self.give_up(&head.state);
         match head.state {
             HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-            HeadState::Reading(_) => self.close(head.socket, reason),
+            HeadState::Reading(_) | HeadState::Waiting { .. } => self.close(head.socket, reason),
         }
     }
 
@@ -316,9 +403,13 @@ impl Heads {
         }
         for slot in over {
             let head = self.release(slot);
+            self.give_up(&head.state);
             match head.state {
                 HeadState::Draining { reason, .. } => self.close(head.socket, reason),
                 HeadState::Reading(bytes) => self.refuse(head.socket, &request::too_late(&bytes)),
+                HeadState::Waiting { .. } => {
+                    self.refuse(head.socket, &unsubscribed("the cluster does not answer in time"));
+                }
             }
         }
         if self.table.is_empty() {
@@ -335,10 +426,23 @@ impl Heads {
                 continue;
             }
             let head = self.release(slot);
+            self.give_up(&head.state);
             match head.state {
                 HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-                HeadState::Reading(_) => self.refuse(head.socket, refusal),
+                HeadState::Reading(_) | HeadState::Waiting { .. } => {
+                    self.refuse(head.socket, refusal);
+                }
             }
         }
     }
+}
+
+/// A number of bytes that were read at a time, or not too many.
+fn small(n_bytes: usize) -> u32 {
+    u32::try_from(n_bytes).expect("a connection that sent more was closed")
+}
+
+/// The answer to a client whose ids could not be subscribed.
+fn unsubscribed(why: &'static str) -> Refusal {
+    Refusal::new(CloseReason::Unsubscribed, why)
 }

@@ -6,7 +6,7 @@
 //! Read it in this order: [`router`] (the tables, and all that happens to a parked connection),
 //! `wire` (sockets and epoll under it), `accept`, `heads`, `request` and `strict` (from a new
 //! connection to a parked one), `control`, `ndjson` and `send` (from a message to the router), and
-//! this file (how they are put together and taken down).
+//! this file (how they are put together and taken down). [`cluster`] joins several servers.
 //!
 //! There is no task and no buffer for an idle connection: only its row.
 
@@ -15,6 +15,7 @@ mod addresses;
 mod answer;
 pub mod args;
 pub mod close;
+pub mod cluster;
 mod control;
 #[cfg(test)]
 mod fake_wire;
@@ -57,6 +58,7 @@ use tokio::task::JoinSet;
 use self::accept::Acceptor;
 use self::addresses::Addresses;
 use self::close::CloseReason;
+use self::cluster::{Cluster, ClusterConfig, Departures};
 use self::heads::{AcceptStats, HeadLimits, Heads};
 use self::router::{Limits, Router};
 use self::send::Sender;
@@ -98,6 +100,8 @@ pub struct Config {
     pub grace: Duration,
     /// What senders must show at the control door, if anything.
     pub control_token: Option<String>,
+    /// How this server is a node of a cluster, if it is.
+    pub cluster: Option<ClusterConfig>,
 }
 
 impl Config {
@@ -115,6 +119,7 @@ impl Config {
             ping: None,
             grace: Duration::from_secs(5),
             control_token: None,
+            cluster: None,
         }
     }
 }
@@ -127,6 +132,8 @@ pub(crate) struct Shared {
     pub(crate) router: Arc<Router<Poller>>,
     /// Sends messages into them.
     pub(crate) sender: Sender,
+    /// The other nodes, if there are any.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     /// What was counted before connections were parked.
     accept_stats: Arc<Mutex<AcceptStats>>,
     /// Senders that left in mid-message.
@@ -150,7 +157,8 @@ impl Shared {
         let n_aborted = self.n_aborted.load(Ordering::Relaxed);
         let is_down = *self.is_down.borrow();
         let uptime = self.started_at.elapsed();
-        Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime)
+        let cluster = self.cluster.as_ref().map(|cluster| cluster.stats());
+        Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime, cluster)
     }
 }
 
@@ -181,27 +189,40 @@ pub async fn serve(
 ) -> io::Result<Stats> {
     let (go_down, is_down) = watch::channel(false);
     let addresses = config.max_connections_per_ip.map(|limit| Arc::new(Addresses::new(limit)));
-    let pollers = (0..config.threads.get()).map(|_| Poller::new(addresses.clone()));
+    let departures = config.cluster.as_ref().map(|cluster| Arc::new(Departures::new(cluster)));
+    let poller = |_| Poller::for_shard(addresses.clone(), departures.clone());
+    let pollers = (0..config.threads.get()).map(poller);
     let pollers = pollers.collect::<Result<Vec<_>, _>>()?;
     let waiters = pollers.iter().map(Poller::waiter).collect::<Result<Vec<_>, _>>()?;
     let limits = Limits { backlog_bytes: config.backlog_bytes, chatty_bytes: CHATTY_BYTES };
     let router = Arc::new(Router::new(pollers, rand::rng().random(), limits));
+    let sender = Sender::new(Arc::clone(&router));
+    let mut tasks = JoinSet::new();
+    let cluster = config.cluster.clone().zip(departures).map(|(config, departures)| {
+        Cluster::start(config, departures, Arc::clone(&router), sender.clone(), &mut tasks)
+    });
     let accept_stats = Arc::new(Mutex::new(AcceptStats::default()));
     let limits = HeadLimits {
         max_connections: config.max_connections,
         max_lingering: config.max_lingering,
         timeout: config.head_timeout,
     };
-    let heads =
-        Heads::new(Arc::clone(&router), limits, Arc::clone(&accept_stats), addresses.clone())?;
+    let heads = Heads::new(
+        Arc::clone(&router),
+        limits,
+        Arc::clone(&accept_stats),
+        addresses.clone(),
+        cluster.clone(),
+    )?;
     let acceptor = Acceptor::new(listeners, heads, addresses)?;
     let spares = control::Spares::open();
     control.set_nonblocking(true)?;
     let control = tokio::net::TcpListener::from_std(control)?;
     let shared = Arc::new(Shared {
         config,
-        sender: Sender::new(Arc::clone(&router)),
+        sender,
         router,
+        cluster,
         accept_stats,
         n_aborted: AtomicU64::new(0),
         started_at: Instant::now(),
@@ -209,7 +230,6 @@ pub async fn serve(
     });
 
     let mut accepting = tokio::spawn(acceptor.run(is_down.clone()));
-    let mut tasks = JoinSet::new();
     for (shard, poller) in waiters.into_iter().enumerate() {
         tasks.spawn(run_poller(poller, shard, Arc::clone(&shared.router)));
     }

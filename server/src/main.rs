@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use comet_server::args::{Args, Log};
-use comet_server::{limits, runtime, serve};
+use comet_server::{cluster, limits, runtime, serve};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -35,6 +35,12 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = runtime(&config).context("cannot start the runtime")?;
     let code = runtime.block_on(async {
         let mut signals = Signals::new().context("cannot watch for signals")?;
+        if let Some(config) = &config.cluster {
+            tokio::select! {
+                checked = cluster::check(&config.brokers) => checked.map_err(anyhow::Error::msg)?,
+                () = signals.next() => return Ok(ExitCode::SUCCESS),
+            }
+        }
         announce(&listeners, &control)?;
         let (first_signal, on_first_signal) = tokio::sync::oneshot::channel();
         let served = serve(config, listeners, control, async {

@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::Stats;
 use crate::close::{ByReason, CloseReason};
+use crate::cluster::ClusterStats;
 
 /// The media type of [`text()`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -54,8 +55,30 @@ impl Collector for Counts {
         counter(out, "chunks_written", "Chunks that the kernel took.", router.written)?;
         gauge(out, "chunks_queued", "Chunks that wait in a backlog.", router.queued)?;
         by_reason(out, "chunks_dropped", "Chunks dropped at a close.", &router.dropped)?;
-        gauge(out, "accepting", "1 while connections are accepted.", u64::from(stats.accepting))
+        gauge(out, "accepting", "1 while connections are accepted.", u64::from(stats.accepting))?;
+        stats.cluster.as_ref().map_or(Ok(()), |cluster| encode_cluster(out, cluster))
     }
+}
+
+/// Writes what was counted in a cluster.
+fn encode_cluster(out: &mut DescriptorEncoder<'_>, stats: &ClusterStats) -> fmt::Result {
+    let mut info = out.encode_descriptor("node", "The node.", None, MetricType::Info)?;
+    info.encode_info(&[("name", stats.node.as_str())])?;
+    gauge(out, "cluster_subscriptions", "Ids subscribed.", stats.subscriptions)?;
+    counter(out, "cluster_resubscribed", "Ids subscribed again.", stats.resubscribed)?;
+    gauge(out, "cluster_waiting", "Connections that wait for that.", stats.waiting)?;
+    counter(out, "cluster_published", "Messages published.", stats.published)?;
+    counter(out, "cluster_unfollowed", "Of these, followed by no node.", stats.unfollowed)?;
+    counter(out, "cluster_failed", "Messages that were not published.", stats.failed)?;
+    counter(out, "cluster_unconfirmed", "Messages perhaps published.", stats.unconfirmed)?;
+    counter(out, "cluster_received", "Messages of other nodes.", stats.received)?;
+    counter(out, "cluster_echoed", "Messages of this node that came back.", stats.echoed)?;
+    counter(out, "cluster_foreign", "Publications of nobody known.", stats.foreign)?;
+    counter(out, "cluster_gaps", "Times that messages could not come in.", stats.gaps)?;
+    let help = "How long they could not.";
+    let blind =
+        out.encode_descriptor("cluster_blind", help, Some(&Unit::Seconds), MetricType::Counter)?;
+    ConstCounter::new(stats.blind_s).encode(blind)
 }
 
 /// Writes a counter.

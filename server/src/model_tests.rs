@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use crate::close::CloseReason;
-use crate::fake_wire::{FakeWire, Peer, READABLE, connect};
+use crate::fake_wire::{FakeWire, Left, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Ready, Router, Sent};
 
 /// Small, so that a few messages fill it.
@@ -111,13 +111,18 @@ struct Pair {
     router: Router<FakeWire>,
     connections: Vec<Modelled>,
     n_messages: u64,
+    /// What the router said to have left.
+    left: Left,
+    /// The ids that were logged in after the last step.
+    logged_in: Vec<Id>,
 }
 
 impl Pair {
     fn new() -> Self {
         let limits = Limits { backlog_bytes: BACKLOG_BYTES, chatty_bytes: 10 };
-        let router = Router::new((0..3).map(FakeWire).collect(), 1, limits);
-        Self { router, connections: Vec::new(), n_messages: 0 }
+        let (wires, left) = wires(3);
+        let router = Router::new(wires, 1, limits);
+        Self { router, connections: Vec::new(), n_messages: 0, left, logged_in: Vec::new() }
     }
 
     fn login(&mut self, ids: Vec<Id>, room: usize) {
@@ -200,6 +205,7 @@ impl Pair {
     }
 
     fn take(&mut self, step: Step) {
+        let failed = if let Step::Login { ids, .. } = &step { ids.clone() } else { Vec::new() };
         match step {
             Step::Login { ids, room } => self.login(ids, room),
             Step::Send(id, n_more) => self.send(id, n_more),
@@ -232,6 +238,28 @@ impl Pair {
             }
         }
         self.check();
+        self.check_left(&failed);
+    }
+
+    /// What has left is said once; nothing else is, but of a login that failed.
+    fn check_left(&mut self, failed: &[Id]) {
+        let is_in = |id: &Id| self.router.n_logins(*id) > 0;
+        let mut expected: Vec<_> = self.logged_in.iter().filter(|id| !is_in(id)).collect();
+        let mut left = std::mem::take(&mut *self.left.lock().unwrap());
+        left.retain(|id| self.logged_in.contains(id) || !failed.contains(id));
+        left.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(left.iter().collect::<Vec<_>>(), expected);
+        self.logged_in = (1..6).filter(is_in).collect();
+        let mut shown = Vec::new();
+        for shard in 0..self.router.n_shards() {
+            let mut next = Some(0);
+            while let Some(slot) = next {
+                next = self.router.ids_slice(shard, slot, |id| shown.push(id));
+            }
+        }
+        shown.sort_unstable();
+        assert_eq!(shown, self.logged_in, "each id is shown once");
     }
 
     fn check(&self) {

@@ -71,7 +71,9 @@ impl Refusal {
             CloseReason::HeadTooLarge => "431 Request Header Fields Too Large",
             CloseReason::NotImplemented => "501 Not Implemented",
             CloseReason::FullForAddress => "429 Too Many Requests",
-            CloseReason::Full | CloseReason::Shutdown => "503 Service Unavailable",
+            CloseReason::Full | CloseReason::Shutdown | CloseReason::Unsubscribed => {
+                "503 Service Unavailable"
+            }
             _ => "400 Bad Request",
         }
     }

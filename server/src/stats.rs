@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::cluster::ClusterStats;
 use crate::heads::AcceptStats;
 use crate::router::RouterStats;
 
@@ -29,6 +30,9 @@ pub struct Stats {
     /// as well.
     #[serde(flatten)]
     pub router: RouterStats,
+    /// What happened in the cluster, if this is a node of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterStats>,
 }
 
 impl Stats {
@@ -39,6 +43,7 @@ impl Stats {
         n_aborted: u64,
         is_down: bool,
         uptime: Duration,
+        cluster: Option<ClusterStats>,
     ) -> Self {
         router.closed.merge(&accept.closed);
         Self {
@@ -50,6 +55,7 @@ impl Stats {
             accepting: !accept.is_paused && !is_down,
             aborted: n_aborted,
             router,
+            cluster,
         }
     }
 }

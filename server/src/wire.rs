@@ -11,8 +11,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::addresses::Addresses;
+use crate::cluster::Departures;
 use crate::framing::{Message, Style};
-use crate::router::{Ready, Wire};
+use crate::router::{Id, Ready, Wire};
 
 /// Events taken from a poller at a time.
 const N_EVENTS: usize = 256;
@@ -29,12 +30,24 @@ pub(crate) struct Poller {
     epoll: OwnedFd,
     /// Who counts the connections of each address, if anybody does.
     addresses: Option<Arc<Addresses>>,
+    /// Who tells the brokers of a cluster which ids have left, if there is one.
+    departures: Option<Arc<Departures>>,
 }
 
 impl Poller {
-    /// A new epoll instance for sockets that `addresses` counts.
-    pub(crate) fn new(addresses: Option<Arc<Addresses>>) -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, addresses })
+    /// A new epoll instance.
+    pub(crate) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, addresses: None, departures: None })
+    }
+
+    /// A new one for the connections of a shard: their sockets are counted by `addresses`, and
+    /// `departures` hears of their ids.
+    pub(crate) fn for_shard(
+        addresses: Option<Arc<Addresses>>,
+        departures: Option<Arc<Departures>>,
+    ) -> io::Result<Self> {
+        Ok(Self { addresses, departures, ..Self::new()? })
     }
 
     /// The same instance, for the task that waits for its events.
@@ -44,7 +57,7 @@ impl Poller {
                   stay the same: a Poller's does"
     )]
     pub(crate) fn waiter(&self) -> io::Result<AsyncFd<Self>> {
-        let same = Self { epoll: self.epoll.try_clone()?, addresses: None };
+        let same = Self { epoll: self.epoll.try_clone()?, addresses: None, departures: None };
         AsyncFd::with_interest(same, Interest::READABLE)
     }
 
@@ -152,6 +165,12 @@ impl Wire for Poller {
     fn closing(&self, socket: &OwnedFd) {
         if let Some(addresses) = &self.addresses {
             addresses.leave(socket);
+        }
+    }
+
+    fn left(&self, id: Id) {
+        if let Some(departures) = &self.departures {
+            departures.left(id);
         }
     }
 }

@@ -80,8 +80,9 @@ impl Index {
         rows.get_mut(slot).position = position;
     }
 
-    /// Removes the row in `slot`, whose id must still be set.
-    pub(super) fn remove<W: Wire>(&mut self, slot: u32, rows: &mut Rows<W>) {
+    /// Removes the row in `slot`, whose id must still be set. Returns whether it was the last one
+    /// of its id.
+    pub(super) fn remove<W: Wire>(&mut self, slot: u32, rows: &mut Rows<W>) -> bool {
         let Self { table, lists, hasher } = self;
         let row = rows.get(slot);
         let (id, position) = (row.id, row.position as usize);
@@ -91,7 +92,7 @@ impl Index {
         let entry = *occupied.get();
         if entry & LIST == 0 {
             occupied.remove();
-            return;
+            return true;
         }
         let list = &mut lists[(entry & !LIST) as usize];
         list.swap_remove(position);
@@ -104,6 +105,7 @@ impl Index {
         } else if list.len() < list.capacity() / 4 {
             list.shrink_to(list.len() * 2);
         }
+        false
     }
 
     /// How many different ids are logged in.

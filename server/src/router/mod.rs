@@ -17,6 +17,7 @@ mod shard;
 
 use std::hash::BuildHasher;
 use std::io;
+use std::ops::Range;
 
 use foldhash::fast::FixedState;
 use serde::Serialize;
@@ -66,6 +67,8 @@ pub trait Wire {
     fn ping(style: Self::Style) -> &'static [u8];
     /// Hears that a socket of a login is about to be closed, exactly once for each.
     fn closing(&self, socket: &Self::Socket);
+    /// Hears that nobody is logged in as `id` any longer. It may be somebody again at once.
+    fn left(&self, id: Id);
 }
 
 /// What an event said about a socket.
@@ -299,16 +302,34 @@ impl<W: Wire> Router<W> {
         mut act: impl FnMut(&mut Shard<W>, u32),
     ) -> Option<u32> {
         let mut shard = self.lock(shard);
-        let n_slots = shard.rows.n_slots();
-        let slice = u32::try_from(SLICE).expect("a slice is small");
-        let end = n_slots.min(first_slot.saturating_add(slice));
-        for slot in first_slot..end {
+        let (slots, next) = slice(shard.rows.n_slots(), first_slot);
+        for slot in slots {
             if let rows::Body::Connection(_) = shard.rows.get(slot).body {
                 act(&mut shard, slot);
             }
         }
         self.release(shard);
-        (end < n_slots).then_some(end)
+        next
+    }
+
+    /// Shows the ids that are logged in at the slots from `first_slot` on of one shard, a slice of
+    /// them; each id is at one slot only. Returns where to go on, or `None` after the last slot.
+    pub fn ids_slice(
+        &self,
+        shard: usize,
+        first_slot: u32,
+        mut show: impl FnMut(Id),
+    ) -> Option<u32> {
+        let shard = self.lock(shard);
+        let (slots, next) = slice(shard.rows.n_slots(), first_slot);
+        for slot in slots {
+            let row = shard.rows.get(slot);
+            // Of the rows of an id one is the first.
+            if row.position == 0 && !matches!(row.body, rows::Body::Free { .. }) {
+                show(row.id);
+            }
+        }
+        next
     }
 
     /// How many slots there are in all shards, free ones included.
@@ -357,6 +378,13 @@ impl<W: Wire> Router<W> {
             self.lock(orphan.shard.into()).forget_alias(orphan);
         }
     }
+}
+
+/// The slots of a slice, and where the next one begins if there is one.
+fn slice(n_slots: u32, first_slot: u32) -> (Range<u32>, Option<u32>) {
+    let n_in_slice = u32::try_from(SLICE).expect("a slice is small");
+    let end = n_slots.min(first_slot.saturating_add(n_in_slice));
+    (first_slot..end, (end < n_slots).then_some(end))
 }
 
 /// A send to many connections, done in slices so that others are served in between.

@@ -118,8 +118,15 @@ impl<W: Wire> Shard<W> {
     /// Removes an alias.
     pub(super) fn forget_alias(&mut self, row: RowRef) {
         debug_assert_eq!(self.rows.get(row.slot).generation, row.generation);
-        self.index.remove(row.slot, &mut self.rows);
+        self.leave(row.slot);
         self.rows.free(row.slot);
+    }
+
+    /// Removes the row in `slot` from the index.
+    fn leave(&mut self, slot: u32) {
+        if self.index.remove(slot, &mut self.rows) {
+            self.wire.left(self.rows.get(slot).id);
+        }
     }
 
     /// The aliases that were left behind by connections closed since the last call.
@@ -323,7 +330,7 @@ impl<W: Wire> Shard<W> {
 
     /// Removes a connection and everything about it, and closes its socket.
     pub(super) fn close(&mut self, slot: u32, reason: CloseReason) {
-        self.index.remove(slot, &mut self.rows);
+        self.leave(slot);
         let Body::Connection(connection) = self.rows.free(slot) else {
             unreachable!("only connections are closed; an alias goes with its connection")
         };

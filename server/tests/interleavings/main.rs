@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use shuttle::thread;
 
-use crate::fake_wire::{FakeWire, Peer, READABLE, connect};
+use crate::fake_wire::{FakeWire, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Router, Sent};
 
 /// Schedules tried for each scenario.
@@ -30,7 +30,7 @@ const ROOM: usize = 1 << 20;
 
 fn new_router() -> Arc<Router<FakeWire>> {
     let limits = Limits { backlog_bytes: 64, chatty_bytes: 64 };
-    Arc::new(Router::new((0..3).map(FakeWire).collect(), 1, limits))
+    Arc::new(Router::new(wires(3).0, 1, limits))
 }
 
 fn login(router: &Router<FakeWire>, ids: &[Id]) -> Arc<Mutex<Peer>> {

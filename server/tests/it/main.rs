@@ -5,6 +5,7 @@
 
 mod binary;
 mod browser;
+mod cluster;
 mod control;
 mod events;
 mod limits;

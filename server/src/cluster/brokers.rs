@@ -1,0 +1,160 @@
+//! `--cluster`: which brokers there are, and what they want to be told.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+/// Brokers of a cluster: each takes two descriptors, from the 32 that a server keeps for itself.
+const MAX_BROKERS: usize = 8;
+
+/// The port of a broker whose address names none: what Redis and Valkey listen on.
+const DEFAULT_PORT: u16 = 6379;
+
+/// One Redis or Valkey server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// Its host, a name or an address.
+    pub(super) host: String,
+    /// Its port.
+    pub(super) port: u16,
+    /// What it is told first, if anything: a user, if not the default one, and the password.
+    pub(super) credentials: Option<(Option<String>, String)>,
+}
+
+/// Host and port, as all nodes should write them; never the password.
+impl fmt::Display for Broker {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            write!(out, "[{host}]:{port}")
+        } else {
+            write!(out, "{host}:{port}")
+        }
+    }
+}
+
+/// The same: a password is not for logs.
+impl fmt::Debug for Broker {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+/// Reads `redis://[[user]:password@]host[:port],…`. Credentials are each broker's own, or those
+/// of the one before it. An error says what to write instead, and does not repeat passwords.
+pub fn parse(text: &str) -> Result<Vec<Broker>, String> {
+    let mut brokers: Vec<Broker> = Vec::new();
+    for one in text.split(',') {
+        let rest = match one.split_once("://") {
+            Some(("redis", rest)) => rest,
+            None if !brokers.is_empty() => one,
+            Some(("rediss" | "valkeys", _)) => {
+                return Err("TLS is not spoken here: write redis://, and lead it through a tunnel"
+                    .to_owned());
+            }
+            _ => return Err("write redis://host:port[,host:port…]".to_owned()),
+        };
+        let mut broker = parse_one(rest)?;
+        if let (None, Some(before)) = (&broker.credentials, brokers.last()) {
+            broker.credentials.clone_from(&before.credentials);
+        }
+        if brokers.iter().any(|other| other.to_string() == broker.to_string()) {
+            return Err(format!("{broker} is named twice"));
+        }
+        brokers.push(broker);
+    }
+    if brokers.len() > MAX_BROKERS {
+        return Err(format!("{} brokers are too many: at most {MAX_BROKERS}", brokers.len()));
+    }
+    Ok(brokers)
+}
+
+/// Reads `[[user]:password@]host[:port]`.
+fn parse_one(text: &str) -> Result<Broker, String> {
+    let (credentials, address) = match text.rsplit_once('@') {
+        Some((credentials, address)) => (Some(parse_credentials(credentials)?), address),
+        None => (None, text),
+    };
+    let address = address.strip_suffix('/').unwrap_or(address);
+    if let Some((address, database)) = address.split_once('/') {
+        return Err(format!(
+            "pub/sub is the same in all databases: write {address} without /{database}"
+        ));
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        // A colon within brackets belongs to the address.
+        Some((host, port)) if !port.ends_with(']') => {
+            let port = port.parse().ok().filter(|&port| port != 0);
+            (host, port.ok_or_else(|| format!("{address} has no port between 1 and 65535"))?)
+        }
+        _ => (address, DEFAULT_PORT),
+    };
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let bare = if is_bracketed { &host[1..host.len() - 1] } else { host };
+    if bare.is_empty() || (bare.contains(':') && !is_bracketed) {
+        return Err(format!("{address} is no host:port; an IPv6 address is written [::1]:6379"));
+    }
+    Ok(Broker { host: bare.to_owned(), port, credentials })
+}
+
+/// Reads `[user]:password`, in which special characters are percent-encoded.
+fn parse_credentials(text: &str) -> Result<(Option<String>, String), String> {
+    let decode = |text| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        decoded.map(String::from).map_err(|_| "the credentials are not UTF-8".to_owned())
+    };
+    let Some((user, password)) = text.split_once(':') else {
+        return Err("write user:password@host:port, or :password@host:port".to_owned());
+    };
+    let user = if user.is_empty() { None } else { Some(decode(user)?) };
+    Ok((user, decode(password)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broker(host: &str, port: u16, credentials: Option<(Option<&str>, &str)>) -> Broker {
+        let credentials =
+            credentials.map(|(user, password)| (user.map(str::to_owned), password.to_owned()));
+        Broker { host: host.to_owned(), port, credentials }
+    }
+
+    #[test]
+    fn all_forms_are_read() {
+        assert_eq!(parse("redis://h:1").unwrap(), [broker("h", 1, None)]);
+        assert_eq!(parse("redis://h/").unwrap(), [broker("h", 6379, None)]);
+        assert_eq!(parse("redis://[::1]").unwrap(), [broker("::1", 6379, None)]);
+        let all = parse("redis://u:p%40w@a:1,b:2,redis://:x@[::1]:3").unwrap();
+        assert_eq!(all[0], broker("a", 1, Some((Some("u"), "p@w"))));
+        assert_eq!(all[1], broker("b", 2, Some((Some("u"), "p@w"))));
+        assert_eq!(all[2], broker("::1", 3, Some((None, "x"))));
+    }
+
+    #[test]
+    fn a_broker_shows_no_password() {
+        let brokers = parse("redis://user:secret@a:1,[::1]:3").unwrap();
+        assert_eq!(format!("{} {brokers:?}", brokers[1]), "[::1]:3 [a:1, [::1]:3]");
+    }
+
+    #[test]
+    fn errors_name_the_cure_and_no_password() {
+        for (text, part) in [
+            ("localhost:6379", "write redis://"),
+            ("http://h:1", "write redis://"),
+            ("rediss://h:1", "TLS"),
+            ("redis://h:1/3", "without /3"),
+            ("redis://u:secret@h:port", "h:port has no port"),
+            ("redis://h:0", "has no port"),
+            ("redis://::1:6379", "[::1]:6379"),
+            ("redis://", "no host:port"),
+            ("redis://secret@h:1", "user:password@"),
+            ("redis://a:1,a:1", "named twice"),
+            ("redis://a,b,c,d,e,f,g,h,i", "at most 8"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

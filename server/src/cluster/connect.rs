@@ -1,0 +1,206 @@
+//! Connections to a broker: made, made again, and given up when nothing is heard.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BytesMut};
+use rand::RngExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{sleep, timeout};
+
+use super::brokers::Broker;
+use super::resp::{self, Reply};
+
+/// How long a broker may take from connect to its first answer: in a second it did nothing else
+/// that is any use.
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+
+/// The wait before the second try to connect; it doubles with every further one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait between two tries. With it, and [`CONNECT_TIME`], a broker that is back is
+/// found within a few seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a broker that cannot be reached is tried at the start: within about 3 s, or 15 s if it
+/// accepts and says nothing.
+const START_TRIES: u32 = 5;
+
+/// Bytes of an incomplete reply: the longest has a message of 64 KiB. More is no broker's.
+const MAX_REPLY_BYTES: usize = 1024 * 1024;
+
+/// Why a connection could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// It may be reached later.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It answered that it does not want us.
+    #[error("it refuses: {0}")]
+    Denied(String),
+}
+
+/// A connection that has been accepted by its broker.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Where replies come from.
+    pub(super) input: Input,
+    /// Where commands go.
+    pub(super) output: OwnedWriteHalf,
+}
+
+/// The half of a connection from which replies are read.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// The socket.
+    socket: OwnedReadHalf,
+    /// What was read of it and not parsed.
+    bytes: BytesMut,
+    /// How many of these bytes are the reply that was returned last.
+    n_seen: usize,
+    /// When something was read last.
+    pub(super) heard_at: Instant,
+}
+
+impl Connection {
+    /// Connects, and says who we are.
+    pub(super) async fn open(broker: &Broker) -> Result<Self, Refused> {
+        let opened = timeout(CONNECT_TIME, Self::open_slowly(broker)).await;
+        let too_late = || format!("no answer within {} s", CONNECT_TIME.as_secs());
+        opened.unwrap_or_else(|_| Err(Refused::Unreachable(too_late())))
+    }
+
+    /// The same, without a limit on its time.
+    async fn open_slowly(broker: &Broker) -> Result<Self, Refused> {
+        let unreachable = |error: std::io::Error| Refused::Unreachable(error.to_string());
+        let socket = TcpStream::connect((broker.host.as_str(), broker.port)).await;
+        let socket = socket.map_err(unreachable)?;
+        // Publications are small and awaited.
+        socket.set_nodelay(true).map_err(unreachable)?;
+        let (read_half, mut output) = socket.into_split();
+        let mut hello = Vec::new();
+        let mut n_replies = 1;
+        if let Some((user, password)) = &broker.credentials {
+            let user = user.as_deref().map(str::as_bytes);
+            let words: Vec<_> =
+                [b"AUTH".as_slice()].into_iter().chain(user).chain([password.as_bytes()]).collect();
+            resp::command(&mut hello, &words);
+            n_replies += 1;
+        }
+        // Finds out as well whether it wants a password that we do not have.
+        resp::command(&mut hello, &[b"PING"]);
+        output.write_all(&hello).await.map_err(unreachable)?;
+        let mut input = Input {
+            socket: read_half,
+            bytes: BytesMut::new(),
+            n_seen: 0,
+            heard_at: Instant::now(),
+        };
+        for _ in 0..n_replies {
+            loop {
+                match input.next().map_err(Refused::Unreachable)? {
+                    // It has just been started, or is about to end.
+                    Some(Reply::Error(why))
+                        if why.starts_with("LOADING") || why.starts_with("ERR max number") =>
+                    {
+                        return Err(Refused::Unreachable(format!("it says {why}")));
+                    }
+                    Some(Reply::Error(why)) => return Err(Refused::Denied(why.to_owned())),
+                    Some(_) => break,
+                    None => {}
+                }
+                input.read().await.map_err(Refused::Unreachable)?;
+            }
+        }
+        Ok(Self { input, output })
+    }
+}
+
+impl Input {
+    /// Waits for bytes. Loses none if it is dropped meanwhile.
+    pub(super) async fn read(&mut self) -> Result<(), String> {
+        if self.bytes.len() > MAX_REPLY_BYTES {
+            return Err("it sends a reply that has no end".to_owned());
+        }
+        match self.socket.read_buf(&mut self.bytes).await {
+            Ok(0) => Err("it closed the connection".to_owned()),
+            Ok(_) => {
+                self.heard_at = Instant::now();
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The next reply that was read whole.
+    pub(super) fn next(&mut self) -> Result<Option<Reply<'_>>, String> {
+        self.bytes.advance(std::mem::take(&mut self.n_seen));
+        let Some((reply, n_bytes)) = resp::parse(&self.bytes)? else { return Ok(None) };
+        self.n_seen = n_bytes;
+        Ok(Some(reply))
+    }
+}
+
+/// Finds out whether all brokers can be reached and want us. To be done before clients come: a
+/// mistake in a flag should not look like a fault.
+pub async fn check(brokers: &[Broker]) -> Result<(), String> {
+    for broker in brokers {
+        let mut waits = Waits::default();
+        let mut n_tries = 0;
+        loop {
+            n_tries += 1;
+            match Connection::open(broker).await {
+                Ok(_) => break,
+                Err(Refused::Denied(why)) => {
+                    return Err(format!(
+                        "the broker at {broker} refuses: {why}; give the right user:password@ in \
+                         --cluster"
+                    ));
+                }
+                Err(Refused::Unreachable(why)) if n_tries == START_TRIES => {
+                    return Err(format!(
+                        "the broker at {broker} cannot be reached, in {START_TRIES} tries: {why}; \
+                         start it first, or correct its address in --cluster"
+                    ));
+                }
+                Err(Refused::Unreachable(_)) => sleep(waits.next()).await,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long to wait before trying again: longer and longer, and random, so that the nodes of a
+/// cluster do not all come at once.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// Tries that failed.
+    n_failed: u32,
+}
+
+impl Waits {
+    /// The next wait: between half of what is due and all of it.
+    pub(super) fn next(&mut self) -> Duration {
+        let wait = FIRST_WAIT.saturating_mul(1 << self.n_failed.min(10)).min(LONGEST_WAIT);
+        self.n_failed += 1;
+        wait.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_limit() {
+        let mut waits = Waits::default();
+        let first = waits.next();
+        assert!((FIRST_WAIT / 2..=FIRST_WAIT).contains(&first), "{first:?}");
+        for _ in 0..50 {
+            waits.next();
+        }
+        let last = waits.next();
+        assert!((LONGEST_WAIT / 2..=LONGEST_WAIT).contains(&last), "{last:?}");
+    }
+}

@@ -1,0 +1,228 @@
+//! The connection to a broker on which messages come in.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::connect::{Connection, Input, Waits};
+use super::health::count;
+use super::ledger::Command;
+use super::publication::{Publication, channel_of, channel_of_node, id_of};
+use super::resp::{self, Reply};
+use super::{Cluster, PATIENCE, PROBE_EVERY};
+
+/// Messages delivered before other tasks are let in: at 7 µs a write, half a millisecond.
+const MESSAGES_AT_A_TIME: u32 = 64;
+
+/// Subscribes at broker number `link` what the ledger says and delivers what comes, for ever.
+///
+/// It reads no faster than it delivers. What it does not read waits in the broker, which ends the
+/// connection when that is more than its `client-output-buffer-limit pubsub`: a gap, and counted.
+pub(super) async fn run(cluster: Arc<Cluster>, link: usize) -> ! {
+    let broker = &cluster.brokers[link];
+    let mut waits = Waits::default();
+    let mut lost_at = None;
+    loop {
+        let why = match Connection::open(broker).await {
+            Ok(connection) => {
+                let (why, heard_at, was_ready) =
+                    Subscriber::new(&cluster, link, connection).run().await;
+                if was_ready {
+                    waits = Waits::default();
+                    lost_at = Some(heard_at);
+                    let node = &cluster.name;
+                    tracing::warn!(%node, %broker, "lost the connection on which messages come in: {why}");
+                }
+                why
+            }
+            Err(error) => error.to_string(),
+        };
+        cluster.healths[link].receiving_failed(why, lost_at);
+        sleep(waits.next()).await;
+    }
+}
+
+/// One connection, from the first subscription to its loss.
+struct Subscriber<'cluster> {
+    /// The cluster.
+    cluster: &'cluster Arc<Cluster>,
+    /// The broker's number.
+    link: usize,
+    /// Where its replies come from.
+    input: Input,
+    /// Where commands to it go.
+    output: tokio::net::tcp::OwnedWriteHalf,
+    /// What is to be written to it.
+    to_write: BytesMut,
+    /// This node's own channel.
+    own_channel: String,
+    /// Whether everything was subscribed once.
+    was_ready: bool,
+}
+
+impl<'cluster> Subscriber<'cluster> {
+    fn new(cluster: &'cluster Arc<Cluster>, link: usize, connection: Connection) -> Self {
+        let own_channel = channel_of_node(cluster.nonce);
+        let mut hello = Vec::new();
+        resp::command(&mut hello, &[b"SUBSCRIBE", own_channel.as_bytes()]);
+        let to_write = BytesMut::from(&hello[..]);
+        let Connection { input, output } = connection;
+        Self { cluster, link, input, output, to_write, own_channel, was_ready: false }
+    }
+
+    /// Works until the connection is lost. Returns why, when it was heard last, and whether
+    /// everything had been subscribed.
+    async fn run(mut self) -> (String, Instant, bool) {
+        self.cluster.healths[self.link]
+            .receiving_failed("subscribing what is logged in".to_owned(), None);
+        self.cluster.ledger().connected(self.link);
+        let Err(why) = self.work().await;
+        self.cluster.ledger().lost(self.link);
+        self.cluster.healths[self.link].set_subscribed(0);
+        (why, self.input.heard_at, self.was_ready)
+    }
+
+    /// Reads, writes and listens for what is to be done, as it comes.
+    async fn work(&mut self) -> Result<Infallible, String> {
+        let mut ticks = interval(PROBE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let cluster = Arc::clone(self.cluster);
+        let desk = &cluster.departures.desks[self.link];
+        loop {
+            self.handle_replies().await?;
+            self.fill();
+            tokio::select! {
+                // A stream of messages must not keep us from writing. It may keep us from pinging.
+                biased;
+                written = self.output.write_buf(&mut self.to_write), if !self.to_write.is_empty() => {
+                    written.map_err(|error| error.to_string())?;
+                }
+                read = self.input.read() => read?,
+                () = desk.wake.notified(), if self.to_write.is_empty() => {}
+                _ = ticks.tick() => {
+                    let silent = self.input.heard_at.elapsed();
+                    if silent > PATIENCE {
+                        return Err(format!("nothing heard for {} s", silent.as_secs()));
+                    }
+                    self.write(&[b"PING"]);
+                }
+            }
+        }
+    }
+
+    /// Appends a command to what is to be written.
+    fn write(&mut self, arguments: &[&[u8]]) {
+        let mut bytes = Vec::new();
+        resp::command(&mut bytes, arguments);
+        self.to_write.extend_from_slice(&bytes);
+    }
+
+    /// Puts the next command of the ledger into the empty buffer.
+    fn fill(&mut self) {
+        if !self.to_write.is_empty() {
+            return;
+        }
+        let mut ledger = self.cluster.ledger();
+        for id in self.cluster.departures.desks[self.link].take() {
+            ledger.left(id);
+        }
+        let command = ledger.next_command(self.link);
+        let is_ready = ledger.is_ready(self.link);
+        drop(ledger);
+        let (verb, ids) = match &command {
+            Some(Command::Subscribe(ids)) => (b"SUBSCRIBE".as_slice(), ids),
+            Some(Command::Unsubscribe(ids)) => (b"UNSUBSCRIBE".as_slice(), ids),
+            None => {
+                if is_ready && !self.was_ready {
+                    self.became_ready();
+                }
+                return;
+            }
+        };
+        let mut bytes = Vec::with_capacity(32 * ids.len());
+        resp::begin(&mut bytes, 1 + ids.len());
+        resp::argument(&mut bytes, &[verb]);
+        for &id in ids {
+            resp::argument(&mut bytes, &[channel_of(id).as_bytes()]);
+        }
+        self.to_write.extend_from_slice(&bytes);
+    }
+
+    /// Takes note that everything is subscribed.
+    fn became_ready(&mut self) {
+        self.was_ready = true;
+        let Cluster { name: node, brokers, .. } = &**self.cluster;
+        let broker = &brokers[self.link];
+        if let Some(blind) = self.cluster.healths[self.link].receiving_works() {
+            tracing::warn!(%node, %broker, "everything is subscribed again, after {blind:.1?}");
+        }
+    }
+
+    /// Handles all replies that were read.
+    async fn handle_replies(&mut self) -> Result<(), String> {
+        let mut n_messages = 0;
+        let mut is_ack = false;
+        while let Some(reply) = self.input.next()? {
+            match reply {
+                Reply::Message { channel, payload } => {
+                    deliver(self.cluster, self.link, channel, payload).await;
+                    n_messages += 1;
+                    if n_messages % MESSAGES_AT_A_TIME == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Reply::Subscribed(channel, n) => {
+                    self.cluster.healths[self.link].set_subscribed(n.saturating_sub(1));
+                    if channel == self.own_channel.as_bytes() {
+                        self.cluster.publishers[self.link].probe();
+                    } else {
+                        is_ack = true;
+                        self.cluster.acknowledged(self.link, id_of(channel))?;
+                    }
+                }
+                Reply::Unsubscribed(n) => {
+                    self.cluster.healths[self.link].set_subscribed(n.saturating_sub(1));
+                }
+                Reply::Error(why) => return Err(format!("it says {why}")),
+                Reply::Number(_) | Reply::Fine => {}
+            }
+        }
+        if is_ack {
+            self.cluster.has_done.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Does what a publication says.
+async fn deliver(cluster: &Cluster, link: usize, channel: &[u8], payload: &[u8]) {
+    let Some((origin, publication)) = Publication::decode(payload) else {
+        return count(&cluster.counts.foreign);
+    };
+    let is_own = origin == cluster.nonce;
+    match (publication, id_of(channel)) {
+        (Publication::Message(_), Some(_)) if is_own => count(&cluster.counts.echoed),
+        (Publication::Asking(request, _), Some(_)) if is_own => {
+            count(&cluster.counts.echoed);
+            // Its own connections are counted where the message was sent.
+            cluster.polls.answer(request, 0);
+        }
+        (Publication::Message(text), Some(id)) => {
+            cluster.counts.received.fetch_add(1, Ordering::Relaxed);
+            cluster.sender.send(id, text).await;
+        }
+        (Publication::Asking(request, text), Some(id)) => {
+            count(&cluster.counts.received);
+            let n_reached = cluster.sender.send(id, text).await;
+            cluster.publishers[link].answer(origin, request, n_reached);
+        }
+        (Publication::Count(request, n_reached), None) => cluster.polls.answer(request, n_reached),
+        (Publication::Probe, None) if is_own => cluster.healths[link].probed(),
+        _ => count(&cluster.counts.foreign),
+    }
+}

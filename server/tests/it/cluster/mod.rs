@@ -1,0 +1,163 @@
+//! Several servers and real brokers.
+
+mod faults;
+mod messages;
+mod network;
+mod stress;
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{DEADLINE, Server};
+
+/// How long a node may take to notice a broker that says nothing.
+const RED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A `redis-server` process, killed when it is dropped.
+pub(crate) struct Broker {
+    child: Child,
+    pub(crate) port: u16,
+    flags: Vec<String>,
+}
+
+impl Broker {
+    /// Starts one on a free port, with these flags. Without a redis-server the test is skipped,
+    /// unless it must not be.
+    pub(crate) fn start(flags: &[&str]) -> Option<Self> {
+        if Command::new("redis-server").arg("--version").output().is_err() {
+            assert!(std::env::var_os("REQUIRE_ALL").is_none(), "redis-server is not installed");
+            println!("SKIPPED redis-server");
+            return None;
+        }
+        let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        loop {
+            // It cannot take a free port by itself. Somebody may be faster, and then it ends.
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if let Some(child) = launch(port, &flags) {
+                return Some(Self { child, port, flags });
+            }
+        }
+    }
+
+    /// Starts one in a network of its own.
+    pub(crate) fn start_in_network() -> Option<Self> {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "redis-server", "--port", "6379", "--protected-mode", "no"]);
+        command.args(["--save", "", "--bind", "0.0.0.0"]);
+        let child = command.stdout(Stdio::null()).spawn().ok()?;
+        Some(Self { child, port: 6379, flags: Vec::new() })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Starts it again after [`kill`](Self::kill), where it was.
+    pub(crate) fn start_again(&mut self) {
+        self.child = launch(self.port, &self.flags).expect("its port is still free");
+    }
+
+    /// Kills it without a warning.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Asks it something and returns what it says.
+    pub(crate) fn ask(&self, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// How many nodes follow an id.
+    pub(crate) fn n_followers(&self, id: u64) -> u64 {
+        let answer = self.ask(&["PUBSUB", "NUMSUB", &format!("comet:{id}")]);
+        answer.lines().last().unwrap().parse().unwrap()
+    }
+
+    /// Its address as `--cluster` takes it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts a node and waits until it is part of the cluster.
+    pub(crate) fn node(&self, flags: &[&str]) -> Server {
+        node(&self.url(), flags)
+    }
+
+    /// Two nodes.
+    pub(crate) fn two_nodes(&self) -> [Server; 2] {
+        [self.node(&["--name", "n1"]), self.node(&["--name", "n2"])]
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Starts a `redis-server` and waits until it can be reached; `None` if its port is taken.
+fn launch(port: u16, flags: &[String]) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+    let mut child = command.args(flags).stdout(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        assert!(Instant::now() < deadline, "redis-server cannot be reached");
+        std::thread::yield_now();
+    }
+    Some(child)
+}
+
+/// Starts a node of the cluster at `url` and waits until it is part of it.
+pub(crate) fn node(url: &str, flags: &[&str]) -> Server {
+    let server = Server::start(&[&["--cluster", url], flags].concat());
+    wait_for_health(&server, 200);
+    server
+}
+
+/// Waits until a node has this status, and returns what it says.
+pub(crate) fn wait_for_health(server: &Server, wanted: u16) -> String {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let (status, answer) = server.ask("GET", "/healthz", "", "");
+        if status == wanted {
+            return answer.to_string();
+        }
+        assert!(Instant::now() < deadline, "still {status}: {answer}");
+        std::thread::yield_now();
+    }
+}
+
+/// A line for `POST /send`.
+pub(crate) fn line(id: u64, message: &str) -> String {
+    format!("{{\"id\":{id},\"msg\":\"{message}\"}}\n")
+}
+
+/// Sends lines; returns status and answer.
+pub(crate) fn send_lines(server: &Server, lines: &str) -> (u16, Value) {
+    server.ask("POST", "/send", "Content-Type: application/x-ndjson\r\n", lines)
+}
+
+/// Sends a message that must be accepted; returns the answer.
+pub(crate) fn send(server: &Server, path: &str, message: &str) -> Value {
+    let (status, answer) = server.ask("POST", &format!("/send/{path}"), "", message);
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
