@@ -61,11 +61,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     parse_number(text).ok_or_else(error)
 }
 
-/// Digits of a number: all with so many fit into a `u64`.
-const MAX_DIGITS: usize = 19;
+/// Digits of a number: as many as the largest `u64` has.
+const MAX_DIGITS: usize = 20;
 
-/// Reads a number with its suffix. More digits than fit are refused first: parse-size 1.1 rounds
-/// what is beyond them, and overflows at 0.184467440737095516155.
+/// Reads a number with its suffix. More digits are refused first: parse-size 1.1 rounds by those
+/// that do not fit, and overflows at 0.184467440737095516155.
 fn parse_number(text: &str) -> Option<u64> {
     let n_digits = text.bytes().filter(u8::is_ascii_digit).count();
     (n_digits <= MAX_DIGITS).then(|| parse_size::parse_size(text).ok()).flatten()

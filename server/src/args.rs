@@ -153,9 +153,9 @@ fn parse_size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "write a size, like 64KiB".to_owned())
 }
 
-/// A number with its suffix. More digits than fit are refused first: parse-size 1.1 rounds what is
-/// beyond them, and overflows at 0.184467440737095516155.
+/// A number with its suffix. More digits than the largest `u64` has are refused first:
+/// parse-size 1.1 rounds by those that do not fit, and overflows at 0.184467440737095516155.
 fn parse_number(text: &str) -> Option<u64> {
-    let fits = text.bytes().filter(u8::is_ascii_digit).count() <= 19;
+    let fits = text.bytes().filter(u8::is_ascii_digit).count() <= 20;
     fits.then(|| parse_size::parse_size(text).ok()).flatten()
 }
