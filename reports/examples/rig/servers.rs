@@ -122,6 +122,8 @@ pub(crate) async fn broker_bytes(urls: &str) -> Option<u64> {
     let mut sum = 0;
     for url in urls.split(',') {
         let url = if url.contains("://") { url.to_owned() } else { format!("redis://{url}") };
+        // Of a password without a name redis-cli makes one for the user called nothing.
+        let url = url.replacen("://:", "://default:", 1);
         let flags = ["--no-auth-warning", "-u", &url, "info", "memory"];
         let said = place::said("redis-cli", &flags).await?;
         let bytes = said.lines().find_map(|line| line.strip_prefix("used_memory:"))?;

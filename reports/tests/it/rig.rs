@@ -225,6 +225,23 @@ fn a_server_of_several_that_dies_is_named_and_ends_the_run() {
 }
 
 #[test]
+fn servers_in_a_cluster_reach_each_others_connections() {
+    if Command::new("redis-server").arg("--version").output().is_err() {
+        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "redis-server is absent");
+        println!("SKIPPED redis-server");
+        return;
+    }
+    let mut rig = rig_with("cluster");
+    rig.args(["--nodes", "2", "--connections", "100"]).args(SEVERAL);
+    let (folder, summary) = held(rig);
+    assert_eq!((&summary["nodes"], &summary["received"]["connected"]), (&json!(2), &json!(100)));
+    assert_eq!(summary["received"]["chunks"], 1_200, "each message went through the broker");
+    assert!(summary["whole"]["broker_bytes_per_id"].as_f64().is_some_and(|bytes| bytes > 0.0));
+    let exits = std::fs::read_to_string(folder.path().join("exits.toml")).unwrap();
+    assert!(exits.contains("redis-server"), "{exits}");
+}
+
+#[test]
 fn a_plan_says_what_it_needs_and_refuses_what_is_impossible() {
     let plan = |connections| {
         let mut rig = rig_command(&["c1m", "--plan", "--connections", connections]);
