@@ -21,6 +21,11 @@ use crate::router::{Id, Router, Wire};
 /// as many in less than a second.
 const MAX_WANTED: usize = 64 * 1024;
 
+/// Ids that a broker is still to be told, beyond which nobody may ask: at 24 bytes each, 6 MB.
+/// Clients that ask, leave and ask again would otherwise fill the memory while a broker stands
+/// still.
+const MAX_UNTOLD: usize = 256 * 1024;
+
 /// Channels in one command.
 pub(super) const BATCH: usize = 512;
 
@@ -127,7 +132,8 @@ impl<W: Wire> Ledger<W> {
     /// [`take_done`](Self::take_done) will show it with its `place`. Unless it is refused, the
     /// caller logs it in, or gives it up, and then calls [`release`](Self::release).
     pub(super) fn ask(&mut self, place: usize, ids: &[Id]) -> Asked {
-        if self.n_wanted + ids.len() > MAX_WANTED {
+        let is_behind = self.links.iter().any(|link| link.outbox.len() > MAX_UNTOLD);
+        if is_behind || self.n_wanted + ids.len() > MAX_WANTED {
             return Asked::Full;
         }
         self.n_wanted += ids.len();

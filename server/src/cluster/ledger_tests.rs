@@ -237,6 +237,22 @@ fn no_more_wait_than_may_and_who_gives_up_makes_room() {
     assert!(matches!(node.ledger.ask(64, &[1]), Asked::Wait(_)));
 }
 
+#[test]
+fn who_asks_and_leaves_does_not_fill_the_memory() {
+    let mut node = Node::new();
+    (0..N_LINKS).for_each(|link| node.take(Step::Connect(link)));
+    let mut n_asked = 0;
+    while let Asked::Wait(ticket) = node.ledger.ask(0, &[1, 2, 3, 4]) {
+        n_asked += 1;
+        assert!(n_asked < 300_000, "an end is in sight");
+        let ids = node.ledger.claim(ticket);
+        node.ledger.release(&ids);
+    }
+    // Once the brokers have heard it all there is room again.
+    node.settle();
+    assert!(matches!(node.ledger.ask(0, &[1]), Asked::Wait(_)));
+}
+
 proptest! {
     #[test]
     fn what_is_logged_in_is_subscribed_and_nothing_else_in_the_end(steps in steps()) {
