@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::addresses::Addresses;
 use crate::close::CloseReason;
 use crate::heads::Heads;
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{LISTEN_BACKLOG, spread_keepalive};
 use crate::overload::{Complaint, PAUSE};
 use crate::request::Refusal;
 
@@ -165,7 +165,7 @@ impl Acceptor {
 
     /// Counts a new connection and takes it in, if there is room for it.
     fn on_accepted(&mut self, socket: OwnedFd, from: Option<IpAddr>) {
-        count_accepted(&self.heads);
+        let number = count_accepted(&self.heads);
         let refusal = if self.heads.is_full() {
             let sentence = "the server holds as many connections as it may";
             Refusal::new(CloseReason::Full, sentence)
@@ -175,17 +175,19 @@ impl Acceptor {
             let sentence = "this address has as many connections as it may";
             Refusal::new(CloseReason::FullForAddress, sentence)
         } else {
+            spread_keepalive(&socket, number);
             return self.heads.take_in(socket);
         };
         self.heads.refuse(socket, &refusal);
     }
 }
 
-/// Counts a connection that was accepted.
-fn count_accepted(heads: &Heads) {
+/// Counts a connection that was accepted; returns which one it is.
+fn count_accepted(heads: &Heads) -> u64 {
     let mut stats = heads.stats();
     stats.accepted += 1;
     stats.heads += 1;
+    stats.accepted
 }
 
 /// What an accepted socket is: closed by our children, and never waiting.

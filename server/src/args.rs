@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
     pub backlog: usize,
     /// How often an event stream gets a comment, so that a dead peer is found. HTML has nothing of
-    /// the kind. [default: never; the kernel asks after 2 minutes of silence]
+    /// the kind. [default: never; the kernel asks after 1 to 2 minutes of silence]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub ping: Option<Duration>,
     /// How long a shutdown may take.

@@ -3,10 +3,13 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Descriptors kept for other things than clients, so that a full house can still be asked and
 /// told: control connections, refusals in progress, listeners and pollers.
@@ -20,18 +23,25 @@ pub(crate) const LISTEN_BACKLOG: u16 = 4096;
 /// takes 4.3 MB of kernel memory before its first byte waits with us; with it 175 KB.
 const NOT_SENT_LOWAT: u32 = 16 * 1024;
 
-/// How long a connection may be silent before the kernel asks whether the peer is there. Nothing is
-/// sent to an idle id for hours; without this a peer that lost its power stays open for ever. At
-/// 10,000 connections it is 83 probes a second, of 40 bytes.
-const KEEPALIVE_AFTER: Duration = Duration::from_mins(2);
+/// How long a connection may be silent before the kernel asks whether the peer is there: from the
+/// first to the last of these seconds, another for each connection. Nothing is sent to an idle id
+/// for hours; without this a peer that lost its power stays open for ever. At 10,000 connections it
+/// is 110 probes a second, of 40 bytes.
+///
+/// All connections alike would be asked at once: the kernel rounds such timers to 2 s and more, and
+/// sends what is due together, of which a queue of 1,000 packets (`net.core.netdev_max_backlog`)
+/// takes the first. A million connections opened in two minutes lost half of them so, with the same
+/// 2 min for each.
+const KEEPALIVE_AFTER_S: Range<u32> = 60..120;
 
-/// How often it asks again.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+/// How often it asks again, in seconds; it differs as well, so that probes which were lost together
+/// are not sent again together.
+const KEEPALIVE_EVERY_S: Range<u32> = 10..20;
 
 /// How long written data may stay unacknowledged, or a peer silent that is asked, before it counts
-/// as gone. The kernel takes this time for both; were it shorter than [`KEEPALIVE_AFTER`] and three
-/// probes, a single lost probe would end a good connection.
-const USER_TIMEOUT: Duration = Duration::from_secs(150);
+/// as gone. The kernel takes this time for both: it leaves room for four probes at least, of which
+/// one that is answered is enough.
+const USER_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The lowest open-file limit that is enough to start with: listeners, pollers and the like take
 /// about 30.
@@ -74,8 +84,8 @@ pub fn raise_open_files() -> u64 {
     }
 }
 
-/// Binds a listener for clients. What is set here is inherited by every accepted connection, so
-/// none of them costs a system call of its own.
+/// Binds a listener for clients. What is set here is inherited by every accepted connection, and
+/// costs no system call for each.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -83,12 +93,23 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(NOT_SENT_LOWAT)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_keepalive(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG.into())?;
     Ok(socket.into())
+}
+
+/// Sets when the kernel asks whether the peer of the connection `number` is there.
+pub(crate) fn spread_keepalive(socket: &OwnedFd, number: u64) {
+    let nth = |range: &Range<u32>, number: u64| {
+        let n_values = u64::from(range.end - range.start);
+        Duration::from_secs(u64::from(range.start) + number % n_values)
+    };
+    let n_times = u64::from(KEEPALIVE_AFTER_S.end - KEEPALIVE_AFTER_S.start);
+    // A socket that its peer has reset refuses this, and needs it no more.
+    _ = sockopt::set_tcp_keepidle(socket, nth(&KEEPALIVE_AFTER_S, number));
+    _ = sockopt::set_tcp_keepintvl(socket, nth(&KEEPALIVE_EVERY_S, number / n_times));
 }
 
 #[cfg(test)]
@@ -116,7 +137,20 @@ mod tests {
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOT_SENT_LOWAT);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
+    }
+
+    #[test]
+    fn connections_are_asked_at_times_of_their_own() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let socket = OwnedFd::from(listener.accept().unwrap().0);
+        for (number, after_s, every_s) in [(0, 60, 10), (59, 119, 10), (60, 60, 11), (600, 60, 10)]
+        {
+            spread_keepalive(&socket, number);
+            let socket = socket2::SockRef::from(&socket);
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(after_s));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(every_s));
+        }
     }
 }

@@ -32,6 +32,14 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
             grouped(asked)
         ));
     }
+    // Every id that is sent to has been connected before.
+    if sent.void > 0 {
+        shortfalls.push(format!(
+            "{} of {} messages went to ids that nobody had any more",
+            grouped(sent.void),
+            grouped(sent.answered)
+        ));
+    }
     shortfalls.extend(books.shortfalls());
     shortfalls.extend(lost_delays(run));
     for mark in [marks::CONNECTING, marks::SENDING, marks::SENT, marks::DISCONNECTING] {

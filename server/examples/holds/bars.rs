@@ -388,11 +388,11 @@ pub(crate) fn silence(launcher: &Launcher) -> Vec<Figure> {
     // Nobody hears anything from here on; the peers would say so if they were asked.
     ip("down");
     drop((events, idle));
-    std::thread::sleep(Duration::from_secs(200));
+    std::thread::sleep(Duration::from_secs(240));
     ip("up");
     let stats = server.stats();
     vec![
-        Figure::at_most(0.0, "dead peers still open after 200 s", count(&stats, "parked") as f64),
+        Figure::at_most(0.0, "dead peers still open after 240 s", count(&stats, "parked") as f64),
         Figure::at_most(
             0.0,
             "not closed as timed out",

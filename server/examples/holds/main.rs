@@ -57,7 +57,7 @@ enum Bar {
     Drain,
     /// Bytes of an idle connection, and messages flat out, of this server and of --base.
     Cost,
-    /// The network dies without a word. Takes 200 s, and a network of its own: run it with
+    /// The network dies without a word. Takes 240 s, and a network of its own: run it with
     /// `unshare --net`.
     Silence,
 }
