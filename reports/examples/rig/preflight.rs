@@ -56,6 +56,14 @@ const TASKS: u64 = 4;
 /// connections there was less than one for 20.
 const SOCKETS_PER_PAGE: u64 = 16;
 
+/// Connections for each packet that the queue of the loopback interface must have room for. A server
+/// asks idle peers whether they are there, from one to two minutes after the last packet. The kernel
+/// rounds such times to 2.0 s (`CONFIG_HZ=250`) or 4.1 s (1000), and sends what is due together: of
+/// connections spread over a minute, one of 29 or of 15. What does not fit is dropped, and a peer
+/// whose probes are all dropped counts as gone: with room for 1,000, a fifth of the messages to a
+/// million connections found nobody after 3 min.
+const CONNECTIONS_PER_PACKET: u64 = 15;
+
 /// The ports that floodtest leaves for others to connect from.
 const LEFT_PORTS: std::ops::Range<u64> = 60_000..61_000;
 
@@ -204,7 +212,6 @@ impl Preflight {
         });
         let both = n.saturating_mul(2);
         let n_files = both.saturating_add(processes * TOOL_RESERVE);
-        let set = |name: &str, to: u64| format!("`sysctl -w {name}={to}`");
         self.need(
             "open files of the machine",
             files,
@@ -241,6 +248,14 @@ impl Preflight {
             pages,
             "a page for 16 sockets, two sockets a connection",
             format!("`sysctl -w net.ipv4.tcp_mem=\"{pages} {} {}\"`", pages * 2, pages * 3),
+        );
+        let packets = n.div_ceil(CONNECTIONS_PER_PACKET);
+        self.need(
+            "net.core.netdev_max_backlog, packets",
+            setting("net/core/netdev_max_backlog", 0),
+            packets,
+            "keepalive probes that are sent together, of one in 15 connections",
+            set("net.core.netdev_max_backlog", packets),
         );
         let range = (
             setting("net/ipv4/ip_local_port_range", 0),
@@ -299,6 +314,11 @@ impl Preflight {
         );
         Ok(())
     }
+}
+
+/// How a setting of the kernel is changed.
+fn set(name: &str, to: u64) -> String {
+    format!("`sysctl -w {name}={to}`")
 }
 
 /// What always helps.

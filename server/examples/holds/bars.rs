@@ -388,7 +388,7 @@ pub(crate) fn silence(launcher: &Launcher) -> Vec<Figure> {
     // Nobody hears anything from here on; the peers would say so if they were asked.
     ip("down");
     drop((events, idle));
-    std::thread::sleep(Duration::from_secs(240));
+    std::thread::sleep(Duration::from_mins(4));
     ip("up");
     let stats = server.stats();
     vec![
