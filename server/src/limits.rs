@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Descriptors kept for other things than clients, so that a full house can still be asked and
 /// told: control connections, refusals in progress, listeners and pollers.
@@ -32,14 +32,13 @@ const NOT_SENT_LOWAT: u32 = 16 * 1024;
 /// sends what is due together, of which a queue of 1,000 packets (`net.core.netdev_max_backlog`)
 /// takes the first. A million connections opened in two minutes lost half of them so, with the same
 /// 2 min for each.
-const KEEPALIVE_AFTER_S: Range<u32> = 60..120;
+const KEEPALIVE_AFTER_S: Range<u64> = 60..120;
 
-/// How often it asks again, in seconds; it differs as well, so that probes which were lost together
-/// are not sent again together.
-const KEEPALIVE_EVERY_S: Range<u32> = 10..20;
+/// How often it asks again.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// How long written data may stay unacknowledged, or a peer silent that is asked, before it counts
-/// as gone. The kernel takes this time for both: it leaves room for four probes at least, of which
+/// as gone. The kernel takes this time for both: it leaves room for five probes at least, of which
 /// one that is answered is enough.
 const USER_TIMEOUT: Duration = Duration::from_mins(3);
 
@@ -93,23 +92,19 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(NOT_SENT_LOWAT)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_interval(KEEPALIVE_EVERY))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG.into())?;
     Ok(socket.into())
 }
 
-/// Sets when the kernel asks whether the peer of the connection `number` is there.
+/// Sets when the kernel first asks whether the peer of the connection `number` is there.
 pub(crate) fn spread_keepalive(socket: &OwnedFd, number: u64) {
-    let nth = |range: &Range<u32>, number: u64| {
-        let n_values = u64::from(range.end - range.start);
-        Duration::from_secs(u64::from(range.start) + number % n_values)
-    };
-    let n_times = u64::from(KEEPALIVE_AFTER_S.end - KEEPALIVE_AFTER_S.start);
+    let n_times = KEEPALIVE_AFTER_S.end - KEEPALIVE_AFTER_S.start;
+    let after_s = KEEPALIVE_AFTER_S.start + number % n_times;
     // A socket that its peer has reset refuses this, and needs it no more.
-    _ = sockopt::set_tcp_keepidle(socket, nth(&KEEPALIVE_AFTER_S, number));
-    _ = sockopt::set_tcp_keepintvl(socket, nth(&KEEPALIVE_EVERY_S, number / n_times));
+    _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(after_s));
 }
 
 #[cfg(test)]
@@ -145,12 +140,11 @@ mod tests {
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let socket = OwnedFd::from(listener.accept().unwrap().0);
-        for (number, after_s, every_s) in [(0, 60, 10), (59, 119, 10), (60, 60, 11), (600, 60, 10)]
-        {
+        for (number, after_s) in [(0, 60), (59, 119), (60, 60)] {
             spread_keepalive(&socket, number);
             let socket = socket2::SockRef::from(&socket);
             assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(after_s));
-            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(every_s));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
         }
     }
 }
