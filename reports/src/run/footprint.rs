@@ -30,9 +30,9 @@ pub struct Footprint {
     pub floodtest_processes: u64,
     /// Their PSS in all.
     pub floodtest_pss_kb: Option<u64>,
-    /// Memory that new programs could have.
-    pub available_kb: Option<u64>,
-    /// The kernel's objects, such as sockets, files and poll items.
+    /// The kernel's objects, such as sockets, files and poll items. What is available to new programs
+    /// (`MemAvailable`) says less: the kernel counts the inodes of open sockets as if it could reclaim
+    /// them.
     pub slab_kb: Option<u64>,
     /// TCP sockets in use. On loopback a connection has two.
     pub tcp_sockets: Option<u64>,
@@ -49,7 +49,6 @@ impl Footprint {
         let sockstat = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
         Self {
             phase: phase.to_owned(),
-            available_kb: kb_of(&meminfo, "MemAvailable:"),
             slab_kb: kb_of(&meminfo, "Slab:"),
             tcp_sockets: of_tcp(&sockstat, "inuse"),
             tcp_buffers_kb: of_tcp(&sockstat, "mem").map(|pages| pages * PAGE_KB),
@@ -105,8 +104,8 @@ mod tests {
 
     #[test]
     fn figures_are_found_in_the_systems_files() {
-        let meminfo = "MemTotal: 9 kB\nMemAvailable:   24210000 kB\nSlab:  5 kB\n";
-        assert_eq!(kb_of(meminfo, "MemAvailable:"), Some(24_210_000));
+        let meminfo = "MemTotal: 9 kB\nSlab:   24210000 kB\nSReclaimable:  5 kB\n";
+        assert_eq!(kb_of(meminfo, "Slab:"), Some(24_210_000));
         assert_eq!(kb_of("Rss: 9 kB\nPss:   812 kB\nPss_Dirty: 7 kB\n", "Pss:"), Some(812));
         assert_eq!(kb_of(meminfo, "Pss:"), None);
         let sockstat = "sockets: used 9\nTCP: inuse 4 orphan 0 tw 1 alloc 5 mem 55\nUDP: mem 9\n";
@@ -122,7 +121,7 @@ mod tests {
             ..Footprint::of_this_machine("sent")
         };
         assert!(footprint.server_pss_kb.is_some_and(|kb| kb > 0), "{footprint:?}");
-        assert!(footprint.available_kb.is_some() && footprint.tcp_buffers_kb.is_some());
+        assert!(footprint.slab_kb.is_some() && footprint.tcp_buffers_kb.is_some());
         assert_eq!(pss_kb(&[u32::MAX]), None, "no sum without one of them");
         let footprints = Footprints { footprints: vec![footprint] };
         footprints.write(folder.path()).unwrap();

@@ -40,6 +40,8 @@ pub struct Host {
     pub tcp_mem: Option<[u64; 3]>,
     /// The longest queue of connections that are not accepted yet.
     pub somaxconn: Option<u64>,
+    /// Packets that a processor's queue of received ones takes; those of loopback pass it too.
+    pub netdev_max_backlog: Option<u64>,
     /// First and last port that the kernel chooses by itself.
     pub ip_local_port_range: Option<[u64; 2]>,
     /// When the kernel uses huge pages: they make memory resident that was never asked for.
@@ -82,6 +84,8 @@ impl Host {
             tcp_wmem: setting("net/ipv4/tcp_wmem").and_then(|text| numbers(&text)),
             tcp_mem: setting("net/ipv4/tcp_mem").and_then(|text| numbers(&text)),
             somaxconn: setting("net/core/somaxconn").and_then(|text| text.parse().ok()),
+            netdev_max_backlog: setting("net/core/netdev_max_backlog")
+                .and_then(|text| text.parse().ok()),
             ip_local_port_range: setting("net/ipv4/ip_local_port_range")
                 .and_then(|text| numbers(&text)),
             huge_pages: read("/sys/kernel/mm/transparent_hugepage/enabled")

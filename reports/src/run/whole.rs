@@ -27,7 +27,8 @@ pub struct Whole {
     pub floodtest_bytes_per_connection: Option<f64>,
     /// (Slab after − empty) ÷ connections, in bytes: both ends, on loopback.
     pub slab_bytes_per_connection: Option<f64>,
-    /// (Memory available empty − after) ÷ connections, in bytes: everything there is.
+    /// (Slab + PSS of servers and floodtest + memory of the brokers, after − empty) ÷ connections, in
+    /// bytes.
     pub used_bytes_per_connection: Option<f64>,
     /// (Memory of the brokers idle − empty) ÷ connections, in bytes: each has an id of its own.
     pub broker_bytes_per_id: Option<f64>,
@@ -48,6 +49,11 @@ impl Whole {
             (n_connections > 0).then(|| bytes / n_connections as f64)
         };
         let [none, all, end] = [&empty, &idle, &after].map(|it| it.clone().unwrap_or_default());
+        let has_broker = none.broker_bytes.is_some();
+        let used = |it: &Footprint| {
+            let broker = if has_broker { it.broker_bytes? } else { 0 };
+            Some((it.slab_kb? + it.server_pss_kb? + it.floodtest_pss_kb?) * 1_024 + broker)
+        };
         let n_servers = none.server_processes.max(1) as f64;
         // With workers, the process that was started holds no connection itself.
         let n_holding = end.floodtest_processes.saturating_sub(1).max(1) as f64;
@@ -58,7 +64,7 @@ impl Whole {
             server_bytes_per_connection: each(end.server_pss_kb, none.server_pss_kb, KB),
             floodtest_bytes_per_connection: each(end.floodtest_pss_kb, Some(0), KB),
             slab_bytes_per_connection: each(end.slab_kb, none.slab_kb, KB),
-            used_bytes_per_connection: each(none.available_kb, end.available_kb, KB),
+            used_bytes_per_connection: each(used(&end), used(&none), 1.0),
             broker_bytes_per_id: each(all.broker_bytes, none.broker_bytes, 1.0),
             empty,
             idle,
@@ -115,11 +121,6 @@ impl Whole {
                 kb(after.tcp_buffers_kb),
                 format!("{} sockets", known(after.tcp_sockets)),
             ),
-            row(
-                "memory less available, for a connection",
-                bytes(self.used_bytes_per_connection),
-                from(empty.available_kb, after.available_kb, "KB"),
-            ),
         ];
         if self.broker_bytes_per_id.is_some() {
             rows.push(row(
@@ -128,6 +129,11 @@ impl Whole {
                 from(idle.broker_bytes, empty.broker_bytes, "bytes"),
             ));
         }
+        rows.push(row(
+            "all of these, for a connection",
+            bytes(self.used_bytes_per_connection),
+            "slab, servers, floodtest and broker, after − before".to_owned(),
+        ));
         rows
     }
 }
@@ -139,12 +145,13 @@ const KB: f64 = 1_024.0;
 mod tests {
     use super::*;
 
-    fn footprint(phase: &str, server_pss_kb: u64, available_kb: u64) -> Footprint {
+    fn footprint(phase: &str, server_pss_kb: u64, slab_kb: u64) -> Footprint {
         Footprint {
             phase: phase.to_owned(),
             server_processes: 4,
             server_pss_kb: Some(server_pss_kb),
-            available_kb: Some(available_kb),
+            floodtest_pss_kb: Some(0),
+            slab_kb: Some(slab_kb),
             ..Footprint::default()
         }
     }
@@ -152,25 +159,26 @@ mod tests {
     #[test]
     fn figures_are_differences_over_connections_and_unknown_ones_are_none() {
         let footprints = vec![
-            Footprint { broker_bytes: Some(1_000), ..footprint(marks::NOBODY, 4_000, 90_000) },
+            Footprint { broker_bytes: Some(1_000), ..footprint(marks::NOBODY, 4_000, 80_000) },
             Footprint { broker_bytes: Some(21_000), ..footprint(marks::CONNECTED, 0, 0) },
-            Footprint { floodtest_processes: 4, ..footprint(marks::SENT, 5_000, 80_000) },
+            Footprint {
+                broker_bytes: Some(21_000),
+                floodtest_processes: 4,
+                ..footprint(marks::SENT, 5_000, 89_000)
+            },
         ];
         let received = FloodReport { connected: 100, rss_start_kb: 900, ..FloodReport::default() };
         let whole = Whole::of(&Footprints { footprints }, &received);
         assert_eq!(whole.floodtest_base_rss_kb, Some(300.0), "one of the four holds nothing");
         assert_eq!(whole.server_base_kb, Some(1_000.0));
         assert_eq!(whole.server_bytes_per_connection, Some(10_240.0));
-        assert_eq!(whole.used_bytes_per_connection, Some(102_400.0));
+        assert_eq!(whole.slab_bytes_per_connection, Some(92_160.0));
+        assert_eq!(whole.used_bytes_per_connection, Some(92_160.0 + 10_240.0 + 200.0));
         assert_eq!(whole.broker_bytes_per_id, Some(200.0));
-        assert_eq!(
-            (whole.slab_bytes_per_connection, whole.floodtest_bytes_per_connection),
-            (None, None)
-        );
         let rows = whole.rows();
         let expected = ["  for a connection", "10,240 bytes", "(5,000 − 4,000) KB ÷ connections"];
         assert_eq!(rows[1], expected);
-        assert_eq!(rows[7][1], "200 bytes");
+        assert_eq!(rows[6][1], "200 bytes");
         assert!(rows.iter().any(|row| row[1] == "not measured"));
         assert_eq!(Whole::default().rows(), Vec::<Row>::new());
     }

@@ -71,7 +71,7 @@ fn every_figure_of_a_run_is_exact() {
     assert_eq!(whole.server_base_kb, Some(EMPTY_KB as f64));
     assert_eq!(rounded(whole.server_bytes_per_connection), Some(305.152));
     assert_eq!(rounded(whole.slab_bytes_per_connection), Some(9_728.0));
-    assert_eq!(rounded(whole.used_bytes_per_connection), Some(10_240.0));
+    assert_eq!(rounded(whole.used_bytes_per_connection), Some(10_335.552));
     assert_eq!(whole.broker_bytes_per_id, Some(200.0));
     assert_eq!(rounded(summary.rates.opened_per_s), Some(1_000.0));
     assert_eq!(rounded(summary.rates.received_per_s), Some(100.0));

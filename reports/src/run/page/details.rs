@@ -64,6 +64,7 @@ pub(crate) fn facts(host: &Host) -> Vec<(&'static str, Option<String>)> {
         ("tcp_wmem: least, default, most, bytes", host.tcp_wmem.map(|it| list(&it))),
         ("tcp_mem: low, pressure, high, pages", host.tcp_mem.map(|it| list(&it))),
         ("somaxconn", with(host.somaxconn, "")),
+        ("netdev_max_backlog, packets", with(host.netdev_max_backlog, "")),
         (
             "ip_local_port_range",
             host.ip_local_port_range.map(|[first, last]| format!("{first} to {last}")),

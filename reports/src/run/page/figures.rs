@@ -127,12 +127,12 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
             terms(&cost.after, rss),
         ),
         row(
-            "kernel memory for an idle connection, both ends",
+            "kernel memory of TCP for an idle connection, both ends",
             bytes(cost.idle_kernel_bytes_per_connection),
             terms(&cost.idle, Moment::kernel_kb),
         ),
         row(
-            "kernel memory for a connection, after the messages",
+            "kernel memory of TCP for a connection, after the messages",
             bytes(cost.after_kernel_bytes_per_connection),
             terms(&cost.after, Moment::kernel_kb),
         ),
@@ -159,8 +159,7 @@ pub(super) fn whole(summary: &Summary) -> Markup {
     let note = [
         "PSS counts what processes share once: it is divided by those who share it. It is read once \
          at the end, because reading it holds up the process.",
-        "Memory less available is everything: servers, clients, tools, brokers and the kernel with \
-         both ends of every connection.",
+        "Slab are the kernel's objects (sockets, files, poll items) for both ends of every connection.",
     ];
     let rows = summary.whole.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
     html! {
