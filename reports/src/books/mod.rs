@@ -402,10 +402,13 @@ mod tests {
     fn chunks_may_be_missing_only_where_connections_closed_and_never_be_too_many() {
         let mut run = good_run();
         (run.1.chunks, run.1.connected, run.1.closed) = (5, 2, 1);
+        run.0.parked = 2;
         assert_eq!(broken(&run), Vec::<String>::new());
         let text = Books::of_run(&run.0, &run.1, &run.2).to_string();
         assert!(text.contains("5 ≈ 8            (unconfirmed: 3)"), "{text}");
         run.1.chunks = 9;
         assert_eq!(broken(&run), ["floodtest chunks = server written: 9 against 8"]);
+        run.0.parked = 3;
+        assert_eq!(broken(&run)[1], "floodtest connected = server parked: 2 against 3");
     }
 }

@@ -184,6 +184,7 @@ fn every_shortfall_is_a_sentence() {
             "deliveries = written + queued + dropped: 6000 against 5999",
             "floodtest chunks = server written: 6000 against 5999",
             "floodtest asked = connected + closed + failed: 2000 against 1999",
+            "floodtest connected = server parked: 1999 against 2000",
             "msggen-lateness.hlog has 0 delays where 6,000 were reported",
         ]
     );
