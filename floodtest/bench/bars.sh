@@ -7,64 +7,16 @@
 # floor. Nothing else should run on the machine. Two cores are assumed, 0 for the server and 1 for
 # the rest where a step pins them. Every process that is started here is ended here.
 set -euo pipefail
-MEASURE=$1
+MEASURE=$(cd "$1" && pwd)
 shift
-TOP=$(cd "$(dirname "$0")/../.." && pwd)
-BIN=${BIN:-${CARGO_TARGET_DIR:-$TOP/target}/release}
+. "$(dirname "$0")/../../reports/bench/lib.sh"
 RUNS=${RUNS:-3}
-WORK=$(mktemp -d)
-cd "$WORK"
-STARTED=()
-MISSED=0
-trap 'end_all; rm -rf "$WORK"' EXIT
-
-end_all() {
-    for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${STARTED[@]}"; do wait "$pid" 2>/dev/null || true; done
-    STARTED=()
-}
-
-wait_for() { # PATTERN FILE [TENTHS]: until a line of the file matches
-    for _ in $(seq "${3:-300}"); do
-        grep -q "$1" "$2" 2>/dev/null && return
-        sleep 0.1
-    done
-    echo "no \"$1\" in $2" >&2
-    exit 1
-}
-
-bar() { # NAME FIGURE OPERATOR BAR: says whether the figure keeps the bar
-    local kept=ok
-    awk "BEGIN { exit !($2 $3 $4) }" || { kept=MISSED; MISSED=1; }
-    printf '%-58s %12s  %2s %-10s %s\n' "$1" "$2" "$3" "$4" "$kept"
-}
-
-calc() { awk "BEGIN { printf \"%.3f\", $1 }"; }
-rss() { awk '/VmRSS/ { print $2 }' "/proc/$1/status"; }
-high() { awk '/VmHWM/ { print $2 }' "/proc/$1/status"; }
-pss() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; }
-ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
-median() { sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
-field() { # NAME FILE: of the last report; a nested one is written delivery.p99_us
-    tail -1 "$2" | python3 -c 'import functools, json, sys
-report = json.load(sys.stdin)
-print(functools.reduce(lambda value, key: value.get(key, 0), sys.argv[1].split("."), report))' "$1"
-}
 
 # Source addresses that no run used before: ports in TIME_WAIT would slow the neutral client.
 NET=$((RANDOM % 200 + 10))
 sources() { # N addresses
     NET=$((NET % 250 + 1))
     for i in $(seq 2 $(($1 + 1))); do printf ' -s 127.%d.%d.%d' $((RANDOM % 250 + 1)) "$NET" "$i"; done
-}
-
-server() { # NAME: starts a server, sets SERVER, PORT, DOOR
-    ${PIN-} "$BIN/comet-server" --listen 127.0.0.1:0 --control 127.0.0.1:0 > "$1.out" &
-    SERVER=$!
-    STARTED+=("$SERVER")
-    wait_for 'control on' "$1.out"
-    PORT=$(sed -n 's#listening on http://127.0.0.1:\([0-9]*\)/.*#\1#p' "$1.out")
-    DOOR=$(sed -n 's#control on http://127.0.0.1:##p' "$1.out")
 }
 
 urls() { # N: URLs of ids 1 to N on PORT, on stdout

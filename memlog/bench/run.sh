@@ -6,33 +6,10 @@
 # N_ONE, N_MANY and MINUTES make a trial smaller. Needs release builds of comet-server, floodtest and
 # memlog in BIN, netstat (Debian net-tools) and ss. Nothing else should run on the machine. Every
 # process that is started here is ended here.
-set -euo pipefail
+. "$(dirname "$0")/../../reports/bench/lib.sh"
 N_ONE=${N_ONE:-19000}
 N_MANY=${N_MANY:-100000}
 MINUTES=${MINUTES:-20}
-BIN=${BIN:-$(cd "$(dirname "$0")/../.." && pwd)/target/release}
-WORK=$(mktemp -d)
-cd "$WORK"
-STARTED=()
-trap 'end_all; rm -rf "$WORK"' EXIT
-
-end_all() {
-    for pid in "${STARTED[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
-    for pid in "${STARTED[@]}"; do wait "$pid" 2>/dev/null || true; done
-    STARTED=()
-}
-
-wait_for() { # PATTERN FILE: until a line of the file matches
-    for _ in $(seq 600); do
-        grep -q "$1" "$2" 2>/dev/null && return
-        sleep 0.1
-    done
-    echo "no \"$1\" in $2" >&2
-    exit 1
-}
-
-median() { sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
-status_kb() { awk -v key="$2:" '$1 == key { print $2 }' "/proc/$1/status"; }
 
 # Servers of at most 16,700 connections, each on an address of its own, and a floodtest for each:
 # a process may open 20,000 files. Sets SERVERS, their pids with commas.
@@ -80,7 +57,7 @@ one() {
     STARTED+=($memlog)
     sleep 20
     echo "one: $(tail -1 one.log | cut -f4) connections: a sample takes $(median < one.ms) ms of CPU (bar: 40);" \
-        "own RSS with a chart $(status_kb $memlog VmHWM) KB at most (bar: 20480)"
+        "own RSS with a chart $(high $memlog) KB at most (bar: 20480)"
     end_all
 }
 

@@ -10,59 +10,10 @@
 #   PACE_S=600     seconds of the step `pace`
 #   PAIRS=5        pairs of the step `wrk`, and runs of `empty` and `delivered`
 #   HELD=10000     connections that floodtest holds in `pace` and `delivered`
-set -euo pipefail
+. "$(dirname "$0")/../../reports/bench/lib.sh"
 PACE_S=${PACE_S-600}
 PAIRS=${PAIRS-5}
 HELD=${HELD-10000}
-HERE=$(cd "$(dirname "$0")" && pwd)
-BIN=${CARGO_TARGET_DIR-$HERE/../../target}/release
-BIN=$(cd "$BIN" && pwd)
-WORK=$(mktemp -d)
-cd "$WORK"
-STARTED=()
-trap 'end_all; rm -rf "$WORK"' EXIT
-
-end_all() { # the last one first: a client of a server that is gone would complain
-    for pid in $(printf '%s\n' "${STARTED[@]}" | tac); do
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-    STARTED=()
-}
-
-wait_for() { # PATTERN FILE: until a line of the file matches
-    for _ in $(seq 300); do
-        grep -q "$1" "$2" 2>/dev/null && return
-        sleep 0.1
-    done
-    echo "no \"$1\" in $2" >&2
-    exit 1
-}
-
-median() { sort -n | awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'; }
-
-# NAME FILE: a figure of the last report in FILE; NAME may be a path such as lateness.p99_us.
-figure() {
-    local name=${1#*.} within=${1%.*}
-    tail -1 "$2" | if [ "$name" = "$1" ]; then cat; else grep -o "\"$within\":{[^}]*}"; fi |
-        grep -o "\"$name\":[0-9.]*" | head -1 | cut -d: -f2
-}
-
-bar() { # NAME FIGURE <=|>= BAR UNIT
-    local verdict=held shown
-    shown=$(awk -v x="$2" 'BEGIN { printf((x >= 1000 ? "%.0f" : "%.3f"), x) }')
-    awk "BEGIN { exit !($2 $3 $4) }" || verdict="FELL SHORT"
-    printf '%-40s %10s  %s %-7s %-11s %s\n' "$1" "$shown" "$3" "$4" "$5" "$verdict"
-}
-
-server() { # sets DOOR and PORT
-    : > server.out # or what the last one said would be taken for it
-    ${PIN-} "$BIN/comet-server" --listen 127.0.0.1:0 --control 127.0.0.1:0 > server.out &
-    STARTED+=($!)
-    wait_for 'control on' server.out
-    PORT=$(sed -n 's#listening on http://127.0.0.1:\([0-9]*\)/.*#\1#p' server.out)
-    DOOR=$(sed -n 's#control on ##p' server.out)
-}
 
 hold() { # connections from ids 1 to $HELD
     : > flood.out
@@ -74,20 +25,20 @@ hold() { # connections from ids 1 to $HELD
 
 # 100 sources, 10 messages a second each.
 pace() {
-    server
+    server server
     hold
     local n=$((PACE_S * 10))
     TIMEFORMAT='%U %S'
     { time "$BIN/msggen" --num $n --interval 100 --max "$HELD" --sources 100 --seed 1 --json \
-        --report 1h --server "$DOOR" > pace.out; } 2> pace.time
+        --report 1h --server "http://127.0.0.1:$DOOR" > pace.out; } 2> pace.time
     end_all
     local rate cpu
-    rate=$(figure achieved_per_s pace.out)
+    rate=$(field achieved_per_s pace.out)
     cpu=$(awk -v s="$PACE_S" 'END { printf "%.2f", ($1 + $2) * 100 / s }' pace.time)
     bar "pace: rate, off from 1,000/s by" \
         "$(awk -v r="$rate" 'BEGIN { d = r / 10 - 100; printf "%.4f", d < 0 ? -d : d }')" '<=' 0.1 %
-    bar "pace: lateness p50" "$(figure lateness.p50_us pace.out)" '<=' 200 us
-    bar "pace: lateness p99" "$(figure lateness.p99_us pace.out)" '<=' 1000 us
+    bar "pace: lateness p50" "$(field lateness.p50_us pace.out)" '<=' 200 us
+    bar "pace: lateness p99" "$(field lateness.p99_us pace.out)" '<=' 1000 us
     bar "pace: CPU of one core" "$cpu" '<=' 5 %
 }
 
@@ -99,11 +50,11 @@ wrk_pairs() {
     local door theirs ours
     door=$(cat responder.out)
     for _ in $(seq "$PAIRS"); do
-        taskset -c 0 wrk -t1 -c64 -d5s -s "$HERE/post.lua" "$door" > wrk.out
+        taskset -c 0 wrk -t1 -c64 -d5s -s "$TOP/msggen/bench/post.lua" "$door" > wrk.out
         theirs=$(awk '/Requests\/sec/ { print $2 }' wrk.out)
         taskset -c 0 "$BIN/msggen" --num 10k --interval 0 --max 10000 --sources 64 --seed 1 --json \
             --server "$door" > gen.out
-        ours=$(figure achieved_per_s gen.out)
+        ours=$(field achieved_per_s gen.out)
         echo "wrk: $theirs/s, msggen $ours/s" >&2
         awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%.3f\n", a / b }'
     done > ratios.out
@@ -114,11 +65,11 @@ wrk_pairs() {
 # Batches into a router that nobody is connected to.
 empty() {
     for _ in $(seq "$PAIRS"); do
-        PIN="taskset -c 1" server
+        PIN="taskset -c 1" server server
         taskset -c 0 "$BIN/msggen" --num 250k --interval 0 --max 10000 --sources 8 --batch 100 \
-            --in-flight 2 --seed 1 --json --server "$DOOR" > gen.out
+            --in-flight 2 --seed 1 --json --server "http://127.0.0.1:$DOOR" > gen.out
         end_all
-        figure achieved_per_s gen.out
+        field achieved_per_s gen.out
     done > rates.out
     bar "empty: batches of 100, median of $PAIRS" "$(median < rates.out)" '>=' 150000 "messages/s"
 }
@@ -127,22 +78,22 @@ empty() {
 # has the messages; the run counts only if floodtest then has them all.
 delivered() {
     for _ in $(seq "$PAIRS"); do
-        server
+        server server
         hold
         "$BIN/msggen" --num 150k --interval 0 --max "$HELD" --sources 8 --batch 100 --in-flight 2 \
-            --seed 1 --json --server "$DOOR" > gen.out
+            --seed 1 --json --server "http://127.0.0.1:$DOOR" > gen.out
         wait_for '"chunks":1200000,' flood.out
         end_all
-        figure achieved_per_s gen.out
+        field achieved_per_s gen.out
     done > rates.out
     bar "delivered: batches of 100, median of $PAIRS" "$(median < rates.out)" '>=' 100000 "messages/s"
 }
 
 # 10,000 sources, a message every 10 s each.
 sources() {
-    server
+    server server
     "$BIN/msggen" --num 3 --interval 10000 --max 10000 --sources 10000 --seed 1 --json --report 1h \
-        --server "$DOOR" > gen.out &
+        --server "http://127.0.0.1:$DOOR" > gen.out &
     local pid=$! highest=0
     while [ -e "/proc/$pid/status" ]; do
         highest=$(awk -v h="$highest" '/VmHWM/ { h = $2 } END { print h }' "/proc/$pid/status" || echo "$highest")
@@ -151,9 +102,10 @@ sources() {
     wait $pid
     end_all
     bar "sources: RSS of 10,000, highest" "$(awk -v k="$highest" 'BEGIN { printf "%.1f", k / 1024 }')" '<=' 64 MB
-    bar "sources: rate" "$(figure achieved_per_s gen.out)" '>=' 999 "messages/s"
+    bar "sources: rate" "$(field achieved_per_s gen.out)" '>=' 999 "messages/s"
 }
 
 for step in ${*:-pace wrk empty delivered sources}; do
     case $step in wrk) wrk_pairs ;; *) $step ;; esac
 done
+exit $MISSED

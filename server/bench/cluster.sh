@@ -5,49 +5,12 @@
 #
 # Build first: cargo build --release. It needs redis-server. Nothing else should run on the machine:
 # broker, nodes, floodtest and msggen share it. Every process that is started here is ended here.
-set -euo pipefail
-TOP=$(cd "$(dirname "$0")/../.." && pwd)
-BIN=${BIN:-${CARGO_TARGET_DIR:-$TOP/target}/release}
+. "$(dirname "$0")/../../reports/bench/lib.sh"
 RUNS=${RUNS:-3}
 SECONDS_EACH=${SECONDS_EACH:-20}
 IDS=${IDS:-19000}
-WORK=$(mktemp -d)
-cd "$WORK"
-STARTED=()
-MISSED=0
-trap 'end_all; rm -rf "$WORK"' EXIT
 
-end_all() {
-    for pid in "${STARTED[@]}"; do kill -CONT "$pid" 2>/dev/null || true; done
-    for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${STARTED[@]}"; do wait "$pid" 2>/dev/null || true; done
-    STARTED=()
-}
-
-wait_for() { # PATTERN FILE [TENTHS]: until a line of the file matches
-    for _ in $(seq "${3:-300}"); do
-        grep -q "$1" "$2" 2>/dev/null && return
-        sleep 0.1
-    done
-    echo "no \"$1\" in $2" >&2
-    exit 1
-}
-
-bar() { # NAME FIGURE OPERATOR BAR: says whether the figure keeps the bar
-    local kept=ok
-    awk "BEGIN { exit !($2 $3 $4) }" || { kept=MISSED; MISSED=1; }
-    printf '%-66s %12s  %2s %-10s %s\n' "$1" "$2" "$3" "$4" "$kept"
-}
-
-calc() { awk "BEGIN { printf \"%.3f\", $1 }"; }
-rss() { awk '/VmRSS/ { print $2 }' "/proc/$1/status"; }
-ticks() { awk '{ sum += $14 + $15 } END { print sum }' $(printf '/proc/%s/stat ' "$@"); }
 now() { date +%s.%N; }
-field() { # NAME FILE: of the last report; a nested one is written delivery.p99_us
-    tail -1 "$2" | python3 -c 'import functools, json, sys
-report = json.load(sys.stdin)
-print(functools.reduce(lambda value, key: value.get(key, 0), sys.argv[1].split("."), report))' "$1"
-}
 stat() { # NAME DOOR
     curl -s "http://127.0.0.1:$2/stats" > stats.json
     field "$1" stats.json
@@ -64,14 +27,10 @@ broker() { # starts one, sets BROKER; REDIS is its port, kept when it is started
 }
 
 node() { # NUMBER: starts one, appends to NODES (processes), PORTS and DOORS
-    : > "n$1.out"
-    "$BIN/comet-server" --listen 127.0.0.1:0 --control 127.0.0.1:0 --name "n$1" \
-        --cluster "redis://127.0.0.1:$REDIS" > "n$1.out" 2> "n$1.err" &
-    NODES+=($!)
-    STARTED+=($!)
-    wait_for 'control on' "n$1.out"
-    PORTS+=("$(sed -n 's#listening on http://127.0.0.1:\([0-9]*\)/.*#\1#p' "n$1.out")")
-    DOORS+=("$(sed -n 's#control on http://127.0.0.1:##p' "n$1.out")")
+    server "n$1" --name "n$1" --cluster "redis://127.0.0.1:$REDIS"
+    NODES+=("$SERVER")
+    PORTS+=("$PORT")
+    DOORS+=("$DOOR")
     until [ "$(health "${DOORS[-1]}")" = 200 ]; do sleep 0.1; done
 }
 
