@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use reports::expect::Expectations;
 use reports::{out, units};
 
 use crate::config::{Config, Rate};
-use crate::expect::Expectations;
+use crate::figures;
 use crate::generate::Pattern;
 use crate::number::SequencePattern;
 use crate::sources::SourceIps;
@@ -100,8 +101,8 @@ pub struct HoldArgs {
     pub ca: Option<PathBuf>,
 
     /// What the final report must say for exit code 0, instead of all connections held and no
-    /// message missing: connected>=10000,closed=0,lost=0,latency.p99<50ms
-    #[arg(long, value_name = "EXPECTATION[,…]")]
+    /// message missing: connected>=10000,closed=0,lost=0,delivery_from_due.p99<50ms
+    #[arg(long, value_name = "EXPECTATION[,…]", value_parser = figures::parse)]
     pub expect: Option<Expectations>,
 
     /// Print what would be done, with how many processes, addresses and ports, and stop.
@@ -232,7 +233,7 @@ mod tests {
             ("--connections", "18446744073709551615", "at most 9223372036854775807"),
             ("--rate", "0", "or max"),
             ("--source-ip", "localhost", "127.0.0.2-127.0.0.60"),
-            ("--expect", "conected>1", "no figure is called \"conected\""),
+            ("--expect", "conected>1", "there is no figure \"conected\""),
             ("--sequence", "seq=[0-9]+", "into a group, as in 'seq=([0-9]+)'"),
             ("--sequence", "seq=([0-9]+", "not a regular expression"),
         ] {

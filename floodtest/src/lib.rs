@@ -13,7 +13,7 @@
 //! - [`number`], [`window`]: where the number of a message is, and which have come; pure.
 //! - `tally`, [`reason`]: what is counted, and why connections ended.
 //! - `teller`: who is told while it goes on, and when it was held long enough.
-//! - [`outcome`], [`expect`]: how it ended, and whether that is what was asked for.
+//! - [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
 //! - [`text`], [`live`]: how it is said, at the end and on a terminal.
 //! - [`generate`]: `floodtest urls`.
 //!
@@ -24,7 +24,7 @@ pub mod config;
 pub mod decode;
 mod dial;
 mod engine;
-pub mod expect;
+pub mod figures;
 pub mod generate;
 mod job;
 mod limits;

@@ -74,7 +74,7 @@ fn lines(report: &FloodReport) -> Vec<Line> {
             per_s(recent.bytes) / 1_000.0
         )),
     ];
-    let (now, all) = (&recent.delivery, &report.delivery);
+    let (now, all) = (&recent.delivery_from_due, &report.delivery_from_due);
     if all.count > 0 {
         let ms = |us: u64| us as f64 / 1_000.0;
         lines.push(good(match now.count {
@@ -89,11 +89,13 @@ fn lines(report: &FloodReport) -> Vec<Line> {
         let (p99_ms, max_ms) = (ms(all.p99_us), ms(all.max_us));
         lines.push(good(format!("delivery so far: p99 {p99_ms:.3} ms, max {max_ms:.3} ms")));
     }
-    if all.clock > 0 {
-        lines.push(bad(format!("{} delays negative: the clocks differ", all.clock)));
+    if all.negative > 0 {
+        lines.push(bad(format!("{} delays negative: the clocks differ", all.negative)));
     }
-    let (lost, duplicated, reordered) = (report.lost, report.duplicated, report.reordered);
-    if lost + duplicated + reordered > 0 {
+    if report.n_faults() > 0 {
+        let of = |count: Option<u64>| count.unwrap_or_default();
+        let (lost, duplicated, reordered) =
+            (of(report.lost), of(report.duplicated), of(report.reordered));
         let text = format!("messages: {lost} lost, {duplicated} duplicated, {reordered} reordered");
         lines.push(bad(text));
     }
@@ -131,14 +133,17 @@ mod tests {
             chunks: 5_000,
             failures: [("refused".to_owned(), 8)].into(),
             closures: [("cut".to_owned(), 2)].into(),
-            lost: 3,
-            delivery: delays(2_000),
+            lost: Some(3),
+            duplicated: Some(0),
+            reordered: Some(0),
+            delivery_from_due: delays(2_000),
             recent: Recent {
                 seconds: 0.5,
                 begun: 50,
                 chunks: 1_000,
                 bytes: 40_000,
-                delivery: delays(1_000),
+                items: 0,
+                delivery_from_due: delays(1_000),
             },
             ..FloodReport::default()
         }

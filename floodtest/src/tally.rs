@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reports::books::{ByReason, FloodReport};
 use reports::latency::Latency;
 use reports::out::Series;
-use reports::stamp::{Clock, Stamp, as_us};
+use reports::stamp::{Clock, Stamp, StampFinder, as_us};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{self, Chunk, Head};
@@ -31,7 +31,7 @@ pub(crate) struct Tally {
     /// Bytes received.
     pub(crate) bytes: u64,
     /// How much later than due the connects were begun.
-    pub(crate) connect_late: Latency,
+    pub(crate) connect_lateness: Latency,
     /// Why connections failed.
     pub(crate) failures: Reasons,
     /// Why established connections closed.
@@ -41,9 +41,9 @@ pub(crate) struct Tally {
     /// Chunks without a readable number.
     unnumbered: u64,
     /// From a message's due time to its receipt.
-    delivery: Latency,
+    delivery_from_due: Latency,
     /// From a message's actual send to its receipt.
-    raw_delivery: Latency,
+    delivery_from_send: Latency,
     /// When the first connect and the latest one were begun, in microseconds after the start.
     dialed_us: Option<(u64, u64)>,
 }
@@ -114,7 +114,7 @@ pub(crate) const SERIES: [Series; 2] = [
 impl Tally {
     /// The delays of [`SERIES`] so far.
     pub(crate) fn totals(&self) -> [&Latency; SERIES.len()] {
-        [&self.delivery, &self.raw_delivery]
+        [&self.delivery_from_due, &self.delivery_from_send]
     }
 
     /// Counts a connect that is begun at `at` after the start.
@@ -171,9 +171,9 @@ impl Tally {
         self.bytes += other.bytes;
         self.unnumbered += other.unnumbered;
         self.sequence.add(other.sequence);
-        self.connect_late.merge(&other.connect_late);
-        self.delivery.merge(&other.delivery);
-        self.raw_delivery.merge(&other.raw_delivery);
+        self.connect_lateness.merge(&other.connect_lateness);
+        self.delivery_from_due.merge(&other.delivery_from_due);
+        self.delivery_from_send.merge(&other.delivery_from_send);
         self.failures.merge(&other.failures);
         self.closures.merge(&other.closures);
         self.dialed_us = match (self.dialed_us, other.dialed_us) {
@@ -199,15 +199,15 @@ impl Tally {
             failed: self.failed,
             failures: self.failures.by_word(),
             closures: self.closures.by_word(),
-            lost: self.sequence.lost,
-            duplicated: self.sequence.duplicated,
-            reordered: self.sequence.reordered,
+            lost: Some(self.sequence.lost),
+            duplicated: Some(self.sequence.duplicated),
+            reordered: Some(self.sequence.reordered),
             unnumbered: self.unnumbered,
             bytes: self.bytes,
             opening_s: Duration::from_micros(opening_us).as_secs_f64(),
-            connect_late: self.connect_late.summary(),
-            delivery: self.delivery.summary(),
-            raw_delivery: self.raw_delivery.summary(),
+            connect_lateness: self.connect_lateness.summary(),
+            delivery_from_due: self.delivery_from_due.summary(),
+            delivery_from_send: self.delivery_from_send.summary(),
             ..FloodReport::default()
         }
     }
@@ -245,9 +245,9 @@ impl Receipt<'_> {
     fn record_delays(&mut self, stamp: Stamp) {
         let clock = self.clock;
         let received = *self.received_unix_us.get_or_insert_with(|| clock.unix_us(Instant::now()));
-        self.tally.delivery.record_between_us(stamp.due_unix_us, received);
+        self.tally.delivery_from_due.record_between_us(stamp.due_unix_us, received);
         let sent_unix_us = stamp.due_unix_us.saturating_add(stamp.late_us);
-        self.tally.raw_delivery.record_between_us(sent_unix_us, received);
+        self.tally.delivery_from_send.record_between_us(sent_unix_us, received);
     }
 }
 
@@ -265,7 +265,7 @@ impl decode::Sink for Receipt<'_> {
             Some(number) => self.record_number(number),
             None => self.tally.unnumbered += 1,
         }
-        if let Some(stamp) = Stamp::find(chunk.last) {
+        if let (Some(stamp), _) = StampFinder::default().find(chunk.last) {
             self.record_delays(stamp);
         }
     }
@@ -311,7 +311,7 @@ mod tests {
     fn chunks_are_counted_with_their_numbers() {
         let texts = ["Recvd msg #2: 'a'<br/>", "Recvd msg #4: 'b'<br/>", "hello"];
         let report = report(&texts.map(chunk).concat());
-        assert_eq!((report.chunks, report.unnumbered, report.lost), (3, 1, 2));
+        assert_eq!((report.chunks, report.unnumbered, report.lost.unwrap()), (3, 1, 2));
         assert_eq!((report.connected, report.closed, report.established), (0, 1, 1));
         assert_eq!(report.closures, ByReason::from([("cut".to_owned(), 1)]));
     }
@@ -320,14 +320,17 @@ mod tests {
     fn a_stamp_gives_both_latencies() {
         let texts = ["#1 @4999000+600'<br/>", "#2 @5000100+0", "#3 @18446744073709551615+9"];
         let report = report(&texts.map(chunk).concat());
-        assert_eq!((report.delivery.count, report.delivery.clock), (1, 2));
-        assert_eq!((report.delivery.max_us, report.raw_delivery.max_us), (1_000, 400));
+        assert_eq!((report.delivery_from_due.count, report.delivery_from_due.negative), (1, 2));
+        assert_eq!(
+            (report.delivery_from_due.max_us, report.delivery_from_send.max_us),
+            (1_000, 400)
+        );
     }
 
     #[test]
     fn the_largest_number_is_none() {
         let report = report(&chunk("#18446744073709551615"));
-        assert_eq!((report.unnumbered, report.lost), (1, 0));
+        assert_eq!((report.unnumbered, report.lost.unwrap()), (1, 0));
     }
 
     #[test]
@@ -352,8 +355,8 @@ mod tests {
         all.merge(&serde_json::from_str(&told).unwrap());
         let report = all.report(3, Duration::ZERO);
         assert_eq!((report.begun, report.closed, report.failed, report.chunks), (2, 2, 1, 2));
-        assert_eq!((report.lost, report.opening_s), (2, 2.0));
-        assert_eq!((report.delivery.count, report.delivery.clock), (1, 1));
+        assert_eq!((report.lost.unwrap(), report.opening_s), (2, 2.0));
+        assert_eq!((report.delivery_from_due.count, report.delivery_from_due.negative), (1, 1));
         assert_eq!(report.closures, ByReason::from([("cut".to_owned(), 2)]));
         assert_eq!(all.closures.iter().map(|it| it.first).collect::<Vec<_>>(), [3]);
     }

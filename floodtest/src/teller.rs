@@ -53,7 +53,7 @@ struct Before {
     /// Bytes received.
     bytes: u64,
     /// The delays from due to receipt.
-    delivery: LatencyCounts,
+    delivery_from_due: LatencyCounts,
 }
 
 impl Before {
@@ -64,11 +64,12 @@ impl Before {
             seconds: elapsed.saturating_sub(self.elapsed).as_secs_f64(),
             begun: tally.begun - self.begun,
             chunks: tally.chunks - self.chunks,
+            items: 0,
             bytes: tally.bytes - self.bytes,
-            delivery: delivery.since(&self.delivery).summary(),
+            delivery_from_due: delivery.since(&self.delivery_from_due).summary(),
         };
         let Tally { begun, chunks, bytes, .. } = *tally;
-        *self = Self { elapsed, begun, chunks, bytes, delivery: delivery.counts() };
+        *self = Self { elapsed, begun, chunks, bytes, delivery_from_due: delivery.counts() };
         recent
     }
 }

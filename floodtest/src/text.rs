@@ -3,8 +3,9 @@
 use std::fmt;
 
 use reports::books::{ByReason, Example, FloodReport};
+use reports::expect::NOT_JUDGED;
+use reports::latency::LatencySummary;
 
-use crate::expect::PERCENTILES;
 use crate::outcome::{Outcome, listed, n_headless};
 
 /// The line that the article's load generator printed: open now, closed so far, chunks so far.
@@ -30,17 +31,22 @@ impl fmt::Display for FinalText<'_> {
         writeln!(
             f,
             "messages      {} lost, {} duplicated, {} reordered, {} chunks without a number",
-            report.lost, report.duplicated, report.reordered, report.unnumbered
+            judged(report.lost),
+            judged(report.duplicated),
+            judged(report.reordered),
+            report.unnumbered
         )?;
         if !report.worst.is_empty() {
             writeln!(f, "              most of them on these connections:")?;
         }
         report.worst.iter().try_for_each(|it| writeln!(f, "{:>13} {}", it.faults, it.url))?;
         latencies(f, report)?;
-        if self.0.is_remote && report.delivery.count > 0 || report.delivery.clock > 0 {
+        if self.0.is_remote && report.delivery_from_due.count > 0
+            || report.delivery_from_due.negative > 0
+        {
             writeln!(f, "{CLOCKS}")?;
         }
-        writeln!(f, "connect late  {}", report.connect_late)?;
+        writeln!(f, "connect late  {}", report.connect_lateness)?;
         memory(f, report)
     }
 }
@@ -86,8 +92,8 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
 
 /// Both latencies side by side, a line for each percentile.
 fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
-    let (due, sent) = (&report.delivery, &report.raw_delivery);
-    if due.count + due.clock == 0 {
+    let (due, sent) = (&report.delivery_from_due, &report.delivery_from_send);
+    if due.count + due.negative == 0 {
         return writeln!(f, "delivery      no message carried a stamp (msggen --stamp)");
     }
     writeln!(f, "delivery         due to receipt  send to receipt")?;
@@ -96,8 +102,8 @@ fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
         writeln!(f, "  {name:<11} {:>14.3} ms {:>13.3} ms", ms(due), ms(sent))?;
     }
     writeln!(f, "  {:<11} {:>17} {:>16}", "messages", due.count, sent.count)?;
-    if due.clock + sent.clock > 0 {
-        writeln!(f, "  {:<11} {:>17} {:>16}", "negative", due.clock, sent.clock)?;
+    if due.negative + sent.negative > 0 {
+        writeln!(f, "  {:<11} {:>17} {:>16}", "negative", due.negative, sent.negative)?;
     }
     Ok(())
 }
@@ -113,6 +119,23 @@ fn memory(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
     writeln!(f)
 }
 
+/// A count, or that it was not judged.
+fn judged(count: Option<u64>) -> String {
+    count.map_or_else(|| NOT_JUDGED.to_owned(), |count| count.to_string())
+}
+
+/// How a delay in microseconds is read from a summary.
+type Percentile = fn(&LatencySummary) -> u64;
+
+/// The percentiles that are printed.
+const PERCENTILES: [(&str, Percentile); 5] = [
+    ("p50", |summary| summary.p50_us),
+    ("p90", |summary| summary.p90_us),
+    ("p99", |summary| summary.p99_us),
+    ("p99.9", |summary| summary.p999_us),
+    ("max", |summary| summary.max_us),
+];
+
 /// `: 2 cut, 1 reset`, or nothing.
 fn why(by_reason: &ByReason) -> String {
     if by_reason.is_empty() { String::new() } else { format!(": {}", listed(by_reason)) }
@@ -123,7 +146,6 @@ mod tests {
     use super::*;
     use crate::outcome::End;
     use reports::books::WorstConnection;
-    use reports::latency::LatencySummary;
 
     #[test]
     fn the_stats_line_is_the_article_s() {
@@ -133,9 +155,9 @@ mod tests {
 
     #[test]
     fn the_final_report_has_every_figure() {
-        let delays = |count, clock| LatencySummary {
+        let delays = |count, negative| LatencySummary {
             count,
-            clock,
+            negative,
             p50_us: 177,
             max_us: 16_969,
             ..LatencySummary::default()
@@ -155,15 +177,17 @@ mod tests {
             rss_kb: 4_050,
             chunks: 120,
             bytes: 4_800,
-            lost: 12,
+            lost: Some(12),
+            duplicated: Some(0),
+            reordered: Some(0),
             examples: vec![Example {
                 reason: "bad head".to_owned(),
                 detail: Some("a line is wrong".to_owned()),
                 url: "http://a/17".to_owned(),
             }],
             worst: vec![WorstConnection { url: "http://a/3".to_owned(), faults: 12 }],
-            delivery: delays(119, 1),
-            raw_delivery: delays(120, 0),
+            delivery_from_due: delays(119, 1),
+            delivery_from_send: delays(120, 0),
             ..FloodReport::default()
         };
         let end = End::Stopped;
@@ -210,8 +234,8 @@ memory        4050 KB, 4000 KB before the first connect
     #[test]
     fn clocks_are_mentioned_only_where_they_may_differ() {
         let text = |count, is_remote| {
-            let delivery = LatencySummary { count, ..LatencySummary::default() };
-            let report = FloodReport { delivery, ..FloodReport::default() };
+            let delivery_from_due = LatencySummary { count, ..LatencySummary::default() };
+            let report = FloodReport { delivery_from_due, ..FloodReport::default() };
             let outcome = Outcome { end: End::Stopped, report, log_shortfall: None, is_remote };
             FinalText(&outcome).to_string()
         };

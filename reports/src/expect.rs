@@ -1,14 +1,18 @@
-//! What a run is expected to show: `connected>=10000,lost=0,latency.p99<50ms`.
+//! What a run is expected to show: `connected>=10000,lost=0,delivery_from_due.p99<50ms`.
 //!
-//! An expectation compares one figure of the final report with a value: `name`, one of `=`, `!=`,
-//! `<`, `<=`, `>`, `>=`, then a count (`10k`), a number (`999.5`) or a time (`50ms`), whichever the
-//! figure is. Several stand side by side with commas. A tool hands in its figures twice: those of an
-//! empty report before the run, so that a wrong name or unit is told at once, and the final ones.
+//! An expectation compares one figure of the final report with a value: `name`, one of `=`, `==`,
+//! `!=`, `<`, `<=`, `>`, `>=`, then a count (`10k`), a number (`999.5`) or a time (`50ms`), whichever
+//! the figure is. Several stand side by side with commas. A tool hands in its figures twice: those of
+//! an empty report before the run, so that a wrong name or unit is told at once, and the final ones.
+//!
+//! A figure may be there and have no value: what was not judged or not measured. No expectation is
+//! met by it, not even `lost<=1000000`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::books::ByReason;
 use crate::latency::LatencySummary;
 use crate::stamp::as_us;
 use crate::units::{UnitError, parse_count, parse_duration};
@@ -27,6 +31,17 @@ pub enum ExpectError {
         /// The names that there are.
         known: String,
     },
+    /// The report never counts anything under this reason.
+    #[error(
+        "there is no reason \"{reason}\" in \"{name}\"; reasons are those of a report, as in \
+         closed.cut, failed.timed-out or failed.status-503"
+    )]
+    UnknownReason {
+        /// The whole name.
+        name: String,
+        /// The reason in it.
+        reason: String,
+    },
     /// The value is not what the figure is counted in.
     #[error("in \"{text}\": {why}")]
     BadValue {
@@ -37,6 +52,17 @@ pub enum ExpectError {
     },
 }
 
+/// What a figure is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Things.
+    Count,
+    /// A rate or a share.
+    Number,
+    /// Microseconds.
+    Time,
+}
+
 /// A figure of a report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Figure {
@@ -44,27 +70,50 @@ pub enum Figure {
     Count(u64),
     /// A rate or a share.
     Number(f64),
-    /// A delay in microseconds; none when nothing was measured, which no expectation is met by.
-    Time(Option<u64>),
+    /// A delay in microseconds.
+    Time(u64),
+    /// One that is not known, with the words for that: `not judged`, `nothing measured`.
+    Null(Unit, &'static str),
 }
 
+/// The words for what nobody looked at, or could look at.
+pub const NOT_JUDGED: &str = "not judged";
+
+/// The words for a delay of which there is none.
+const NOTHING_MEASURED: &str = "nothing measured";
+
 impl Figure {
+    /// A count that is `None` where it was not judged.
+    pub fn judged(count: Option<u64>) -> Self {
+        count.map_or(Self::Null(Unit::Count, NOT_JUDGED), Self::Count)
+    }
+
     /// What it is compared by.
     fn value(self) -> Option<f64> {
         match self {
-            Self::Count(n) => Some(n as f64),
+            Self::Count(n) | Self::Time(n) => Some(n as f64),
             Self::Number(number) => Some(number),
-            Self::Time(us) => us.map(|us| us as f64),
+            Self::Null(..) => None,
+        }
+    }
+
+    /// What it is counted in.
+    fn unit(self) -> Unit {
+        match self {
+            Self::Count(_) => Unit::Count,
+            Self::Number(_) => Unit::Number,
+            Self::Time(_) => Unit::Time,
+            Self::Null(unit, _) => unit,
         }
     }
 
     /// Reads `text` in the unit of this figure.
     fn parse_value(self, text: &str) -> Result<f64, UnitError> {
-        match self {
-            Self::Count(_) => parse_count(text).map(|n| n as f64),
-            Self::Number(_) => text.parse().or_else(|_| parse_count(text).map(|n| n as f64)),
-            Self::Time(_) if text == "0" => Ok(0.0),
-            Self::Time(_) => parse_duration(text).map(|time| as_us(time) as f64),
+        match self.unit() {
+            Unit::Count => parse_count(text).map(|n| n as f64),
+            Unit::Number => text.parse().or_else(|_| parse_count(text).map(|n| n as f64)),
+            Unit::Time if text == "0" => Ok(0.0),
+            Unit::Time => parse_duration(text).map(|time| as_us(time) as f64),
         }
     }
 }
@@ -75,21 +124,35 @@ impl fmt::Display for Figure {
         match self {
             Self::Count(n) => write!(f, "{n}"),
             Self::Number(number) => write!(f, "{number:.3}"),
-            Self::Time(Some(us)) => write!(f, "{:?}", Duration::from_micros(*us)),
-            Self::Time(None) => f.write_str("nothing measured"),
+            Self::Time(us) => write!(f, "{:?}", Duration::from_micros(*us)),
+            Self::Null(_, words) => f.write_str(words),
         }
     }
 }
 
+/// Counts by reason: `failed.timed-out`.
+#[derive(Debug, Clone)]
+struct Family {
+    /// Whether something may be counted under these words.
+    is_reason: fn(&str) -> bool,
+    /// What was.
+    counts: ByReason,
+}
+
 /// The figures of a report by name.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Figures(BTreeMap<String, Figure>);
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Those with a name of their own.
+    single: BTreeMap<String, Figure>,
+    /// Those that are a family's name, a dot, and a reason.
+    families: BTreeMap<String, Family>,
+}
 
 impl Figures {
     /// Adds a figure.
     #[must_use]
     pub fn with(mut self, name: &str, figure: Figure) -> Self {
-        self.0.insert(name.to_owned(), figure);
+        self.single.insert(name.to_owned(), figure);
         self
     }
 
@@ -99,14 +162,74 @@ impl Figures {
         counts.into_iter().fold(self, |figures, (name, n)| figures.with(name, Figure::Count(n)))
     }
 
-    /// Adds `name.p50`, `.p90`, `.p99`, `.p999` and `.max`.
+    /// Adds counts that are `None` where they were not judged.
+    #[must_use]
+    pub fn with_judged<const N: usize>(self, counts: [(&str, Option<u64>); N]) -> Self {
+        counts.into_iter().fold(self, |figures, (name, n)| figures.with(name, Figure::judged(n)))
+    }
+
+    /// Adds `name.REASON` for every reason, with `-` for its spaces. A reason that was not met has
+    /// the count 0; one for which `is_reason` is false is refused.
+    #[must_use]
+    pub fn with_reasons(
+        mut self,
+        name: &str,
+        counts: &ByReason,
+        is_reason: fn(&str) -> bool,
+    ) -> Self {
+        let counts = counts.clone();
+        self.families.insert(name.to_owned(), Family { is_reason, counts });
+        self
+    }
+
+    /// Adds `name.p50`, `.p90`, `.p99`, `.p99.9`, `.p99.99`, `.max`, `.mean`, `.count` and
+    /// `.negative`; `.p999` is another name of `.p99.9`.
     #[must_use]
     pub fn with_delays(self, name: &str, delays: &LatencySummary) -> Self {
-        let LatencySummary { count, p50_us, p90_us, p99_us, p999_us, max_us, .. } = *delays;
-        let each = [("p50", p50_us), ("p90", p90_us), ("p99", p99_us), ("p999", p999_us)];
-        each.into_iter().chain([("max", max_us)]).fold(self, |figures, (which, us)| {
-            figures.with(&format!("{name}.{which}"), Figure::Time((count > 0).then_some(us)))
-        })
+        let is_measured = delays.count > 0;
+        let time = |us| {
+            if is_measured { Figure::Time(us) } else { Figure::Null(Unit::Time, NOTHING_MEASURED) }
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "a mean of delays is a delay")]
+        #[expect(clippy::cast_sign_loss, reason = "a mean of delays is a delay")]
+        let mean_us = delays.mean_us.round() as u64;
+        [
+            ("p50", time(delays.p50_us)),
+            ("p90", time(delays.p90_us)),
+            ("p99", time(delays.p99_us)),
+            ("p99.9", time(delays.p999_us)),
+            ("p999", time(delays.p999_us)),
+            ("p99.99", time(delays.p9999_us)),
+            ("max", time(delays.max_us)),
+            ("mean", time(mean_us)),
+            ("count", Figure::Count(delays.count)),
+            ("negative", Figure::Count(delays.negative)),
+        ]
+        .into_iter()
+        .fold(self, |figures, (which, figure)| figures.with(&format!("{name}.{which}"), figure))
+    }
+
+    /// The figure of this name.
+    fn get(&self, name: &str) -> Result<Figure, ExpectError> {
+        if let Some(figure) = self.single.get(name) {
+            return Ok(*figure);
+        }
+        let family = name.split_once('.').and_then(|(family, reason)| {
+            self.families.get(family).map(|family| (family, reason.replace('-', " ")))
+        });
+        let Some((family, reason)) = family else {
+            return Err(ExpectError::UnknownName { name: name.to_owned(), known: self.names() });
+        };
+        if !(family.is_reason)(&reason) {
+            return Err(ExpectError::UnknownReason { name: name.to_owned(), reason });
+        }
+        Ok(Figure::Count(family.counts.get(&reason).copied().unwrap_or(0)))
+    }
+
+    /// All names, for an error message.
+    fn names(&self) -> String {
+        let families = self.families.keys().map(|family| format!("{family}.REASON"));
+        self.single.keys().cloned().chain(families).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -114,10 +237,11 @@ impl Figures {
 type Comparison = (&'static str, fn(f64, f64) -> bool);
 
 /// All comparisons. The longer come first, so that `<=` is not read as `<` and a value `=…`.
-const COMPARISONS: [Comparison; 6] = [
+const COMPARISONS: [Comparison; 7] = [
     ("<=", |figure, value| figure <= value),
     (">=", |figure, value| figure >= value),
     ("!=", |figure, value| !is_equal(figure, value)),
+    ("==", is_equal),
     ("<", |figure, value| figure < value),
     (">", |figure, value| figure > value),
     ("=", is_equal),
@@ -173,10 +297,7 @@ impl Expectation {
         if name.is_empty() || value.is_empty() {
             return Err(no_comparison());
         }
-        let figure = known.0.get(name).ok_or_else(|| ExpectError::UnknownName {
-            name: name.to_owned(),
-            known: known.0.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-        })?;
+        let figure = known.get(name)?;
         let value = figure.parse_value(value).map_err(|error| ExpectError::BadValue {
             text: text.to_owned(),
             why: error.to_string(),
@@ -186,9 +307,13 @@ impl Expectation {
 
     /// What is to be said if it is not met.
     fn shortfall(&self, figures: &Figures) -> Option<String> {
-        let figure = figures.0.get(&self.name).copied().unwrap_or(Figure::Time(None));
-        let is_met = figure.value().is_some_and(|figure| (self.holds)(figure, self.value));
-        (!is_met).then(|| format!("expected {}, found {figure}", self.text))
+        let figure = figures.get(&self.name).expect("the same names as before the run");
+        match figure.value() {
+            Some(value) if (self.holds)(value, self.value) => None,
+            Some(_) => Some(format!("expected {}, found {figure}", self.text)),
+            // It comes first, so that nobody reads a figure where there is none.
+            None => Some(format!("{}: {figure} (expected {})", self.name, self.text)),
+        }
     }
 }
 
@@ -241,8 +366,39 @@ mod tests {
         let expected = Expectations::parse("latency.p99<1h", &figures(0)).unwrap();
         assert_eq!(
             expected.shortfalls(&figures(0)),
-            ["expected latency.p99<1h, found nothing measured"]
+            ["latency.p99: nothing measured (expected latency.p99<1h)"]
         );
+    }
+
+    #[test]
+    fn what_was_not_judged_meets_no_expectation() {
+        let figures = Figures::default().with_judged([("lost", None), ("reordered", Some(0))]);
+        let expected =
+            Expectations::parse("lost=0,lost<=1m,lost!=3,reordered=0", &figures).unwrap();
+        assert_eq!(
+            expected.shortfalls(&figures),
+            [
+                "lost: not judged (expected lost=0)",
+                "lost: not judged (expected lost<=1m)",
+                "lost: not judged (expected lost!=3)",
+            ]
+        );
+    }
+
+    #[test]
+    fn reasons_are_counted_by_name_and_those_not_met_are_zero() {
+        let counts = ByReason::from([("timed out".to_owned(), 7)]);
+        let is_reason = |words: &str| matches!(words, "timed out" | "cut");
+        let figures = Figures::default().with_reasons("closed", &counts, is_reason);
+        let parse = |text| Expectations::parse(text, &figures);
+        let held = parse("closed.timed-out=7,closed.timed out<=7,closed.cut==0").unwrap();
+        assert_eq!(held.shortfalls(&figures), Vec::<String>::new());
+        assert_eq!(
+            parse("closed.cut>0").unwrap().shortfalls(&figures),
+            ["expected closed.cut>0, found 0"]
+        );
+        let error = parse("closed.cuts=0").unwrap_err().to_string();
+        assert!(error.starts_with("there is no reason \"cuts\" in \"closed.cuts\""), "{error}");
     }
 
     #[test]
@@ -253,9 +409,9 @@ mod tests {
             ("lost", "not an expectation: \"lost\""),
             ("=0", "not an expectation: \"=0\""),
             ("lost=", "not an expectation: \"lost=\""),
-            ("losses=0", "there is no figure \"losses\"; there are connected, latency.max, "),
+            ("losses=0", "there is no figure \"losses\"; there are connected, latency.count, "),
             ("lost=few", "in \"lost=few\": not a count: \"few\"; write 10000, 10k or 1m"),
-            ("lost==0", "in \"lost==0\": not a count: \"=0\""),
+            ("lost===0", "in \"lost===0\": not a count: \"=0\""),
             ("latency.p99<50", "in \"latency.p99<50\": not a time: \"50\"; write 50s or 50ms"),
             ("rate>fast", "in \"rate>fast\": not a count: \"fast\""),
         ] {

@@ -22,14 +22,14 @@ pub struct Latency {
     /// The exact largest one; the histogram's own is rounded up to its bucket's end.
     max_us: u64,
     /// Delays that came out negative because two clocks differ. They are in no percentile.
-    n_clock: u64,
+    n_negative: u64,
 }
 
 impl Default for Latency {
     fn default() -> Self {
         let histogram = Histogram::new_with_bounds(1, HIGHEST_US, SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that the crate allows");
-        Self { histogram, max_us: 0, n_clock: 0 }
+        Self { histogram, max_us: 0, n_negative: 0 }
     }
 }
 
@@ -46,11 +46,11 @@ impl Latency {
     }
 
     /// Records the delay between two wall times of possibly different clocks, in microseconds. A
-    /// negative one is counted as `clock`, never clamped to zero.
+    /// negative one is counted as `negative`, never clamped to zero.
     pub fn record_between_us(&mut self, from_unix_us: u64, to_unix_us: u64) {
         match to_unix_us.checked_sub(from_unix_us) {
             Some(delay_us) => self.record_us(delay_us),
-            None => self.n_clock += 1,
+            None => self.n_negative += 1,
         }
     }
 
@@ -58,7 +58,7 @@ impl Latency {
     pub fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("both have the same bounds");
         self.max_us = self.max_us.max(other.max_us);
-        self.n_clock += other.n_clock;
+        self.n_negative += other.n_negative;
     }
 
     /// All of it, for the log.
@@ -77,7 +77,7 @@ impl Latency {
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.histogram.reset();
-        (self.max_us, self.n_clock) = (0, 0);
+        (self.max_us, self.n_negative) = (0, 0);
     }
 
     /// How many delays were recorded, the negative ones not counted.
@@ -96,12 +96,13 @@ impl Latency {
         let at = |quantile| self.at_quantile_us(quantile);
         LatencySummary {
             count: self.histogram.len(),
-            clock: self.n_clock,
+            negative: self.n_negative,
             mean_us: self.histogram.mean(),
             p50_us: at(0.50),
             p90_us: at(0.90),
             p99_us: at(0.99),
             p999_us: at(0.999),
+            p9999_us: at(0.9999),
             max_us: self.max_us,
         }
     }
@@ -117,7 +118,7 @@ pub struct LatencyCounts {
     /// The exact largest one.
     max_us: u64,
     /// Delays that came out negative.
-    n_clock: u64,
+    n_negative: u64,
 }
 
 impl Latency {
@@ -125,14 +126,14 @@ impl Latency {
     pub fn counts(&self) -> LatencyCounts {
         let recorded = self.histogram.iter_recorded();
         let counts = recorded.map(|it| (it.value_iterated_to(), it.count_at_value())).collect();
-        LatencyCounts { counts, max_us: self.max_us, n_clock: self.n_clock }
+        LatencyCounts { counts, max_us: self.max_us, n_negative: self.n_negative }
     }
 
     /// What was recorded since `before`, of which this is a later state. A largest delay that is
     /// not the largest of all is as exact as the histogram.
     #[must_use]
     pub fn since(&self, before: &LatencyCounts) -> Self {
-        let mut since = Self { n_clock: self.n_clock - before.n_clock, ..Self::default() };
+        let mut since = Self { n_negative: self.n_negative - before.n_negative, ..Self::default() };
         let mut before = before.counts.iter().peekable();
         for it in self.histogram.iter_recorded() {
             let (delay_us, n) = (it.value_iterated_to(), it.count_at_value());
@@ -148,8 +149,8 @@ impl Latency {
 }
 
 impl From<LatencyCounts> for Latency {
-    fn from(LatencyCounts { counts, max_us, n_clock }: LatencyCounts) -> Self {
-        let mut latency = Self { max_us, n_clock, ..Self::default() };
+    fn from(LatencyCounts { counts, max_us, n_negative }: LatencyCounts) -> Self {
+        let mut latency = Self { max_us, n_negative, ..Self::default() };
         for (delay_us, n) in counts {
             latency.histogram.saturating_record_n(delay_us, n);
         }
@@ -175,7 +176,8 @@ pub struct LatencySummary {
     /// How many delays there were.
     pub count: u64,
     /// How many more came out negative because two clocks differ.
-    pub clock: u64,
+    #[serde(alias = "clock")]
+    pub negative: u64,
     /// Their mean.
     pub mean_us: f64,
     /// The median.
@@ -186,6 +188,9 @@ pub struct LatencySummary {
     pub p99_us: u64,
     /// 99.9 % were no longer than this.
     pub p999_us: u64,
+    /// 99.99 % were no longer than this. Older reports do not have it.
+    #[serde(default)]
+    pub p9999_us: u64,
     /// The longest.
     pub max_us: u64,
 }
@@ -208,8 +213,8 @@ impl std::fmt::Display for LatencySummary {
                 self.count
             )?;
         }
-        if self.clock > 0 {
-            write!(f, "; {} negative: the clocks differ", self.clock)?;
+        if self.negative > 0 {
+            write!(f, "; {} negative: the clocks differ", self.negative)?;
         }
         Ok(())
     }
@@ -234,7 +239,7 @@ mod tests {
         latency.record_between_us(1_000, 900);
         latency.record_between_us(1_000, 1_250);
         let summary = latency.summary();
-        assert_eq!((summary.clock, summary.count, summary.p50_us), (1, 1, 250));
+        assert_eq!((summary.negative, summary.count, summary.p50_us), (1, 1, 250));
         assert!(summary.to_string().ends_with("1 negative: the clocks differ"));
     }
 
@@ -274,7 +279,7 @@ mod tests {
         }
         latency.record_between_us(2, 1);
         let since = latency.since(&before).summary();
-        assert_eq!((since.count, since.clock, since.p50_us, since.max_us), (3, 1, 20, 30));
+        assert_eq!((since.count, since.negative, since.p50_us, since.max_us), (3, 1, 20, 30));
     }
 
     #[test]

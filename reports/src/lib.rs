@@ -6,7 +6,8 @@
 //! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.
 //! - [`plan`]: when message or connection number k is due.
 //! - [`share`]: which of several servers has an id.
-//! - [`stamp`]: the due time that a message carries, and the one clock that it is read from.
+//! - [`stamp`]: the mark that a message carries, and the one clock that it is read from.
+//! - [`sent`]: what a sender says that it sent.
 //! - [`expect`]: what a run is expected to show, and what of it it did not.
 //! - [`latency`]: a histogram of delays and its summary.
 //! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
@@ -27,6 +28,7 @@ pub mod out;
 pub mod plan;
 mod replace;
 pub mod run;
+pub mod sent;
 pub mod share;
 pub mod stamp;
 pub mod units;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use floodtest::Rate;
-use floodtest::expect::Expectations;
+
 use floodtest::generate::Pattern;
 use floodtest::sources::SourceIps;
 use floodtest::url::Url;
@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(lines, 6, "a URL cannot add a line to its request");
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = text.parse::<Expectations>();
+    let _ = floodtest::figures::parse(text);
     let _ = text.parse::<Rate>();
     let _ = text.parse::<Pattern>();
     // A range of millions is refused after 4,096 of them.

@@ -72,7 +72,7 @@ impl Engine<'_> {
                 if due_at > now {
                     return Ok(false);
                 }
-                self.tally.connect_late.record(now - due_at);
+                self.tally.connect_lateness.record(now - due_at);
             }
             self.dial_next(now)?;
         }

@@ -65,7 +65,7 @@ fn each_attack_ends_its_own_connection_under_its_own_name() {
         first.entry((*reason, *detail)).or_insert(k + 1);
     }
     assert_eq!(report.closures, expected);
-    assert_eq!((report.connected, report.failed, report.lost), (1, 0, 0), "{report:?}");
+    assert_eq!((report.connected, report.failed, report.lost.unwrap()), (1, 0, 0), "{report:?}");
     assert_eq!(report.examples.len(), first.len(), "{:?}", report.examples);
     for ((reason, detail), id) in first {
         let url = format!("http://{}/test/{id}", server.address);
@@ -139,5 +139,5 @@ fn a_chunk_of_16_mib_is_one_chunk_and_is_never_held() {
     assert!(most_kb < 16 * 1024, "{most_kb} KB for a program and no chunk of 16 MiB");
     running.signal(Signal::INT);
     let report = running.end().with_code(0).report();
-    assert_eq!((report.chunks, report.unnumbered, report.lost), (2 * N, 0, 0));
+    assert_eq!((report.chunks, report.unnumbered, report.lost.unwrap()), (2 * N, 0, 0));
 }

@@ -89,7 +89,7 @@ fn a_bad_flag_is_2() {
         &["--urls", "x", "--rate", "0"][..],
         &["--urls", "x", "--hold", "10"],
         &["--urls", "x", "--connections", "0"],
-        &["--urls", "x", "--expect", "latency.p99<50"],
+        &["--urls", "x", "--expect", "delivery_from_due.p99<50"],
         &["--urls", "x", "--sequence", "[0-9]+"],
         &["completions", "tcsh"],
         &["--surls", "x"],

@@ -112,7 +112,7 @@ fn connections_are_begun_on_plan() {
     // machine does, and is measured where it does nothing else.
     assert!((0.25..5.0).contains(&report.elapsed_s), "{report:?}");
     assert!(report.opening_s > 0.1, "{report:?}");
-    assert_eq!(report.connect_late.count, 51);
+    assert_eq!(report.connect_lateness.count, 51);
 }
 
 #[test]

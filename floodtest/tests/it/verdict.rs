@@ -22,9 +22,9 @@ fn an_expectation_that_holds_is_0_whatever_else_is_missing() {
         .with_code(1)
         .saying("expected connected=3, found 2")
         .saying("expected failed=0, found 1");
-    expect("latency.p99<50ms")
+    expect("delivery_from_due.p99<50ms")
         .with_code(1)
-        .saying("expected latency.p99<50ms, found none recorded");
+        .saying("delivery_from_due.p99: nothing measured (expected delivery_from_due.p99<50ms)");
 }
 
 #[test]

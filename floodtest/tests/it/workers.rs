@@ -27,7 +27,7 @@ const N_FILES: u32 = 100;
 fn server() -> Server {
     Server::start(|_, stream| {
         let due_unix_us = Clock::start().unix_us(Instant::now());
-        let stamp = Stamp { due_unix_us, late_us: 0 };
+        let stamp = Stamp { due_unix_us, late_us: 0, mark: None };
         let second = chunk(&format!("Recvd msg #2: 'x{stamp}'<br/>"));
         send(stream, &format!("{OUR_HEAD}{}{second}", messages(&[1])));
         hold(stream);
@@ -54,9 +54,9 @@ fn workers_share_the_connections_and_report_as_one() {
     let report = ended.report();
     let FloodReport { asked, begun, connected, peak, closed, failed, .. } = report;
     assert_eq!((asked, begun, connected, peak, closed, failed), (N, N, N, N, 0, 0));
-    assert_eq!((report.chunks, report.lost, report.unnumbered), (2 * N, 0, 0));
+    assert_eq!((report.chunks, report.lost.unwrap(), report.unnumbered), (2 * N, 0, 0));
     // Histograms are merged whole.
-    assert_eq!((report.connect_late.count, report.delivery.count), (N, N));
+    assert_eq!((report.connect_lateness.count, report.delivery_from_due.count), (N, N));
     // Three plans of a third each would be through in 33 ms.
     assert!((0.05..5.0).contains(&report.opening_s), "one plan for all: {report:?}");
     let requests = server.requests();

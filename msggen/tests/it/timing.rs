@@ -99,7 +99,7 @@ fn random_intervals_are_on_schedule_and_repeat_with_the_seed() {
             let report = msggen(&flags).code(0).balanced();
             assert_eq!(report["asked_per_s"], 100.0);
             let due_us = |request: &Request| {
-                Stamp::find(request.body.as_bytes()).expect(&request.body).due_unix_us
+                Stamp::first_in(request.body.as_bytes()).expect(&request.body).due_unix_us
             };
             let due_us: Vec<u64> = door.requests().iter().map(due_us).collect();
             due_us.windows(2).map(|two| two[1] - two[0]).collect::<Vec<u64>>()

@@ -190,7 +190,7 @@ fn stamps_carry_the_due_times_of_the_plan() {
     let stamps: Vec<Stamp> = door
         .requests()
         .iter()
-        .map(|request| Stamp::find(request.body.as_bytes()).expect(&request.body))
+        .map(|request| Stamp::first_in(request.body.as_bytes()).expect(&request.body))
         .collect();
     let first = stamps[0].due_unix_us;
     let due_us: Vec<u64> = stamps.iter().map(|stamp| stamp.due_unix_us - first).collect();
@@ -205,7 +205,7 @@ fn flat_out_a_stamped_message_is_due_when_it_is_sent() {
     msggen(&format!("--num 6 --interval 0 --max 5 --stamp --batch 3 --server {server}")).code(0);
     for request in door.requests() {
         for (_, message) in request.lines() {
-            assert_eq!(Stamp::find(message.as_bytes()).expect(&message).late_us, 0);
+            assert_eq!(Stamp::first_in(message.as_bytes()).expect(&message).late_us, 0);
         }
     }
 }

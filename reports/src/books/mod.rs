@@ -6,6 +6,7 @@
 //! server counted, and what the server wrote is what floodtest received. A run whose books do not
 //! balance is a failed run.
 
+mod flood;
 mod server;
 
 use std::collections::BTreeMap;
@@ -13,107 +14,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use flood::{
+    Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Recent, WorstConnection,
+};
 pub use server::{ClusterStats, ServerStats};
 
 use crate::latency::LatencySummary;
 
 /// Counts by reason, in the order of the reasons' names.
 pub type ByReason = BTreeMap<String, u64>;
-
-/// What floodtest reports with `--json`: one object a line, the last one final.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FloodReport {
-    /// Seconds since the first connection was due.
-    pub elapsed_s: f64,
-    /// Whether this is the last report of the run.
-    pub is_final: bool,
-    /// Connections that were asked for.
-    pub asked: u64,
-    /// Connections begun: `established + failed`, and those that are still without a head.
-    pub begun: u64,
-    /// Connections whose response head has arrived and that are open now.
-    pub connected: u64,
-    /// Connections that were established once and are closed now.
-    pub closed: u64,
-    /// Chunks received, by framing.
-    pub chunks: u64,
-    /// Connections ever established: `connected + closed`.
-    pub established: u64,
-    /// The most connections that were open at once.
-    pub peak: u64,
-    /// Connections that were never established.
-    pub failed: u64,
-    /// Why connections failed before they were established.
-    pub failures: ByReason,
-    /// Why established connections closed.
-    pub closures: ByReason,
-    /// Messages whose number never came.
-    pub lost: u64,
-    /// Messages whose number came twice.
-    pub duplicated: u64,
-    /// Messages whose number came after a later one.
-    pub reordered: u64,
-    /// Chunks without a readable number.
-    pub unnumbered: u64,
-    /// Bytes received.
-    pub bytes: u64,
-    /// Seconds from the first connect to the last one.
-    pub opening_s: f64,
-    /// RSS of all processes of the run before the first connect, in KB of 1,024 bytes.
-    pub rss_start_kb: u64,
-    /// The same now; in the final report when it was last looked at.
-    pub rss_kb: u64,
-    /// How much later than due the connects were begun.
-    pub connect_late: LatencySummary,
-    /// From a message's due time to its receipt, for stamped messages.
-    pub delivery: LatencySummary,
-    /// From a message's actual send to its receipt, for stamped messages.
-    pub raw_delivery: LatencySummary,
-    /// What came since the report before.
-    pub recent: Recent,
-    /// The connections with the most messages lost, duplicated or reordered, the worst first. Only
-    /// the final report has them.
-    pub worst: Vec<WorstConnection>,
-    /// For each reason the first connection that failed or closed for it. Only the final report
-    /// has them.
-    pub examples: Vec<Example>,
-}
-
-/// What came between two reports.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Recent {
-    /// Seconds between them.
-    pub seconds: f64,
-    /// Connections begun.
-    pub begun: u64,
-    /// Chunks received.
-    pub chunks: u64,
-    /// Bytes received.
-    pub bytes: u64,
-    /// From a message's due time to its receipt.
-    pub delivery: LatencySummary,
-}
-
-/// A connection whose messages did not come as they were numbered.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorstConnection {
-    /// Its URL.
-    pub url: String,
-    /// Its messages lost, duplicated and reordered.
-    pub faults: u64,
-}
-
-/// The first connection that failed or closed for a reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Example {
-    /// The reason, as in `failures` and `closures`.
-    pub reason: String,
-    /// What exactly was wrong, where the reason leaves that open.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub detail: Option<String>,
-    /// The connection's URL.
-    pub url: String,
-}
 
 /// What msggen reports with `--json`: one object a line, the last one final.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -261,11 +170,20 @@ impl Books {
         );
         // A server may have closed what its client takes for open, as when the reset was lost.
         books.exact("floodtest connected = server parked", flood.connected, server.parked);
-        books.exact(
-            "floodtest lost + duplicated + reordered = 0",
-            flood.lost + flood.duplicated + flood.reordered,
-            0,
-        );
+        // Reports from before messages were counted have none of them, and were judged always.
+        let is_counted = flood.judged_by != JudgedBy::Nothing;
+        if is_counted {
+            let torn = if has_closed { server.written.saturating_sub(flood.messages) } else { 0 };
+            books.within(
+                "floodtest messages = server written",
+                flood.messages,
+                server.written,
+                torn,
+            );
+        } else if flood.lost.is_none() {
+            books.exact("messages written and not judged = 0", server.written, 0);
+        }
+        books.exact("floodtest lost + duplicated + reordered = 0", flood.n_faults(), 0);
         books
     }
 
@@ -321,7 +239,17 @@ mod tests {
             written: 8,
             ..Default::default()
         };
-        let flood = FloodReport { asked: 3, connected: 3, chunks: 8, ..Default::default() };
+        let flood = FloodReport {
+            asked: 3,
+            connected: 3,
+            chunks: 8,
+            messages: 8,
+            judged_by: JudgedBy::Numbers,
+            lost: Some(0),
+            duplicated: Some(0),
+            reordered: Some(0),
+            ..Default::default()
+        };
         let send = SendReport {
             asked: 10,
             sent: 10,
@@ -355,7 +283,7 @@ mod tests {
             ("messages", |run| (run.0.messages, run.0.void) = (11, 3)),
             ("chunks", |run| run.1.chunks -= 1),
             ("connected", |run| run.1.connected -= 1),
-            ("lost", |run| run.1.lost = 1),
+            ("lost", |run| run.1.lost = Some(1)),
             ("sent", |run| run.2.sent += 1),
             ("reached", |run| (run.2.reached, run.2.void) = (9, 1)),
         ];

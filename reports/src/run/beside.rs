@@ -1,7 +1,7 @@
 //! The figures of others beside those of a run.
 
 use super::Summary;
-use super::words::{NOT_MEASURED, figure, grouped, kb, of_one_core, time, with_unit};
+use super::words::{NOT_MEASURED, figure, grouped, judged, kb, of_one_core, time, with_unit};
 
 /// A figure of the article beside that of a run.
 pub(super) struct Row {
@@ -32,7 +32,7 @@ fn second_part(summary: &Summary) -> Vec<Row> {
     let bytes = |bytes: Option<f64>| {
         bytes.map_or_else(|| NOT_MEASURED.to_owned(), |bytes| format!("{bytes:.0}"))
     };
-    let wrong = [received.lost, received.duplicated, received.reordered].map(grouped).join(", ");
+    let wrong = [received.lost, received.duplicated, received.reordered].map(judged).join(", ");
     vec![
         row("connections", "10,000", grouped(received.connected)),
         row(
@@ -67,7 +67,7 @@ fn third_part(summary: &Summary) -> Vec<Row> {
     let whole = &summary.whole;
     let after = whole.after.clone().unwrap_or_default();
     let received = &summary.received;
-    let wrong = [received.lost, received.duplicated, received.reordered].map(grouped).join(", ");
+    let wrong = [received.lost, received.duplicated, received.reordered].map(judged).join(", ");
     let used = whole.used_bytes_per_connection;
     vec![
         row("connections", "1,000,000", grouped(received.connected)),

@@ -61,7 +61,7 @@ pub(super) struct Pictures {
     /// Messages, chunks and connections.
     traffic: Traffic,
     /// Delays over time.
-    delivery: Delivery,
+    delivery_from_due: Delivery,
     /// Delays by percentile.
     percentiles: Vec<PercentileCurve>,
 }
@@ -75,7 +75,7 @@ pub(super) struct Drawn {
     /// Messages, chunks and connections.
     pub(super) traffic: Picture,
     /// Delays over time.
-    pub(super) delivery: Picture,
+    pub(super) delivery_from_due: Picture,
     /// Delays by percentile.
     pub(super) percentiles: Picture,
 }
@@ -104,7 +104,7 @@ impl Pictures {
             process: history(&run.memory.iter().map(without_kernel).collect::<Vec<_>>()),
             has_kernel: run.memory.iter().any(|sample| sample.kernel_kb().is_some()),
             traffic: Traffic::of((&run.flood, flood_s), (&run.send, send_s), &phases),
-            delivery: Delivery { intervals: intervals.collect(), phases },
+            delivery_from_due: Delivery { intervals: intervals.collect(), phases },
             percentiles: curves(run, "", 0),
         }
     }
@@ -123,10 +123,10 @@ impl Pictures {
                 (380, 380),
                 |options, format| chart::traffic(&self.traffic, options, format),
             )?,
-            delivery: Picture::draw(
+            delivery_from_due: Picture::draw(
                 "Delivery latency from due time over time: median, 99th percentile and longest",
                 (330, 320),
-                |options, format| chart::delivery(&self.delivery, options, format),
+                |options, format| chart::delivery(&self.delivery_from_due, options, format),
             )?,
             percentiles: Picture::draw(
                 "Delivery latency by percentile, from due time and from actual send",
@@ -143,7 +143,7 @@ impl Pictures {
             for (name, bytes) in [
                 ("memory", memory(&self.history, &options, format)),
                 ("traffic", chart::traffic(&self.traffic, &options, format)),
-                ("delivery", chart::delivery(&self.delivery, &options, format)),
+                ("delivery", chart::delivery(&self.delivery_from_due, &options, format)),
                 ("percentiles", chart::percentiles(&self.percentiles, &options, format)),
             ] {
                 replace(&folder.join(format!("{name}.{ending}")), &bytes?)?;

@@ -57,8 +57,8 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
 fn lost_delays(run: &Run) -> Vec<String> {
     let (received, sent) = (run.received(), run.sent());
     let logs: [(&str, &Option<Delays>, &LatencySummary); 5] = [
-        (files::DELIVERY_DUE, &run.delivery_due, &received.delivery),
-        (files::DELIVERY_ACTUAL, &run.delivery_actual, &received.raw_delivery),
+        (files::DELIVERY_DUE, &run.delivery_due, &received.delivery_from_due),
+        (files::DELIVERY_ACTUAL, &run.delivery_actual, &received.delivery_from_send),
         (files::SEND_DUE, &run.send_due, &sent.send_from_due),
         (files::SEND_ACTUAL, &run.send_actual, &sent.send_from_send),
         (files::LATENESS, &run.lateness, &sent.lateness),
@@ -104,11 +104,11 @@ pub(super) fn caveats(run: &Run) -> Vec<String> {
     if n_steps > 0 {
         caveats.push(format!("The wall clock was stepped {n_steps} times during the run."));
     }
-    let (delivery, sent) = (&run.received().delivery, run.sent());
-    if delivery.clock > 0 {
+    let (delivery, sent) = (&run.received().delivery_from_due, run.sent());
+    if delivery.negative > 0 {
         caveats.push(format!(
             "{} delays came out negative, because two clocks differ, and are in no percentile.",
-            grouped(delivery.clock)
+            grouped(delivery.negative)
         ));
     }
     if sent.sent < sent.asked {

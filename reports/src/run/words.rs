@@ -1,5 +1,7 @@
 //! Figures as people read them.
 
+use crate::expect::NOT_JUDGED;
+
 /// What stands where a figure could not be computed.
 pub(super) const NOT_MEASURED: &str = "not measured";
 
@@ -14,6 +16,11 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A count, or that it was not judged.
+pub(super) fn judged(count: Option<u64>) -> String {
+    count.map_or_else(|| NOT_JUDGED.to_owned(), grouped)
 }
 
 /// A figure with three digits: all of its whole part, and as many decimals as are left of three. A

@@ -243,8 +243,8 @@ impl Fixture {
                 chunks: due.count(),
                 bytes: due.count() * 60,
                 opening_s: (connected - 1) as f64 / 1_000.0,
-                delivery: due.summary(),
-                raw_delivery: actual.summary(),
+                delivery_from_due: due.summary(),
+                delivery_from_send: actual.summary(),
                 ..FloodReport::default()
             };
             reports += &(serde_json::to_string(&report).unwrap() + "\n");

@@ -178,7 +178,7 @@ fn figures(summaries: &[Summary; 2]) -> Vec<Figure> {
         ("chunks received", |it| Some(it.received.chunks as f64)),
         ("lost, duplicated or reordered", |it| {
             let received = &it.received;
-            Some((received.lost + received.duplicated + received.reordered) as f64)
+            received.lost.map(|_| received.n_faults() as f64)
         }),
         ("RSS with nobody connected, KB", |it| Some(it.cost.empty.as_ref()?.rss_kb as f64)),
         ("RSS idle, KB", |it| Some(it.cost.idle.as_ref()?.rss_kb as f64)),
@@ -189,19 +189,23 @@ fn figures(summaries: &[Summary; 2]) -> Vec<Figure> {
         ("growth in the last half, KB/min", |it| it.cost.rss_slope_kb_per_min),
         ("kernel bytes per idle connection", |it| it.cost.idle_kernel_bytes_per_connection),
         ("server CPU while sending, % of a core", |it| Some(it.cost.cpu_share? * 100.0)),
-        ("delivery from due, p50, ms", |it| ms(&it.received.delivery, it.received.delivery.p50_us)),
-        ("delivery from due, p99, ms", |it| ms(&it.received.delivery, it.received.delivery.p99_us)),
+        ("delivery from due, p50, ms", |it| {
+            ms(&it.received.delivery_from_due, it.received.delivery_from_due.p50_us)
+        }),
+        ("delivery from due, p99, ms", |it| {
+            ms(&it.received.delivery_from_due, it.received.delivery_from_due.p99_us)
+        }),
         ("delivery from due, p99.9, ms", |it| {
-            ms(&it.received.delivery, it.received.delivery.p999_us)
+            ms(&it.received.delivery_from_due, it.received.delivery_from_due.p999_us)
         }),
         ("delivery from due, longest, ms", |it| {
-            ms(&it.received.delivery, it.received.delivery.max_us)
+            ms(&it.received.delivery_from_due, it.received.delivery_from_due.max_us)
         }),
         ("delivery from send, p50, ms", |it| {
-            ms(&it.received.raw_delivery, it.received.raw_delivery.p50_us)
+            ms(&it.received.delivery_from_send, it.received.delivery_from_send.p50_us)
         }),
         ("delivery from send, p99, ms", |it| {
-            ms(&it.received.raw_delivery, it.received.raw_delivery.p99_us)
+            ms(&it.received.delivery_from_send, it.received.delivery_from_send.p99_us)
         }),
         ("send latency from due, p99, ms", |it| {
             ms(&it.sent.send_from_due, it.sent.send_from_due.p99_us)

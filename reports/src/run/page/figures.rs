@@ -208,7 +208,7 @@ pub(super) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
     ];
     let by_percentile = percentiles(run, summary);
     let body = html! {
-        (figure(&drawn.delivery))
+        (figure(&drawn.delivery_from_due))
         (figure(&drawn.percentiles))
         div.pair {
             div {
@@ -240,7 +240,7 @@ fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
             rows.push([name.to_owned()].into_iter().chain(cells).collect());
         }
     }
-    let longest = [&summary.received.delivery, &summary.received.raw_delivery]
+    let longest = [&summary.received.delivery_from_due, &summary.received.delivery_from_send]
         .map(|it| if it.count > 0 { ms(it.max_us) } else { "–".to_owned() });
     rows.push(["all of them".to_owned()].into_iter().chain(longest).collect());
     rows
@@ -250,12 +250,12 @@ fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
 fn delays(summary: &Summary) -> Vec<Vec<String>> {
     let (received, sent) = (&summary.received, &summary.sent);
     let series = [
-        ("delivery, from due", &received.delivery),
-        ("delivery, from send", &received.raw_delivery),
+        ("delivery, from due", &received.delivery_from_due),
+        ("delivery, from send", &received.delivery_from_send),
         ("send latency, from due", &sent.send_from_due),
         ("send latency, from send", &sent.send_from_send),
         ("lateness of sends", &sent.lateness),
-        ("lateness of connects", &received.connect_late),
+        ("lateness of connects", &received.connect_lateness),
     ];
     let row = |(what, it): (&str, &LatencySummary)| {
         let ms = |us| if it.count > 0 { ms(us) } else { "–".to_owned() };

@@ -38,7 +38,7 @@ fn peers(run: &Run, summary: &Summary) -> Markup {
     };
     let rss = |moment: &Option<crate::run::Moment>| mb(moment.as_ref().map(|it| it.rss_kb));
     let known = |text: Option<String>| text.unwrap_or_else(|| NOT_MEASURED.to_owned());
-    let raw = &summary.received.raw_delivery;
+    let raw = &summary.received.delivery_from_send;
     let ms = |us: u64| us as f64 / 1_000.0;
     let latency = || format!("{:.2} / {:.2}", ms(raw.p50_us), ms(raw.p99_us));
     let ours = [

@@ -93,7 +93,7 @@ fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
         None => Key { value: "–".to_owned(), unit: "not measured", what },
     };
     let whole = |value: Option<f64>| value.map(|value| format!("{value:.0}"));
-    let delivery = &summary.received.delivery;
+    let delivery = &summary.received.delivery_from_due;
     let p99 = (delivery.count > 0).then(|| ms(delivery.p99_us));
     let after = cost.after.as_ref().map(|after| grouped(after.rss_kb));
     let cpu = cost.cpu_share.map(|share| format!("{:.1} %", share * 100.0));
