@@ -15,4 +15,5 @@ mod stall;
 mod support;
 mod terminal;
 mod verdict;
+mod ways;
 mod workers;
