@@ -10,6 +10,7 @@ mod liar;
 mod life;
 mod messages;
 mod real_server;
+mod redrawn;
 mod schema;
 mod stall;
 mod support;

@@ -57,9 +57,13 @@ impl Values {
 
 /// The parts of the body for the connection of `id`.
 pub(super) fn parts(way: &Way, id: u64, clock: &Clock) -> Vec<Part> {
+    parts_of(way, id, &way.faults.numbers(), clock)
+}
+
+/// The parts with these messages.
+pub(super) fn parts_of(way: &Way, id: u64, numbers: &[u64], clock: &Clock) -> Vec<Part> {
     let now_unix_us = clock.unix_us(Instant::now());
-    let mut parts: Vec<Part> =
-        way.faults.numbers().into_iter().map(|n| part(way, id, n, now_unix_us)).collect();
+    let mut parts: Vec<_> = numbers.iter().map(|n| part(way, id, *n, now_unix_us)).collect();
     if way.content == Content::EventsAfterBom {
         let first = &mut parts[0];
         first.bytes.splice(0..0, *b"\xef\xbb\xbf");

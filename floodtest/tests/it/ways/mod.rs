@@ -4,6 +4,7 @@
 
 mod body;
 mod carry;
+mod ends;
 mod stage;
 mod table;
 mod way;
