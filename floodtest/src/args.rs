@@ -8,16 +8,18 @@ use clap_complete::Shell;
 use reports::expect::Expectations;
 use reports::{out, units};
 
+use crate::accounting::{Accounting, DEFAULT_ID_IN_URL, IdInUrl};
 use crate::config::{Config, Rate};
 use crate::figures;
 use crate::generate::Pattern;
-use crate::number::SequencePattern;
+use crate::items::{Sequence, Stream};
+use crate::judge::{JudgeBy, NumbersAre};
 use crate::sources::SourceIps;
 
 /// Opens and holds many HTTP connections from a URL file, counts what arrives on them and judges
 /// it.
 ///
-/// It holds them until Ctrl-C, and prints a line `Stats: {connected,closed,chunks}` every 10
+/// It holds them until Ctrl-C, and prints a line `Stats: {connected,closed,items}` every 10
 /// seconds. Exit code 0: all connections were established and held, no message is missing; 1:
 /// the run fell short of that; 2: it could not be made.
 #[derive(Debug, Parser)]
@@ -29,6 +31,9 @@ pub struct Cli {
     /// The flags of a run.
     #[command(flatten)]
     pub hold: Option<HoldArgs>,
+    /// Further flags of a run.
+    #[command(flatten)]
+    pub accounting: AccountingArgs,
 }
 
 /// What floodtest does besides holding connections.
@@ -87,11 +92,6 @@ pub struct HoldArgs {
     #[arg(long, value_name = "IP[-IP][,…]")]
     pub source_ip: Option<SourceIps>,
 
-    /// Where the number of a message is, if not behind the first # or in an event's id line: a
-    /// regular expression with one group, looked for in a chunk's first 256 bytes.
-    #[arg(long, value_name = "REGEX")]
-    pub sequence: Option<SequencePattern>,
-
     /// Ask for server-sent events (Accept: text/event-stream).
     #[arg(long)]
     pub sse: bool,
@@ -124,6 +124,68 @@ pub struct HoldArgs {
     pub log_interval: Duration,
 }
 
+/// The flags about messages.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Messages")]
+pub struct AccountingArgs {
+    /// What items, the third figure of Stats, are: auto, chunks, events (server-sent events), lines
+    /// (NDJSON) or bytes (messages, by their marks alone). auto goes by the response's
+    /// Content-Type.
+    #[arg(long, value_name = "KIND", default_value = "auto")]
+    pub stream: Stream,
+
+    /// Where the server numbers its messages: comet (as comet-server does, for behind a proxy that
+    /// hides it), event-id (the id field of events), or a regular expression with one group around
+    /// the digits, as in 'seq=([0-9]+)'.
+    #[arg(long, value_name = "WHERE|REGEX")]
+    pub sequence: Option<Sequence>,
+
+    /// What these numbers count: consecutive (the messages of a connection, so that one left out is
+    /// lost) or rising (anything else: only duplicates and order are judged).
+    #[arg(long, value_name = "KIND", requires = "sequence")]
+    pub numbers: Option<NumbersAre>,
+
+    /// Judge messages by the stamps of msggen --stamp, or by the server's numbers [default: stamps
+    /// where the first message of a connection has one; comet-server's numbers without --sent].
+    #[arg(long, value_name = "stamps|numbers")]
+    pub judge: Option<JudgeBy>,
+
+    /// The file of msggen --sent, read at the end: what was sent and never came is lost, from the
+    /// first message to the last. Several for several senders.
+    #[arg(long, value_name = "FILE")]
+    pub sent: Vec<PathBuf>,
+
+    /// How long after the sender's last answer a message may still come, with --sent.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::parse_duration)]
+    pub settle: Duration,
+
+    /// Where a URL has the ids that its connection follows, with --sent: a regular expression with
+    /// one group, around an id or ids with commas between them.
+    #[arg(long, value_name = "REGEX", default_value = DEFAULT_ID_IN_URL)]
+    pub id_in_url: IdInUrl,
+
+    /// Series of stamps (a sender and an id on a connection) beyond the first of each connection
+    /// that a process follows, 32 bytes each; messages of further ones are not judged.
+    #[arg(long, value_name = "N", default_value = "1m", value_parser = units::parse_count)]
+    pub max_windows: u64,
+}
+
+impl AccountingArgs {
+    /// What these flags say.
+    fn accounting(&self) -> Accounting {
+        Accounting {
+            stream: self.stream,
+            sequence: self.sequence.clone(),
+            numbers: self.numbers,
+            judge: self.judge,
+            sent: self.sent.clone(),
+            settle: self.settle,
+            id_in_url: self.id_in_url.clone(),
+            max_windows: self.max_windows,
+        }
+    }
+}
+
 /// The flags of `floodtest urls`.
 #[derive(Debug, Args)]
 pub struct UrlsArgs {
@@ -147,7 +209,7 @@ pub struct UrlsArgs {
 
 impl HoldArgs {
     /// What these flags ask for. On a terminal progress is shown once a second.
-    pub fn config(&self, is_terminal: bool) -> Config {
+    pub fn config(&self, accounting: &AccountingArgs, is_terminal: bool) -> Config {
         Config {
             urls: self.urls.clone(),
             rate: self.rate,
@@ -156,7 +218,7 @@ impl HoldArgs {
             report_every: self.report,
             connect_timeout: self.connect_timeout,
             source_ips: self.source_ip.clone(),
-            sequence: self.sequence.clone(),
+            accounting: accounting.accounting(),
             is_sse: self.sse,
             ca: self.ca.clone(),
             progress_every: is_terminal.then_some(Duration::from_secs(1)),
@@ -207,7 +269,7 @@ mod tests {
     #[test]
     fn a_run_needs_only_urls() {
         let cli = Cli::try_parse_from(["floodtest", "--urls", "mochi-urls.txt"]).unwrap();
-        let config = cli.hold.unwrap().config(false);
+        let config = cli.hold.unwrap().config(&cli.accounting, false);
         assert_eq!(config.rate, Rate::PerSecond(100.0));
         assert_eq!((config.connections, config.hold), (None, None));
         assert_eq!(config.report_every, Duration::from_secs(10));

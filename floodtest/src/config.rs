@@ -7,7 +7,7 @@ use std::time::Duration;
 use reports::{out, units};
 use serde::{Deserialize, Serialize};
 
-use crate::number::SequencePattern;
+use crate::accounting::Accounting;
 use crate::sources::SourceIps;
 
 /// What a run is asked to do.
@@ -29,9 +29,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// The addresses to dial from, in place of those that floodtest would choose.
     pub source_ips: Option<SourceIps>,
-    /// Where the number of a message is, for servers that neither write it behind a `#` nor send
-    /// events with an `id`.
-    pub sequence: Option<SequencePattern>,
+    /// How messages are known and judged.
+    pub accounting: Accounting,
     /// Whether to ask for server-sent events.
     pub is_sse: bool,
     /// The file with the certificates to trust, in place of the system's.

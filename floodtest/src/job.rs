@@ -6,8 +6,8 @@ use std::time::Duration;
 use reports::plan::Plan;
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::Accounting;
 use crate::config::{Config, Rate};
-use crate::number::SequencePattern;
 use crate::targets::Targets;
 
 /// What one process is to do: the whole run, or a share of it.
@@ -21,8 +21,8 @@ pub(crate) struct Job {
     pub(crate) rate: Rate,
     /// How long a connection may take to its complete response head.
     pub(crate) connect_timeout: Duration,
-    /// Where the numbers of messages are, if not where they are looked for otherwise.
-    pub(crate) sequence: Option<SequencePattern>,
+    /// How messages are known and judged.
+    pub(crate) accounting: Accounting,
     /// Whether to ask for server-sent events.
     pub(crate) is_sse: bool,
     /// The file with the certificates to trust, in place of the system's.
@@ -65,7 +65,7 @@ impl Job {
             share: Share::WHOLE,
             rate: config.rate,
             connect_timeout: config.connect_timeout,
-            sequence: config.sequence.clone(),
+            accounting: config.accounting.clone(),
             is_sse: config.is_sse,
             ca: config.ca.clone(),
             targets,

@@ -10,8 +10,12 @@
 //! - `engine`, `job`, `dial`, `tls`: the one loop that opens, holds and listens, and what it is to do.
 //! - `workers`: the same in several processes, where one may not open as many files.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
-//! - [`number`], [`window`]: where the number of a message is, and which have come; pure.
-//! - `tally`, [`reason`]: what is counted, and why connections ended.
+//! - [`items`]: from the bytes of a body to its items and the marks of messages; pure.
+//! - [`judge`], [`accounting`]: which messages have come, what is missing, and how much of that is
+//!   known; what the user says about it.
+//! - `receipt`: from what one `recv` brought into both.
+//! - `tally`, [`reason`], `report`: what is counted, why connections ended, and which figures come
+//!   of it.
 //! - `teller`: who is told while it goes on, and when it was held long enough.
 //! - [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
 //! - [`text`], [`live`]: how it is said, at the end and on a terminal.
@@ -19,6 +23,7 @@
 //!
 //! Nothing here prints or chooses an exit code.
 
+pub mod accounting;
 pub mod args;
 pub mod config;
 pub mod decode;
@@ -26,13 +31,16 @@ mod dial;
 mod engine;
 pub mod figures;
 pub mod generate;
+pub mod items;
 mod job;
+pub mod judge;
 mod limits;
 pub mod live;
-pub mod number;
 pub mod outcome;
 mod plan;
 pub mod reason;
+mod receipt;
+mod report;
 pub mod sources;
 mod tally;
 mod targets;
@@ -41,7 +49,6 @@ pub mod text;
 mod tls;
 pub mod url;
 pub mod urls;
-pub mod window;
 mod workers;
 
 use std::os::fd::AsFd;

@@ -57,7 +57,7 @@ struct Line {
 
 /// The lines of the view.
 fn lines(report: &FloodReport) -> Vec<Line> {
-    let FloodReport { asked, begun, connected, closed, failed, chunks, recent, .. } = report;
+    let FloodReport { asked, begun, connected, closed, failed, items, recent, .. } = report;
     let per_s = |n: u64| if recent.seconds > 0.0 { n as f64 / recent.seconds } else { 0.0 };
     let good = |text| Line { text, is_bad: false };
     let bad = |text| Line { text, is_bad: true };
@@ -69,8 +69,9 @@ fn lines(report: &FloodReport) -> Vec<Line> {
             per_s(recent.begun)
         )),
         good(format!(
-            "{chunks} chunks, {:.0}/s, {:.1} KB/s",
-            per_s(recent.chunks),
+            "{items} {}, {:.0}/s, {:.1} KB/s",
+            report.item_kind,
+            per_s(recent.items),
             per_s(recent.bytes) / 1_000.0
         )),
     ];
@@ -110,7 +111,7 @@ fn lines(report: &FloodReport) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reports::books::Recent;
+    use reports::books::{ItemKind, Recent};
     use reports::latency::LatencySummary;
 
     const PLAIN: Style = Style { columns: 120, is_coloured: false };
@@ -130,7 +131,8 @@ mod tests {
             connected: 980,
             closed: 2,
             failed: 8,
-            chunks: 5_000,
+            items: 5_000,
+            item_kind: ItemKind::Chunks,
             failures: [("refused".to_owned(), 8)].into(),
             closures: [("cut".to_owned(), 2)].into(),
             lost: Some(3),
@@ -142,7 +144,7 @@ mod tests {
                 begun: 50,
                 chunks: 1_000,
                 bytes: 40_000,
-                items: 0,
+                items: 1_000,
                 delivery_from_due: delays(1_000),
             },
             ..FloodReport::default()

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use floodtest::args::{Cli, Command, HoldArgs, UrlsArgs};
+use floodtest::args::{AccountingArgs, Cli, Command, HoldArgs, UrlsArgs};
 use floodtest::live::{Live, Style};
 use floodtest::text::{FinalText, StatsLine};
 use floodtest::{Observer, generate};
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
         (Some(Command::Completions { shell }), _) => write_completions(shell),
         (Some(Command::Man), _) => write_manual(),
         (Some(Command::Worker { urls }), _) => work(&urls),
-        (None, Some(args)) if args.plan => show_plan(&args),
-        (None, Some(args)) => hold(&args),
+        (None, Some(args)) if args.plan => show_plan(&args, &cli.accounting),
+        (None, Some(args)) => hold(&args, &cli.accounting),
         (None, None) => Err(anyhow::anyhow!("--urls is missing; see --help")),
     };
     let code = result.unwrap_or_else(|error| {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 /// `floodtest --urls …`: makes one run.
-fn hold(args: &HoldArgs) -> anyhow::Result<u8> {
+fn hold(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
     let (stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
     let is_second = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -61,7 +61,7 @@ fn hold(args: &HoldArgs) -> anyhow::Result<u8> {
             .and_then(|_| signal_hook::low_level::pipe::register(signal, signalled))
             .context("cannot handle signals")?;
     }
-    let config = args.config(has_live_view());
+    let config = args.config(accounting, has_live_view());
     let mut printer = Printer { json: args.json, live: Live::default(), result: Ok(()) };
     let outcome = floodtest::run(&config, stop, &mut printer)?;
     printer.erase();
@@ -73,6 +73,9 @@ fn hold(args: &HoldArgs) -> anyhow::Result<u8> {
     for shortfall in &shortfalls {
         say(shortfall);
     }
+    if shortfalls.is_empty() && !args.json {
+        writeln!(io::stdout(), "verdict       {}", outcome.verdict())?;
+    }
     Ok(match outcome.report.established {
         _ if shortfalls.is_empty() => DONE,
         0 => COULD_NOT_RUN,
@@ -81,8 +84,8 @@ fn hold(args: &HoldArgs) -> anyhow::Result<u8> {
 }
 
 /// `floodtest --plan …`: says what a run would do.
-fn show_plan(args: &HoldArgs) -> anyhow::Result<u8> {
-    let plan = floodtest::plan(&args.config(false))?;
+fn show_plan(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
+    let plan = floodtest::plan(&args.config(accounting, false))?;
     if args.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&plan)?)?;
     } else {

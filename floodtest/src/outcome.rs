@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use reports::books::{ByReason, FloodReport};
+use reports::books::{ByReason, FloodReport, JudgedBy};
 use reports::expect::Expectations;
 use serde::{Deserialize, Serialize};
 
 use crate::figures::figures;
+use crate::judge::WINDOW_NUMBERS;
 
 /// Who is told about a run while it goes on.
 pub trait Observer {
@@ -61,6 +62,8 @@ pub struct Outcome {
     pub log_shortfall: Option<String>,
     /// Whether a server was on another machine, so that the sender of its messages may be as well.
     pub is_remote: bool,
+    /// Whether messages were to be judged, so that it is a shortfall if they could not be.
+    pub must_judge: bool,
 }
 
 impl Outcome {
@@ -89,8 +92,47 @@ impl Outcome {
                 None => shortfalls = vec![cause],
             }
         }
+        shortfalls.extend(self.not_judged());
         shortfalls.extend(self.log_shortfall.clone());
         shortfalls
+    }
+
+    /// What is to be said of a run that has not fallen short: `held`, and what is not known.
+    pub fn verdict(&self) -> String {
+        match self.why_not_judged() {
+            Some(why) => format!("held; messages not judged: {why}"),
+            None => "held".to_owned(),
+        }
+    }
+
+    /// A sentence if messages were to be judged and were not.
+    fn not_judged(&self) -> Option<String> {
+        if !self.must_judge {
+            return None;
+        }
+        let problem = self.report.notes.iter().find(|note| note.starts_with("--sent"));
+        let why = problem.cloned().or_else(|| self.why_not_judged());
+        why.map(|why| format!("messages not judged: {why}"))
+    }
+
+    /// Why nothing is known of lost messages; `None` if it is.
+    fn why_not_judged(&self) -> Option<String> {
+        let report = &self.report;
+        if report.lost.is_some() {
+            return None;
+        }
+        if let Some(note) = report.notes.first() {
+            return Some(note.clone());
+        }
+        Some(match (report.judged_by, report.items, report.bytes) {
+            (JudgedBy::Nothing, 0, _) if report.encoded_bytes == 0 => "none came".to_owned(),
+            (JudgedBy::Nothing, items, _) => format!(
+                "no stamp and no number was found in {items} {}; send with msggen --stamp, or say \
+                 where the server's numbers are with --sequence",
+                report.item_kind
+            ),
+            _ => "the server's numbers are rising, not consecutive".to_owned(),
+        })
     }
 
     /// The connections and messages that are missing.
@@ -126,6 +168,19 @@ impl Outcome {
             let n = n.filter(|n| *n > 0)?;
             Some(format!("{n} messages {what}"))
         }));
+        if report.too_old > 0 {
+            missing.push(format!(
+                "{} messages not judged: their numbers are more than {WINDOW_NUMBERS} older than the \
+                 latest, so that they came again, or the count began anew",
+                report.too_old
+            ));
+        }
+        if report.unjudged > 0 {
+            missing.push(format!(
+                "{} messages not judged: more senders and ids than --max-windows",
+                report.unjudged
+            ));
+        }
         missing
     }
 }
@@ -151,7 +206,7 @@ mod tests {
     /// A run of ten connections that ended so.
     fn outcome(end: End, begun: u64, report: FloodReport) -> Outcome {
         let report = FloodReport { asked: 10, begun, ..report };
-        Outcome { end, report, log_shortfall: None, is_remote: false }
+        Outcome { end, report, log_shortfall: None, is_remote: false, must_judge: false }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::outcome::{End, Observer, Outcome};
 use crate::plan::Prepared;
+use crate::report::Judging;
 use crate::tally::{self, Tally};
 use crate::urls::UrlFile;
 
@@ -50,6 +51,8 @@ struct Before {
     begun: u64,
     /// Chunks received.
     chunks: u64,
+    /// Items received.
+    items: u64,
     /// Bytes received.
     bytes: u64,
     /// The delays from due to receipt.
@@ -64,12 +67,12 @@ impl Before {
             seconds: elapsed.saturating_sub(self.elapsed).as_secs_f64(),
             begun: tally.begun - self.begun,
             chunks: tally.chunks - self.chunks,
-            items: 0,
+            items: tally.items - self.items,
             bytes: tally.bytes - self.bytes,
             delivery_from_due: delivery.since(&self.delivery_from_due).summary(),
         };
-        let Tally { begun, chunks, bytes, .. } = *tally;
-        *self = Self { elapsed, begun, chunks, bytes, delivery_from_due: delivery.counts() };
+        let Tally { begun, chunks, items, bytes, .. } = *tally;
+        *self = Self { elapsed, begun, chunks, items, bytes, delivery_from_due: delivery.counts() };
         recent
     }
 }
@@ -208,7 +211,8 @@ impl<'a> Teller<'a> {
             let _ = self.observer.report(&report);
         }
         let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
-        Outcome { end, report, log_shortfall, is_remote: self.is_remote }
+        let must_judge = self.config.accounting.is_asked_for();
+        Outcome { end, report, log_shortfall, is_remote: self.is_remote, must_judge }
     }
 
     /// The report of this moment, the next after `before`.
@@ -216,7 +220,17 @@ impl<'a> Teller<'a> {
         let elapsed = now.saturating_duration_since(self.started_at);
         let recent = self.before[before].recent(elapsed, tally);
         let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
-        FloodReport { recent, rss_start_kb, rss_kb, ..tally.report(self.n_asked, elapsed) }
+        FloodReport {
+            recent,
+            rss_start_kb,
+            rss_kb,
+            ..self.judging().report(tally, self.n_asked, elapsed)
+        }
+    }
+
+    /// What the figures depend on beside the counts.
+    fn judging(&self) -> Judging {
+        Judging { numbers_are: self.config.accounting.numbers }
     }
 
     /// Tells of something that went wrong and does not end the run.

@@ -2,20 +2,21 @@
 
 use std::fmt;
 
-use reports::books::{ByReason, Example, FloodReport};
+use reports::books::{ByReason, Example, Extent, FloodReport, ItemKind, Judged, JudgedBy};
 use reports::expect::NOT_JUDGED;
 use reports::latency::LatencySummary;
 
 use crate::outcome::{Outcome, listed, n_headless};
 
-/// The line that the article's load generator printed: open now, closed so far, chunks so far.
+/// The line that the article's load generator printed: open now, closed so far, and items so far,
+/// which are chunks for comet-server.
 #[derive(Debug, Clone, Copy)]
 pub struct StatsLine<'a>(pub &'a FloodReport);
 
 impl fmt::Display for StatsLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FloodReport { connected, closed, chunks, .. } = self.0;
-        write!(f, "Stats: {{{connected},{closed},{chunks}}}")
+        let FloodReport { connected, closed, items, .. } = self.0;
+        write!(f, "Stats: {{{connected},{closed},{items}}}")
     }
 }
 
@@ -27,15 +28,8 @@ impl fmt::Display for FinalText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &self.0.report;
         connections(f, report)?;
-        writeln!(f, "chunks        {} ({} bytes received)", report.chunks, report.bytes)?;
-        writeln!(
-            f,
-            "messages      {} lost, {} duplicated, {} reordered, {} chunks without a number",
-            judged(report.lost),
-            judged(report.duplicated),
-            judged(report.reordered),
-            report.unnumbered
-        )?;
+        items(f, report)?;
+        messages(f, report)?;
         if !report.worst.is_empty() {
             writeln!(f, "              most of them on these connections:")?;
         }
@@ -46,7 +40,7 @@ impl fmt::Display for FinalText<'_> {
         {
             writeln!(f, "{CLOCKS}")?;
         }
-        writeln!(f, "connect late  {}", report.connect_lateness)?;
+        writeln!(f, "connects late {}", report.connect_lateness)?;
         memory(f, report)
     }
 }
@@ -90,6 +84,63 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     })
 }
 
+/// What came, by framing and as items.
+fn items(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let FloodReport { items, item_kind, chunks, comments, bytes, .. } = report;
+    write!(f, "items         {items} {item_kind} (")?;
+    if *item_kind != ItemKind::Chunks {
+        write!(f, "{chunks} chunks, ")?;
+    }
+    if *comments > 0 {
+        write!(f, "{comments} comments, ")?;
+    }
+    writeln!(f, "{bytes} bytes received)")
+}
+
+/// What became of messages, and how much of that is known.
+fn messages(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let FloodReport { judged_by, judged, messages, heard, unheard, unnumbered, .. } = report;
+    writeln!(
+        f,
+        "messages      {messages} received, {} lost, {} duplicated, {} reordered",
+        judged_count(report.lost),
+        judged_count(report.duplicated),
+        judged_count(report.reordered),
+    )?;
+    let further = [
+        (report.unanswered_missing, "missing that the server never answered"),
+        (report.too_old, "too old to be judged"),
+        (report.unjudged, "beyond --max-windows"),
+        (report.late_joiners, "connections that came after the first message was due"),
+        (*unnumbered, "items without a stamp or number"),
+    ];
+    for (n, what) in further.iter().filter(|(n, _)| *n > 0) {
+        writeln!(f, "              {n} {what}")?;
+    }
+    if *judged_by != JudgedBy::Nothing {
+        let by = match judged_by {
+            JudgedBy::Stamps => "the sender's stamps",
+            JudgedBy::Numbers => "the server's numbers",
+            _ => "stamps on some connections, numbers on others",
+        };
+        let word = |extent| match extent {
+            Extent::All => "all",
+            Extent::Some => "some",
+            Extent::None => "none",
+        };
+        let Judged { beginning, middle, end } = *judged;
+        writeln!(
+            f,
+            "judged        by {by}; beginnings: {}, middles: {}, ends: {}; {heard} connections \
+             heard a message, {unheard} none",
+            word(beginning),
+            word(middle),
+            word(end)
+        )?;
+    }
+    report.notes.iter().try_for_each(|note| writeln!(f, "note          {note}"))
+}
+
 /// Both latencies side by side, a line for each percentile.
 fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
     let (due, sent) = (&report.delivery_from_due, &report.delivery_from_send);
@@ -120,7 +171,7 @@ fn memory(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
 }
 
 /// A count, or that it was not judged.
-fn judged(count: Option<u64>) -> String {
+fn judged_count(count: Option<u64>) -> String {
     count.map_or_else(|| NOT_JUDGED.to_owned(), |count| count.to_string())
 }
 
@@ -149,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_stats_line_is_the_article_s() {
-        let report = FloodReport { connected: 10_000, chunks: 5_912, ..FloodReport::default() };
+        let report = FloodReport { connected: 10_000, items: 5_912, ..FloodReport::default() };
         assert_eq!(StatsLine(&report).to_string(), "Stats: {10000,0,5912}");
     }
 
@@ -176,6 +227,9 @@ mod tests {
             rss_start_kb: 4_000,
             rss_kb: 4_050,
             chunks: 120,
+            items: 120,
+            item_kind: ItemKind::Chunks,
+            messages: 107,
             bytes: 4_800,
             lost: Some(12),
             duplicated: Some(0),
@@ -191,7 +245,8 @@ mod tests {
             ..FloodReport::default()
         };
         let end = End::Stopped;
-        let outcome = Outcome { end, report, log_shortfall: None, is_remote: false };
+        let outcome =
+            Outcome { end, report, log_shortfall: None, is_remote: false, must_judge: false };
         let expected = "\
 connections   1010 asked, 997 established, 996 open at most, 995 open at the end; begun within \
 9.990 s (100.0/s)
@@ -199,8 +254,8 @@ missing       15 = 1 failed + 2 closed + 2 without a head + 10 not begun
 failed        1: 1 bad head
 closed        2: 2 cut
               first bad head (a line is wrong): http://a/17
-chunks        120 (4800 bytes received)
-messages      12 lost, 0 duplicated, 0 reordered, 0 chunks without a number
+items         120 chunks (4800 bytes received)
+messages      107 received, 12 lost, 0 duplicated, 0 reordered
               most of them on these connections:
            12 http://a/3
 delivery         due to receipt  send to receipt
@@ -214,7 +269,7 @@ delivery         due to receipt  send to receipt
 The first time of each delay is the sender's clock, the second one this machine's. Where messages
 come from another machine, each delay is wrong by as much as the two clocks differ; those that came
 out negative are counted above and are in no percentile.
-connect late  none recorded
+connects late none recorded
 memory        4050 KB, 4000 KB before the first connect
 ";
         assert_eq!(FinalText(&outcome).to_string(), expected);
@@ -224,7 +279,13 @@ memory        4050 KB, 4000 KB before the first connect
     fn the_bytes_of_a_connection_are_said_where_there_are_many() {
         let (rss_start_kb, rss_kb) = (4_000, 5_000);
         let report = FloodReport { peak: 10_000, rss_start_kb, rss_kb, ..FloodReport::default() };
-        let outcome = Outcome { end: End::Stopped, report, log_shortfall: None, is_remote: false };
+        let outcome = Outcome {
+            end: End::Stopped,
+            report,
+            log_shortfall: None,
+            is_remote: false,
+            must_judge: false,
+        };
         let text = FinalText(&outcome).to_string();
         let line =
             "memory        5000 KB, 4000 KB before the first connect: 102 bytes a connection";
@@ -236,7 +297,13 @@ memory        4050 KB, 4000 KB before the first connect
         let text = |count, is_remote| {
             let delivery_from_due = LatencySummary { count, ..LatencySummary::default() };
             let report = FloodReport { delivery_from_due, ..FloodReport::default() };
-            let outcome = Outcome { end: End::Stopped, report, log_shortfall: None, is_remote };
+            let outcome = Outcome {
+                end: End::Stopped,
+                report,
+                log_shortfall: None,
+                is_remote,
+                must_judge: false,
+            };
             FinalText(&outcome).to_string()
         };
         assert!(text(1, true).contains(CLOCKS));

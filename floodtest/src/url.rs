@@ -67,6 +67,12 @@ impl<'a> Url<'a> {
         Ok(Self { authority, host, port, is_tls, path })
     }
 
+    /// The URL as text.
+    pub(crate) fn text(&self) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path)
+    }
+
     /// Writes the request for this URL into `request`, and nothing else; one for server-sent
     /// events if `is_sse`.
     pub fn write_request(&self, is_sse: bool, request: &mut Vec<u8>) {

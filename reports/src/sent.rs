@@ -44,6 +44,16 @@ pub struct Header {
     pub targets: Vec<String>,
     /// When the first message was due, in microseconds since the Unix epoch by the sender's clock.
     pub first_due_unix_us: u64,
+    /// Whether messages to one id were sent without waiting for each other, so that their order
+    /// says nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unordered: bool,
+}
+
+/// Whether a flag need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What was sent to one id.

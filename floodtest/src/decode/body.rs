@@ -1,37 +1,53 @@
-//! The body of a response: chunk sizes, chunk ends, trailers.
+//! The framing of a body: chunk sizes, chunk ends, trailers, a length, or the close.
 
 use super::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
-use super::capture::Capture;
 use super::head::{is_text, is_token};
-use super::{Chunk, DecodeError, Framing, Head, Progress, Sink};
+use super::{DecodeError, Framing, Progress, Sink};
 
 /// Bytes that a size line with its extensions, or all trailers together, may have. Nobody uses
 /// either; without a bound they would be a way to send for ever without sending a chunk.
 const MAX_LINE_BYTES: u16 = 4 * 1024;
 
-/// A body, as far as it has been read.
-#[derive(Debug)]
-pub(super) struct Body {
+/// How far a response has been read: 12 bytes of a connection's row, and nothing else.
+///
+/// It is packed so that the row has no gaps; its fields are read and written by value.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, packed(4))]
+pub struct Framer {
     /// Bytes to come of the chunk or of the `Content-Length`; while a size line is read, the size
-    /// so far.
+    /// so far. Of a connection that is closed, what [`Framer::close`] was given.
     remaining: u64,
-    /// The ends of a chunk that does not lie whole in one buffer; freed when the chunk ends.
-    capture: Option<Box<Capture>>,
     /// Bytes of the present size line, or of the trailers.
     line_len: u16,
     /// What the next byte must be.
     step: Step,
-    /// Whether chunks are server-sent events.
-    is_events: bool,
 }
 
-/// What the next byte of a body must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the next byte of a response must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
 enum Step {
+    /// A part of its head.
+    #[default]
+    Head,
     /// A digit of a chunk's size, or what ends it.
     Size,
-    /// Part of a chunk extension.
-    Extension,
+    /// The beginning of an extension's name, or white space before it.
+    ExtensionStart,
+    /// A part of an extension's name, or what ends it.
+    ExtensionName,
+    /// White space behind an extension's name, or what follows that.
+    ExtensionNameEnd,
+    /// The beginning of an extension's value, or white space before it.
+    ExtensionValue,
+    /// A part of a value that is a token.
+    ExtensionToken,
+    /// A part of a value in quotes.
+    ExtensionQuoted,
+    /// What follows a backslash in quotes.
+    ExtensionEscaped,
+    /// What follows a value.
+    ExtensionEnd,
     /// The line feed of a size line.
     SizeLf,
     /// A chunk's data.
@@ -56,22 +72,44 @@ enum Step {
     UntilClose,
     /// Nothing: the body is complete.
     Done,
+    /// Nothing: the connection is closed, after it had a head.
+    Closed,
 }
 
-impl Body {
-    /// A body of which nothing has been read.
-    pub(super) fn new(head: &Head) -> Self {
-        let (step, remaining) = match head.framing {
+impl Framer {
+    /// Whether the head is complete.
+    pub fn has_head(&self) -> bool {
+        self.step != Step::Head
+    }
+
+    /// Goes on to the body.
+    pub(super) fn begin_body(&mut self, framing: Framing) {
+        (self.step, self.remaining) = match framing {
             Framing::Chunked => (Step::Size, 0),
             Framing::Length(0) => (Step::Done, 0),
             Framing::Length(length) => (Step::Length, length),
             Framing::UntilClose => (Step::UntilClose, 0),
         };
-        Self { remaining, capture: None, line_len: 0, step, is_events: head.is_events }
     }
 
-    /// Reads on.
-    pub(super) fn feed(
+    /// Whether the close of the connection is the proper end of the body.
+    pub fn ends_at_close(&self) -> bool {
+        self.step == Step::UntilClose
+    }
+
+    /// Remembers that the connection, which had a head, was closed, and when.
+    pub fn close(&mut self, at_ms: u32) {
+        *self = Self { remaining: at_ms.into(), line_len: 0, step: Step::Closed };
+    }
+
+    /// What [`Framer::close`] was given, if the connection is closed.
+    pub fn closed_at_ms(&self) -> Option<u32> {
+        let at_ms = u32::try_from(self.remaining).unwrap_or(u32::MAX);
+        (self.step == Step::Closed).then_some(at_ms)
+    }
+
+    /// Reads on in the body. Bytes after its end are not looked at.
+    pub(super) fn body(
         &mut self,
         mut bytes: &[u8],
         sink: &mut impl Sink,
@@ -79,11 +117,18 @@ impl Body {
         while let [byte, rest @ ..] = bytes {
             bytes = match self.step {
                 Step::Data => self.data(bytes, sink),
-                Step::Length => self.skip(bytes),
-                Step::UntilClose => return Ok(Progress::More),
-                Step::Done => break,
+                Step::Length => self.length(bytes, sink),
+                Step::UntilClose => {
+                    sink.data(bytes);
+                    return Ok(Progress::More);
+                }
+                Step::Done | Step::Closed | Step::Head => break,
                 Step::DataLf => {
-                    self.end_chunk(*byte, sink)?;
+                    if *byte != b'\n' {
+                        return Err(DecodeError::BadChunk(NoCrlf));
+                    }
+                    sink.chunk_end();
+                    self.begin_size();
                     rest
                 }
                 _ => {
@@ -98,16 +143,17 @@ impl Body {
     /// Takes data of a chunk; what is left of `bytes` after it.
     fn data<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
         let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
-        if self.capture.is_none()
-            && let Some((data, rest)) = bytes.split_at_checked(remaining)
+        // Nearly all chunks lie whole in the buffer, with what ends them.
+        if let Some((data, rest)) = bytes.split_at_checked(remaining)
             && let Some(rest) = rest.strip_prefix(b"\r\n")
         {
-            sink.chunk(Chunk { is_event: self.is_events, ..Chunk::of(data) });
+            sink.data(data);
+            sink.chunk_end();
             self.begin_size();
             return rest;
         }
         let (data, rest) = bytes.split_at(remaining.min(bytes.len()));
-        self.capture.get_or_insert_default().push(data);
+        sink.data(data);
         self.remaining -= data.len() as u64;
         if self.remaining == 0 {
             self.step = Step::DataCr;
@@ -116,9 +162,10 @@ impl Body {
     }
 
     /// Takes data of a body whose length is known; what is left of `bytes` after it.
-    fn skip<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn length<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
         let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
         let (data, rest) = bytes.split_at(remaining.min(bytes.len()));
+        sink.data(data);
         self.remaining -= data.len() as u64;
         if self.remaining == 0 {
             self.step = Step::Done;
@@ -126,30 +173,17 @@ impl Body {
         rest
     }
 
-    /// Takes the last byte of a chunk that did not lie whole in one buffer.
-    fn end_chunk(&mut self, byte: u8, sink: &mut impl Sink) -> Result<(), DecodeError> {
-        if byte != b'\n' {
-            return Err(DecodeError::BadChunk(NoCrlf));
-        }
-        let capture = self.capture.take().expect("a chunk not shown in place was captured");
-        sink.chunk(Chunk { is_event: self.is_events, ..capture.chunk() });
-        self.begin_size();
-        Ok(())
-    }
-
     /// Makes ready for the next chunk's size line.
     fn begin_size(&mut self) {
-        (self.remaining, self.line_len, self.step) = (0, 0, Step::Size);
+        *self = Self { remaining: 0, line_len: 0, step: Step::Size };
     }
 
     /// Takes one byte that is not data; what the next must be.
     fn framing(&mut self, byte: u8) -> Result<Step, ChunkFault> {
         match (self.step, byte) {
             (Step::Size, b'\r') if self.line_len > 0 => Ok(Step::SizeLf),
-            (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::Extension),
+            (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::ExtensionStart),
             (Step::Size, _) => self.digit(byte),
-            (Step::Extension, b'\r') => Ok(Step::SizeLf),
-            (Step::Extension, _) if is_text(byte) => self.lengthen(Step::Extension),
             (Step::SizeLf, b'\n') => {
                 self.line_len = 0;
                 Ok(if self.remaining == 0 { Step::TrailerStart } else { Step::Data })
@@ -165,16 +199,20 @@ impl Body {
             (Step::TrailerLf, b'\n') => Ok(Step::TrailerStart),
             (Step::LastLf, b'\n') => Ok(Step::Done),
             (Step::SizeLf, _) => Err(Size),
-            (Step::Extension, _) => Err(Extension),
             (Step::DataCr, _) => Err(NoCrlf),
-            _ => Err(Trailer),
+            (Step::TrailerStart | Step::TrailerName | Step::Trailer, _)
+            | (Step::TrailerLf | Step::LastLf, _) => Err(Trailer),
+            _ => match extension(self.step, byte).ok_or(Extension)? {
+                Step::SizeLf => Ok(Step::SizeLf),
+                step => self.lengthen(step),
+            },
         }
     }
 
     /// Takes one digit of a chunk's size.
     fn digit(&mut self, byte: u8) -> Result<Step, ChunkFault> {
         let digit = char::from(byte).to_digit(16).ok_or(Size)?;
-        let shifted = self.remaining.checked_mul(16).ok_or(Overflow)?;
+        let shifted = { self.remaining }.checked_mul(16).ok_or(Overflow)?;
         self.remaining = shifted + u64::from(digit);
         self.lengthen(Step::Size)
     }
@@ -184,4 +222,35 @@ impl Body {
         self.line_len += 1;
         if self.line_len > MAX_LINE_BYTES { Err(TooLong) } else { Ok(next) }
     }
+}
+
+/// What follows `byte` of a chunk extension, `;name=value` with white space around the signs and
+/// the value perhaps in quotes (RFC 9112, 7.1.1); `None` if it may not stand there.
+fn extension(step: Step, byte: u8) -> Option<Step> {
+    let is_space = matches!(byte, b' ' | b'\t');
+    Some(match (step, byte) {
+        (Step::ExtensionStart | Step::ExtensionNameEnd | Step::ExtensionValue, _) if is_space => {
+            step
+        }
+        (Step::ExtensionEnd | Step::ExtensionToken, _) if is_space => Step::ExtensionEnd,
+        (Step::ExtensionName, _) if is_space => Step::ExtensionNameEnd,
+        (Step::ExtensionStart | Step::ExtensionName, _) if is_token(byte) => Step::ExtensionName,
+        (Step::ExtensionValue | Step::ExtensionToken, _) if is_token(byte) => Step::ExtensionToken,
+        (Step::ExtensionName | Step::ExtensionNameEnd, b'=') => Step::ExtensionValue,
+        (Step::ExtensionValue, b'"') => Step::ExtensionQuoted,
+        (Step::ExtensionQuoted, b'"') => Step::ExtensionEnd,
+        (Step::ExtensionQuoted, b'\\') => Step::ExtensionEscaped,
+        (Step::ExtensionQuoted | Step::ExtensionEscaped, _) if is_text(byte) => {
+            Step::ExtensionQuoted
+        }
+        (Step::ExtensionName | Step::ExtensionToken | Step::ExtensionEnd, b'\r') => Step::SizeLf,
+        (
+            Step::ExtensionName
+            | Step::ExtensionNameEnd
+            | Step::ExtensionToken
+            | Step::ExtensionEnd,
+            b';',
+        ) => Step::ExtensionStart,
+        _ => return None,
+    })
 }

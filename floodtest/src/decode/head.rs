@@ -24,8 +24,44 @@ pub struct Head {
     pub framing: Framing,
     /// Whether the `Server` field names `comet-server`, whose messages are numbered from 1.
     pub is_ours: bool,
-    /// Whether the `Content-Type` field says that the body is a stream of server-sent events.
-    pub is_events: bool,
+    /// What the `Content-Type` field says that the body consists of.
+    pub content: Content,
+    /// Whether the `Content-Encoding` field says that the body is compressed, or otherwise not what
+    /// it seems.
+    pub is_encoded: bool,
+}
+
+/// What a media type says that a body consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Content {
+    /// Server-sent events: `text/event-stream`.
+    Events,
+    /// A JSON value a line: NDJSON, JSON lines, JSON text sequences.
+    Lines,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl Content {
+    /// What `media_type` says.
+    fn of(media_type: &[u8]) -> Self {
+        const LINES: [&[u8]; 6] = [
+            b"application/x-ndjson",
+            b"application/ndjson",
+            b"application/jsonl",
+            b"application/x-jsonlines",
+            b"application/json-seq",
+            b"application/stream+json",
+        ];
+        if media_type.eq_ignore_ascii_case(b"text/event-stream") {
+            Self::Events
+        } else if LINES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+            Self::Lines
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// How the end of a body is recognised.
@@ -42,7 +78,7 @@ pub enum Framing {
 /// A head that is still being read. Nothing is kept before its first byte, and nothing at all
 /// if it arrives in one piece.
 #[derive(Debug, Default)]
-pub(super) struct PartialHead {
+pub struct PartialHead {
     /// The bytes so far.
     kept: Option<Box<Kept>>,
 }
@@ -146,8 +182,10 @@ struct Fields {
     is_chunked: bool,
     /// Whether `Server` names the server of this project.
     is_ours: bool,
-    /// Whether `Content-Type` is that of server-sent events.
-    is_events: bool,
+    /// What `Content-Type` says.
+    content: Content,
+    /// Whether there was a `Content-Encoding` other than `identity`.
+    is_encoded: bool,
 }
 
 impl Fields {
@@ -177,7 +215,9 @@ impl Fields {
             self.is_ours = value.starts_with(OUR_SERVER);
         } else if name.eq_ignore_ascii_case(b"content-type") {
             let media_type = value.split(|byte| *byte == b';').next().unwrap_or(value);
-            self.is_events = media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
+            self.content = Content::of(media_type.trim_ascii());
+        } else if name.eq_ignore_ascii_case(b"content-encoding") {
+            self.is_encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
         }
         Ok(())
     }
@@ -191,7 +231,8 @@ impl Fields {
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::UntilClose,
         };
-        Ok(Head { status, framing, is_ours: self.is_ours, is_events: self.is_events })
+        let Self { is_ours, content, is_encoded, .. } = *self;
+        Ok(Head { status, framing, is_ours, content, is_encoded })
     }
 }
 
@@ -226,21 +267,37 @@ mod tests {
             "TRANSFER-ENCODING:\t Chunked ",
         ]);
         let framing = Framing::Chunked;
-        let expected = Head { status: 200, framing, is_ours: true, is_events: false };
+        let content = Content::Other;
+        let expected = Head { status: 200, framing, is_ours: true, content, is_encoded: false };
         assert_eq!(head, Ok(Some(expected)));
     }
 
     #[test]
-    fn server_sent_events_are_known_by_their_media_type() {
-        for (line, is_events) in [
-            ("Content-Type: text/event-stream", true),
-            ("content-type:Text/Event-Stream ; charset=utf-8", true),
-            ("Content-Type: text/html", false),
-            ("Content-Type: text/event-streams", false),
-            ("Accept: text/event-stream", false),
+    fn what_a_body_consists_of_is_known_by_its_media_type() {
+        for (line, content) in [
+            ("Content-Type: text/event-stream", Content::Events),
+            ("content-type:Text/Event-Stream ; charset=utf-8", Content::Events),
+            ("Content-Type: application/x-ndjson", Content::Lines),
+            ("Content-Type: application/json-seq", Content::Lines),
+            ("Content-Type: text/html", Content::Other),
+            ("Content-Type: text/event-streams", Content::Other),
+            ("Accept: text/event-stream", Content::Other),
         ] {
             let head = read(&["HTTP/1.1 200 OK", line]).unwrap().unwrap();
-            assert_eq!(head.is_events, is_events, "{line}");
+            assert_eq!(head.content, content, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_body_is_known() {
+        for (line, is_encoded) in [
+            ("Content-Encoding: gzip", true),
+            ("content-encoding: br, gzip", true),
+            ("Content-Encoding: identity", false),
+            ("Vary: Accept-Encoding", false),
+        ] {
+            let head = read(&["HTTP/1.1 200 OK", line]).unwrap().unwrap();
+            assert_eq!(head.is_encoded, is_encoded, "{line}");
         }
     }
 

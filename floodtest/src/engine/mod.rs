@@ -6,9 +6,11 @@
 //! - this file: the loop, its wake-ups and its end
 //! - `open`: from a URL that falls due to a request that is sent
 //! - `receive`: from a readable socket to counted chunks, and to the close
+//! - `finish`: what is counted when the run is over
 //! - `alarm`: the timer
 
 mod alarm;
+mod finish;
 mod open;
 mod receive;
 
@@ -24,14 +26,15 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::Error;
-use crate::decode::Response;
+use crate::decode::Framer;
+use crate::items::{Items, Scratch};
 use crate::job::Job;
+use crate::judge::{Judge, Window};
 use crate::outcome::End;
 use crate::tally::Tally;
 use crate::teller::{FOREVER, Teller, Worst};
 use crate::tls::{Tls, Trust};
 use crate::urls::UrlFile;
-use crate::window::Window;
 use alarm::Alarm;
 use open::Opening;
 
@@ -54,27 +57,18 @@ const MAX_ROWS_AT_ONCE: usize = 1 << 20;
 /// One connection. Its size times a million is the product.
 #[derive(Debug, Default)]
 struct Row {
+    /// Which of its messages have come.
+    window: Window,
+    /// The response as far as it was read. With a head, the connection counts as established.
+    framer: Framer,
+    /// When the head came, in milliseconds after the clock's start.
+    head_ms: u32,
     /// The socket; `None` once the connection failed or closed.
     socket: Option<OwnedFd>,
-    /// Its messages lost, duplicated and reordered so far.
-    faults: u32,
-    /// The response as far as it was read. With a head, the connection counts as established.
-    response: Response,
-    /// The numbers of its messages.
-    window: Window,
-}
-
-impl Row {
-    /// Its messages lost, duplicated and reordered, if nothing more comes.
-    fn n_faults(&self) -> u32 {
-        let n_missing = u32::try_from(self.window.n_missing()).expect("64 at most");
-        self.faults.saturating_add(n_missing)
-    }
-
-    /// Leaves a row without a connection, which only knows what was wrong with its messages.
-    fn take(&mut self) -> Self {
-        std::mem::replace(self, Self { faults: self.n_faults(), ..Self::default() })
-    }
+    /// Its messages lost, duplicated and reordered so far; no more than 65,535 are counted.
+    faults: u16,
+    /// What its body consists of.
+    items: Items,
 }
 
 /// Who listens to an engine, and says when it has heard enough.
@@ -129,6 +123,14 @@ pub(crate) struct Engine<'a> {
     plan: Plan,
     /// The clock that stamps are compared with.
     clock: Clock,
+    /// What tells it what to do.
+    control: BorrowedFd<'a>,
+    /// Who judges messages.
+    judge: Judge,
+    /// What is kept of items that have not come whole, by row: most connections have nothing here.
+    scratches: HashMap<u32, Box<Scratch>>,
+    /// An empty scratch for all other connections.
+    scratch: Box<Scratch>,
     /// When the first connection of the run is due.
     started_at: Instant,
     /// What is waited for: all sockets, the timer, the control descriptor.
@@ -162,7 +164,7 @@ impl<'a> Engine<'a> {
         job: &'a mut Job,
         urls: &'a mut UrlFile,
         trust: Option<Trust>,
-        control: BorrowedFd<'_>,
+        control: BorrowedFd<'a>,
         clock: Clock,
         started_at: Instant,
     ) -> Result<Self, Error> {
@@ -179,12 +181,19 @@ impl<'a> Engine<'a> {
         }
         let n_asked = job.share.n_of(job.n_asked);
         let n_asked = usize::try_from(n_asked).expect("as many descriptors are allowed");
+        let accounting = &job.accounting;
+        let has_sent = !accounting.sent.is_empty();
+        let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
         Ok(Self {
             plan: job.plan(),
             job,
             n_asked,
             urls,
             clock,
+            control,
+            judge,
+            scratches: HashMap::new(),
+            scratch: Box::default(),
             started_at,
             epoll,
             alarm,
@@ -222,22 +231,8 @@ impl<'a> Engine<'a> {
                 break end;
             }
         };
+        self.settle(&end, &mut events)?;
         Ok(self.finish(end))
-    }
-
-    /// Counts what is open at the end.
-    fn finish(mut self, end: End) -> Finished {
-        let mut worst = Vec::new();
-        for (index, row) in self.rows.iter().enumerate() {
-            // Of those that are closed this was counted, and there is no window any more.
-            self.tally.lose(row.window.n_missing());
-            let faults = row.n_faults();
-            if faults > 0 {
-                worst.push(Worst { faults, number: self.job.share.number(index) });
-            }
-        }
-        Worst::sort(&mut worst);
-        Finished { end, tally: self.tally, worst }
     }
 
     /// Waits for events, unless there is more to dial at once, and handles them; whether the
@@ -285,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_48_bytes() {
-        assert_eq!(size_of::<Row>(), 48);
+    fn a_row_is_56_bytes() {
+        assert_eq!(size_of::<Row>(), 56);
     }
 }

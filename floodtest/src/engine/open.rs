@@ -6,6 +6,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::{Engine, Row};
 use crate::Error;
+use crate::decode::PartialHead;
 use crate::dial::{dial, send_some};
 use crate::reason::Reason;
 use crate::tls::Tls;
@@ -39,6 +40,8 @@ pub(super) struct Opening {
     request: Box<[u8]>,
     /// How much of it was sent.
     n_sent: usize,
+    /// What there is of the response head.
+    pub(super) head: PartialHead,
 }
 
 impl Opening {
@@ -214,6 +217,7 @@ impl Engine<'_> {
             dialed_at: Instant::now(),
             request: if is_sent { Box::default() } else { request.into() },
             n_sent,
+            head: PartialHead::default(),
         };
         self.opening.insert(row, opening);
         Ok(())

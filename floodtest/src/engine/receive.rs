@@ -1,14 +1,19 @@
-//! From a readable socket to counted chunks, and to the close.
+//! From a readable socket to items and marks, and to the close.
+
+use std::time::Instant;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::finish::row_number;
 use super::{Engine, Row};
-use crate::decode::Progress;
+use crate::decode::{PartialHead, Progress};
 use crate::dial::send_some;
+use crate::items::Scratch;
+use crate::judge::Judge;
 use crate::reason::Reason;
-use crate::tally::Receipt;
+use crate::receipt::{Own, Receipt, Shared};
 
 /// What tells that a connection has come to its end, or soon will.
 const ENDING: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
@@ -20,7 +25,7 @@ impl Engine<'_> {
         if self.rows[row].socket.is_none() {
             return;
         }
-        if !self.rows[row].response.has_head() && !self.go_on_sending(row) {
+        if !self.rows[row].framer.has_head() && !self.go_on_sending(row) {
             return;
         }
         if flags.intersects(EventFlags::IN | ENDING)
@@ -31,43 +36,72 @@ impl Engine<'_> {
     }
 
     /// Receives what has come for one connection; the reason if that was its end.
+    fn receive(&mut self, index: usize, flags: EventFlags) -> Result<(), Reason> {
+        // What is kept of an item that has not come whole is in a table; all other connections
+        // share one empty scratch.
+        let number = row_number(index);
+        let has_scratch = self.rows[index].items.has_scratch();
+        let mut kept = if has_scratch { self.scratches.remove(&number) } else { None };
+        let received = self.receive_with(index, flags, &mut kept);
+        let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
+        if self.rows[index].items.settle(scratch) {
+            let scratch = kept.unwrap_or_else(|| std::mem::take(&mut self.scratch));
+            self.scratches.insert(number, scratch);
+        }
+        received
+    }
+
+    /// Receives with what is kept of the connection, if anything is.
     ///
     /// One `recv` is the rule. What it leaves behind is not seen again until more comes, since
     /// events are edge-triggered, so it must leave nothing behind: a read that does not fill the
     /// buffer has emptied the socket, and only an announced end is still to be read.
-    fn receive(&mut self, row: usize, flags: EventFlags) -> Result<(), Reason> {
-        let Row { socket: Some(socket), faults, response, window } = &mut self.rows[row] else {
+    fn receive_with(
+        &mut self,
+        index: usize,
+        flags: EventFlags,
+        kept: &mut Option<Box<Scratch>>,
+    ) -> Result<(), Reason> {
+        let Row { socket: Some(socket), window, framer, head_ms, faults, items } =
+            &mut self.rows[index]
+        else {
             return Ok(());
         };
-        let had_head = response.has_head();
-        let mut tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&row) };
+        let had_head = framer.has_head();
+        let mut no_head = PartialHead::default();
+        let mut opening = if had_head { None } else { self.opening.get_mut(&index) };
+        let mut tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&index) };
+        let own = Own { row: row_number(index), items, head_ms, window, faults };
+        let shared = Shared {
+            accounting: &self.job.accounting,
+            tally: &mut self.tally,
+            judge: &mut self.judge,
+            clock: &self.clock,
+        };
+        let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
+        let mut receipt = Receipt::new(own, scratch, shared);
         loop {
             let start = tls.as_mut().map_or(Ok(0), |tls| tls.put_back(&mut self.buffer))?;
             let n = match recv(&*socket, &mut self.buffer[start..], RecvFlags::empty()) {
+                Ok((_, 0)) if framer.ends_at_close() => return Err(Reason::Ended),
                 Ok((_, 0)) => return Err(Reason::Cut),
                 Ok((_, n)) => n,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
-            let mut receipt = Receipt {
-                tally: &mut self.tally,
-                window,
-                faults,
-                pattern: self.job.sequence.as_ref(),
-                clock: &self.clock,
-                received_unix_us: None,
-            };
-            receipt.tally.bytes += n as u64;
+            receipt.marks.case.tally.bytes += n as u64;
+            receipt.marks.received_unix_us = None;
+            let partial = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.head);
             let progress = match &mut tls {
-                None => response.feed(&self.buffer[..n], &mut receipt)?,
+                None => framer.feed(partial, &self.buffer[..n], &mut receipt)?,
                 Some(tls) => {
-                    let plain = |plain: &[u8]| response.feed(plain, &mut receipt);
+                    let plain = |plain: &[u8]| framer.feed(partial, plain, &mut receipt);
                     self.outgoing.clear();
                     let received = &mut self.buffer[..start + n];
                     let progress = tls.receive(received, &mut self.outgoing, plain)?;
                     let n_sent = send_some(socket, &self.outgoing)?;
-                    if let Some(opening) = self.opening.get_mut(&row) {
+                    if let Some(opening) = &mut opening {
                         opening.go_on_with(&self.outgoing, n_sent);
                     }
                     progress
@@ -80,29 +114,53 @@ impl Engine<'_> {
                 // There may be more, and the others wait: to register again asks for another
                 // event if so, behind theirs.
                 let again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
-                epoll::modify(&self.epoll, &*socket, EventData::new_u64(row as u64), again)?;
+                epoll::modify(&self.epoll, &*socket, EventData::new_u64(index as u64), again)?;
                 break;
             }
             if !flags.intersects(ENDING) {
                 break;
             }
         }
-        if !had_head && response.has_head() {
-            self.opening.remove(&row);
+        if !had_head && framer.has_head() {
+            self.opening.remove(&index);
         }
         Ok(())
     }
 
     /// Closes a connection and counts why.
-    fn close(&mut self, row: usize, reason: Reason) {
-        let closed = self.rows[row].take();
-        let number = self.job.share.number(row);
-        self.opening.remove(&row);
-        self.tls.remove(&row);
-        if closed.response.has_head() {
-            self.tally.closed(reason, number, &closed.window);
-        } else {
+    fn close(&mut self, index: usize, reason: Reason) {
+        self.opening.remove(&index);
+        self.tls.remove(&index);
+        let number = self.job.share.number(index);
+        if !self.rows[index].framer.has_head() {
+            self.rows[index] = Row::default();
             self.tally.failed(reason, number);
+            return;
         }
+        self.end_body(index, reason == Reason::Ended);
+        let row = &mut self.rows[index];
+        row.socket = None;
+        let after = Instant::now().saturating_duration_since(self.clock.started_at());
+        row.framer.close(u32::try_from(after.as_millis()).unwrap_or(u32::MAX));
+        Judge::closed(&mut row.window, &mut self.tally);
+        self.tally.closed(reason, number);
+    }
+
+    /// Counts what is complete now that nothing more comes on a connection. `is_proper` if its
+    /// body came to the end that the server meant.
+    pub(super) fn end_body(&mut self, index: usize, is_proper: bool) {
+        let number = row_number(index);
+        let mut kept = self.scratches.remove(&number);
+        let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
+        let Row { window, head_ms, faults, items, .. } = &mut self.rows[index];
+        let own = Own { row: number, items, head_ms, window, faults };
+        let shared = Shared {
+            accounting: &self.job.accounting,
+            tally: &mut self.tally,
+            judge: &mut self.judge,
+            clock: &self.clock,
+        };
+        Receipt::new(own, scratch, shared).end(is_proper);
+        *self.scratch = Scratch::default();
     }
 }

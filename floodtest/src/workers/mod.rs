@@ -27,7 +27,7 @@ use crate::job::{Job, Share};
 use crate::outcome::{End, Observer, Outcome};
 use crate::plan::Prepared;
 use crate::tally::Tally;
-use crate::teller::{Teller, Worst};
+use crate::teller::{FOREVER, Teller, Worst};
 pub use work::work;
 use worker::{State, Worker};
 
@@ -38,6 +38,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// How long the workers may take to end when they are told to, without any connection. Those that
 /// need longer are killed.
 const END_TIME: Duration = Duration::from_secs(10);
+
+/// How long all of them may take to read the senders' files (`--sent`): some 50 bytes for each id
+/// that was sent to, in every worker.
+const READ_TIME: Duration = Duration::from_secs(120);
 
 /// Connections that they close in a second at the least, before they say their last counts: on two
 /// cores, which the other ends shared, 40,000 took less than two seconds.
@@ -73,6 +77,8 @@ struct Crew {
     peak: u64,
     /// Whether something was said since the last report that was not asked for.
     has_news: bool,
+    /// How long the workers may take to end, without any connection.
+    end_time: Duration,
 }
 
 impl Crew {
@@ -86,7 +92,12 @@ impl Crew {
         for worker in &mut workers {
             worker.wait_until_ready()?;
         }
-        Ok(Self { workers, n_asked: 0, peak: 0, has_news: false })
+        // They read on for a while when they are told to end, and read what was sent.
+        let has_sent = !job.accounting.sent.is_empty();
+        let settle = job.accounting.settle.min(FOREVER);
+        let more = if has_sent { settle + READ_TIME } else { Duration::ZERO };
+        let end_time = END_TIME + more;
+        Ok(Self { workers, n_asked: 0, peak: 0, has_news: false, end_time })
     }
 
     /// Starts the plan.
@@ -124,7 +135,8 @@ impl Crew {
     fn end(&mut self, teller: &mut Teller<'_>) -> Result<(), Error> {
         self.workers.iter_mut().for_each(Worker::stop);
         let n_open: u64 = self.workers.iter().map(|worker| worker.tally.connected).sum();
-        let deadline = Instant::now() + END_TIME + Duration::from_secs(n_open / CLOSED_PER_SECOND);
+        let deadline =
+            Instant::now() + self.end_time + Duration::from_secs(n_open / CLOSED_PER_SECOND);
         while self.workers.iter().any(Worker::is_running) && Instant::now() < deadline {
             self.wait(None, deadline)?;
         }

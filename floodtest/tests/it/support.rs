@@ -386,7 +386,7 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         report_every: Duration::from_millis(10),
         connect_timeout: Duration::from_secs(10),
         source_ips: None,
-        sequence: None,
+        accounting: floodtest::accounting::Accounting::default(),
         is_sse: false,
         ca: None,
         progress_every: None,

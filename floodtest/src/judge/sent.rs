@@ -1,0 +1,285 @@
+//! What was sent and did not come, by the sender's own file (`--sent`).
+//!
+//! Stamps alone show what is missing between the first and the last message that came. With the
+//! sender's file the beginning is judged as well, if the connection was there before the sender's
+//! first message was due, and so is the end, if it was still there when the sender's last answer
+//! came and for some time after. Numbers that failed are no loss, and those that were never answered
+//! are counted apart: the server may never have had them.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reports::sent::{IdLine, Range, Sent, SentError};
+use reports::stamp::{Sender, as_us};
+use serde::{Deserialize, Serialize};
+
+use super::window::{Notice, Window};
+use super::{BY_STAMPS, Judge};
+
+/// A connection as far as it matters here.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    /// Its row.
+    pub(crate) row: u32,
+    /// The ids that it follows.
+    pub(crate) ids: Vec<u64>,
+    /// Its first window.
+    pub(crate) window: Window,
+    /// When its response head came, in microseconds since the Unix epoch.
+    pub(crate) head_unix_us: u64,
+    /// When it was closed, if it was.
+    pub(crate) closed_unix_us: Option<u64>,
+}
+
+/// What was sent, compared with what came.
+#[derive(Debug)]
+pub(crate) struct Join<'a> {
+    /// The connections that were established.
+    pub(crate) connections: &'a [Connection],
+    /// Who knows their windows.
+    pub(crate) judge: &'a Judge,
+    /// When the last bytes were received, in microseconds since the Unix epoch.
+    pub(crate) ended_unix_us: u64,
+    /// How long a message may take after the sender's last answer.
+    pub(crate) settle: Duration,
+}
+
+/// What one sender's file adds to the figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Who sent; `None` if the file cannot be read.
+    pub(crate) sender: Option<Sender>,
+    /// Why the file cannot be read.
+    pub(crate) problem: Option<String>,
+    /// Whether messages to one id were sent without waiting for each other.
+    pub(crate) is_unordered: bool,
+    /// Whether it says when the sender ended.
+    pub(crate) has_end: bool,
+    /// Messages before the first and after the last that came, which were answered: lost ones.
+    pub(crate) lost: u64,
+    /// Messages that seemed lost and failed or were never answered.
+    pub(crate) not_lost: u64,
+    /// Messages that are missing and were never answered.
+    pub(crate) unanswered_missing: u64,
+    /// Connections that messages were sent to.
+    pub(crate) n_expected: u64,
+    /// Of these, those whose beginning was judged.
+    pub(crate) n_beginning: u64,
+    /// Those whose end was judged.
+    pub(crate) n_end: u64,
+    /// Those that came after the first message was due.
+    pub(crate) n_late: u64,
+    /// Connections whose ids are not known.
+    pub(crate) n_without_ids: u64,
+    /// Whether there were more gaps than can be remembered.
+    pub(crate) has_more_gaps: bool,
+    /// What is missing on each connection, beyond what its row knows.
+    #[serde(skip)]
+    pub(crate) by_row: HashMap<u32, u64>,
+}
+
+impl Joined {
+    /// Adds what another process found for the same file.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.sender = self.sender.or(other.sender);
+        self.problem = self.problem.take().or_else(|| other.problem.clone());
+        self.is_unordered |= other.is_unordered;
+        self.has_end |= other.has_end;
+        self.has_more_gaps |= other.has_more_gaps;
+        self.lost += other.lost;
+        self.not_lost += other.not_lost;
+        self.unanswered_missing += other.unanswered_missing;
+        self.n_expected += other.n_expected;
+        self.n_beginning += other.n_beginning;
+        self.n_end += other.n_end;
+        self.n_late += other.n_late;
+        self.n_without_ids += other.n_without_ids;
+    }
+}
+
+/// How many numbers of a range were answered, and how many never were; the others failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Missing {
+    /// Answered ones.
+    answered: u64,
+    /// Failed ones.
+    failed: u64,
+    /// Those that stay unanswered.
+    unanswered: u64,
+}
+
+impl Missing {
+    /// The numbers from `from` to `to` that were sent to an id.
+    fn in_range(line: &IdLine, from: u64, to: u64) -> Self {
+        let to = to.min(line.n);
+        if from > to {
+            return Self::default();
+        }
+        let failed = overlap(&line.failed, from, to);
+        let unanswered = overlap(&line.unanswered, from, to);
+        let answered = (to - from + 1).saturating_sub(failed).saturating_sub(unanswered);
+        Self { answered, failed, unanswered }
+    }
+
+    /// Takes away what came after all.
+    fn without(self, other: Self) -> Self {
+        Self {
+            answered: self.answered.saturating_sub(other.answered),
+            failed: self.failed.saturating_sub(other.failed),
+            unanswered: self.unanswered.saturating_sub(other.unanswered),
+        }
+    }
+}
+
+/// How many numbers from `from` to `to` are in these ranges, which rise.
+fn overlap(ranges: &[Range], from: u64, to: u64) -> u64 {
+    let first = ranges.partition_point(|range| range.1 < from);
+    let within = ranges[first..].iter().take_while(|range| range.0 <= to);
+    within.map(|range| range.1.min(to) - range.0.max(from) + 1).sum()
+}
+
+/// What is known of one series: a connection and an id, by one sender.
+#[derive(Debug, Default)]
+struct Series {
+    /// Whether the connection follows the id.
+    is_followed: bool,
+    /// What came.
+    window: Option<Window>,
+    /// Numbers that left the window as lost.
+    lost: Vec<Range>,
+    /// Numbers that came though they were below the base.
+    early: Vec<u64>,
+}
+
+impl Join<'_> {
+    /// Compares what the file at `path` says with what came.
+    pub(crate) fn with(&self, path: &Path) -> Joined {
+        let mut joined = Joined { path: path.to_owned(), ..Joined::default() };
+        if let Err(error) = self.compare(path, &mut joined) {
+            joined.problem = Some(match error {
+                SentError::Read { path, source } => format!("cannot read {path}: {source}"),
+                error @ SentError::Line { .. } => error.to_string(),
+            });
+        }
+        joined
+    }
+
+    /// Reads the file and compares.
+    fn compare(&self, path: &Path, joined: &mut Joined) -> Result<(), SentError> {
+        let judge = self.judge;
+        let mut ids: HashSet<u64> =
+            self.connections.iter().flat_map(|it| it.ids.iter().copied()).collect();
+        ids.extend(self.connections.iter().map(|it| it.window.id));
+        ids.extend(judge.extras.iter().map(|(_, window)| window.id));
+        let sent = Sent::read(path, |id| ids.contains(&id))?;
+        joined.sender = Some(sent.header.sender);
+        joined.is_unordered = sent.header.unordered;
+        joined.has_end = sent.end.is_some();
+        joined.has_more_gaps = judge.has_more_gaps;
+        let sender = judge.places.get(&sent.header.sender).copied();
+        let mut series = self.series(sender);
+        for connection in self.connections {
+            if connection.ids.is_empty() {
+                joined.n_without_ids += 1;
+            }
+            let is_early = connection.head_unix_us <= sent.header.first_due_unix_us;
+            let is_last = sent.end.as_ref().is_some_and(|end| {
+                let until_us = connection.closed_unix_us.unwrap_or(self.ended_unix_us);
+                until_us >= end.last_answer_unix_us.saturating_add(as_us(self.settle))
+            });
+            let mut is_expected = false;
+            for (id, series) in series.remove(&connection.row).unwrap_or_default() {
+                let Some(line) = sent.ids.get(&id) else { continue };
+                is_expected |= series.is_followed;
+                let (is_early, is_last) =
+                    (is_early && series.is_followed, is_last && series.is_followed);
+                let n_missing = series.compare(line, is_early, is_last, joined);
+                if n_missing > 0 {
+                    *joined.by_row.entry(connection.row).or_default() += n_missing;
+                }
+            }
+            if is_expected {
+                joined.n_expected += 1;
+                joined.n_beginning += u64::from(is_early);
+                joined.n_late += u64::from(!is_early);
+                joined.n_end += u64::from(is_last);
+            }
+        }
+        Ok(())
+    }
+
+    /// All series by the sender at this place, by connection and id; where there is none, those that
+    /// connections follow.
+    fn series(&self, sender: Option<u16>) -> HashMap<u32, HashMap<u64, Series>> {
+        let mut all = HashMap::<u32, HashMap<u64, Series>>::new();
+        for connection in self.connections {
+            let of_row = all.entry(connection.row).or_default();
+            for id in &connection.ids {
+                of_row.entry(*id).or_default().is_followed = true;
+            }
+            let window = &connection.window;
+            if window.flags & BY_STAMPS != 0 && Some(window.sender) == sender {
+                of_row.entry(window.id).or_default().window = Some(*window);
+            }
+        }
+        let is_its = |place: u16| Some(place) == sender;
+        for (row, window) in self.judge.extras.iter().filter(|(_, it)| is_its(it.sender)) {
+            all.entry(row).or_default().entry(window.id).or_default().window = Some(window);
+        }
+        for gap in self.judge.gaps.iter().filter(|gap| is_its(gap.sender)) {
+            let series = all.entry(gap.row).or_default().entry(gap.id).or_default();
+            match gap.notice {
+                Notice::Lost(from, to) => series.lost.push((from, to)),
+                Notice::Early(number) => series.early.push(number),
+            }
+        }
+        all
+    }
+}
+
+impl Series {
+    /// Compares what came with what was sent to the id, from the first number on if `is_early`, up
+    /// to the last if `is_last`; how many messages are lost that were not counted so before.
+    fn compare(&self, line: &IdLine, is_early: bool, is_last: bool, joined: &mut Joined) -> u64 {
+        let mut beyond = Missing::default();
+        let mut add = |missing: Missing| {
+            beyond.answered += missing.answered;
+            beyond.unanswered += missing.unanswered;
+        };
+        match &self.window {
+            // Of a connection that heard nothing it is known what it should have heard only if it
+            // was there all the time.
+            None if is_early && is_last => add(Missing::in_range(line, 1, line.n)),
+            None => {}
+            Some(window) => {
+                if is_early {
+                    let before = window.n_before() + self.early.len() as u64;
+                    let came = self.early.iter().fold(Missing::default(), |all, number| {
+                        let one = Missing::in_range(line, *number, *number);
+                        Missing {
+                            answered: all.answered + one.answered,
+                            failed: all.failed + one.failed,
+                            unanswered: all.unanswered + one.unanswered,
+                        }
+                    });
+                    add(Missing::in_range(line, 1, before).without(came));
+                }
+                if is_last {
+                    add(Missing::in_range(line, window.latest() + 1, line.n));
+                }
+                let open = window.missing().map(|number| (number, number));
+                for (from, to) in self.lost.iter().copied().chain(open) {
+                    let missing = Missing::in_range(line, from, to);
+                    joined.not_lost += missing.failed + missing.unanswered;
+                    joined.unanswered_missing += missing.unanswered;
+                }
+            }
+        }
+        joined.lost += beyond.answered;
+        joined.unanswered_missing += beyond.unanswered;
+        beyond.answered
+    }
+}

@@ -1,0 +1,173 @@
+//! What one `recv` brought for one connection, on its way into the counters.
+
+use std::time::Instant;
+
+use reports::stamp::{Clock, Stamp};
+
+use crate::accounting::Accounting;
+use crate::decode::{self, Head};
+use crate::items::{ItemSink, Items, Scratch, Sequence, Stream};
+use crate::judge::{Case, Judge, Window};
+use crate::tally::Tally;
+
+/// Takes what one `recv` brought for one connection.
+pub(crate) struct Receipt<'a> {
+    /// What its body consists of.
+    pub(crate) items: &'a mut Items,
+    /// What is kept of an item that has not come whole.
+    pub(crate) scratch: &'a mut Scratch,
+    /// When its head came, in milliseconds after the clock's start.
+    pub(crate) head_ms: &'a mut u32,
+    /// What items are to be.
+    pub(crate) stream: Stream,
+    /// Where the server's numbers are.
+    pub(crate) sequence: Option<&'a Sequence>,
+    /// What becomes of items and marks.
+    pub(crate) marks: Marks<'a>,
+}
+
+/// Takes the items and marks in it.
+pub(crate) struct Marks<'a> {
+    /// The connection, and what is counted.
+    pub(crate) case: Case<'a>,
+    /// Who judges messages.
+    pub(crate) judge: &'a mut Judge,
+    /// What time it is.
+    pub(crate) clock: &'a Clock,
+    /// When the bytes were received, in microseconds since the Unix epoch. Read once, and only
+    /// when a stamped message is among them.
+    pub(crate) received_unix_us: Option<u64>,
+    /// Whether items are the messages themselves.
+    pub(crate) counts_messages: bool,
+}
+
+/// What is a connection's own.
+pub(crate) struct Own<'a> {
+    /// Its row's place.
+    pub(crate) row: u32,
+    /// As in [`Receipt`].
+    pub(crate) items: &'a mut Items,
+    /// As in [`Receipt`].
+    pub(crate) head_ms: &'a mut u32,
+    /// As in [`Case`].
+    pub(crate) window: &'a mut Window,
+    /// As in [`Case`].
+    pub(crate) faults: &'a mut u16,
+}
+
+/// What all connections share.
+pub(crate) struct Shared<'a> {
+    /// How messages are known.
+    pub(crate) accounting: &'a Accounting,
+    /// As in [`Case`].
+    pub(crate) tally: &'a mut Tally,
+    /// As in [`Marks`].
+    pub(crate) judge: &'a mut Judge,
+    /// As in [`Marks`].
+    pub(crate) clock: &'a Clock,
+}
+
+impl<'a> Receipt<'a> {
+    /// Makes ready for what comes next on a connection.
+    pub(crate) fn new(own: Own<'a>, scratch: &'a mut Scratch, shared: Shared<'a>) -> Self {
+        let Own { row, items, head_ms, window, faults } = own;
+        let Shared { accounting, tally, judge, clock } = shared;
+        let sequence = accounting.sequence.as_ref();
+        let is_comet = items.is_comet(sequence);
+        let marks = Marks {
+            counts_messages: items.are_messages(),
+            case: Case { row, window, faults, is_comet, tally },
+            judge,
+            clock,
+            received_unix_us: None,
+        };
+        Self { items, scratch, head_ms, stream: accounting.stream, sequence, marks }
+    }
+
+    /// Takes in the end of the body. `is_proper` if it is the end that the server meant.
+    pub(crate) fn end(&mut self, is_proper: bool) {
+        self.items.end(self.scratch, self.sequence, is_proper, &mut self.marks);
+    }
+}
+
+impl decode::Sink for Receipt<'_> {
+    fn head(&mut self, head: &Head) {
+        let Marks { case, clock, .. } = &mut self.marks;
+        case.tally.connected += 1;
+        case.tally.peak = case.tally.peak.max(case.tally.connected);
+        *case.window = Window::default();
+        let after = Instant::now().saturating_duration_since(clock.started_at());
+        // Rounded up, so that no head seems to have come before it did.
+        *self.head_ms =
+            u32::try_from(after.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1));
+        *self.items = Items::new(head, self.stream);
+        match self.items.kind() {
+            Some(kind) => case.tally.item_kind = case.tally.item_kind.and(kind),
+            None => case.tally.n_encoded += 1,
+        }
+        case.is_comet = self.items.is_comet(self.sequence);
+        self.marks.counts_messages = self.items.are_messages();
+    }
+
+    fn data(&mut self, bytes: &[u8]) {
+        self.items.data(bytes, self.scratch, self.sequence, &mut self.marks);
+    }
+
+    fn chunk_end(&mut self) {
+        self.marks.case.tally.chunks += 1;
+        self.items.chunk_end(self.scratch, &mut self.marks);
+    }
+}
+
+impl Marks<'_> {
+    /// Records both latencies of a stamped message.
+    fn record_delays(&mut self, stamp: Stamp) {
+        let clock = self.clock;
+        let received = *self.received_unix_us.get_or_insert_with(|| clock.unix_us(Instant::now()));
+        let tally = &mut *self.case.tally;
+        tally.delivery_from_due.record_between_us(stamp.due_unix_us, received);
+        let sent_unix_us = stamp.due_unix_us.saturating_add(stamp.late_us);
+        tally.delivery_from_send.record_between_us(sent_unix_us, received);
+    }
+
+    /// Counts a message that was judged, where messages are the items.
+    fn judged(&mut self, is_judged: bool) {
+        self.case.tally.items += u64::from(is_judged && self.counts_messages);
+    }
+}
+
+impl ItemSink for Marks<'_> {
+    fn stamp(&mut self, stamp: Stamp) {
+        self.record_delays(stamp);
+        if let Some(mark) = stamp.mark {
+            let is_judged = self.judge.stamp(mark, &mut self.case);
+            self.judged(is_judged);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        let is_judged = self.judge.number(number, &mut self.case);
+        self.judged(is_judged);
+    }
+
+    fn wants_numbers(&self) -> bool {
+        self.judge.wants_numbers(self.case.window)
+    }
+
+    fn item(&mut self, is_marked: bool) {
+        self.case.tally.items += 1;
+        self.case.tally.unnumbered += u64::from(!is_marked);
+    }
+
+    fn comment(&mut self) {
+        self.case.tally.comments += 1;
+    }
+
+    fn too_long(&mut self) {
+        self.case.tally.unnumbered += 1;
+    }
+
+    fn encoded(&mut self, n: u64) {
+        self.case.tally.encoded_bytes += n;
+    }
+}

@@ -1,0 +1,242 @@
+//! What a run has counted, over all connections of a process.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use reports::books::{ByReason, ItemKind};
+use reports::latency::Latency;
+use reports::out::Series;
+use reports::stamp::{Sender, as_us};
+use serde::{Deserialize, Serialize};
+
+use crate::judge::{Found, Joined};
+use crate::reason::Reason;
+
+/// The counters of a run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// Connections begun.
+    pub(crate) begun: u64,
+    /// Connections whose head has arrived and that are open now.
+    pub(crate) connected: u64,
+    /// Connections that were established once and are closed now.
+    pub(crate) closed: u64,
+    /// Connections that were never established.
+    pub(crate) failed: u64,
+    /// The most connections that were open at once.
+    pub(crate) peak: u64,
+    /// Chunks, by framing.
+    pub(crate) chunks: u64,
+    /// Items.
+    pub(crate) items: u64,
+    /// What items are.
+    pub(crate) item_kind: ItemKind,
+    /// Comments of event streams.
+    pub(crate) comments: u64,
+    /// Bytes received.
+    pub(crate) bytes: u64,
+    /// Bytes of encoded bodies.
+    pub(crate) encoded_bytes: u64,
+    /// Connections with an encoded body.
+    pub(crate) n_encoded: u64,
+    /// How much later than due the connects were begun.
+    pub(crate) connect_lateness: Latency,
+    /// Why connections failed.
+    pub(crate) failures: Reasons,
+    /// Why established connections closed.
+    pub(crate) closures: Reasons,
+    /// What became of the messages.
+    pub(crate) found: Found,
+    /// Messages that could not be judged, because there are too many series or their numbers are
+    /// too large.
+    pub(crate) unjudged: u64,
+    /// Messages that were judged.
+    pub(crate) numbered: u64,
+    /// Items without a mark, and marks that are too long.
+    pub(crate) unnumbered: u64,
+    /// Connections on which a message came.
+    pub(crate) heard: u64,
+    /// Of these, connections that are judged by stamps.
+    pub(crate) n_by_stamps: u64,
+    /// Those that are judged by numbers.
+    pub(crate) n_by_numbers: u64,
+    /// Of these, those whose numbers begin at 1.
+    pub(crate) n_from_one: u64,
+    /// Connections with two numbers and more, of which it is not known what they count.
+    pub(crate) n_sequenced: u64,
+    /// Of these, connections whose numbers jump.
+    pub(crate) n_jumped: u64,
+    /// By how much.
+    pub(crate) jumps: Option<Box<Latency>>,
+    /// The senders whose stamps came.
+    pub(crate) senders: BTreeSet<Sender>,
+    /// What the senders' own files add, once the run has ended.
+    pub(crate) joined: Vec<Joined>,
+    /// From a message's due time to its receipt.
+    pub(crate) delivery_from_due: Latency,
+    /// From a message's actual send to its receipt.
+    pub(crate) delivery_from_send: Latency,
+    /// When the first connect and the latest one were begun, in microseconds after the start.
+    pub(crate) dialed_us: Option<(u64, u64)>,
+}
+
+/// Counts by reason, and the first connection for each.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Reasons(Vec<ReasonCount>);
+
+/// How often one thing happened. There are few, so that they are searched in order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReasonCount {
+    /// What happened.
+    pub(crate) reason: Reason,
+    /// To how many connections.
+    n: u64,
+    /// The first of them, by its number in the plan.
+    pub(crate) first: u64,
+}
+
+impl Reasons {
+    /// Counts `reason` for `n` connections, the first of which is `first`.
+    pub(crate) fn count(&mut self, reason: Reason, n: u64, first: u64) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.reason == reason) {
+            known.n += n;
+            known.first = known.first.min(first);
+        } else {
+            self.0.push(ReasonCount { reason, n, first });
+        }
+    }
+
+    /// Takes in the counts of another process.
+    fn merge(&mut self, other: &Self) {
+        other.iter().for_each(|it| self.count(it.reason, it.n, it.first));
+    }
+
+    /// How often it was `reason`.
+    pub(crate) fn of(&self, reason: Reason) -> u64 {
+        self.iter().find(|known| known.reason == reason).map_or(0, |known| known.n)
+    }
+
+    /// All that happened.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ReasonCount> {
+        self.0.iter()
+    }
+
+    /// The counts under the reasons' words; several reasons may share one.
+    pub(crate) fn by_word(&self) -> ByReason {
+        let mut by_word = ByReason::new();
+        for ReasonCount { reason, n, .. } in self.iter() {
+            *by_word.entry(reason.to_string()).or_default() += n;
+        }
+        by_word
+    }
+}
+
+/// The delays that go into the logs of `--out`.
+pub(crate) const SERIES: [Series; 2] = [
+    Series {
+        name: "delivery-due",
+        what: "delivery latency, from when messages were due to their receipt",
+    },
+    Series {
+        name: "delivery-actual",
+        what: "delivery latency, from when messages were sent to their receipt",
+    },
+];
+
+impl Tally {
+    /// The delays of [`SERIES`] so far.
+    pub(crate) fn totals(&self) -> [&Latency; SERIES.len()] {
+        [&self.delivery_from_due, &self.delivery_from_send]
+    }
+
+    /// Counts a connect that is begun at `at` after the start.
+    pub(crate) fn dialed(&mut self, at: Duration) {
+        let at_us = as_us(at);
+        self.begun += 1;
+        let (first_us, _) = self.dialed_us.unwrap_or((at_us, at_us));
+        self.dialed_us = Some((first_us, at_us));
+    }
+
+    /// Counts connection `number`, which was never established.
+    pub(crate) fn failed(&mut self, reason: Reason, number: u64) {
+        self.failed += 1;
+        self.failures.count(reason, 1, number);
+    }
+
+    /// Counts the close of connection `number`, which was established.
+    pub(crate) fn closed(&mut self, reason: Reason, number: u64) {
+        self.connected -= 1;
+        self.closed += 1;
+        self.closures.count(reason, 1, number);
+    }
+
+    /// Counts all that is open, or is being opened, as ended for `reason`. `first` is the number of
+    /// the first of these connections.
+    pub(crate) fn abandon(&mut self, reason: Reason, first: u64) {
+        let n_opening = self.begun - self.connected - self.closed - self.failed;
+        if n_opening > 0 {
+            self.failed += n_opening;
+            self.failures.count(reason, n_opening, first);
+        }
+        if self.connected > 0 {
+            self.closed += self.connected;
+            self.closures.count(reason, std::mem::take(&mut self.connected), first);
+        }
+    }
+
+    /// Takes in the counts of another process. The peak becomes the sum of the peaks, which may
+    /// not have been at the same time.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.begun += other.begun;
+        self.connected += other.connected;
+        self.closed += other.closed;
+        self.failed += other.failed;
+        self.peak += other.peak;
+        self.chunks += other.chunks;
+        self.items += other.items;
+        self.item_kind = self.item_kind.and(other.item_kind);
+        self.comments += other.comments;
+        self.bytes += other.bytes;
+        self.encoded_bytes += other.encoded_bytes;
+        self.n_encoded += other.n_encoded;
+        self.merge_messages(other);
+        self.connect_lateness.merge(&other.connect_lateness);
+        self.delivery_from_due.merge(&other.delivery_from_due);
+        self.delivery_from_send.merge(&other.delivery_from_send);
+        self.failures.merge(&other.failures);
+        self.closures.merge(&other.closures);
+        self.dialed_us = match (self.dialed_us, other.dialed_us) {
+            (Some((first, last)), Some((their_first, their_last))) => {
+                Some((first.min(their_first), last.max(their_last)))
+            }
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+
+    /// Takes in what another process has counted of messages.
+    fn merge_messages(&mut self, other: &Self) {
+        self.found.add(other.found);
+        self.unjudged += other.unjudged;
+        self.numbered += other.numbered;
+        self.unnumbered += other.unnumbered;
+        self.heard += other.heard;
+        self.n_by_stamps += other.n_by_stamps;
+        self.n_by_numbers += other.n_by_numbers;
+        self.n_from_one += other.n_from_one;
+        self.n_sequenced += other.n_sequenced;
+        self.n_jumped += other.n_jumped;
+        if let Some(jumps) = &other.jumps {
+            self.jumps.get_or_insert_default().merge(jumps);
+        }
+        self.senders.extend(&other.senders);
+        for theirs in &other.joined {
+            match self.joined.iter_mut().find(|ours| ours.path == theirs.path) {
+                Some(ours) => ours.merge(theirs),
+                None => self.joined.push(theirs.clone()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
