@@ -1,5 +1,6 @@
 //! What servers send: messages with their marks, and what stands around them.
 
+use memchr::memmem;
 use reports::stamp::{Clock, Mark, Sender, Stamp};
 use std::time::Instant;
 
@@ -105,7 +106,7 @@ fn part(way: &Way, id: u64, n: u64, now_unix_us: u64) -> Part {
         Number::EventId(_) | Number::Seq(_) => number.map(|number| number.to_string()),
         Number::Nowhere => None,
     };
-    let middle = |of: &str| find(&bytes, of.as_bytes()).map(|at| at + of.len() / 2);
+    let middle = |of: &str| memmem::find(&bytes, of.as_bytes()).map(|at| at + of.len() / 2);
     let number_at = written.and_then(|written| middle(&written));
     let stamp_at = match way.text {
         Text::Old => middle(&old.to_string()),
@@ -135,9 +136,4 @@ fn render(content: Content, n: u64, text: &str, event_id: &str) -> String {
         Content::Objects => format!("{{\"text\":\"{text}\"}}"),
         Content::Bytes => format!("{text}|"),
     }
-}
-
-/// Where `needle` begins in `bytes`.
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
 }

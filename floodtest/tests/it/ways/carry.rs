@@ -4,6 +4,9 @@ use super::body::Part;
 use super::stage::{Ending, Pieces};
 use super::way::{Content, Cut, Framing, Way, Writes};
 
+/// How many messages are cut at every byte. What comes after them finds nothing else than they do.
+const N_FIRST: usize = 4;
+
 /// An id with as many digits as those at the end of a long body have.
 const LONGEST_ID: u64 = 999;
 
@@ -28,33 +31,42 @@ pub(super) fn pieces(way: &Way, parts: &[Part]) -> (Pieces, u64) {
     (pieces, n_chunks)
 }
 
-/// The same in as many ways as the framed body has bytes: way k in two pieces, of which the first
-/// ends behind byte k of it.
+/// The same in many ways, for connections 1, 2, …: each in two pieces, with the border behind another
+/// byte of the framed body. Of a long body, that is each byte of the first messages and of the last.
 pub(super) fn cut_anywhere(way: &Way, parts: impl Fn(u64) -> Vec<Part>) -> Vec<Pieces> {
-    let cut = |id: u64, at: usize| {
+    let framed_for = |id| framed(way, segments(way.cut, &parts(id)));
+    let cut = |(id, at): (u64, usize)| {
         let segments = segments(way.cut, &parts(id));
         let head = head(way, segments.iter().map(Vec::len).sum());
-        let mut first = [head.clone(), framed(way, segments).concat()].concat();
-        let at = (head.len() + at).min(first.len());
-        let second = first.split_off(at);
+        let n_before = head.len() + at;
+        let mut first = [head, framed(way, segments).concat()].concat();
+        let second = first.split_off(n_before.min(first.len()));
         vec![first, second]
     };
-    let n_bytes = framed(way, segments(way.cut, &parts(LONGEST_ID))).concat().len();
-    (1..n_bytes).map(|at| cut(at as u64, at)).collect()
+    let lengths: Vec<_> = framed_for(LONGEST_ID).iter().map(Vec::len).collect();
+    (1..).zip(positions(&lengths)).map(cut).collect()
 }
 
-/// The same with the body in two chunks, the border behind byte k of it.
+/// The same with the body in two chunks.
 pub(super) fn chunked_anywhere(way: &Way, parts: impl Fn(u64) -> Vec<Part>) -> Vec<Pieces> {
-    let whole = |id: u64| segments(Cut::Whole, &parts(id)).concat();
-    let cut = |id: u64, at: usize| {
-        let mut first = whole(id);
+    let cut = |(id, at): (u64, usize)| {
+        let mut first = segments(Cut::Whole, &parts(id)).concat();
         let second = first.split_off(at.min(first.len() - 1));
-        let head = head(way, 0);
         let mut framed = framed(way, vec![first, second]);
-        framed[0].splice(0..0, head);
+        framed[0].splice(0..0, head(way, 0));
         framed
     };
-    (1..whole(LONGEST_ID).len()).map(|at| cut(at as u64, at)).collect()
+    let lengths: Vec<_> = parts(LONGEST_ID).iter().map(|part| part.bytes.len()).collect();
+    (1..).zip(positions(&lengths)).map(cut).collect()
+}
+
+/// The places between two bytes of messages with these lengths: in the first ones, in which all that
+/// can be wrong with messages is, and in the last one.
+fn positions(lengths: &[usize]) -> impl Iterator<Item = usize> + use<> {
+    let n_bytes: usize = lengths.iter().sum();
+    let first: usize = lengths.iter().take(N_FIRST).sum();
+    let last = n_bytes - lengths.last().unwrap();
+    (1..n_bytes).filter(move |at| *at <= first || *at >= last)
 }
 
 /// The bytes between two borders each.

@@ -1,8 +1,8 @@
 //! A server that writes its answers in steps: the pieces of all connections in turn, each only when
 //! floodtest has read all that was written before. So it is certain which bytes come in one read.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether floodtest is still there while its connections are waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether all was read.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What is written to one connection, a piece at a time; the first one right after the request.
 pub(super) type Pieces = Vec<Vec<u8>>;
@@ -73,7 +76,7 @@ pub(super) fn play(
         streams[id - 1] = Some(stream);
     }
     let pid = floodtest.pid();
-    wait_until("the first pieces are read", || is_idle(pid) && is_read(port));
+    wait_until_read(pid, port);
     settled();
     let n_steps = scripts.iter().map(Vec::len).max().unwrap_or(0);
     for step in 1..n_steps {
@@ -86,7 +89,7 @@ pub(super) fn play(
         // What is not read by then, on a busy machine, is read together with what follows.
         wait_until("a piece is read", || is_idle(pid));
     }
-    wait_until("all that was written is read", || is_read(port) && is_idle(pid));
+    wait_until_read(pid, port);
     if ending == Ending::Closed {
         for stream in streams.iter().flatten() {
             let _ = stream.shutdown(Shutdown::Both);
@@ -100,9 +103,12 @@ pub(super) fn play(
 /// Reads a request, and whose it is: 17 of `GET /test/17`.
 fn read_id(stream: &mut TcpStream) -> usize {
     let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-        head.push(byte[0]);
+    let mut buffer = [0; 1_024];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer) {
+            Ok(n @ 1..) => head.extend_from_slice(&buffer[..n]),
+            _ => break,
+        }
     }
     let head = String::from_utf8(head).unwrap();
     let id = head.strip_prefix("GET /test/").and_then(|rest| rest.split(' ').next());
@@ -119,19 +125,34 @@ fn is_idle(pid: u32) -> bool {
     })
 }
 
-/// Whether the clients of `port` have read all that was written to them, as the kernel says: no
-/// client has bytes in its queue, and no server has any that were not acknowledged.
+/// Waits until the clients of `port` have read all that was written to them, as the kernel says.
+fn wait_until_read(pid: u32, port: u16) {
+    let deadline = Instant::now() + DEADLINE;
+    let (_open, never) = channel::<()>();
+    while !(is_read(port) && is_idle(pid)) {
+        assert!(Instant::now() < deadline, "not all that was written was read");
+        // The table of all sockets of the machine can be long.
+        let _ = never.recv_timeout(LOOK_AGAIN);
+    }
+}
+
+/// Whether no client of `port` has bytes in its queue, and no server any that were not acknowledged.
 fn is_read(port: u16) -> bool {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let here = format!(":{port:04X}");
-    table.lines().skip(1).all(|line| {
-        let fields: Vec<_> = line.split_ascii_whitespace().collect();
-        let [_, local, remote, state, queues, ..] = fields[..] else { return true };
-        let (unsent, unread) = queues.split_once(':').unwrap();
-        let is_listener = state == "0A";
-        let is_empty = |queue: &str| queue.bytes().all(|digit| digit == b'0');
-        is_listener
-            || (!local.ends_with(&here) || is_empty(unsent))
-                && (!remote.ends_with(&here) || is_empty(unread))
-    })
+    let here = format!("{port:04X}");
+    let mut table = BufReader::new(File::open("/proc/net/tcp").unwrap());
+    let mut line = Vec::new();
+    while table.read_until(b'\n', &mut line).unwrap() > 0 {
+        // `   3: 0100007F:1F90 0100007F:ABCD 01 00000000:00000000`, the state being that of a
+        // listener or of a connection, and then what is unsent and unread.
+        let start = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let field = |from, to| line.get(start + from..start + to).unwrap_or_default();
+        let is_ours = |from, to| field(from, to) == here.as_bytes() && field(30, 32) != b"0A";
+        if is_ours(11, 15) && field(33, 41) != b"00000000"
+            || is_ours(25, 29) && field(42, 50) != b"00000000"
+        {
+            return false;
+        }
+        line.clear();
+    }
+    true
 }
