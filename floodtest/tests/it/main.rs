@@ -11,6 +11,7 @@ mod life;
 mod messages;
 mod real_server;
 mod schema;
+mod sent;
 mod stall;
 mod support;
 mod terminal;
