@@ -210,14 +210,14 @@ fn two_senders_and_a_sender_started_again_have_numbers_of_their_own() {
 fn a_file_that_says_nothing_of_this_run_judges_nothing() {
     let texts = [messages(ONE, 1, 1..=4)];
     let other = sent(TWO, &[line(1, 10)]);
-    let report = report(&texts, &[&other], 1);
-    assert!(report.notes[0].contains("no message that came has a stamp of its sender 00000002"));
-    assert_eq!(report.judged.end, Extent::None);
+    let found = report(&texts, &[&other], 1);
+    assert!(found.notes[0].contains("no message that came has a stamp of its sender 00000002"));
+    assert_eq!(found.judged.end, Extent::None);
     for (content, words) in [("", "the file is empty"), ("{}\n", "missing field")] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        let report = report(&texts, &[&file], 1);
-        assert!(report.notes[0].contains(words), "{report:?}");
+        let found = report(&texts, &[&file], 1);
+        assert!(found.notes[0].contains(words), "{found:?}");
     }
 }
 
