@@ -33,6 +33,7 @@ pub mod number;
 pub mod outcome;
 mod plan;
 pub mod reason;
+mod shown;
 pub mod sources;
 mod tally;
 mod targets;

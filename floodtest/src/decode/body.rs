@@ -2,6 +2,7 @@
 
 use super::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
 use super::capture::Capture;
+use super::extension::Extension as Ext;
 use super::head::{is_text, is_token};
 use super::{Chunk, DecodeError, Framing, Head, Progress, Sink};
 
@@ -31,7 +32,7 @@ enum Step {
     /// A digit of a chunk's size, or what ends it.
     Size,
     /// Part of a chunk extension.
-    Extension,
+    Extension(Ext),
     /// The line feed of a size line.
     SizeLf,
     /// A chunk's data.
@@ -95,6 +96,11 @@ impl Body {
         Ok(if self.step == Step::Done { Progress::Ended } else { Progress::More })
     }
 
+    /// Whether the close of the connection is the proper end of this body.
+    pub(super) fn ends_with_close(&self) -> bool {
+        self.step == Step::UntilClose
+    }
+
     /// Takes data of a chunk; what is left of `bytes` after it.
     fn data<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
         let remaining = usize::try_from(self.remaining).unwrap_or(usize::MAX);
@@ -146,10 +152,12 @@ impl Body {
     fn framing(&mut self, byte: u8) -> Result<Step, ChunkFault> {
         match (self.step, byte) {
             (Step::Size, b'\r') if self.line_len > 0 => Ok(Step::SizeLf),
-            (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::Extension),
+            (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::Extension(Ext::Start)),
             (Step::Size, _) => self.digit(byte),
-            (Step::Extension, b'\r') => Ok(Step::SizeLf),
-            (Step::Extension, _) if is_text(byte) => self.lengthen(Step::Extension),
+            (Step::Extension(extension), b'\r') if extension.may_end() => Ok(Step::SizeLf),
+            (Step::Extension(extension), _) => {
+                self.lengthen(Step::Extension(extension.next(byte).ok_or(Extension)?))
+            }
             (Step::SizeLf, b'\n') => {
                 self.line_len = 0;
                 Ok(if self.remaining == 0 { Step::TrailerStart } else { Step::Data })
@@ -165,7 +173,6 @@ impl Body {
             (Step::TrailerLf, b'\n') => Ok(Step::TrailerStart),
             (Step::LastLf, b'\n') => Ok(Step::Done),
             (Step::SizeLf, _) => Err(Size),
-            (Step::Extension, _) => Err(Extension),
             (Step::DataCr, _) => Err(NoCrlf),
             _ => Err(Trailer),
         }

@@ -9,18 +9,21 @@
 
 mod body;
 mod capture;
+mod extension;
 mod head;
+mod refusal;
 
 use body::Body;
 pub use capture::{Chunk, FIRST_BYTES, LAST_BYTES};
 use head::PartialHead;
-pub use head::{Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES};
+pub use head::{Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES, MediaType};
+pub use refusal::Refusal;
 use serde::{Deserialize, Serialize};
 
 /// Why a response cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The response is well-formed and refuses: its status is not 200.
+    /// The response is well-formed and refuses: its status is none that [`Sink::accepts`].
     Status(u16),
     /// The status line or a header field is malformed or too long, or the framing that it announces
     /// is contradictory.
@@ -60,8 +63,9 @@ pub enum ChunkFault {
     /// The size is 2⁶⁴ or more.
     #[error("a size does not fit into 64 bits")]
     Overflow,
-    /// There is a control character in an extension, such as a bare line feed.
-    #[error("a chunk extension has a control character")]
+    /// An extension is no name with or without a value: it is empty, a quote is not closed, or
+    /// there is a control character such as a bare line feed.
+    #[error("a chunk extension is malformed: empty, a quote left open, or a control character")]
     Extension,
     /// No CRLF follows the data: the chunk is longer or shorter than its size.
     #[error("no CRLF after a chunk's data: its size is wrong")]
@@ -85,7 +89,11 @@ pub enum Progress {
 
 /// What takes the events of a [`Response`].
 pub trait Sink {
-    /// The head of a response with status 200 is complete.
+    /// Whether a response with this status establishes the connection.
+    fn accepts(&self, status: u16) -> bool {
+        status == 200
+    }
+    /// The head of a response whose status is accepted is complete.
     fn head(&mut self, head: &Head);
     /// A chunk is complete.
     fn chunk(&mut self, chunk: Chunk<'_>);
@@ -105,6 +113,8 @@ enum Part {
     Head(PartialHead),
     /// The body.
     Body(Body),
+    /// A response that does not establish the connection.
+    Refused(Box<Refusal>),
 }
 
 impl Default for Part {
@@ -119,18 +129,38 @@ impl Response {
         matches!(self.part, Part::Body(_))
     }
 
+    /// What it says if its status was not accepted.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.part {
+            Part::Refused(refusal) => Some(refusal),
+            Part::Head(_) | Part::Body(_) => None,
+        }
+    }
+
+    /// Whether the close of the connection would be its proper end.
+    pub fn ends_with_close(&self) -> bool {
+        matches!(&self.part, Part::Body(body) if body.ends_with_close())
+    }
+
     /// Reads on. Bytes after the end of the response are not looked at.
     ///
-    /// After an error the response must not be fed again.
+    /// After an error the response must not be fed again, unless it is a status: then there may be
+    /// more to say about why.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<Progress, DecodeError> {
         match &mut self.part {
             Part::Body(body) => body.feed(bytes, sink),
+            Part::Refused(refusal) => {
+                refusal.feed(bytes);
+                Err(DecodeError::Status(refusal.status))
+            }
             Part::Head(partial) => {
                 let Some((head, n_used)) = partial.feed(bytes)? else {
                     return Ok(Progress::More);
                 };
-                if head.status != 200 {
-                    return Err(DecodeError::Status(head.status));
+                let status = head.status;
+                if !sink.accepts(status) {
+                    self.part = Part::Refused(Box::new(Refusal::new(head, &bytes[n_used..])));
+                    return Err(DecodeError::Status(status));
                 }
                 sink.head(&head);
                 let mut body = Body::new(&head);
@@ -211,6 +241,8 @@ mod tests {
             (chunked("\r\nhello\r\n"), 0, bad(Size)),
             (chunked(";a\r\nhello\r\n"), 0, bad(Size)),
             (chunked("5;a\nb\r\nhello\r\n"), 0, bad(Extension)),
+            (chunked("5;\r\nhello\r\n"), 0, bad(Extension)),
+            (chunked("5;a=\"b\r\nhello\r\n"), 0, bad(Extension)),
             (chunked("5\rhello\r\n"), 0, bad(Size)),
             (chunked("10000000000000000\r\n"), 0, bad(Overflow)),
             (chunked("ffffffffffffffff\r\nh"), 0, Ok(More)),
