@@ -8,9 +8,10 @@ use reports::out::Series;
 use reports::stamp::{Clock, Stamp, StampFinder, as_us};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{self, Chunk, Head};
+use crate::decode::{self, Chunk, Head, MediaType};
 use crate::number::{SequencePattern, number};
 use crate::reason::Reason;
+use crate::request::Established;
 use crate::window::{Sequence, Window};
 
 /// The counters of a run.
@@ -24,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) closed: u64,
     /// Connections that were never established.
     pub(crate) failed: u64,
+    /// Connections whose request was sent and whose response head has not come yet.
+    pub(crate) waiting: u64,
     /// The most connections that were open at once.
     pub(crate) peak: u64,
     /// Chunks, by framing.
@@ -46,6 +49,12 @@ pub(crate) struct Tally {
     delivery_from_send: Latency,
     /// When the first connect and the latest one were begun, in microseconds after the start.
     dialed_us: Option<(u64, u64)>,
+    /// Established connections by their `Content-Type`.
+    kinds: Kinds,
+    /// Responses whose status line lacks the space behind the status.
+    lenient: u64,
+    /// Redirects that were followed.
+    pub(crate) redirects: u64,
 }
 
 /// Counts by reason, and the first connection for each.
@@ -61,22 +70,44 @@ pub(crate) struct ReasonCount {
     n: u64,
     /// The first of them, by its number in the plan.
     pub(crate) first: u64,
+    /// What was wrong with that one, where the reason leaves it open.
+    pub(crate) detail: Option<String>,
 }
 
 impl Reasons {
     /// Counts `reason` for `n` connections, the first of which is `first`.
     pub(crate) fn count(&mut self, reason: Reason, n: u64, first: u64) {
+        self.count_with(reason, n, first, || None);
+    }
+
+    /// The same with a detail, which is asked for only where it will be shown.
+    pub(crate) fn count_with(
+        &mut self,
+        reason: Reason,
+        n: u64,
+        first: u64,
+        detail: impl FnOnce() -> Option<String>,
+    ) {
         if let Some(known) = self.0.iter_mut().find(|known| known.reason == reason) {
             known.n += n;
-            known.first = known.first.min(first);
+            if first < known.first {
+                (known.first, known.detail) = (first, detail());
+            }
         } else {
-            self.0.push(ReasonCount { reason, n, first });
+            self.0.push(ReasonCount { reason, n, first, detail: detail() });
         }
+    }
+
+    /// Whether the detail of connection `number` would be shown.
+    pub(crate) fn wants_detail(&self, reason: Reason, number: u64) -> bool {
+        self.iter().find(|known| known.reason == reason).is_none_or(|known| number < known.first)
     }
 
     /// Takes in the counts of another process.
     fn merge(&mut self, other: &Self) {
-        other.iter().for_each(|it| self.count(it.reason, it.n, it.first));
+        other
+            .iter()
+            .for_each(|it| self.count_with(it.reason, it.n, it.first, || it.detail.clone()));
     }
 
     /// How often it was `reason`.
@@ -96,6 +127,32 @@ impl Reasons {
             *by_word.entry(reason.to_string()).or_default() += n;
         }
         by_word
+    }
+}
+
+/// Kinds of content that are counted by name. Servers choose the names, and each costs memory.
+const MAX_KINDS: usize = 20;
+
+/// Established connections by their media type. There are few, so that they are searched in order.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kinds(Vec<(String, u64)>);
+
+impl Kinds {
+    /// Counts `n` responses of this media type; an empty one is malformed or too long.
+    fn count(&mut self, kind: &str, n: u64) {
+        let kind = if kind.is_empty() { "other" } else { kind };
+        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| known == kind) {
+            *count += n;
+        } else if self.0.len() < MAX_KINDS || kind == "other" {
+            self.0.push((kind.to_owned(), n));
+        } else {
+            self.count("other", n);
+        }
+    }
+
+    /// Takes in the counts of another process.
+    fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(kind, n)| self.count(kind, *n));
     }
 }
 
@@ -125,10 +182,32 @@ impl Tally {
         self.dialed_us = Some((first_us, at_us));
     }
 
-    /// Counts connection `number`, which was never established.
-    pub(crate) fn failed(&mut self, reason: Reason, number: u64) {
+    /// Counts connection `number`, which was never established. Its detail is asked for only where
+    /// it will be shown.
+    pub(crate) fn failed(
+        &mut self,
+        reason: Reason,
+        number: u64,
+        detail: impl FnOnce() -> Option<String>,
+    ) {
         self.failed += 1;
-        self.failures.count(reason, 1, number);
+        self.failures.count_with(reason, 1, number, detail);
+    }
+
+    /// What a reader must know before believing the figures, a sentence each.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.lenient > 0 {
+            notes.push(format!(
+                "{} responses began with a status that no space follows, which RFC 9112 asks for; \
+                 they were taken",
+                self.lenient
+            ));
+        }
+        if self.redirects > 0 {
+            notes.push(format!("{} redirects were followed", self.redirects));
+        }
+        notes
     }
 
     /// Counts the close of connection `number`, which was established. The gaps in its messages'
@@ -148,6 +227,7 @@ impl Tally {
     /// Counts all that is open, or is being opened, as ended for `reason`. `first` is the number of
     /// the first of these connections.
     pub(crate) fn abandon(&mut self, reason: Reason, first: u64) {
+        self.waiting = 0;
         let n_opening = self.begun - self.connected - self.closed - self.failed;
         if n_opening > 0 {
             self.failed += n_opening;
@@ -166,6 +246,10 @@ impl Tally {
         self.connected += other.connected;
         self.closed += other.closed;
         self.failed += other.failed;
+        self.waiting += other.waiting;
+        self.lenient += other.lenient;
+        self.redirects += other.redirects;
+        self.kinds.merge(&other.kinds);
         self.peak += other.peak;
         self.chunks += other.chunks;
         self.bytes += other.bytes;
@@ -193,6 +277,9 @@ impl Tally {
             begun: self.begun,
             connected: self.connected,
             closed: self.closed,
+            ended: self.closures.of(Reason::Ended),
+            waiting: self.waiting,
+            content_types: self.kinds.0.iter().cloned().collect(),
             chunks: self.chunks,
             established: self.connected + self.closed,
             peak: self.peak,
@@ -225,6 +312,8 @@ pub(crate) struct Receipt<'a> {
     pub(crate) pattern: Option<&'a SequencePattern>,
     /// What time it is.
     pub(crate) clock: &'a Clock,
+    /// Which statuses establish a connection.
+    pub(crate) established: Established,
     /// When the bytes were received, in microseconds since the Unix epoch. Read once, and only
     /// when a stamped message is among them.
     pub(crate) received_unix_us: Option<u64>,
@@ -252,7 +341,13 @@ impl Receipt<'_> {
 }
 
 impl decode::Sink for Receipt<'_> {
+    fn accepts(&self, status: u16) -> bool {
+        self.established.includes(status)
+    }
+
     fn head(&mut self, head: &Head) {
+        self.tally.kinds.count(head.media_type.as_ref().map_or("none", MediaType::as_str), 1);
+        self.tally.lenient += u64::from(head.is_lenient);
         self.tally.connected += 1;
         self.tally.peak = self.tally.peak.max(self.tally.connected);
         *self.window = if head.is_ours { Window::from_one() } else { Window::from_first() };
@@ -289,6 +384,7 @@ mod tests {
             faults: &mut faults,
             pattern: None,
             clock: &Clock::start(),
+            established: Established::default(),
             received_unix_us: Some(5_000_000),
         };
         Response::default().feed(text.as_bytes(), &mut receipt).unwrap();
@@ -349,7 +445,7 @@ mod tests {
         other.dialed(Duration::from_secs(3));
         all.closed(Reason::Cut, 4, &window);
         other.closed(Reason::Cut, 3, &other_window);
-        other.failed(Reason::Refused, 5);
+        other.failed(Reason::Refused, 5, || None);
         // What another process says goes over a wire.
         let told = serde_json::to_string(&other).unwrap();
         all.merge(&serde_json::from_str(&told).unwrap());
@@ -365,7 +461,7 @@ mod tests {
     fn what_a_dead_process_held_is_closed_and_what_it_dialed_has_failed() {
         let (mut tally, ..) = tally(&chunk("#1"));
         (0..3).for_each(|_| tally.dialed(Duration::ZERO));
-        tally.failed(Reason::Refused, 8);
+        tally.failed(Reason::Refused, 8, || None);
         tally.abandon(Reason::WorkerDied(2), 1);
         let report = tally.report(9, Duration::ZERO);
         assert_eq!((report.connected, report.closed, report.failed), (0, 1, 2));
@@ -378,9 +474,9 @@ mod tests {
     fn reasons_that_share_a_word_are_counted_together() {
         let mut tally = Tally::default();
         for (number, fault) in [(7, ChunkFault::Size), (3, ChunkFault::Trailer)] {
-            tally.failed(Reason::BadChunk(fault), number);
+            tally.failed(Reason::BadChunk(fault), number, || None);
         }
-        tally.failed(Reason::BadChunk(ChunkFault::Size), 2);
+        tally.failed(Reason::BadChunk(ChunkFault::Size), 2, || None);
         let report = tally.report(9, Duration::ZERO);
         assert_eq!(report.failures, ByReason::from([("bad chunk".to_owned(), 3)]));
         assert_eq!(tally.failures.iter().map(|it| it.first).collect::<Vec<_>>(), [2, 3]);
@@ -394,6 +490,7 @@ mod tests {
             faults: &mut 0,
             pattern: None,
             clock: &Clock::start(),
+            established: Established::default(),
             received_unix_us: None,
         };
         receipt.chunk(Chunk::of(b"Recvd msg #1: 'x'<br/>"));

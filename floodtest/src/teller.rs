@@ -156,7 +156,7 @@ impl<'a> Teller<'a> {
                 self.rss_kb = rss_kb(&self.pids);
             }
             let settled_at = *self.settled_at.get_or_insert(now);
-            if tally.connected == 0 {
+            if tally.connected + tally.waiting == 0 {
                 return Some(End::NothingOpen);
             }
             if self.config.hold.is_some_and(|hold| now - settled_at >= hold) {
@@ -208,7 +208,8 @@ impl<'a> Teller<'a> {
             let _ = self.observer.report(&report);
         }
         let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
-        Outcome { end, report, log_shortfall, is_remote: self.is_remote }
+        let (is_remote, ends) = (self.is_remote, self.config.ends);
+        Outcome { end, report, log_shortfall, is_remote, ends }
     }
 
     /// The report of this moment, the next after `before`.
@@ -216,7 +217,9 @@ impl<'a> Teller<'a> {
         let elapsed = now.saturating_duration_since(self.started_at);
         let recent = self.before[before].recent(elapsed, tally);
         let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
-        FloodReport { recent, rss_start_kb, rss_kb, ..tally.report(self.n_asked, elapsed) }
+        let counted = tally.report(self.n_asked, elapsed);
+        let notes = [self.config.cautions(), tally.notes(), counted.notes.clone()].concat();
+        FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
     }
 
     /// Tells of something that went wrong and does not end the run.
@@ -263,6 +266,7 @@ fn name_connections(
     }));
     report.examples.extend(reasons().filter_map(|it| {
         let url = by_number.get(&it.first)?.clone();
-        Some(Example { reason: it.reason.to_string(), detail: it.reason.detail(), url })
+        let detail = it.detail.clone().or_else(|| it.reason.detail());
+        Some(Example { reason: it.reason.to_string(), detail, url })
     }));
 }

@@ -4,8 +4,9 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::follow::feed;
 use super::{Engine, Row};
-use crate::decode::Progress;
+use crate::decode::{Progress, Refusal};
 use crate::dial::send_some;
 use crate::reason::Reason;
 use crate::tally::Receipt;
@@ -26,7 +27,7 @@ impl Engine<'_> {
         if flags.intersects(EventFlags::IN | ENDING)
             && let Err(reason) = self.receive(row, flags)
         {
-            self.close(row, reason);
+            self.end(row, reason);
         }
     }
 
@@ -40,10 +41,15 @@ impl Engine<'_> {
             return Ok(());
         };
         let had_head = response.has_head();
+        let number = self.job.share.number(row);
         let mut tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&row) };
         loop {
             let start = tls.as_mut().map_or(Ok(0), |tls| tls.put_back(&mut self.buffer))?;
             let n = match recv(&*socket, &mut self.buffer[start..], RecvFlags::empty()) {
+                // Without its goodbye a close of TLS may be anybody's.
+                Ok((_, 0)) if tls.is_none() && response.ends_with_close() => {
+                    return Err(Reason::Ended);
+                }
                 Ok((_, 0)) => return Err(Reason::Cut),
                 Ok((_, n)) => n,
                 Err(Errno::AGAIN) => break,
@@ -56,16 +62,21 @@ impl Engine<'_> {
                 faults,
                 pattern: self.job.sequence.as_ref(),
                 clock: &self.clock,
+                established: self.job.requests.established,
                 received_unix_us: None,
             };
             receipt.tally.bytes += n as u64;
             let progress = match &mut tls {
-                None => response.feed(&self.buffer[..n], &mut receipt)?,
+                None => feed(response, &self.buffer[..n], &mut receipt, number)?,
                 Some(tls) => {
-                    let plain = |plain: &[u8]| response.feed(plain, &mut receipt);
+                    let plain = |plain: &[u8]| feed(response, plain, &mut receipt, number);
                     self.outgoing.clear();
                     let received = &mut self.buffer[..start + n];
-                    let progress = tls.receive(received, &mut self.outgoing, plain)?;
+                    let progress = tls.receive(received, &mut self.outgoing, plain);
+                    let progress = match progress {
+                        Err(Reason::Cut) if response.ends_with_close() => Progress::Ended,
+                        progress => progress?,
+                    };
                     let n_sent = send_some(socket, &self.outgoing)?;
                     if let Some(opening) = self.opening.get_mut(&row) {
                         opening.go_on_with(&self.outgoing, n_sent);
@@ -87,22 +98,36 @@ impl Engine<'_> {
                 break;
             }
         }
-        if !had_head && response.has_head() {
-            self.opening.remove(&row);
+        if had_head {
+            return Ok(());
+        }
+        if response.has_head() {
+            if let Some(opening) = self.forget(row) {
+                self.note_head(opening.since);
+            }
+        } else if response.refusal().is_some() {
+            self.note_refusal(row);
+        } else {
+            self.note_sent(row);
         }
         Ok(())
     }
 
-    /// Closes a connection and counts why.
-    fn close(&mut self, row: usize, reason: Reason) {
+    /// Closes a connection and counts why; `why_not` is why a redirect was not followed.
+    pub(super) fn close(&mut self, row: usize, reason: Reason, why_not: Option<&str>) {
         let closed = self.rows[row].take();
         let number = self.job.share.number(row);
-        self.opening.remove(&row);
+        self.forget(row);
         self.tls.remove(&row);
         if closed.response.has_head() {
             self.tally.closed(reason, number, &closed.window);
         } else {
-            self.tally.failed(reason, number);
+            self.tally.failed(reason, number, || {
+                let detail = closed.response.refusal().and_then(Refusal::detail);
+                let why_not = why_not.map(|why| format!("not followed: {why}"));
+                let parts: Vec<_> = detail.into_iter().chain(why_not).collect();
+                (!parts.is_empty()).then(|| parts.join("; "))
+            });
         }
     }
 }

@@ -87,7 +87,7 @@ fn heads_of_all_kinds_are_taken_or_named() {
             "ended",
             "",
         ),
-        ("HTTP/1.0 200 OK\r\n\r\nuntil the end", "cut", ""),
+        ("HTTP/1.0 200 OK\r\n\r\nuntil the end", "ended", ""),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "ended", ""),
         ("HTTP/1.1 101 Switching Protocols\r\n\r\n", "status 101", ""),
         ("HTTP/1.1 200 OK\nContent-Length: 2\n\nab", "bad head", "status line"),
