@@ -7,8 +7,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::finish::row_number;
+use super::follow::feed;
 use super::{Engine, Row};
-use crate::decode::{PartialHead, Progress};
+use crate::decode::{Beginning, Progress, Refusal};
 use crate::dial::send_some;
 use crate::items::Scratch;
 use crate::judge::Judge;
@@ -31,7 +32,7 @@ impl Engine<'_> {
         if flags.intersects(EventFlags::IN | ENDING)
             && let Err(reason) = self.receive(row, flags)
         {
-            self.close(row, reason);
+            self.end(row, reason);
         }
     }
 
@@ -68,7 +69,8 @@ impl Engine<'_> {
             return Ok(());
         };
         let had_head = framer.has_head();
-        let mut no_head = PartialHead::default();
+        let mut no_head = Beginning::default();
+        let plan_number = self.job.share.number(index);
         let mut opening = if had_head { None } else { self.opening.get_mut(&index) };
         let mut tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&index) };
         let own = Own { row: row_number(index), items, head_ms, window, faults };
@@ -77,13 +79,17 @@ impl Engine<'_> {
             tally: &mut self.tally,
             judge: &mut self.judge,
             clock: &self.clock,
+            established: self.job.requests.established,
         };
         let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
         let mut receipt = Receipt::new(own, scratch, shared);
         loop {
             let start = tls.as_mut().map_or(Ok(0), |tls| tls.put_back(&mut self.buffer))?;
             let n = match recv(&*socket, &mut self.buffer[start..], RecvFlags::empty()) {
-                Ok((_, 0)) if framer.ends_at_close() => return Err(Reason::Ended),
+                // Without its goodbye a close of TLS may be anybody's.
+                Ok((_, 0)) if tls.is_none() && framer.ends_at_close() => {
+                    return Err(Reason::Ended);
+                }
                 Ok((_, 0)) => return Err(Reason::Cut),
                 Ok((_, n)) => n,
                 Err(Errno::AGAIN) => break,
@@ -92,14 +98,19 @@ impl Engine<'_> {
             };
             receipt.marks.case.tally.bytes += n as u64;
             receipt.marks.received_unix_us = None;
-            let partial = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.head);
+            let beginning = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.beginning);
             let progress = match &mut tls {
-                None => framer.feed(partial, &self.buffer[..n], &mut receipt)?,
+                None => feed(framer, beginning, &self.buffer[..n], &mut receipt, plan_number)?,
                 Some(tls) => {
-                    let plain = |plain: &[u8]| framer.feed(partial, plain, &mut receipt);
+                    let plain =
+                        |plain: &[u8]| feed(framer, beginning, plain, &mut receipt, plan_number);
                     self.outgoing.clear();
                     let received = &mut self.buffer[..start + n];
-                    let progress = tls.receive(received, &mut self.outgoing, plain)?;
+                    let progress = tls.receive(received, &mut self.outgoing, plain);
+                    let progress = match progress {
+                        Err(Reason::Cut) if framer.ends_at_close() => Progress::Ended,
+                        progress => progress?,
+                    };
                     let n_sent = send_some(socket, &self.outgoing)?;
                     if let Some(opening) = &mut opening {
                         opening.go_on_with(&self.outgoing, n_sent);
@@ -121,20 +132,36 @@ impl Engine<'_> {
                 break;
             }
         }
-        if !had_head && framer.has_head() {
-            self.opening.remove(&index);
+        if had_head {
+            return Ok(());
+        }
+        let is_refused = opening.is_some_and(|opening| opening.beginning.refusal().is_some());
+        if framer.has_head() {
+            if let Some(opening) = self.forget(index) {
+                self.note_head(opening.since);
+            }
+        } else if is_refused {
+            self.note_refusal(index);
+        } else {
+            self.note_sent(index);
         }
         Ok(())
     }
 
-    /// Closes a connection and counts why.
-    fn close(&mut self, index: usize, reason: Reason) {
-        self.opening.remove(&index);
+    /// Closes a connection and counts why; `why_not` is why a redirect was not followed.
+    pub(super) fn close(&mut self, index: usize, reason: Reason, why_not: Option<&str>) {
+        let opening = self.forget(index);
         self.tls.remove(&index);
         let number = self.job.share.number(index);
         if !self.rows[index].framer.has_head() {
             self.rows[index] = Row::default();
-            self.tally.failed(reason, number);
+            self.tally.failed(reason, number, || {
+                let refusal = opening.as_ref().and_then(|opening| opening.beginning.refusal());
+                let detail = refusal.and_then(Refusal::detail);
+                let why_not = why_not.map(|why| format!("not followed: {why}"));
+                let parts: Vec<_> = detail.into_iter().chain(why_not).collect();
+                (!parts.is_empty()).then(|| parts.join("; "))
+            });
             return;
         }
         self.end_body(index, reason == Reason::Ended);
@@ -159,6 +186,7 @@ impl Engine<'_> {
             tally: &mut self.tally,
             judge: &mut self.judge,
             clock: &self.clock,
+            established: self.job.requests.established,
         };
         Receipt::new(own, scratch, shared).end(is_proper);
         *self.scratch = Scratch::default();

@@ -82,7 +82,7 @@ fn a_report_has_the_fields_of_the_schema() {
         let due_unix_us = Clock::start().unix_us(Instant::now());
         let stamp = Stamp { due_unix_us, late_us: 0, mark: None };
         let good = format!("{OUR_HEAD}{}", chunk(&format!("Recvd msg #2: 'x{stamp}'<br/>")));
-        send(stream, if k == 0 { "HTTP/1.1 200\r\n\r\n" } else { &good });
+        send(stream, if k == 0 { "HTTP/1.1 20\r\n\r\n" } else { &good });
     });
     let urls = server.urls(2);
     // A file that is not there is worth a note.
