@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::follow::feed;
+use super::open::{Opening, Unsent};
 use super::{Engine, Row};
 use crate::decode::{Progress, Refusal};
 use crate::dial::send_some;
@@ -23,6 +24,11 @@ impl Engine<'_> {
         }
         if !self.rows[row].response.has_head() && !self.go_on_sending(row) {
             return;
+        }
+        if !self.unsent.is_empty()
+            && let Err(reason) = self.send_rest(row)
+        {
+            return self.end(row, reason);
         }
         if flags.intersects(EventFlags::IN | ENDING)
             && let Err(reason) = self.receive(row, flags)
@@ -79,7 +85,7 @@ impl Engine<'_> {
                     };
                     let n_sent = send_some(socket, &self.outgoing)?;
                     if let Some(opening) = self.opening.get_mut(&row) {
-                        opening.go_on_with(&self.outgoing, n_sent);
+                        opening.unsent = Unsent::of(&self.outgoing, n_sent);
                     }
                     progress
                 }
@@ -90,7 +96,11 @@ impl Engine<'_> {
             if n == self.buffer.len() - start {
                 // There may be more, and the others wait: to register again asks for another
                 // event if so, behind theirs.
-                let again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+                let mut again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+                let is_unsent = |opening: &Opening| !opening.unsent.is_empty();
+                if self.unsent.contains_key(&row) || self.opening.get(&row).is_some_and(is_unsent) {
+                    again |= EventFlags::OUT;
+                }
                 epoll::modify(&self.epoll, &*socket, EventData::new_u64(row as u64), again)?;
                 break;
             }
@@ -98,19 +108,27 @@ impl Engine<'_> {
                 break;
             }
         }
-        if had_head {
-            return Ok(());
+        if !had_head {
+            self.note_stage(row);
         }
+        Ok(())
+    }
+
+    /// Notes how far a connection is that had no head before.
+    fn note_stage(&mut self, row: usize) {
+        let response = &self.rows[row].response;
         if response.has_head() {
             if let Some(opening) = self.forget(row) {
                 self.note_head(opening.since);
+                if !opening.unsent.is_empty() {
+                    self.unsent.insert(row, opening.unsent);
+                }
             }
         } else if response.refusal().is_some() {
             self.note_refusal(row);
         } else {
             self.note_sent(row);
         }
-        Ok(())
     }
 
     /// Closes a connection and counts why; `why_not` is why a redirect was not followed.
@@ -118,6 +136,7 @@ impl Engine<'_> {
         let closed = self.rows[row].take();
         let number = self.job.share.number(row);
         self.forget(row);
+        self.unsent.remove(&row);
         self.tls.remove(&row);
         if closed.response.has_head() {
             self.tally.closed(reason, number, &closed.window);

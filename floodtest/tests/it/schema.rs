@@ -21,9 +21,12 @@ fn collect(value: &Value, name: &str, fields: &mut BTreeMap<String, &'static str
     let kind = match value {
         Value::Object(object) => {
             for (key, value) in object {
-                // The keys of these are reasons.
-                let is_map = ["failures", "closures"].contains(&name);
-                let key = if is_map { "REASON" } else { key };
+                // The keys of these are reasons, and media types.
+                let key = match name {
+                    "failures" | "closures" => "REASON",
+                    "content_types" => "TYPE",
+                    _ => key,
+                };
                 let dot = if name.is_empty() { "" } else { "." };
                 collect(value, &format!("{name}{dot}{key}"), fields);
             }
@@ -84,7 +87,8 @@ fn a_report_has_the_fields_of_the_schema() {
         send(stream, if k == 0 { "HTTP/1.1 20\r\n\r\n" } else { &good });
     });
     let urls = server.urls(2);
-    let ended = run(&["--urls", urls.path(), "--json"]).with_code(1);
+    // With something to note.
+    let ended = run(&["--urls", urls.path(), "--json", "--insecure"]).with_code(1);
     let report = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
     compare(&report, "A report");
 }
