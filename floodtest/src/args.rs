@@ -121,7 +121,7 @@ pub struct HoldArgs {
     pub ends: Ends,
 
     /// What the final report must say for exit code 0, instead of all connections held and no
-    /// message missing: connected>=10000,closed=0,lost=0,delivery_from_due.p99<50ms
+    /// message missing: `connected>=10000,closed=0,lost=0,delivery_from_due.p99<50ms`
     #[arg(long, value_name = "EXPECTATION[,…]", value_parser = figures::parse)]
     pub expect: Option<Expectations>,
 

@@ -93,8 +93,8 @@ mod tests {
         ] {
             assert_eq!(target(&base, location.as_bytes()).as_deref(), expected, "{location}");
         }
-        let bare = Url::parse(b"https://h").unwrap();
-        assert_eq!(target(&bare, b"c").as_deref(), Some("https://h/c"));
+        let short = Url::parse(b"https://h").unwrap();
+        assert_eq!(target(&short, b"c").as_deref(), Some("https://h/c"));
     }
 
     #[test]

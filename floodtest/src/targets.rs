@@ -192,13 +192,12 @@ impl Targets {
         if self.n_learned >= MAX_LEARNED {
             return None;
         }
-        let ips: Vec<IpAddr> = match url.host.parse() {
-            Ok(ip) => vec![ip],
-            Err(_) => {
-                let is_host = |it: &&Target| it.host.eq_ignore_ascii_case(url.host);
-                let known = self.list.iter().filter(is_host).find(|it| !it.endpoints.is_empty())?;
-                known.endpoints.iter().map(|endpoint| endpoint.address.ip()).collect()
-            }
+        let ips: Vec<IpAddr> = if let Ok(ip) = url.host.parse() {
+            vec![ip]
+        } else {
+            let is_host = |it: &&Target| it.host.eq_ignore_ascii_case(url.host);
+            let known = self.list.iter().filter(is_host).find(|it| !it.endpoints.is_empty())?;
+            known.endpoints.iter().map(|endpoint| endpoint.address.ip()).collect()
         };
         let mut endpoints = Vec::new();
         for ip in ips {

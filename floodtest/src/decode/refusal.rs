@@ -76,10 +76,9 @@ impl Refusal {
 
 /// The first line of `text` that is not blank, and whether its end is there.
 fn first_line(text: &[u8]) -> Option<(&[u8], bool)> {
-    let n_lines = text.iter().filter(|byte| **byte == b'\n').count();
-    let lines = text.split(|byte| *byte == b'\n').zip(0..);
-    let mut lines = lines.map(|(line, number)| (line.trim_ascii(), number < n_lines));
-    lines.find(|(line, _)| !line.is_empty())
+    let mut lines = text.split_inclusive(|byte| *byte == b'\n');
+    let line = lines.find(|line| !line.trim_ascii().is_empty())?;
+    Some((line.trim_ascii(), line.ends_with(b"\n")))
 }
 
 /// The data of the chunks in `body`, as far as it came, and whether the last chunk is there. What

@@ -41,7 +41,7 @@ use crate::tls::{Tls, Trust};
 use crate::urls::UrlFile;
 use alarm::Alarm;
 use flight::Flight;
-use open::Opening;
+use open::{Opening, Unsent};
 
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -146,7 +146,10 @@ pub(crate) struct Engine<'a> {
     rows: Vec<Row>,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
-    /// How many of these are on their way, where they are begun as fast as possible.
+    /// What is left of the requests of those that have a head, by row: a server may answer a
+    /// request before it has read all of its body.
+    unsent: HashMap<usize, Unsent>,
+    /// How many connects are on their way, where they are begun as fast as possible.
     flight: Flight,
     /// How TLS is spoken, if it is.
     trust: Option<Trust>,
@@ -206,6 +209,7 @@ impl<'a> Engine<'a> {
             alarm,
             rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
             opening: BTreeMap::new(),
+            unsent: HashMap::new(),
             flight: Flight::default(),
             trust,
             tls: HashMap::new(),

@@ -1,5 +1,6 @@
 //! From a URL that falls due to a request that is sent.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -63,24 +64,45 @@ pub(super) struct Opening {
     pub(super) since: Instant,
     /// Whether it counts among the connects on their way.
     pub(super) is_in_flight: bool,
-    /// The request, if it could not be sent whole at once.
-    request: Box<[u8]>,
-    /// How much of it was sent.
-    n_sent: usize,
+    /// What is left of the request.
+    pub(super) unsent: Unsent,
     /// What there is of the response.
     pub(super) beginning: Beginning,
 }
 
-impl Opening {
-    /// Goes on with other bytes to send, of which some are sent.
-    pub(super) fn go_on_with(&mut self, bytes: &[u8], n_sent: usize) {
-        self.request = if n_sent < bytes.len() { bytes.into() } else { Box::default() };
-        self.n_sent = n_sent;
+/// A request, or a hello of TLS, that could not be sent whole at once.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    /// All of it; empty if all was sent.
+    bytes: Box<[u8]>,
+    /// How much of it was sent.
+    n_sent: usize,
+}
+
+impl Unsent {
+    /// Of `bytes`, of which some are sent.
+    pub(super) fn of(bytes: &[u8], n_sent: usize) -> Self {
+        let bytes = if n_sent < bytes.len() { bytes.into() } else { Box::default() };
+        Self { bytes, n_sent }
     }
 
-    /// Whether the connection exists and only the head is missing.
+    /// Whether all was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Whether there is a connection: something was sent.
     fn is_connected(&self) -> bool {
-        self.request.is_empty() || self.n_sent > 0
+        self.is_empty() || self.n_sent > 0
+    }
+
+    /// Sends what the socket takes.
+    fn send(&mut self, socket: &OwnedFd) -> Result<(), Reason> {
+        self.n_sent += send_some(socket, &self.bytes[self.n_sent..])?;
+        if self.n_sent == self.bytes.len() {
+            self.bytes = Box::default();
+        }
+        Ok(())
     }
 }
 
@@ -159,7 +181,7 @@ impl Engine<'_> {
         let has_gone = tls.is_none_or(|tls| tls.has_request_gone());
         if let Some(opening) = self.opening.get_mut(&row)
             && opening.stage == Stage::Connecting
-            && opening.request.is_empty()
+            && opening.unsent.is_empty()
             && has_gone
         {
             (opening.stage, opening.since) = (Stage::Waiting, Instant::now());
@@ -186,27 +208,33 @@ impl Engine<'_> {
         else {
             return false;
         };
-        if opening.request.is_empty() {
+        if opening.unsent.is_empty() {
             return true;
         }
-        match send_some(socket, &opening.request[opening.n_sent..]) {
-            Ok(n_sent) => {
-                opening.n_sent += n_sent;
-                if opening.is_connected() {
-                    let Attempt { target, endpoint, .. } = opening.attempt;
-                    self.job.targets.at(target).kept.get_or_insert(endpoint);
-                }
-                if opening.n_sent == opening.request.len() {
-                    opening.request = Box::default();
-                    self.note_sent(row);
-                }
-                true
-            }
-            Err(reason) => {
-                self.give_up(row, reason);
-                false
-            }
+        if let Err(reason) = opening.unsent.send(socket) {
+            self.give_up(row, reason);
+            return false;
         }
+        if opening.unsent.is_connected() {
+            let Attempt { target, endpoint, .. } = opening.attempt;
+            self.job.targets.at(target).kept.get_or_insert(endpoint);
+        }
+        self.note_sent(row);
+        true
+    }
+
+    /// Sends what is left of the request of a connection that has its head already.
+    pub(super) fn send_rest(&mut self, row: usize) -> Result<(), Reason> {
+        let (Some(unsent), Some(socket)) =
+            (self.unsent.get_mut(&row), self.rows[row].socket.as_ref())
+        else {
+            return Ok(());
+        };
+        unsent.send(socket)?;
+        if unsent.is_empty() {
+            self.unsent.remove(&row);
+        }
+        Ok(())
     }
 
     /// Begins the next connection.
@@ -298,14 +326,12 @@ impl Engine<'_> {
             return Err((errno.into(), attempt));
         }
         self.rows[row].socket = Some(socket);
-        let is_sent = n_sent == request.len();
         let opening = Opening {
             attempt,
             stage: Stage::Connecting,
             since: Instant::now(),
             is_in_flight: true,
-            request: if is_sent { Box::default() } else { request.into() },
-            n_sent,
+            unsent: Unsent::of(request, n_sent),
             beginning: Beginning::default(),
         };
         self.opening.insert(row, opening);
@@ -320,13 +346,12 @@ impl Engine<'_> {
     fn give_up(&mut self, row: usize, reason: Reason) {
         self.rows[row] = Row::default();
         let opening = self.forget(row).expect("only an opening connection is given up");
-        let is_connected = opening.is_connected();
-        let Opening { mut attempt, request, .. } = opening;
+        let Opening { mut attempt, unsent, .. } = opening;
         let next = self.job.targets.at(attempt.target).endpoint_after(attempt.endpoint);
         match next {
-            Some(next) if !is_connected => {
+            Some(next) if !unsent.is_connected() => {
                 attempt.endpoint = next;
-                self.dial_from(row, attempt, &request);
+                self.dial_from(row, attempt, &unsent.bytes);
             }
             _ => self.fail(row, attempt.target, reason),
         }

@@ -8,6 +8,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::finish::row_number;
 use super::follow::feed;
+use super::open::{Opening, Unsent};
 use super::{Engine, Row};
 use crate::decode::{Beginning, Progress, Refusal};
 use crate::dial::send_some;
@@ -28,6 +29,11 @@ impl Engine<'_> {
         }
         if !self.rows[row].framer.has_head() && !self.go_on_sending(row) {
             return;
+        }
+        if !self.unsent.is_empty()
+            && let Err(reason) = self.send_rest(row)
+        {
+            return self.end(row, reason);
         }
         if flags.intersects(EventFlags::IN | ENDING)
             && let Err(reason) = self.receive(row, flags)
@@ -113,7 +119,7 @@ impl Engine<'_> {
                     };
                     let n_sent = send_some(socket, &self.outgoing)?;
                     if let Some(opening) = &mut opening {
-                        opening.go_on_with(&self.outgoing, n_sent);
+                        opening.unsent = Unsent::of(&self.outgoing, n_sent);
                     }
                     progress
                 }
@@ -124,7 +130,11 @@ impl Engine<'_> {
             if n == self.buffer.len() - start {
                 // There may be more, and the others wait: to register again asks for another
                 // event if so, behind theirs.
-                let again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+                let mut again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+                let is_unsent = |opening: &&mut Opening| !opening.unsent.is_empty();
+                if self.unsent.contains_key(&index) || opening.as_ref().is_some_and(is_unsent) {
+                    again |= EventFlags::OUT;
+                }
                 epoll::modify(&self.epoll, &*socket, EventData::new_u64(index as u64), again)?;
                 break;
             }
@@ -132,25 +142,34 @@ impl Engine<'_> {
                 break;
             }
         }
-        if had_head {
-            return Ok(());
-        }
-        let is_refused = opening.is_some_and(|opening| opening.beginning.refusal().is_some());
-        if framer.has_head() {
-            if let Some(opening) = self.forget(index) {
-                self.note_head(opening.since);
-            }
-        } else if is_refused {
-            self.note_refusal(index);
-        } else {
-            self.note_sent(index);
+        if !had_head {
+            self.note_stage(index);
         }
         Ok(())
+    }
+
+    /// Notes how far a connection is that had no head before.
+    fn note_stage(&mut self, row: usize) {
+        let refusal = self.opening.get(&row).and_then(|opening| opening.beginning.refusal());
+        let is_refused = refusal.is_some();
+        if self.rows[row].framer.has_head() {
+            if let Some(opening) = self.forget(row) {
+                self.note_head(opening.since);
+                if !opening.unsent.is_empty() {
+                    self.unsent.insert(row, opening.unsent);
+                }
+            }
+        } else if is_refused {
+            self.note_refusal(row);
+        } else {
+            self.note_sent(row);
+        }
     }
 
     /// Closes a connection and counts why; `why_not` is why a redirect was not followed.
     pub(super) fn close(&mut self, index: usize, reason: Reason, why_not: Option<&str>) {
         let opening = self.forget(index);
+        self.unsent.remove(&index);
         self.tls.remove(&index);
         let number = self.job.share.number(index);
         if !self.rows[index].framer.has_head() {

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use crate::support::{OUR_HEAD, Server, UrlFile, hold, run, send, start_limited};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::process::Signal;
+
+use crate::support::{OUR_HEAD, Server, UrlFile, hold, messages, run, send, start, start_limited};
 
 /// The requests that a server gets in a run with these flags and lines; `{at}` is the server.
 fn requests(flags: &[&str], lines: &str) -> Vec<String> {
@@ -100,6 +103,27 @@ fn a_large_body_goes_through_whatever_the_socket_takes_at_once() {
     let args = [&["--urls", urls.path(), "--hold", "0s", "--json"], &flags[..]].concat();
     let report = run(&args).with_code(0).report();
     assert_eq!((report.established, report.failed), (4, 0));
+}
+
+#[test]
+fn a_body_is_sent_on_after_an_early_head() {
+    let body = "0123456789abcdef".repeat(60_000);
+    let in_file = file(&body);
+    let n_bytes = body.len();
+    let server = Server::start(move |_, stream| {
+        set_socket_recv_buffer_size(&*stream, 4_096).unwrap();
+        send(stream, OUR_HEAD);
+        let mut received = vec![0; n_bytes];
+        stream.read_exact(&mut received).unwrap();
+        send(stream, &messages(&[1]));
+        hold(stream);
+    });
+    let urls = server.urls(2);
+    let flags = ["--method", "POST", "--body-file", in_file.path(), "--report", "20ms", "--json"];
+    let mut running = start(&[&["--urls", urls.path()], &flags[..]].concat());
+    running.wait_for(|report| report.chunks == 2);
+    running.signal(Signal::INT);
+    running.end().with_code(0);
 }
 
 #[test]

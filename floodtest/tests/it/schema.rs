@@ -21,9 +21,12 @@ fn collect(value: &Value, name: &str, fields: &mut BTreeMap<String, &'static str
     let kind = match value {
         Value::Object(object) => {
             for (key, value) in object {
-                // The keys of these are reasons.
-                let is_map = ["failures", "closures", "content_types"].contains(&name);
-                let key = if is_map { "REASON" } else { key };
+                // The keys of these are reasons, and media types.
+                let key = match name {
+                    "failures" | "closures" => "REASON",
+                    "content_types" => "TYPE",
+                    _ => key,
+                };
                 let dot = if name.is_empty() { "" } else { "." };
                 collect(value, &format!("{name}{dot}{key}"), fields);
             }

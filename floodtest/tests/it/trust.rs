@@ -5,8 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::https::{Stream, send, serve_as, urls};
-use crate::support::{OUR_HEAD, UrlFile, run, start_command};
+use crate::support::{OUR_HEAD, UrlFile, run, start, start_command};
 
 /// A file beside these tests. They were made with openssl and are valid for a hundred years, but for
 /// the one that is not.
@@ -146,4 +148,25 @@ fn a_processor_that_lacks_something_is_named_before_any_connect() {
     start_command(command).end().with_code(2).mentioning(
         "floodtest: cannot hold https:// URLs on this processor: the cryptography needs",
     );
+}
+
+#[test]
+fn a_handshake_that_stands_still_costs_little() {
+    const N: u64 = 1_500;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        listener.incoming().for_each(|stream| silent.push(stream));
+    });
+    let urls = urls("localhost", address, u32::try_from(N).unwrap());
+    let flags = ["--rate", "1000", "--connect-timeout", "60s", "--json", "--report", "100ms"];
+    let args = [&["--urls", urls.path(), "--ca", tls_file!("ca.pem")], &flags[..]].concat();
+    let mut running = start(&args);
+    let report = running.wait_for(|report| report.begun == N);
+    running.signal(Signal::INT);
+    running.end().with_code(2);
+    // 14.5 KB before, and 2 KB of them are the program's own at so few.
+    let each = (report.rss_kb - report.rss_start_kb) * 1024 / N;
+    assert!(each < 9_000, "{each} bytes a connection");
 }
