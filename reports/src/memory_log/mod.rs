@@ -73,8 +73,8 @@ impl Mark {
     }
 
     /// A mark with its sample: from here on other processes are watched than before.
-    pub fn of_processes(n_new: usize, n_ended: usize, n_in_all: usize) -> Self {
-        Self::new(&format!("{PROCESSES_CHANGED}{n_new} new, {n_ended} ended, {n_in_all} now"), None)
+    pub fn of_processes(n_new: usize, n_gone: usize, n_in_all: usize) -> Self {
+        Self::new(&format!("{PROCESSES_CHANGED}{n_new} new, {n_gone} gone, {n_in_all} now"), None)
     }
 
     /// Whether a phase begins with it that ends the one before. A change of the watched processes,

@@ -57,7 +57,7 @@ fn why_there_is_no_pss_is_read_back_and_a_later_reason_is_passed_over() {
 fn a_change_of_processes_is_a_mark_that_ends_no_phase() {
     let mark = Mark::of_processes(usize::MAX, usize::MAX, usize::MAX);
     assert!(!mark.is_phase(), "{mark:?}");
-    assert_eq!(Mark::of_processes(2, 1, 5).text, "processes: 2 new, 1 ended, 5 now");
+    assert_eq!(Mark::of_processes(2, 1, 5).text, "processes: 2 new, 1 gone, 5 now");
     assert!(Mark::new("sending", None).is_phase() && Mark::new("restart", None).is_phase());
 }
 
