@@ -106,6 +106,10 @@ impl<'a> Recorder<'a> {
         let mut plot = config.plot.clone().map(LivePlot::new).transpose()?;
         let earlier = |sample: Sample| plot.iter_mut().for_each(|plot| plot.push(&sample));
         let (log, found) = Log::open(&config.log, config.rotate_bytes, earlier)?;
+        if let Some(real) = &found.leads_to {
+            let (path, real) = (config.log.display(), real.display());
+            observer.say(&format!("warning: {path} is a link; the lines go to {real}"));
+        }
         if found.torn_bytes > 0 {
             let (path, n_bytes) = (config.log.display(), found.torn_bytes);
             observer.say(&format!("{path}: cut off an unfinished last line, {n_bytes} bytes"));

@@ -17,41 +17,38 @@ use crate::support::{
 /// connections. It says its port and each worker's pid, and starts another worker for one that
 /// ends. With `sys.argv[1]` the workers are handed connections, as node's are, and do not listen.
 const SUPERVISOR: &str = r#"
-import array, os, signal, socket, sys
+import array, itertools, os, signal, socket, sys
 handed = len(sys.argv) > 1
 door = socket.create_server(("127.0.0.1", 0))
-door.set_inheritable(True)
 print(f"port={door.getsockname()[1]}", flush=True)
-ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-def worker():
+pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)]
+def worker(inbox):
     if handed:
         door.close()
-        ours.close()
     held = []
     ballast = bytearray(20_000_000)
     while True:
         if handed:
-            _, control, _, _ = theirs.recvmsg(1, 64)
-            numbers = array.array("i", control[0][2])
-            held.append(socket.socket(fileno=numbers[0]))
+            _, control, _, _ = inbox.recvmsg(1, 64)
+            held.append(socket.socket(fileno=array.array("i", control[0][2])[0]))
         else:
             held.append(door.accept())
-def fork():
+def fork(inbox):
     pid = os.fork()
     if pid == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        worker()
+        worker(inbox)
     print(f"worker={pid}", flush=True)
-for _ in range(2):
-    fork()
-if handed:
-    while True:
+for _, inbox in pairs:
+    fork(inbox)
+for outbox, _ in itertools.cycle(pairs):
+    if handed:
         connection, _ = door.accept()
-        ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [connection.fileno()]))])
+        number = array.array("i", [connection.fileno()])
+        outbox.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, number)])
         connection.close()
-while True:
-    os.wait()
-    fork()
+    else:
+        os.wait()
+        fork(None)
 "#;
 
 /// A supervisor with its workers.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use reports::memory_log::OnPort;
+use reports::memory_log::{NoPss, OnPort};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{INTERVAL_MS, Memlog, Target, check_gaps, connect, marks, run, samples};
@@ -73,9 +73,11 @@ fn a_process_that_joins_the_others_brings_its_ports() {
     let memlog = Memlog::start(dir.path(), &["--name", "joined"]);
     memlog.wait(|samples| samples.last().is_some_and(|it| it.shares.len() == 2));
     goes.kill();
+    memlog.wait(|samples| marks(samples) == ["processes: 0 new, 1 gone, 1 now"]);
     let joins = Target::start(dir.path(), "joined");
     let _other = joins.connect();
-    memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 2));
+    let seen = memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 2));
+    assert!(marks(&seen).contains(&"processes: 1 new, 0 gone, 2 now"), "{seen:?}");
     assert_eq!(memlog.interrupt().code, Some(0));
 }
 
@@ -112,6 +114,41 @@ fn phases_are_marked_by_word_and_by_signal() {
     assert_eq!(marks(&seen), ["msggen starts", "mark 1"]);
     assert_eq!(memlog.interrupt().code, Some(0));
     run(dir.path(), &["mark", "late", "--log", "mem.log"]).is(2, "no memlog writes mem.log");
+}
+
+#[test]
+fn pss_is_read_at_marks_and_at_the_end_or_it_is_said_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(dir.path(), "proportional");
+    let memlog = Memlog::start(dir.path(), &["--pid", &target.pid().to_string()]);
+    memlog.wait(|samples| samples.len() >= 3);
+    assert_eq!(run(dir.path(), &["mark", "sending", "--log", "mem.log"]).code, Some(0));
+    memlog.wait(|samples| marks(samples) == ["sending"]);
+    let log = memlog.log.clone();
+    let done = memlog.interrupt();
+    assert_eq!(done.code, Some(0));
+    let samples = samples(&log);
+    let (first, last) = (&samples[0], samples.last().unwrap());
+    let marked = samples.iter().find(|it| !it.marks.is_empty()).unwrap();
+    for (what, sample) in [("first", first), ("marked", marked), ("last", last)] {
+        // On a busy machine a reading can be slow, and then the next ones are left out.
+        let is_slow = sample.no_pss == Some(NoPss::Slow);
+        assert!(is_slow || sample.pss_kb.is_some_and(|kb| kb <= sample.rss_kb), "{what}: {sample}");
+        assert!(!is_slow || done.stderr.contains("PSS is left out, as no_pss= says: "), "{done:?}");
+    }
+    let n_asked = samples.iter().filter(|it| it.pss_kb.is_some() || it.no_pss.is_some()).count();
+    assert!(n_asked <= 3, "with these and no others: {samples:?}");
+    check_gaps(&samples);
+}
+
+#[test]
+fn a_log_that_is_a_link_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(dir.path(), "linked");
+    std::os::unix::fs::symlink(dir.path().join("real.log"), dir.path().join("mem.log")).unwrap();
+    let memlog = Memlog::start(dir.path(), &["--pid", &target.pid().to_string(), "--for", "300ms"]);
+    memlog.end().is(0, "memlog: warning: mem.log is a link; the lines go to /");
+    assert!(!samples(&dir.path().join("real.log")).is_empty());
 }
 
 #[test]
