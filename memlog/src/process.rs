@@ -199,6 +199,8 @@ pub fn descendants(roots: impl Iterator<Item = u32>) -> Vec<u32> {
 /// Calls `take` with the inode of every socket that the process `pid` has open. This walks its
 /// descriptors: at the start and after a change, and never with every sample.
 pub fn each_socket(pid: u32, mut take: impl FnMut(u32)) -> io::Result<()> {
+    #[cfg(test)]
+    tests::WALKED.with_borrow_mut(|walked| walked.push(pid));
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         // A descriptor that is closed in the meantime is none of its any more.
         let Ok(link) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
@@ -220,8 +222,15 @@ pub fn sockets(pid: u32) -> io::Result<BTreeSet<u32>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        /// The processes whose descriptors this thread has walked.
+        pub(crate) static WALKED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    }
 
     #[test]
     fn this_process_has_vitals() {

@@ -326,7 +326,10 @@ fn sum(processes: &[(Identity, Vitals)]) -> Sample {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::process::tests::WALKED;
 
     #[test]
     fn several_processes_are_summed_and_kept_apart() {
@@ -339,5 +342,31 @@ mod tests {
         assert_eq!((both.cpu_ms, both.n_fds), (Some(60), None));
         assert_eq!(both.shares[1], Share { pid: 8, rss_kb: 10, anon_kb: Some(4) });
         assert!(sum(&[(process(7), vitals)]).shares.is_empty());
+    }
+
+    #[test]
+    fn descriptors_are_walked_at_the_start_and_not_with_every_sample() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let own = std::process::id();
+        let by_port = || (Choice::Listening([port].into()), vec![port]);
+        let by_pid = |ports: &[u16]| (Choice::Pids(vec![own]), ports.to_vec());
+        for (choice, ports) in [by_pid(&[]), by_pid(&[port]), by_port()] {
+            let what = format!("{choice:?} on {ports:?}");
+            WALKED.take();
+            let mut sampler = Sampler::new(choice, false, ports).unwrap();
+            let mut take = |n_samples| {
+                for _ in 0..n_samples {
+                    assert!(matches!(sampler.take(), Taken::Sample(_)), "{what}");
+                }
+                WALKED.take()
+            };
+            let at_start = take(3);
+            let n_own = at_start.iter().filter(|pid| **pid == own).count();
+            assert!((1..=4).contains(&n_own), "{what}: {n_own}");
+            // Other tests of this process open and close ports of their own, and are no change here.
+            let later = take(20);
+            assert!(!later.contains(&own) && !later.contains(&1), "{what}: {later:?}");
+        }
     }
 }
