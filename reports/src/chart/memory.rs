@@ -116,10 +116,12 @@ impl Chart<'_> {
             } else {
                 drawn.push((Series::Rss, Pen::solid(colors.0, 2), &memory, unit.kb));
             }
-            let known = &read_now_and_then(columns);
             for (series, pen, scale, unit) in drawn {
-                let columns = if series == Series::Pss { known } else { columns };
-                self.curve(&Curve { columns, pen }, scale, |it| all(it, series, unit));
+                if series == Series::Pss {
+                    self.readings(&Curve { columns, pen }, scale, unit);
+                } else {
+                    self.curve(&Curve { columns, pen }, scale, |it| all(it, series, unit));
+                }
             }
         }
     }
@@ -175,6 +177,24 @@ impl Chart<'_> {
         headings
     }
 
+    /// Draws the PSS, in units of `unit`: a block for each reading, and a line from one to the next.
+    /// They are many samples apart, whether some of these are missing or not: the line says no more
+    /// than which reading follows which.
+    fn readings(&mut self, curve: &Curve<'_>, scale: &Scale, unit: f64) {
+        /// From the middle of a block to its edge.
+        const HALF_PX: i32 = 2;
+        let of = |it: &Bucket| {
+            let value = it.get(Series::Pss)?.last / unit;
+            Some((self.time.px(it.end_s), scale.px(value)))
+        };
+        let points: Vec<Point> = curve.columns.iter().filter_map(of).collect();
+        for (x, y) in &points {
+            let (from, to) = ((x - HALF_PX, y - HALF_PX), (x + HALF_PX, y + HALF_PX));
+            self.sheet.canvas.block(from, to, curve.pen.color);
+        }
+        self.sheet.canvas.line(&points, curve.pen);
+    }
+
     /// Draws a curve, broken where samples are missing: through the first, lowest, highest and last
     /// value of each column.
     fn curve(
@@ -228,22 +248,6 @@ fn entries(logs: &[Log<'_>]) -> Vec<Entry> {
 /// workers have most of their pages in common, and each of them counts these.
 fn sum_of_rss(n_processes: usize) -> String {
     format!("RSS, sum of {n_processes} processes, shared pages counted in each")
-}
-
-/// The columns in which the PSS is known, so that a line can be drawn from one reading to the next.
-/// Where samples are missing in between, the line is broken as all others are.
-fn read_now_and_then(columns: &[Bucket]) -> Vec<Bucket> {
-    let mut is_after_gap = false;
-    let mut known = Vec::new();
-    for column in columns {
-        is_after_gap |= column.is_after_gap;
-        if column.get(Series::Pss).is_some() {
-            let mut column = *column;
-            column.is_after_gap = std::mem::take(&mut is_after_gap);
-            known.push(column);
-        }
-    }
-    known
 }
 
 /// What the curve of connections counts. Several ports are a sum, which is said: one of them may
