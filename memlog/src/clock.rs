@@ -129,6 +129,11 @@ impl Seldom {
         self.next = now.saturating_add(self.apart);
         true
     }
+
+    /// Whether the next times are apart.
+    pub fn is_spent(&self) -> bool {
+        self.n_left == 0
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +181,7 @@ mod tests {
     fn what_happens_all_the_time_is_said_seldom() {
         let mut seldom = Seldom::new(3, s(600));
         let n_said = (0..100).filter(|_| seldom.is_now()).count();
-        assert_eq!(n_said, 3);
+        assert!(n_said == 3 && seldom.is_spent());
         seldom.next = Duration::ZERO;
         assert!(seldom.is_now() && !seldom.is_now(), "ten minutes later once");
     }

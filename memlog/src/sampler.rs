@@ -159,7 +159,15 @@ impl Sampler {
             changes.push(format!("gone: {}", crate::listed(&gone)));
         }
         let changes = changes.join("; ");
-        self.notices.push(format!("the watched processes change, {} now; {changes}", now.len()));
+        let seldom = if self.changes.is_spent() {
+            "; so many changes are marked and said once in 10 min at most, and the columns \
+             rss_kb.PID have the processes of each line"
+        } else {
+            ""
+        };
+        let n_now = now.len();
+        let text = format!("the watched processes change, {n_now} now; {changes}{seldom}");
+        self.notices.push(text);
     }
 
     /// Says which program was taken, where a name was all that it was found by.
