@@ -30,8 +30,8 @@ const SMALLEST_LOG_BYTES: u64 = 64 * 1024;
 ///
 /// The RSS of several processes is their sum, in which a page that they share counts once for each
 /// of them: forked workers have less memory in all. `pss_kb` counts such a page once. It is read
-/// at marks, at the end and every 10 min, and left out, which is said, where a process has more than
-/// 4 GiB or the last reading took more than 20 ms, since reading it may hold the process up.
+/// at marks, at the end and every 10 min, and left out, which is said, where a process has more
+/// than 4 GiB or the last reading took more than 20 ms, since reading it may hold the process up.
 ///
 /// Exit code: 0 when it recorded what was asked for; 1 when it fell short, such as when the
 /// process ended; 2 when it could not begin.

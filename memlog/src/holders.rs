@@ -57,8 +57,8 @@ impl Seen {
     ///
     /// A process that is just being started has what its parent has open, until it becomes another
     /// program: so each is looked into twice. One that holds nothing may be handed connections
-    /// later: so it is looked into after 4, 8, 16, … looks, and when it has half as many descriptors
-    /// again.
+    /// later: so it is looked into after 4, 8, 16, … looks, and when it has half as many
+    /// descriptors again.
     fn is_due(&self, n_fds: u64) -> bool {
         let has_grown = n_fds > self.n_fds.saturating_add(self.n_fds / 2);
         self.n_looks <= 2 || (!self.is_holder && (self.n_looks.is_power_of_two() || has_grown))

@@ -89,8 +89,8 @@ impl Identity {
         (n_fds > 0).then_some(n_fds)
     }
 
-    /// Its PSS in KB. The kernel walks all of its mappings for it, and holds it up meanwhile where it
-    /// needs more memory: never read with every sample.
+    /// Its PSS in KB. The kernel walks all of its mappings for it, and holds it up meanwhile where
+    /// it needs more memory: never read with every sample.
     pub fn pss_kb(&self) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
         status_kb(&text, "Pss:").ok_or_else(|| io::ErrorKind::InvalidData.into())

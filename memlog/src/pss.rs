@@ -1,7 +1,7 @@
 //! The PSS of the watched processes, read so seldom and so carefully that it holds nobody up.
 //!
-//! The kernel walks all mappings of a process for it: about 20 ms for each GiB. A process that needs
-//! more memory meanwhile waits for the end of that.
+//! The kernel walks all mappings of a process for it: about 20 ms for each GiB. A process that
+//! needs more memory meanwhile waits for the end of that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,15 +14,15 @@ use crate::process::Identity;
 /// From one reading to the next, where nothing asks for one.
 const READ_EVERY: Duration = Duration::from_mins(10);
 
-/// The most resident memory of a process whose PSS is read. Beyond it a reading can take longer
-/// than [`SLOW`].
+/// The most resident memory of a process whose PSS is read. Beyond it already the first reading,
+/// before anything is known of how long one takes, would hold it up for 80 ms or more.
 const LARGE_KB: u64 = 4 * 1024 * 1024;
 
 /// A reading that takes longer may have held the process up for so long, as no request should be.
 const SLOW: Duration = Duration::from_millis(20);
 
-/// How long a process is left alone after a slow reading. It may have been slow by chance, on a busy
-/// machine: one in an hour still disturbs nobody.
+/// How long a process is left alone after a slow reading. It may have been slow by chance, on a
+/// busy machine: one in an hour still disturbs nobody.
 const SLOW_AGAIN_AFTER: Duration = Duration::from_hours(1);
 
 /// Reads PSS.

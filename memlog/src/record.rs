@@ -171,25 +171,36 @@ impl<'a> Recorder<'a> {
     /// Takes the sample that is due. False: the target has ended for good.
     fn due(&mut self, observer: &mut impl Observer) -> bool {
         let now = (self.clock)();
+        self.catch_up(now);
+        let run_for = self.config.run_for;
+        self.is_last = run_for.is_some_and(|run_for| self.schedule.elapsed() > run_for);
+        self.sample(now, 1, observer)
+    }
+
+    /// Goes on to the sample that is due `now`, and counts those before it that were missed.
+    fn catch_up(&mut self, now: Now) {
         let earlier_unix_ms = self.earlier_unix_ms.take();
         self.n_missed += missed_since(earlier_unix_ms, now.unix, self.config.interval);
         self.n_missed += self.schedule.take(now.uptime);
-        let run_for = self.config.run_for;
-        self.is_last = run_for.is_some_and(|run_for| self.schedule.elapsed() > run_for);
-        self.sample(now, observer)
     }
 
-    /// Takes the last sample of a run that is told to end. False: the target has ended for good, and
-    /// marks are left that would have been in its line.
+    /// Takes the last sample of a run that is told to end. False: the target has ended for good,
+    /// and marks are left that would have been in its line.
     fn end(&mut self, observer: &mut impl Observer) -> bool {
         let now = (self.clock)();
         self.is_last = true;
+        // On a busy machine one may be due, and others before it.
+        let is_due = self.schedule.due() <= now.uptime;
+        if is_due {
+            self.catch_up(now);
+        }
+        let n_due = u64::from(is_due);
         if !self.marks.is_empty() {
             // A mark without a line would be lost.
-            return self.sample(now, observer);
+            return self.sample(now, n_due, observer);
         }
         // What the PSS is at the end. Whether there is an end to be seen is no matter any more.
-        if let (now, Taken::Sample(sample)) = self.take(now) {
+        if let (now, Taken::Sample(sample)) = self.take(now, n_due) {
             self.step_ms += self.steps.since_last(now);
             let sample = self.keep(now, *sample, observer);
             self.write(observer);
@@ -198,9 +209,10 @@ impl<'a> Recorder<'a> {
         true
     }
 
-    /// Takes a sample and writes its line. False: the target has ended for good.
-    fn sample(&mut self, now: Now, observer: &mut impl Observer) -> bool {
-        let (now, taken) = self.take(now);
+    /// Takes a sample, for which `n_due` were due, and writes its line. False: the target has ended
+    /// for good.
+    fn sample(&mut self, now: Now, n_due: u64, observer: &mut impl Observer) -> bool {
+        let (now, taken) = self.take(now, n_due);
         self.step_ms += self.steps.since_last(now);
         let kept = match taken {
             Taken::Sample(sample) => Some(self.keep(now, *sample, observer)),
@@ -232,15 +244,15 @@ impl<'a> Recorder<'a> {
     /// Takes a sample, and says when.
     ///
     /// One that was held up for an interval or more, as by SIGSTOP, would be of two times at once.
-    /// It is missed, and another one is taken.
-    fn take(&mut self, now: Now) -> (Now, Taken) {
+    /// It is missed, if one of `n_due` was due then, and another one is taken.
+    fn take(&mut self, now: Now, n_due: u64) -> (Now, Taken) {
         let taken = self.sampler.take();
         let after = (self.clock)();
         let is_held_up = after.uptime.saturating_sub(now.uptime) >= self.config.interval;
         match taken {
             Taken::Sample(held_up) if is_held_up => {
                 self.marks.splice(0..0, held_up.marks);
-                self.n_missed += 1 + self.schedule.take(after.uptime);
+                self.n_missed += n_due + self.schedule.take(after.uptime);
                 (after, self.sampler.take())
             }
             taken => (now, taken),

@@ -97,6 +97,31 @@ fn a_sample_that_was_held_up_is_missed_and_taken_again() {
 }
 
 #[test]
+fn the_last_sample_counts_what_was_due_before_it_and_no_more() {
+    // When it is told to end, and when the sample was taken; then the last line.
+    for (told_s, taken_s, last) in [
+        (105, 106, (105, 0)),
+        (112, 113, (112, 0)),
+        (135, 136, (135, 2)),
+        (105, 145, (145, 3)),
+        (112, 145, (145, 3)),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, mut notes) = (config(&dir), Notes::default());
+        let mut readings = [100, 100, 101, told_s, taken_s].into_iter();
+        let mut clock = || {
+            let uptime_s = readings.next().unwrap();
+            now(uptime_s, uptime_s * 1_000)
+        };
+        let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
+        assert!(recorder.due(&mut notes) && recorder.end(&mut notes));
+        let seen: Vec<(u64, u64)> =
+            samples(&config).iter().map(|it| (it.unix_s, it.n_missed)).collect();
+        assert_eq!(seen, [(100, 0), last], "told at {told_s}, taken at {taken_s}");
+    }
+}
+
+#[test]
 fn what_finds_no_room_in_memory_is_a_gap_and_its_marks_wait() {
     let dir = tempfile::tempdir().unwrap();
     let (config, mut notes) = (config(&dir), Notes::default());

@@ -182,7 +182,7 @@ impl Sampler {
         std::mem::take(&mut self.notices)
     }
 
-    /// Reads the PSS of the processes of the last sample, if `is_asked` for or due at the time `now`.
+    /// Reads the PSS of the processes of the last sample, if it `is_asked` for or due at `now`.
     pub fn pss(&mut self, now: Duration, is_asked: bool) -> Pss {
         if !is_asked && !self.pss.is_due(now) {
             return Pss::default();
@@ -372,7 +372,7 @@ mod tests {
             let at_start = take(3);
             let n_own = at_start.iter().filter(|pid| **pid == own).count();
             assert!((1..=4).contains(&n_own), "{what}: {n_own}");
-            // Other tests of this process open and close ports of their own, and are no change here.
+            // Other tests of this process open and close ports of their own: no change here.
             let later = take(20);
             assert!(!later.contains(&own) && !later.contains(&1), "{what}: {later:?}");
         }

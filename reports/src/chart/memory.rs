@@ -177,9 +177,9 @@ impl Chart<'_> {
         headings
     }
 
-    /// Draws the PSS, in units of `unit`: a block for each reading, and a line from one to the next.
-    /// They are many samples apart, whether some of these are missing or not: the line says no more
-    /// than which reading follows which.
+    /// Draws the PSS, in units of `unit`: a block for each reading, and a line from one to the
+    /// next. They are many samples apart, whether some of these are missing or not: the line says
+    /// no more than which reading follows which.
     fn readings(&mut self, curve: &Curve<'_>, scale: &Scale, unit: f64) {
         /// From the middle of a block to its edge.
         const HALF_PX: i32 = 2;
