@@ -6,7 +6,7 @@ use std::process::Command;
 use reports::memory_log::{NoPss, OnPort};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{INTERVAL_MS, Memlog, Target, check_gaps, connect, marks, run, samples};
+use crate::support::{Memlog, Target, check_gaps, connect, marks, run, samples};
 
 #[test]
 fn a_line_is_as_in_the_article_and_counts_the_connections() {
@@ -164,8 +164,7 @@ fn it_ends_by_itself_after_the_time_given() {
     let n_missed: u64 = samples.iter().map(|it| it.n_missed).sum();
     assert_eq!(samples.len() as u64 + n_missed, 4, "at 0, 100, 200 and 300 ms: {samples:?}");
     check_gaps(&samples);
-    let elapsed_ms = samples.last().unwrap().unix_ms() - samples[0].unix_ms();
-    assert!(elapsed_ms > 2 * INTERVAL_MS, "whole seconds would be too coarse: {samples:?}");
+    assert!(samples.iter().any(|it| it.ms > 0), "whole seconds would be too coarse: {samples:?}");
 }
 
 #[test]
