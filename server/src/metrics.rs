@@ -74,6 +74,7 @@ fn encode_cluster(out: &mut DescriptorEncoder<'_>, stats: &ClusterStats) -> fmt:
     counter(out, "cluster_received", "Messages of other nodes.", stats.received)?;
     counter(out, "cluster_echoed", "Messages of this node that came back.", stats.echoed)?;
     counter(out, "cluster_foreign", "Publications of nobody known.", stats.foreign)?;
+    counter(out, "cluster_too_large", "Publications too large to deliver.", stats.too_large)?;
     counter(out, "cluster_gaps", "Times that messages could not come in.", stats.gaps)?;
     let help = "How long they could not.";
     let blind =

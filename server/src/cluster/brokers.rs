@@ -40,6 +40,16 @@ impl fmt::Debug for Broker {
     }
 }
 
+impl Broker {
+    /// `text`, without its password in it: some brokers repeat what they did not understand.
+    pub(super) fn without_password(&self, text: &str) -> String {
+        match &self.credentials {
+            Some((_, password)) if !password.is_empty() => text.replace(password, "***"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
 /// Reads `redis://[[user]:password@]host[:port],…`. Credentials are each broker's own, or those
 /// of the one before it. An error says what to write instead, and does not repeat passwords.
 pub fn parse(text: &str) -> Result<Vec<Broker>, String> {
@@ -135,6 +145,8 @@ mod tests {
     fn a_broker_shows_no_password() {
         let brokers = parse("redis://user:secret@a:1,[::1]:3").unwrap();
         assert_eq!(format!("{} {brokers:?}", brokers[1]), "[::1]:3 [a:1, [::1]:3]");
+        let repeated = brokers[0].without_password("ERR unknown command 'AUTH' 'secret'");
+        assert_eq!(repeated, "ERR unknown command 'AUTH' '***'");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
 use rand::RngExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -10,7 +9,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
 use super::brokers::Broker;
-use super::resp::{self, Reply};
+use super::replies::{Replies, Reply, said};
+use super::resp;
 
 /// How long a broker may take from connect to its first answer: in a second it did nothing else
 /// that is any use.
@@ -26,9 +26,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often a broker that cannot be reached is tried at the start: within about 3 s, or 15 s if it
 /// accepts and says nothing.
 const START_TRIES: u32 = 5;
-
-/// Bytes of an incomplete reply: the longest has a message of 64 KiB. More is no broker's.
-const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +52,12 @@ pub(super) struct Connection {
 pub(super) struct Input {
     /// The socket.
     socket: OwnedReadHalf,
-    /// What was read of it and not parsed.
-    bytes: BytesMut,
-    /// How many of these bytes are the reply that was returned last.
-    n_seen: usize,
-    /// When something was read last.
+    /// What was read of it.
+    replies: Replies,
+    /// When bytes came last.
+    read_at: Instant,
+    /// When the bytes came that completed a reply last, or a part of something that is skipped. A
+    /// reply that comes byte by byte and never ends is no sign of life.
     pub(super) heard_at: Instant,
 }
 
@@ -91,23 +89,26 @@ impl Connection {
         // Finds out as well whether it wants a password that we do not have.
         resp::command(&mut hello, &[b"PING"]);
         output.write_all(&hello).await.map_err(unreachable)?;
-        let mut input = Input {
-            socket: read_half,
-            bytes: BytesMut::new(),
-            n_seen: 0,
-            heard_at: Instant::now(),
-        };
+        let now = Instant::now();
+        let replies = Replies::default();
+        let mut input = Input { socket: read_half, replies, read_at: now, heard_at: now };
         for _ in 0..n_replies {
             loop {
                 match input.next().map_err(Refused::Unreachable)? {
                     // It has just been started, or is about to end.
                     Some(Reply::Error(why))
-                        if why.starts_with("LOADING") || why.starts_with("ERR max number") =>
+                        if why.starts_with(b"LOADING") || why.starts_with(b"ERR max number") =>
                     {
-                        return Err(Refused::Unreachable(format!("it says {why}")));
+                        return Err(Refused::Unreachable(format!("it says {}", said(why))));
                     }
-                    Some(Reply::Error(why)) => return Err(Refused::Denied(why.to_owned())),
-                    Some(_) => break,
+                    Some(Reply::Error(why)) => {
+                        return Err(Refused::Denied(broker.without_password(&said(why))));
+                    }
+                    Some(Reply::Fine) => break,
+                    Some(_) => {
+                        let why = "it answers a greeting with something else".to_owned();
+                        return Err(Refused::Unreachable(why));
+                    }
                     None => {}
                 }
                 input.read().await.map_err(Refused::Unreachable)?;
@@ -120,13 +121,13 @@ impl Connection {
 impl Input {
     /// Waits for bytes. Loses none if it is dropped meanwhile.
     pub(super) async fn read(&mut self) -> Result<(), String> {
-        if self.bytes.len() > MAX_REPLY_BYTES {
-            return Err("it sends a reply that has no end".to_owned());
-        }
-        match self.socket.read_buf(&mut self.bytes).await {
+        match self.socket.read_buf(self.replies.incoming()).await {
             Ok(0) => Err("it closed the connection".to_owned()),
             Ok(_) => {
-                self.heard_at = Instant::now();
+                self.read_at = Instant::now();
+                if self.replies.is_skipping() {
+                    self.heard_at = self.read_at;
+                }
                 Ok(())
             }
             Err(error) => Err(error.to_string()),
@@ -135,10 +136,11 @@ impl Input {
 
     /// The next reply that was read whole.
     pub(super) fn next(&mut self) -> Result<Option<Reply<'_>>, String> {
-        self.bytes.advance(std::mem::take(&mut self.n_seen));
-        let Some((reply, n_bytes)) = resp::parse(&self.bytes)? else { return Ok(None) };
-        self.n_seen = n_bytes;
-        Ok(Some(reply))
+        let reply = self.replies.next()?;
+        if reply.is_some() {
+            self.heard_at = self.read_at;
+        }
+        Ok(reply)
     }
 }
 
@@ -180,10 +182,19 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    /// Takes note of a connection that was made at `made_at` and is lost now. If it lasted, the
+    /// next wait is the shortest again; a broker that takes connections only to break them is not
+    /// tried ten times a second.
+    pub(super) fn lost(&mut self, made_at: Instant) {
+        if made_at.elapsed() > LONGEST_WAIT {
+            *self = Self::default();
+        }
+    }
+
     /// The next wait: between half of what is due and all of it.
     pub(super) fn next(&mut self) -> Duration {
         let wait = FIRST_WAIT.saturating_mul(1 << self.n_failed.min(10)).min(LONGEST_WAIT);
-        self.n_failed += 1;
+        self.n_failed = self.n_failed.saturating_add(1);
         wait.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }
@@ -202,5 +213,9 @@ mod tests {
         }
         let last = waits.next();
         assert!((LONGEST_WAIT / 2..=LONGEST_WAIT).contains(&last), "{last:?}");
+        waits.lost(Instant::now());
+        assert!(waits.next() >= LONGEST_WAIT / 2, "it was lost at once");
+        waits.lost(Instant::now().checked_sub(2 * LONGEST_WAIT).unwrap());
+        assert!(waits.next() <= FIRST_WAIT, "it lasted");
     }
 }

@@ -32,6 +32,8 @@ pub struct ClusterStats {
     pub echoed: u64,
     /// Publications that no node of this version wrote, dropped.
     pub foreign: u64,
+    /// Publications longer than any message of a sender, dropped.
+    pub too_large: u64,
     /// How often a connection was lost on which messages come in. What other nodes sent then did
     /// not arrive here.
     pub gaps: u64,
@@ -59,6 +61,8 @@ pub(super) struct Counts {
     pub(super) echoed: AtomicU64,
     /// From nobody we know.
     pub(super) foreign: AtomicU64,
+    /// Longer than any message.
+    pub(super) too_large: AtomicU64,
 }
 
 /// Counts one more.

@@ -7,7 +7,8 @@
 //!
 //! Read it in this order: `ledger` (which subscription is wanted, and who waits for it),
 //! `subscriber` and `publisher` (the two connections to each broker), `send` (a message from the
-//! control door on), `publication` and `resp` (what is on the wire), `connect` and `health`.
+//! control door on), `publication`, `resp` and `replies`
+//! (what is on the wire), `connect` and `health`.
 
 pub mod brokers;
 mod connect;
@@ -18,6 +19,7 @@ mod ledger_tests;
 mod polls;
 mod publication;
 mod publisher;
+mod replies;
 mod resp;
 mod ring;
 mod send;
@@ -43,6 +45,8 @@ pub(crate) use self::ledger::{Asked, Ticket};
 use self::polls::Polls;
 pub(crate) use self::publisher::Failure;
 use self::publisher::Publisher;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::replies::replies_in;
 use self::ring::Ring;
 use crate::router::{Id, Router};
 use crate::send::Sender;
@@ -226,7 +230,7 @@ impl Cluster {
     /// What was counted.
     pub(crate) fn stats(&self) -> ClusterStats {
         let Counts { resubscribed, published, unfollowed, failed, unconfirmed, .. } = &self.counts;
-        let Counts { received, echoed, foreign, .. } = &self.counts;
+        let Counts { received, echoed, foreign, too_large, .. } = &self.counts;
         let mut stats = ClusterStats {
             node: self.name.clone(),
             resubscribed: resubscribed.load(Ordering::Relaxed),
@@ -238,6 +242,7 @@ impl Cluster {
             received: received.load(Ordering::Relaxed),
             echoed: echoed.load(Ordering::Relaxed),
             foreign: foreign.load(Ordering::Relaxed),
+            too_large: too_large.load(Ordering::Relaxed),
             ..ClusterStats::default()
         };
         self.healths.iter().for_each(|health| health.add_to(&mut stats));

@@ -4,6 +4,10 @@
 //! that it comes from (8 bytes), and what the kind has to say. Numbers are little-endian.
 
 use crate::router::Id;
+use crate::send::MAX_MESSAGE_BYTES;
+
+/// Bytes of the longest publication: a message, a request's number before it, and what all have.
+pub(super) const MAX_PAYLOAD_BYTES: usize = 2 + 8 + 8 + MAX_MESSAGE_BYTES;
 
 /// The version of the format. A node that reads another one drops the publication and counts it.
 const VERSION: u8 = b'1';
@@ -66,12 +70,21 @@ impl Publication<'_> {
             }
             b'c' => {
                 let (request, rest) = number(rest)?;
-                Publication::Count(request, number(rest)?.0)
+                let (n_connections, b"") = number(rest)? else { return None };
+                Publication::Count(request, n_connections)
             }
-            b'p' => Publication::Probe,
+            b'p' if rest.is_empty() => Publication::Probe,
             _ => return None,
         };
         Some((origin, publication))
+    }
+
+    /// Whether its message is longer than any that a node takes from a sender.
+    pub(super) fn is_too_large(&self) -> bool {
+        match self {
+            Self::Message(text) | Self::Asking(_, text) => text.len() > MAX_MESSAGE_BYTES,
+            Self::Count(..) | Self::Probe => false,
+        }
     }
 }
 
@@ -119,11 +132,33 @@ mod tests {
 
     #[test]
     fn what_no_node_wrote_is_nothing() {
-        let foreign: [&[u8]; 6] =
-            [b"", b"hello", b"2m12345678text", b"1x12345678", b"1m1234", b"1m12345678\xff"];
+        let foreign: [&[u8]; 9] = [
+            b"",
+            b"hello",
+            b"2m12345678text",
+            b"1x12345678",
+            b"1m1234",
+            b"1m12345678\xff",
+            b"1c123456781234567812345678.",
+            b"1c12345678123456781234567",
+            b"1p12345678.",
+        ];
         for bytes in foreign {
             assert_eq!(Publication::decode(bytes), None, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_message_is_too_large_from_the_first_byte_on_that_no_sender_may_send() {
+        let text = "x".repeat(MAX_MESSAGE_BYTES + 1);
+        for (n, is_too_large) in [(MAX_MESSAGE_BYTES, false), (MAX_MESSAGE_BYTES + 1, true)] {
+            assert_eq!(Publication::Message(&text[..n]).is_too_large(), is_too_large);
+            assert_eq!(Publication::Asking(1, &text[..n]).is_too_large(), is_too_large);
+        }
+        let mut longest = Vec::new();
+        Publication::Asking(1, &text[1..]).encode(1, &mut longest);
+        let head = format!("${MAX_PAYLOAD_BYTES}\r\n");
+        assert!(longest.starts_with(head.as_bytes()));
     }
 
     #[test]

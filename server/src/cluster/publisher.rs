@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
@@ -13,7 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::connect::{Connection, Input, Waits};
 use super::publication::{Nonce, Publication, channel_of, channel_of_node};
-use super::resp::{self, Reply};
+use super::replies::{Reply, said};
+use super::resp;
 use super::{Cluster, PATIENCE, PROBE_EVERY};
 use crate::router::Id;
 
@@ -30,7 +32,8 @@ pub(crate) struct Failure {
     pub(crate) why: Arc<str>,
 }
 
-/// How many nodes a message was published to, or why not.
+/// How many connections a broker published a message to, or why it did not. Those may be nodes, or
+/// anybody else who listens at the broker.
 pub(super) type Outcome = Result<u64, Failure>;
 
 /// Publications that belong together: one, or the lines of a batch.
@@ -121,11 +124,18 @@ pub(super) async fn run(
         let opened = failing_jobs(&mut posted, &why, Connection::open(broker)).await;
         let reason = match opened {
             Ok(Connection { input, output }) => {
-                waits = Waits::default();
-                health.set_publishing(None);
-                let (to_write, flights) = (BytesMut::new(), VecDeque::new());
-                let mut wire = Wire { cluster: &cluster, link, input, output, to_write, flights };
+                let made_at = Instant::now();
+                let mut wire = Wire {
+                    cluster: &cluster,
+                    link,
+                    input,
+                    output,
+                    to_write: BytesMut::new(),
+                    flights: VecDeque::new(),
+                    is_answered: false,
+                };
                 let Err(reason) = wire.work(&mut posted).await;
+                waits.lost(made_at);
                 let failure: Arc<str> = format!("the broker at {broker} was lost: {reason}").into();
                 wire.flights.into_iter().for_each(|flight| flight.fail(&failure));
                 let node = &cluster.name;
@@ -201,6 +211,9 @@ struct Wire<'cluster> {
     to_write: BytesMut,
     /// What was written, the oldest first: replies come in this order.
     flights: VecDeque<Flight>,
+    /// Whether a publication was answered as it should be. Only then is the broker well: taking a
+    /// connection and greeting back is not yet publishing.
+    is_answered: bool,
 }
 
 impl Wire<'_> {
@@ -251,10 +264,10 @@ impl Wire<'_> {
     fn handle_replies(&mut self) -> Result<(), String> {
         while let Some(reply) = self.input.next()? {
             let outcome = match reply {
-                Reply::Number(n_nodes) => Ok(n_nodes),
+                Reply::Number(n) => Ok(n),
                 Reply::Error(why) => {
                     let broker = &self.cluster.brokers[self.link];
-                    let why = format!("the broker at {broker} says {why}").into();
+                    let why = format!("the broker at {broker} says {}", said(why)).into();
                     Err(Failure { is_unconfirmed: false, why })
                 }
                 _ => return Err("it answers a publication with something else".to_owned()),
@@ -262,6 +275,10 @@ impl Wire<'_> {
             let Some(flight) = self.flights.front_mut() else {
                 return Err("it answers what nobody asked".to_owned());
             };
+            if !self.is_answered && outcome.is_ok() {
+                self.is_answered = true;
+                self.cluster.healths[self.link].set_publishing(None);
+            }
             flight.outcomes.push(outcome);
             if flight.outcomes.len() == flight.n
                 && let Some(flight) = self.flights.pop_front()

@@ -13,7 +13,8 @@ use super::connect::{Connection, Input, Waits};
 use super::health::count;
 use super::ledger::Command;
 use super::publication::{Publication, channel_of, channel_of_node, id_of};
-use super::resp::{self, Reply};
+use super::replies::{Reply, said};
+use super::resp;
 use super::{Cluster, PATIENCE, PROBE_EVERY};
 
 /// Messages delivered before other tasks are let in: at 7 µs a write, half a millisecond.
@@ -30,10 +31,11 @@ pub(super) async fn run(cluster: Arc<Cluster>, link: usize) -> ! {
     loop {
         let why = match Connection::open(broker).await {
             Ok(connection) => {
+                let made_at = Instant::now();
                 let (why, heard_at, was_ready) =
                     Subscriber::new(&cluster, link, connection).run().await;
+                waits.lost(made_at);
                 if was_ready {
-                    waits = Waits::default();
                     lost_at = Some(heard_at);
                     let node = &cluster.name;
                     tracing::warn!(%node, %broker, "lost the connection on which messages come in: {why}");
@@ -188,8 +190,12 @@ impl<'cluster> Subscriber<'cluster> {
                 Reply::Unsubscribed(n) => {
                     self.cluster.healths[self.link].set_subscribed(n.saturating_sub(1));
                 }
-                Reply::Error(why) => return Err(format!("it says {why}")),
-                Reply::Number(_) | Reply::Fine => {}
+                Reply::TooLarge(_) => count(&self.cluster.counts.too_large),
+                Reply::Error(why) => return Err(format!("it says {}", said(why))),
+                Reply::Number(_) | Reply::Followers(_) => {
+                    return Err("it answers what nobody asked".to_owned());
+                }
+                Reply::Fine => {}
             }
         }
         if is_ack {
@@ -204,6 +210,9 @@ async fn deliver(cluster: &Cluster, link: usize, channel: &[u8], payload: &[u8])
     let Some((origin, publication)) = Publication::decode(payload) else {
         return count(&cluster.counts.foreign);
     };
+    if publication.is_too_large() {
+        return count(&cluster.counts.too_large);
+    }
     let is_own = origin == cluster.nonce;
     match (publication, id_of(channel)) {
         (Publication::Message(_), Some(_)) if is_own => count(&cluster.counts.echoed),
