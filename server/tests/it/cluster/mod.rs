@@ -1,6 +1,8 @@
 //! Several servers and real brokers.
 
+mod fake_broker;
 mod faults;
+mod hostile;
 mod messages;
 mod network;
 mod stress;
