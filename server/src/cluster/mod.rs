@@ -16,6 +16,7 @@ mod health;
 mod ledger;
 #[cfg(test)]
 mod ledger_tests;
+mod nodes;
 mod polls;
 mod publication;
 mod publisher;
@@ -42,6 +43,7 @@ pub use self::health::ClusterStats;
 use self::health::{Counts, Health};
 use self::ledger::Ledger;
 pub(crate) use self::ledger::{Asked, Ticket};
+use self::nodes::Nodes;
 use self::polls::Polls;
 pub(crate) use self::publisher::Failure;
 use self::publisher::Publisher;
@@ -56,7 +58,7 @@ use crate::wire::Poller;
 /// a broker needs to be restarted, shorter than people wait.
 pub(crate) const LOGIN_WAIT: Duration = Duration::from_secs(5);
 
-/// How often a node publishes to itself, and asks a silent broker whether it is there.
+/// How often a node publishes a probe, which comes back to it, and asks a silent broker whether it is there.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 /// After how long without a word from a broker a connection to it is given up, and without a probe
@@ -135,6 +137,8 @@ pub(crate) struct Cluster {
     publishers: Box<[Publisher]>,
     /// Requests for exact counts.
     polls: Polls,
+    /// Which nodes were heard, by broker.
+    nodes: Box<[Nodes]>,
     /// How the brokers are.
     healths: Box<[Health]>,
     /// What was counted.
@@ -165,6 +169,7 @@ impl Cluster {
             departures,
             publishers: publishers.into(),
             polls: Polls::default(),
+            nodes: (0..n_links).map(|_| Nodes::default()).collect(),
             healths: (0..n_links).map(|_| Health::new()).collect(),
             counts: Counts::default(),
         };
@@ -230,7 +235,7 @@ impl Cluster {
     /// What was counted.
     pub(crate) fn stats(&self) -> ClusterStats {
         let Counts { resubscribed, published, unfollowed, failed, unconfirmed, .. } = &self.counts;
-        let Counts { received, echoed, foreign, too_large, .. } = &self.counts;
+        let Counts { received, echoed, foreign, too_large, ignored, .. } = &self.counts;
         let mut stats = ClusterStats {
             node: self.name.clone(),
             resubscribed: resubscribed.load(Ordering::Relaxed),
@@ -243,6 +248,7 @@ impl Cluster {
             echoed: echoed.load(Ordering::Relaxed),
             foreign: foreign.load(Ordering::Relaxed),
             too_large: too_large.load(Ordering::Relaxed),
+            counts_ignored: ignored.load(Ordering::Relaxed),
             ..ClusterStats::default()
         };
         self.healths.iter().for_each(|health| health.add_to(&mut stats));

@@ -31,7 +31,8 @@ pub(super) enum Publication<'text> {
     Asking(u64, &'text str),
     /// `c`, in the channel of the node that asked: its request's number, and the count.
     Count(u64, u64),
-    /// `p`, in a node's own channel: it finds out whether publications come back.
+    /// `p`, in the channel of all nodes: it tells the others who is there, and finds out whether
+    /// publications come back.
     Probe,
 }
 
@@ -104,9 +105,15 @@ pub(super) fn channel_of_node(nonce: Nonce) -> String {
     format!("comet:{NODE}{nonce:016x}")
 }
 
+/// The channel that all nodes subscribe.
+pub(super) const CHANNEL_OF_ALL: &str = "comet:nodes";
+
 /// The id whose channel it is, if it is an id's.
 pub(super) fn id_of(channel: &[u8]) -> Option<Id> {
-    std::str::from_utf8(channel.strip_prefix(PREFIX)?).ok()?.parse().ok()
+    let digits = channel.strip_prefix(PREFIX)?;
+    // As nodes write it: without a sign, and without a zero before it.
+    let (b'1'..=b'9', _) = digits.split_first()? else { return None };
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -165,6 +172,9 @@ mod tests {
     fn channels_of_ids_are_known_from_those_of_nodes() {
         assert_eq!(id_of(channel_of(7).as_bytes()), Some(7));
         assert_eq!(id_of(channel_of_node(7).as_bytes()), None);
-        assert_eq!(id_of(b"other:7"), None);
+        let foreign = ["other:7", CHANNEL_OF_ALL, "comet:", "comet:+7", "comet:07", "comet:7x"];
+        for channel in foreign {
+            assert_eq!(id_of(channel.as_bytes()), None, "{channel}");
+        }
     }
 }

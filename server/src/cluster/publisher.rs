@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::connect::{Connection, Input, Waits};
-use super::publication::{Nonce, Publication, channel_of, channel_of_node};
+use super::publication::{CHANNEL_OF_ALL, Nonce, Publication, channel_of, channel_of_node};
 use super::replies::{Reply, said};
 use super::resp;
 use super::{Cluster, PATIENCE, PROBE_EVERY};
@@ -32,6 +32,13 @@ pub(crate) struct Failure {
     pub(crate) why: Arc<str>,
 }
 
+impl Failure {
+    /// The server ends before it is known what became of a message.
+    pub(super) fn at_the_end() -> Self {
+        Self { is_unconfirmed: true, why: "the server is at its end".into() }
+    }
+}
+
 /// How many connections a broker published a message to, or why it did not. Those may be nodes, or
 /// anybody else who listens at the broker.
 pub(super) type Outcome = Result<u64, Failure>;
@@ -43,6 +50,8 @@ pub(super) struct Job {
     bytes: Vec<u8>,
     /// How many they are.
     n: usize,
+    /// Whether it is one publication between two questions for its followers.
+    is_counted: bool,
 }
 
 impl Job {
@@ -58,6 +67,23 @@ impl Job {
     /// Adds a publication in the channel of an id.
     pub(super) fn add_for(&mut self, id: Id, origin: Nonce, publication: Publication<'_>) {
         self.add(&channel_of(id), origin, publication);
+    }
+
+    /// A job of one publication, and of the question how many connections subscribe the channel,
+    /// before it and behind it: what a publication is answered with counts whoever listens with a
+    /// pattern as well. Commands of one job may be done with others between them, so that one
+    /// question alone could miss a node that is just coming or leaving.
+    pub(super) fn counted(id: Id, origin: Nonce, publication: Publication<'_>) -> Self {
+        let mut job = Self { is_counted: true, ..Self::default() };
+        let channel = channel_of(id);
+        let ask = |job: &mut Self| {
+            resp::command(&mut job.bytes, &[b"PUBSUB", b"NUMSUB", channel.as_bytes()]);
+            job.n += 1;
+        };
+        ask(&mut job);
+        job.add(&channel, origin, publication);
+        ask(&mut job);
+        job
     }
 
     /// Whether there is nothing in it.
@@ -108,6 +134,19 @@ impl Publisher {
     pub(super) fn probe(&self) {
         self.probe.notify_one();
     }
+
+    /// Publishes a probe before anything that is posted after this. If there is no room, the next
+    /// probe does it.
+    pub(super) fn greet(&self) {
+        _ = self.jobs.try_send((probe(self.nonce), None));
+    }
+}
+
+/// A probe.
+fn probe(nonce: Nonce) -> Job {
+    let mut job = Job::default();
+    job.add(CHANNEL_OF_ALL, nonce, Publication::Probe);
+    job
 }
 
 /// Publishes what is posted for broker number `link`, for ever.
@@ -163,7 +202,7 @@ async fn failing_jobs<T>(
             Some((job, waiting)) = posted.recv() => {
                 let failure = Failure { is_unconfirmed: false, why: Arc::clone(why) };
                 let outcomes = vec![Err(failure); job.n];
-                Flight { outcomes, n: job.n, waiting }.land();
+                Flight { outcomes, n: job.n, is_counted: job.is_counted, waiting }.land();
             }
         }
     }
@@ -176,6 +215,8 @@ struct Flight {
     outcomes: Vec<Outcome>,
     /// How many there are.
     n: usize,
+    /// Whether it is one publication between two questions.
+    is_counted: bool,
     /// Who waits for it.
     waiting: Option<oneshot::Sender<Vec<Outcome>>>,
 }
@@ -250,30 +291,30 @@ impl Wire<'_> {
     fn add(&mut self, job: &Job, waiting: Option<oneshot::Sender<Vec<Outcome>>>) {
         self.to_write.extend_from_slice(&job.bytes);
         let outcomes = Vec::with_capacity(job.n);
-        self.flights.push_back(Flight { outcomes, n: job.n, waiting });
+        let is_counted = job.is_counted;
+        self.flights.push_back(Flight { outcomes, n: job.n, is_counted, waiting });
     }
 
     /// Adds a probe.
     fn add_probe(&mut self) {
-        let (mut job, nonce) = (Job::default(), self.cluster.nonce);
-        job.add(&channel_of_node(nonce), nonce, Publication::Probe);
-        self.add(&job, None);
+        self.add(&probe(self.cluster.nonce), None);
     }
 
     /// Handles all replies that were read.
     fn handle_replies(&mut self) -> Result<(), String> {
         while let Some(reply) = self.input.next()? {
-            let outcome = match reply {
-                Reply::Number(n) => Ok(n),
-                Reply::Error(why) => {
+            let Some(flight) = self.flights.front_mut() else {
+                return Err("it answers what nobody asked".to_owned());
+            };
+            let is_question = flight.is_counted && flight.outcomes.len() != 1;
+            let outcome = match (reply, is_question) {
+                (Reply::Number(n), false) | (Reply::Followers(n), true) => Ok(n),
+                (Reply::Error(why), _) => {
                     let broker = &self.cluster.brokers[self.link];
                     let why = format!("the broker at {broker} says {}", said(why)).into();
                     Err(Failure { is_unconfirmed: false, why })
                 }
                 _ => return Err("it answers a publication with something else".to_owned()),
-            };
-            let Some(flight) = self.flights.front_mut() else {
-                return Err("it answers what nobody asked".to_owned());
             };
             if !self.is_answered && outcome.is_ok() {
                 self.is_answered = true;

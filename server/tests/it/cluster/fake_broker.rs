@@ -28,11 +28,14 @@ pub(crate) struct FakeBroker {
     address: SocketAddr,
 }
 
+/// Where to write to a connection, and what is subscribed on it.
+type Connection = (TcpStream, HashSet<Vec<u8>>);
+
 /// What its connections share.
 struct Shared {
     mode: Mutex<Mode>,
-    /// By number: where to write, and what is subscribed.
-    connections: Mutex<HashMap<u64, (TcpStream, HashSet<Vec<u8>>)>>,
+    /// By number.
+    connections: Mutex<HashMap<u64, Connection>>,
     n_accepted: AtomicU64,
 }
 

@@ -116,7 +116,7 @@ fn a_broker_that_greets_and_then_breaks_off_is_not_tried_all_the_time() {
     let n_before = broker.n_accepted();
     let begun_at = Instant::now();
     let answer = b"+OK\r\n*3\r\n".to_vec();
-    broker.set_mode(Mode::HostileLater(answer.clone()));
+    broker.set_mode(Mode::HostileLater(answer));
     broker.say(b"*9\r\n");
     // Of each connection the sixth try comes after waits of at least 50 to 800 ms.
     broker.wait_for_accepted(n_before + 12);

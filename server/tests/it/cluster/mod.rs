@@ -5,6 +5,7 @@ mod faults;
 mod hostile;
 mod messages;
 mod network;
+mod strangers;
 mod stress;
 
 use std::net::{TcpListener, TcpStream};
