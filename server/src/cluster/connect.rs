@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use rand::RngExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
+use super::ClusterConfig;
 use super::brokers::Broker;
 use super::replies::{Replies, Reply, said};
 use super::resp;
+use super::stream::{self, Output, Reader};
+use super::tls::{self, Tls};
 
 /// How long a broker may take from connect to its first answer: in a second it did nothing else
 /// that is any use.
@@ -44,14 +47,14 @@ pub(super) struct Connection {
     /// Where replies come from.
     pub(super) input: Input,
     /// Where commands go.
-    pub(super) output: OwnedWriteHalf,
+    pub(super) output: Output,
 }
 
 /// The half of a connection from which replies are read.
 #[derive(Debug)]
 pub(super) struct Input {
     /// The socket.
-    socket: OwnedReadHalf,
+    socket: Reader,
     /// What was read of it.
     replies: Replies,
     /// When bytes came last.
@@ -63,20 +66,30 @@ pub(super) struct Input {
 
 impl Connection {
     /// Connects, and says who we are.
-    pub(super) async fn open(broker: &Broker) -> Result<Self, Refused> {
-        let opened = timeout(CONNECT_TIME, Self::open_slowly(broker)).await;
-        let too_late = || format!("no answer within {} s", CONNECT_TIME.as_secs());
+    pub(super) async fn open(broker: &Broker, tls: Option<&Tls>) -> Result<Self, Refused> {
+        let opened = timeout(CONNECT_TIME, Self::open_slowly(broker, tls)).await;
+        let too_late = || {
+            let perhaps =
+                if broker.is_tls { ", perhaps as it speaks no TLS on this port" } else { "" };
+            format!("no answer within {} s{perhaps}", CONNECT_TIME.as_secs())
+        };
         opened.unwrap_or_else(|_| Err(Refused::Unreachable(too_late())))
     }
 
     /// The same, without a limit on its time.
-    async fn open_slowly(broker: &Broker) -> Result<Self, Refused> {
-        let unreachable = |error: std::io::Error| Refused::Unreachable(error.to_string());
+    async fn open_slowly(broker: &Broker, tls: Option<&Tls>) -> Result<Self, Refused> {
+        let unreachable = |error: std::io::Error| Refused::Unreachable(tls::sentence(&error));
         let socket = TcpStream::connect((broker.host.as_str(), broker.port)).await;
         let socket = socket.map_err(unreachable)?;
         // Publications are small and awaited.
         socket.set_nodelay(true).map_err(unreachable)?;
-        let (read_half, mut output) = socket.into_split();
+        let (reader, mut output) = if broker.is_tls {
+            // Whatever is missing, a password does not go out without TLS.
+            let tls = tls.ok_or_else(|| Refused::Unreachable("TLS is not set up".to_owned()))?;
+            stream::tls(tls.connect(&broker.host, socket).await.map_err(unreachable)?)
+        } else {
+            stream::plain(socket)
+        };
         let mut hello = Vec::new();
         let mut n_replies = 1;
         if let Some((user, password)) = &broker.credentials {
@@ -88,10 +101,10 @@ impl Connection {
         }
         // Finds out as well whether it wants a password that we do not have.
         resp::command(&mut hello, &[b"PING"]);
-        output.write_all(&hello).await.map_err(unreachable)?;
+        output.write_all(&mut BytesMut::from(&hello[..])).await.map_err(unreachable)?;
         let now = Instant::now();
         let replies = Replies::default();
-        let mut input = Input { socket: read_half, replies, read_at: now, heard_at: now };
+        let mut input = Input { socket: reader, replies, read_at: now, heard_at: now };
         for _ in 0..n_replies {
             loop {
                 match input.next().map_err(Refused::Unreachable)? {
@@ -130,7 +143,7 @@ impl Input {
                 }
                 Ok(())
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(tls::sentence(&error)),
         }
     }
 
@@ -146,18 +159,18 @@ impl Input {
 
 /// Finds out whether all brokers can be reached and want us. To be done before clients come: a
 /// mistake in a flag should not look like a fault.
-pub async fn check(brokers: &[Broker]) -> Result<(), String> {
-    for broker in brokers {
+pub async fn check(config: &ClusterConfig) -> Result<(), String> {
+    for broker in &config.brokers {
         let mut waits = Waits::default();
         let mut n_tries = 0;
         loop {
             n_tries += 1;
-            match Connection::open(broker).await {
+            match Connection::open(broker, config.tls.as_ref()).await {
                 Ok(_) => break,
                 Err(Refused::Denied(why)) => {
                     return Err(format!(
-                        "the broker at {broker} refuses: {why}; give the right user:password@ in \
-                         --cluster"
+                        "the broker at {broker} refuses: {why}; give the right password with \
+                         --cluster-password-file, and the user in --cluster (redis://user@host:port)"
                     ));
                 }
                 Err(Refused::Unreachable(why)) if n_tries == START_TRIES => {

@@ -8,7 +8,9 @@
 //! Read it in this order: `ledger` (which subscription is wanted, and who waits for it),
 //! `subscriber` and `publisher` (the two connections to each broker), `send` (a message from the
 //! control door on), `publication`, `resp` and `replies`
-//! (what is on the wire), `connect` and `health`.
+//! (what is on the wire), `connect`,
+//! `stream` and `tls` (how a broker is reached), `nodes` and `polls` (who is there, and how many
+//! connections they reached), `options` and `brokers` (the command line), and `health`.
 
 pub mod brokers;
 mod connect;
@@ -17,6 +19,7 @@ mod ledger;
 #[cfg(test)]
 mod ledger_tests;
 mod nodes;
+mod options;
 mod polls;
 mod publication;
 mod publisher;
@@ -24,7 +27,9 @@ mod replies;
 mod resp;
 mod ring;
 mod send;
+mod stream;
 mod subscriber;
+mod tls;
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -44,12 +49,14 @@ use self::health::{Counts, Health};
 use self::ledger::Ledger;
 pub(crate) use self::ledger::{Asked, Ticket};
 use self::nodes::Nodes;
+pub use self::options::{Options, PASSWORD_VARIABLE};
 use self::polls::Polls;
 pub(crate) use self::publisher::Failure;
 use self::publisher::Publisher;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::replies::replies_in;
 use self::ring::Ring;
+pub use self::tls::Tls;
 use crate::router::{Id, Router};
 use crate::send::Sender;
 use crate::wire::Poller;
@@ -72,6 +79,8 @@ pub struct ClusterConfig {
     pub brokers: Vec<Broker>,
     /// What this node is called in logs and counts.
     pub name: Option<String>,
+    /// How TLS is spoken, if any broker wants it.
+    pub tls: Option<Tls>,
 }
 
 /// What leaves the index, for the brokers to be told.
@@ -125,6 +134,8 @@ pub(crate) struct Cluster {
     nonce: u64,
     /// The brokers.
     brokers: Vec<Broker>,
+    /// How TLS is spoken to those that want it.
+    tls: Option<Tls>,
     /// Sends messages of other nodes to the connections of this one.
     sender: Sender,
     /// Who waits for what. Locked before a shard, and never the other way round.
@@ -163,6 +174,7 @@ impl Cluster {
             name: config.name.unwrap_or_else(|| format!("{nonce:016x}")),
             nonce,
             brokers: config.brokers,
+            tls: config.tls,
             sender,
             ledger: Mutex::new(Ledger::new(router, departures.ring.clone(), n_links)),
             has_done: Notify::new(),

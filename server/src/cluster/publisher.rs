@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -16,6 +15,8 @@ use super::connect::{Connection, Input, Waits};
 use super::publication::{CHANNEL_OF_ALL, Nonce, Publication, channel_of, channel_of_node};
 use super::replies::{Reply, said};
 use super::resp;
+use super::stream::Output;
+use super::tls;
 use super::{Cluster, PATIENCE, PROBE_EVERY};
 use crate::router::Id;
 
@@ -52,6 +53,8 @@ pub(super) struct Job {
     n: usize,
     /// Whether it is one publication between two questions for its followers.
     is_counted: bool,
+    /// Whether it is a probe that another node is waiting for.
+    is_greeting: bool,
 }
 
 impl Job {
@@ -102,6 +105,8 @@ pub(super) struct Publisher {
     jobs: mpsc::Sender<Posted>,
     /// Asks for a probe at once.
     probe: Notify,
+    /// Whether a greeting is among the jobs: one is enough for all who have come meanwhile.
+    has_greeting: AtomicBool,
     /// This node.
     nonce: Nonce,
 }
@@ -110,7 +115,8 @@ impl Publisher {
     /// A publisher of this node, and the end from which [`run`] takes its jobs.
     pub(super) fn new(nonce: Nonce) -> (Self, mpsc::Receiver<Posted>) {
         let (jobs, posted) = mpsc::channel(MAX_JOBS);
-        (Self { jobs, probe: Notify::new(), nonce }, posted)
+        let has_greeting = AtomicBool::new(false);
+        (Self { jobs, probe: Notify::new(), has_greeting, nonce }, posted)
     }
 
     /// Hands in a job, when there is room, and returns where its outcomes will come.
@@ -138,7 +144,20 @@ impl Publisher {
     /// Publishes a probe before anything that is posted after this. If there is no room, the next
     /// probe does it.
     pub(super) fn greet(&self) {
-        _ = self.jobs.try_send((probe(self.nonce), None));
+        if self.has_greeting.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let greeting = Job { is_greeting: true, ..probe(self.nonce) };
+        if self.jobs.try_send((greeting, None)).is_err() {
+            self.has_greeting.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note of a job that leaves the queue.
+    fn taken(&self, job: &Job) {
+        if job.is_greeting {
+            self.has_greeting.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -156,11 +175,17 @@ pub(super) async fn run(
     mut posted: mpsc::Receiver<Posted>,
 ) -> ! {
     let broker = &cluster.brokers[link];
-    let health = &cluster.healths[link];
+    let (health, publisher) = (&cluster.healths[link], &cluster.publishers[link]);
     let mut waits = Waits::default();
     let mut why: Arc<str> = format!("the broker at {broker} is not connected yet").into();
     loop {
-        let opened = failing_jobs(&mut posted, &why, Connection::open(broker)).await;
+        let opened = failing_jobs(
+            publisher,
+            &mut posted,
+            &why,
+            Connection::open(broker, cluster.tls.as_ref()),
+        )
+        .await;
         let reason = match opened {
             Ok(Connection { input, output }) => {
                 let made_at = Instant::now();
@@ -185,12 +210,13 @@ pub(super) async fn run(
         };
         why = format!("the broker at {broker} cannot be reached: {reason}").into();
         health.set_publishing(Some(reason));
-        failing_jobs(&mut posted, &why, sleep(waits.next())).await;
+        failing_jobs(publisher, &mut posted, &why, sleep(waits.next())).await;
     }
 }
 
 /// Waits for `work`, and fails what is posted meanwhile.
 async fn failing_jobs<T>(
+    publisher: &Publisher,
     posted: &mut mpsc::Receiver<Posted>,
     why: &Arc<str>,
     work: impl Future<Output = T>,
@@ -200,6 +226,7 @@ async fn failing_jobs<T>(
         tokio::select! {
             done = work.as_mut() => return done,
             Some((job, waiting)) = posted.recv() => {
+                publisher.taken(&job);
                 let failure = Failure { is_unconfirmed: false, why: Arc::clone(why) };
                 let outcomes = vec![Err(failure); job.n];
                 Flight { outcomes, n: job.n, is_counted: job.is_counted, waiting }.land();
@@ -247,7 +274,7 @@ struct Wire<'cluster> {
     /// Where replies come from.
     input: Input,
     /// Where commands go.
-    output: OwnedWriteHalf,
+    output: Output,
     /// What is to be written.
     to_write: BytesMut,
     /// What was written, the oldest first: replies come in this order.
@@ -269,10 +296,13 @@ impl Wire<'_> {
             let n_room = MAX_JOBS.saturating_sub(self.flights.len());
             tokio::select! {
                 _ = posted.recv_many(&mut jobs, n_room), if n_room > 0 => {
-                    jobs.drain(..).for_each(|(job, waiting)| self.add(&job, waiting));
+                    for (job, waiting) in jobs.drain(..) {
+                        self.cluster.publishers[self.link].taken(&job);
+                        self.add(&job, waiting);
+                    }
                 }
-                written = self.output.write_buf(&mut self.to_write), if !self.to_write.is_empty() => {
-                    written.map_err(|error| error.to_string())?;
+                written = self.output.write(&mut self.to_write), if self.output.has_work(&self.to_write) => {
+                    written.map_err(|error| tls::sentence(&error))?;
                 }
                 read = self.input.read() => read?,
                 () = probe_at_once.notified() => self.add_probe(),

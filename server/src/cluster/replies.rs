@@ -121,6 +121,9 @@ impl Replies {
     }
 }
 
+/// What a port for TLS says to whoever does not speak it begins with this byte.
+const TLS_ALERT: u8 = 0x15;
+
 /// What ends every line, and every string.
 const LINE_END: &[u8] = b"\r\n";
 
@@ -156,6 +159,7 @@ fn parse(bytes: &[u8]) -> Result<(Reply<'_>, usize), Stop> {
             _ => return Err(Stop::Nonsense("an array of another length than 2 or 3")),
         },
         b'$' => return Err(Stop::Nonsense("a string that nobody asked for")),
+        TLS_ALERT => return Err(Stop::Nonsense("an alert of TLS; write rediss:// in --cluster")),
         _ => return Err(Stop::Nonsense("a reply of an unknown type")),
     };
     Ok((reply, scan.n_read))
@@ -353,6 +357,7 @@ mod tests {
     fn what_is_no_reply_is_an_error() {
         for (bytes, part) in [
             (&b"HTTP/1.1 400 Bad Request\r\n"[..], "unknown type"),
+            (b"\x15\x03\x01\x00\x02\x02\x28", "write rediss://"),
             (b":-1\r\n", "no number"),
             (b":+1\r\n", "no number"),
             (b":\r\n", "no number"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::connect::{Connection, Input, Waits};
@@ -14,6 +13,8 @@ use super::ledger::Command;
 use super::publication::{CHANNEL_OF_ALL, Publication, channel_of, channel_of_node, id_of};
 use super::replies::{Reply, said};
 use super::resp;
+use super::stream::Output;
+use super::tls;
 use super::{Cluster, PATIENCE, PROBE_EVERY};
 
 /// Channels that a node subscribes for itself: its own, and that of all nodes.
@@ -31,7 +32,7 @@ pub(super) async fn run(cluster: Arc<Cluster>, link: usize) -> ! {
     let mut waits = Waits::default();
     let mut lost_at = None;
     loop {
-        let why = match Connection::open(broker).await {
+        let why = match Connection::open(broker, cluster.tls.as_ref()).await {
             Ok(connection) => {
                 let made_at = Instant::now();
                 let (why, heard_at, was_ready) =
@@ -60,7 +61,7 @@ struct Subscriber<'cluster> {
     /// Where its replies come from.
     input: Input,
     /// Where commands to it go.
-    output: tokio::net::tcp::OwnedWriteHalf,
+    output: Output,
     /// What is to be written to it.
     to_write: BytesMut,
     /// This node's own channel.
@@ -104,8 +105,8 @@ impl<'cluster> Subscriber<'cluster> {
             tokio::select! {
                 // A stream of messages must not keep us from writing. It may keep us from pinging.
                 biased;
-                written = self.output.write_buf(&mut self.to_write), if !self.to_write.is_empty() => {
-                    written.map_err(|error| error.to_string())?;
+                written = self.output.write(&mut self.to_write), if self.output.has_work(&self.to_write) => {
+                    written.map_err(|error| tls::sentence(&error))?;
                 }
                 read = self.input.read() => read?,
                 () = desk.wake.notified(), if self.to_write.is_empty() => {}
