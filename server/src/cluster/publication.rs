@@ -31,8 +31,8 @@ pub(super) enum Publication<'text> {
     Asking(u64, &'text str),
     /// `c`, in the channel of the node that asked: its request's number, and the count.
     Count(u64, u64),
-    /// `p`, in the channel of all nodes: it tells the others who is there, and finds out whether
-    /// publications come back.
+    /// `p`: the node is there. In its own channel it finds out whether publications come back; in
+    /// that of all nodes it tells the others, who answer with the same in its own.
     Probe,
 }
 

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -17,12 +16,16 @@ use super::replies::{Reply, said};
 use super::resp;
 use super::stream::Output;
 use super::tls;
-use super::{Cluster, PATIENCE, PROBE_EVERY};
+use super::{Cluster, HELLO_EVERY, PATIENCE, PROBE_EVERY};
 use crate::router::Id;
 
 /// Jobs that wait to be written, and jobs that were written and are not confirmed. Whoever has one
 /// more waits, at the control door, and reads no further request: a slow broker slows its senders.
 const MAX_JOBS: usize = 64;
+
+/// Nodes that are greeted in one job, at 32 bytes each: more have not come between two turns of
+/// the connection, or are none.
+const MAX_GREETINGS: usize = 1_024;
 
 /// Why a message was not sent.
 #[derive(Debug, Clone)]
@@ -53,7 +56,7 @@ pub(super) struct Job {
     n: usize,
     /// Whether it is one publication between two questions for its followers.
     is_counted: bool,
-    /// Whether it is a probe that another node is waiting for.
+    /// Whether it is completed with greetings when it leaves the queue.
     is_greeting: bool,
 }
 
@@ -105,8 +108,9 @@ pub(super) struct Publisher {
     jobs: mpsc::Sender<Posted>,
     /// Asks for a probe at once.
     probe: Notify,
-    /// Whether a greeting is among the jobs: one is enough for all who have come meanwhile.
-    has_greeting: AtomicBool,
+    /// The channels of those who are to be told that this node is there. One job does it, which is
+    /// among the jobs as long as there are any.
+    greetings: Mutex<Vec<String>>,
     /// This node.
     nonce: Nonce,
 }
@@ -115,8 +119,7 @@ impl Publisher {
     /// A publisher of this node, and the end from which [`run`] takes its jobs.
     pub(super) fn new(nonce: Nonce) -> (Self, mpsc::Receiver<Posted>) {
         let (jobs, posted) = mpsc::channel(MAX_JOBS);
-        let has_greeting = AtomicBool::new(false);
-        (Self { jobs, probe: Notify::new(), has_greeting, nonce }, posted)
+        (Self { jobs, probe: Notify::new(), greetings: Mutex::default(), nonce }, posted)
     }
 
     /// Hands in a job, when there is room, and returns where its outcomes will come.
@@ -141,31 +144,33 @@ impl Publisher {
         self.probe.notify_one();
     }
 
-    /// Publishes a probe before anything that is posted after this. If there is no room, the next
-    /// probe does it.
-    pub(super) fn greet(&self) {
-        if self.has_greeting.swap(true, Ordering::Relaxed) {
+    /// Says in a channel that this node is there, before anything that is posted after this. If
+    /// there is no room, the next [`HELLO_EVERY`] does it.
+    pub(super) fn greet(&self, channel: String) {
+        let mut greetings = self.greetings();
+        if greetings.len() == MAX_GREETINGS {
             return;
         }
-        let greeting = Job { is_greeting: true, ..probe(self.nonce) };
-        if self.jobs.try_send((greeting, None)).is_err() {
-            self.has_greeting.store(false, Ordering::Relaxed);
+        greetings.push(channel);
+        let greeting = Job { is_greeting: true, ..Job::default() };
+        if greetings.len() == 1 && self.jobs.try_send((greeting, None)).is_err() {
+            greetings.clear();
         }
     }
 
-    /// Takes note of a job that leaves the queue.
-    fn taken(&self, job: &Job) {
+    /// Completes a job that leaves the queue.
+    fn complete(&self, job: &mut Job) {
         if job.is_greeting {
-            self.has_greeting.store(false, Ordering::Relaxed);
+            for channel in std::mem::take(&mut *self.greetings()) {
+                job.add(&channel, self.nonce, Publication::Probe);
+            }
         }
     }
-}
 
-/// A probe.
-fn probe(nonce: Nonce) -> Job {
-    let mut job = Job::default();
-    job.add(CHANNEL_OF_ALL, nonce, Publication::Probe);
-    job
+    /// The greetings, for one step.
+    fn greetings(&self) -> MutexGuard<'_, Vec<String>> {
+        self.greetings.lock().expect("nothing panics while it holds the greetings")
+    }
 }
 
 /// Publishes what is posted for broker number `link`, for ever.
@@ -225,8 +230,8 @@ async fn failing_jobs<T>(
     loop {
         tokio::select! {
             done = work.as_mut() => return done,
-            Some((job, waiting)) = posted.recv() => {
-                publisher.taken(&job);
+            Some((mut job, waiting)) = posted.recv() => {
+                publisher.complete(&mut job);
                 let failure = Failure { is_unconfirmed: false, why: Arc::clone(why) };
                 let outcomes = vec![Err(failure); job.n];
                 Flight { outcomes, n: job.n, is_counted: job.is_counted, waiting }.land();
@@ -289,6 +294,8 @@ impl Wire<'_> {
     async fn work(&mut self, posted: &mut mpsc::Receiver<Posted>) -> Result<Infallible, String> {
         let mut ticks = interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hellos = interval(HELLO_EVERY);
+        hellos.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let probe_at_once = &self.cluster.publishers[self.link].probe;
         let mut jobs = Vec::with_capacity(MAX_JOBS);
         loop {
@@ -296,8 +303,8 @@ impl Wire<'_> {
             let n_room = MAX_JOBS.saturating_sub(self.flights.len());
             tokio::select! {
                 _ = posted.recv_many(&mut jobs, n_room), if n_room > 0 => {
-                    for (job, waiting) in jobs.drain(..) {
-                        self.cluster.publishers[self.link].taken(&job);
+                    for (mut job, waiting) in jobs.drain(..) {
+                        self.cluster.publishers[self.link].complete(&mut job);
                         self.add(&job, waiting);
                     }
                 }
@@ -306,6 +313,8 @@ impl Wire<'_> {
                 }
                 read = self.input.read() => read?,
                 () = probe_at_once.notified() => self.add_probe(),
+                // The first of them as soon as there is a connection.
+                _ = hellos.tick() => self.add_to(CHANNEL_OF_ALL),
                 _ = ticks.tick() => {
                     let silent = self.input.heard_at.elapsed();
                     if silent > PATIENCE {
@@ -327,7 +336,14 @@ impl Wire<'_> {
 
     /// Adds a probe.
     fn add_probe(&mut self) {
-        self.add(&probe(self.cluster.nonce), None);
+        self.add_to(&channel_of_node(self.cluster.nonce));
+    }
+
+    /// Says in a channel that this node is there.
+    fn add_to(&mut self, channel: &str) {
+        let mut job = Job::default();
+        job.add(channel, self.cluster.nonce, Publication::Probe);
+        self.add(&job, None);
     }
 
     /// Handles all replies that were read.

@@ -187,7 +187,9 @@ impl<'cluster> Subscriber<'cluster> {
                     let n_ids = n.saturating_sub(N_OWN_CHANNELS);
                     self.cluster.healths[self.link].set_subscribed(n_ids);
                     if channel == CHANNEL_OF_ALL.as_bytes() {
-                        self.cluster.publishers[self.link].probe();
+                        let publisher = &self.cluster.publishers[self.link];
+                        publisher.probe();
+                        publisher.greet(CHANNEL_OF_ALL.to_owned());
                     } else if channel != self.own_channel.as_bytes() {
                         is_ack = true;
                         self.cluster.acknowledged(self.link, id_of(channel))?;
@@ -250,11 +252,14 @@ async fn deliver(
                 count(&counts.ignored);
             }
         }
+        (Publication::Probe, None) if is_own_channel && is_own => cluster.healths[link].probed(),
+        (Publication::Probe, None) if is_own_channel => {
+            cluster.nodes[link].heard(origin, Instant::now());
+        }
         (Publication::Probe, None) if channel == CHANNEL_OF_ALL.as_bytes() => {
-            if is_own {
-                cluster.healths[link].probed();
-            } else if cluster.nodes[link].heard(origin, Instant::now(), PATIENCE) {
-                cluster.publishers[link].greet();
+            if !is_own {
+                cluster.nodes[link].heard(origin, Instant::now());
+                cluster.publishers[link].greet(channel_of_node(origin));
             }
         }
         _ => count(&counts.foreign),

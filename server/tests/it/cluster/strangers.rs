@@ -165,7 +165,7 @@ fn a_count_that_a_known_node_cannot_have_is_ignored_and_so_is_its_second_one() {
             let heard = monitor.read();
             let [_, _, channel, payload] = &heard[..] else { panic!("{heard:?}") };
             let origin = payload.get(2..10).unwrap().to_vec();
-            if channel == b"comet:nodes" {
+            if channel.starts_with(b"comet:node") {
                 nodes.insert(origin);
             } else if channel == b"comet:7" && payload.starts_with(b"1a") {
                 let nonce = u64::from_le_bytes(origin[..].try_into().unwrap());
