@@ -14,7 +14,10 @@ use crate::figures;
 use crate::generate::Pattern;
 use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
+use crate::outcome::Ends;
+use crate::request::RequestArgs;
 use crate::sources::SourceIps;
+use crate::tls::TlsArgs;
 
 /// Opens and holds many HTTP connections from a URL file, counts what arrives on them and judges
 /// it.
@@ -60,8 +63,11 @@ pub enum Command {
 /// The flags of a run.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
-    /// File with the URLs, one http:// or https:// URL a line; # begins a comment line.
-    #[arg(long, value_name = "FILE")]
+    /// File with the URLs, one http:// or https:// URL a line, with further fields after tabs if
+    /// need be; # begins a comment line.
+    // A struct that has others flattened into it is no group by itself; that this one is there is
+    // known by the flag that it cannot be without.
+    #[arg(long, value_name = "FILE", group = "HoldArgs")]
     pub urls: PathBuf,
 
     /// Connections to begin a second, whatever the server does; or max: as fast as they are
@@ -82,10 +88,19 @@ pub struct HoldArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
     pub report: Duration,
 
-    // Ten seconds are what the server gives a client for its head, and three tries of TCP.
-    /// How long a connection may take from connect to complete response head.
+    // Ten seconds are three tries of TCP.
+    /// How long a connect may take, the handshake of TLS included.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_duration)]
     pub connect_timeout: Duration,
+
+    /// How long a connection may wait for its response head once its request is sent; or none, for
+    /// servers that answer when they have something to say.
+    #[arg(long, value_name = "TIME|none", default_value = "10s", value_parser = limit)]
+    pub head_timeout: Limit,
+
+    /// What is asked.
+    #[command(flatten)]
+    pub request: RequestArgs,
 
     /// Addresses to dial from, 62000 connections each: 127.0.0.2-127.0.0.60,10.0.0.7 [default:
     /// as the kernel would choose; on loopback as many as it takes].
@@ -96,12 +111,17 @@ pub struct HoldArgs {
     #[arg(long)]
     pub sse: bool,
 
-    /// PEM file with the certificates to trust, instead of the system's, for https:// URLs.
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    /// What a response means that comes to its proper end before the run does: its last chunk, all
+    /// of its Content-Length, or the close where that alone is its end.
+    #[arg(long, value_name = "WHAT", default_value = "fault")]
+    pub ends: Ends,
 
     /// What the final report must say for exit code 0, instead of all connections held and no
-    /// message missing: connected>=10000,closed=0,lost=0,delivery_from_due.p99<50ms
+    /// message missing: `connected>=10000,closed=0,lost=0,delivery_from_due.p99<50ms`
     #[arg(long, value_name = "EXPECTATION[,…]", value_parser = figures::parse)]
     pub expect: Option<Expectations>,
 
@@ -217,15 +237,33 @@ impl HoldArgs {
             hold: self.hold,
             report_every: self.report,
             connect_timeout: self.connect_timeout,
+            head_timeout: self.head_timeout.0,
             source_ips: self.source_ip.clone(),
             accounting: accounting.accounting(),
             is_sse: self.sse,
-            ca: self.ca.clone(),
+            request: self.request.clone(),
+            tls: self.tls.clone(),
+            ends: self.ends,
             progress_every: is_terminal.then_some(Duration::from_secs(1)),
             // Itself, also when the file was replaced since it was started.
             worker: "/proc/self/exe".into(),
             out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         }
+    }
+}
+
+/// A time after which something has taken too long, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+/// Reads a time of more than zero, or `none`.
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "none" => Ok(Limit(None)),
+        text => match positive_duration(text) {
+            Ok(time) => Ok(Limit(Some(time))),
+            Err(error) => Err(format!("{error}; or none, for no limit")),
+        },
     }
 }
 
@@ -290,6 +328,11 @@ mod tests {
     fn a_bad_number_is_refused_with_what_to_write() {
         for (flag, value, words) in [
             ("--report", "10", "write 10s or 10ms"),
+            ("--head-timeout", "0s", "or none, for no limit"),
+            ("--ends", "well", "[possible values: fault, ok, expected]"),
+            ("--status", "204", "[possible values: 200, 2xx]"),
+            ("--follow", "21", "21 is not in 1..=20"),
+            ("--cert", "file", "--key <FILE>"),
             ("--report", "0s", "more than zero"),
             ("--connections", "0", "at least 1"),
             ("--connections", "18446744073709551615", "at most 9223372036854775807"),

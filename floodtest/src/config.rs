@@ -8,7 +8,10 @@ use reports::{out, units};
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
+use crate::outcome::Ends;
+use crate::request::RequestArgs;
 use crate::sources::SourceIps;
+use crate::tls::TlsArgs;
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -24,17 +27,23 @@ pub struct Config {
     pub hold: Option<Duration>,
     /// How often there is a report; more than zero.
     pub report_every: Duration,
-    /// How long a connection may take to its complete response head. Counted anew for each
-    /// address of a host.
+    /// How long a connect may take, and the handshake of TLS with it. Counted anew for each address
+    /// of a host.
     pub connect_timeout: Duration,
+    /// How long a response head may take after the request; for ever if it is not said.
+    pub head_timeout: Option<Duration>,
     /// The addresses to dial from, in place of those that floodtest would choose.
     pub source_ips: Option<SourceIps>,
     /// How messages are known and judged.
     pub accounting: Accounting,
     /// Whether to ask for server-sent events.
     pub is_sse: bool,
-    /// The file with the certificates to trust, in place of the system's.
-    pub ca: Option<PathBuf>,
+    /// What is asked on every connection.
+    pub request: RequestArgs,
+    /// Whom to trust, and what to show.
+    pub tls: TlsArgs,
+    /// What an orderly end of a response means.
+    pub ends: Ends,
     /// How often progress is shown, if it is.
     pub progress_every: Option<Duration>,
     /// The logs to keep, if any.
@@ -42,6 +51,25 @@ pub struct Config {
     /// The program `floodtest`, which is started as a worker when one process may not open as many
     /// files as there are connections.
     pub worker: PathBuf,
+}
+
+impl Config {
+    /// What was asked for and may not be what was meant, a sentence each.
+    pub(crate) fn cautions(&self) -> Vec<String> {
+        let mut cautions = Vec::new();
+        let RequestArgs { method, body, body_file, .. } = &self.request;
+        if method == "GET" && (body.is_some() || body_file.is_some()) {
+            cautions.push(
+                "the requests are GET with a body, which many servers ignore; --method POST sends \
+                 them as POST"
+                    .to_owned(),
+            );
+        }
+        if self.tls.insecure {
+            cautions.push("certificates of servers were not checked (--insecure)".to_owned());
+        }
+        cautions
+    }
 }
 
 /// How many connections a second are begun.

@@ -31,7 +31,9 @@ impl std::str::FromStr for Pattern {
         if !text.contains(PLACE) {
             return Err(PatternError::NoPlace);
         }
-        Url::parse(text.replace(PLACE, "1").as_bytes())?;
+        // Behind a tab are the further fields of the line, which are no part of the URL.
+        let url = text.split('\t').next().unwrap_or(text);
+        Url::parse(url.replace(PLACE, "1").as_bytes())?;
         Ok(Self(text.to_owned()))
     }
 }

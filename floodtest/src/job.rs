@@ -1,6 +1,5 @@
 //! What one process is to do.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reports::plan::Plan;
@@ -8,7 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
 use crate::config::{Config, Rate};
+use crate::plan::Prepared;
+use crate::request::Requests;
+use crate::sources::SourceIps;
 use crate::targets::Targets;
+use crate::tls::{TlsArgs, Trust, TrustError};
 
 /// What one process is to do: the whole run, or a share of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,14 +22,18 @@ pub(crate) struct Job {
     pub(crate) share: Share,
     /// How many the whole run begins a second.
     pub(crate) rate: Rate,
-    /// How long a connection may take to its complete response head.
+    /// How long a connect may take, the handshake of TLS included.
     pub(crate) connect_timeout: Duration,
+    /// How long a response head may take after the request, if there is a limit.
+    pub(crate) head_timeout: Option<Duration>,
     /// How messages are known and judged.
     pub(crate) accounting: Accounting,
-    /// Whether to ask for server-sent events.
-    pub(crate) is_sse: bool,
-    /// The file with the certificates to trust, in place of the system's.
-    pub(crate) ca: Option<PathBuf>,
+    /// What is asked.
+    pub(crate) requests: Requests,
+    /// Whom to trust, and what to show.
+    pub(crate) tls: TlsArgs,
+    /// The addresses to dial from, for those that a redirect leads to.
+    pub(crate) source_ips: Option<SourceIps>,
     /// Where the URLs lead.
     pub(crate) targets: Targets,
 }
@@ -58,18 +65,25 @@ impl Share {
 }
 
 impl Job {
-    /// The whole of a run.
-    pub(crate) fn whole(config: &Config, n_asked: u64, targets: Targets) -> Self {
+    /// The whole of a run. What was prepared of requests and targets goes with it.
+    pub(crate) fn whole(config: &Config, prepared: &mut Prepared) -> Self {
         Self {
-            n_asked,
+            n_asked: prepared.plan.asked,
             share: Share::WHOLE,
             rate: config.rate,
             connect_timeout: config.connect_timeout,
+            head_timeout: config.head_timeout,
             accounting: config.accounting.clone(),
-            is_sse: config.is_sse,
-            ca: config.ca.clone(),
-            targets,
+            requests: std::mem::take(&mut prepared.requests),
+            tls: config.tls.clone(),
+            source_ips: config.source_ips.clone(),
+            targets: std::mem::take(&mut prepared.targets),
         }
+    }
+
+    /// How TLS is spoken, if it may have to be.
+    pub(crate) fn trust(&self) -> Result<Option<Trust>, TrustError> {
+        Trust::if_needed(&self.tls, self.targets.n_tls(), self.requests.max_redirects > 0)
     }
 
     /// When the connections of the whole run are due.

@@ -4,10 +4,12 @@
 //!
 //! - [`args`]: the command line, checked into a [`Config`].
 //! - [`urls`], [`url`]: the URL file, read twice and never held; one line of it.
+//! - [`request`]: what is asked on each connection, put together once.
 //! - `plan`, with `targets`, [`sources`] and `limits`: where connections go, where they come from,
 //!   and how many processes that takes. All that can be refused is refused before the first
 //!   connect.
-//! - `engine`, `job`, `dial`, `tls`: the one loop that opens, holds and listens, and what it is to do.
+//! - `engine`, `job`, `dial`, [`tls`], `redirect`: the one loop that opens, holds and listens, and
+//!   what it is to do.
 //! - `workers`: the same in several processes, where one may not open as many files.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
 //! - [`items`]: from the bytes of a body to its items and the marks of messages; pure.
@@ -18,7 +20,7 @@
 //!   of it.
 //! - `teller`: who is told while it goes on, and when it was held long enough.
 //! - [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
-//! - [`text`], [`live`]: how it is said, at the end and on a terminal.
+//! - [`text`], [`live`], `shown`: how it is said, at the end and on a terminal.
 //! - [`generate`]: `floodtest urls`.
 //!
 //! Nothing here prints or chooses an exit code.
@@ -40,13 +42,16 @@ pub mod outcome;
 mod plan;
 pub mod reason;
 mod receipt;
+mod redirect;
 mod report;
+pub mod request;
+mod shown;
 pub mod sources;
 mod tally;
 mod targets;
 mod teller;
 pub mod text;
-mod tls;
+pub mod tls;
 pub mod url;
 pub mod urls;
 mod workers;
@@ -61,6 +66,7 @@ use plan::Prepared;
 pub use plan::{Plan, TargetPlan};
 use reports::out::OutError;
 use reports::stamp::Clock;
+pub use request::RequestError;
 pub use targets::TargetError;
 use teller::Teller;
 pub use tls::{TlsFault, TrustError};
@@ -110,7 +116,10 @@ pub enum Error {
         /// Files that may still be opened.
         left: u64,
     },
-    /// There is nobody to trust for `https://` URLs.
+    /// What is to be asked cannot be asked.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// There is nobody to trust for `https://` URLs, or what the flags of TLS name cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// An address of `--source-ip` is not one of this machine.
@@ -159,8 +168,8 @@ pub fn run(
     }
     let clock = Clock::start();
     let mut teller = Teller::new(config, &prepared, vec![std::process::id()], &clock, observer)?;
-    let Prepared { plan, urls, targets, trust } = &mut prepared;
-    let mut job = Job::whole(config, plan.asked, std::mem::take(targets));
+    let mut job = Job::whole(config, &mut prepared);
+    let Prepared { urls, trust, .. } = &mut prepared;
     let (stop, started_at) = (stop.as_fd(), clock.started_at());
     let engine = Engine::new(&mut job, urls, trust.take(), stop, clock, started_at)?;
     let Finished { end, tally, worst } = engine.run(&mut teller)?;

@@ -75,6 +75,9 @@ fn lines(report: &FloodReport) -> Vec<Line> {
             per_s(recent.bytes) / 1_000.0
         )),
     ];
+    if report.waiting > 0 {
+        lines.push(good(format!("{} wait for a response head", report.waiting)));
+    }
     let (now, all) = (&recent.delivery_from_due, &report.delivery_from_due);
     if all.count > 0 {
         let ms = |us: u64| us as f64 / 1_000.0;

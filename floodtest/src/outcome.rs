@@ -2,12 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use clap::ValueEnum;
 use reports::books::{ByReason, FloodReport, JudgedBy};
 use reports::expect::Expectations;
 use serde::{Deserialize, Serialize};
 
 use crate::figures::figures;
 use crate::judge::WINDOW_NUMBERS;
+use crate::reason::Reason;
 
 /// Who is told about a run while it goes on.
 pub trait Observer {
@@ -51,6 +53,18 @@ pub enum End {
     ObserverLeft,
 }
 
+/// What a response means that comes to its proper end before the run does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Ends {
+    /// A shortfall: connections are to be held.
+    #[default]
+    Fault,
+    /// Nothing: some end, some do not.
+    Ok,
+    /// What is to be: a response that has not ended at the end of the run is a shortfall.
+    Expected,
+}
+
 /// A run that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -64,6 +78,8 @@ pub struct Outcome {
     pub is_remote: bool,
     /// Whether messages were to be judged, so that it is a shortfall if they could not be.
     pub must_judge: bool,
+    /// What an orderly end of a response means.
+    pub ends: Ends,
 }
 
 impl Outcome {
@@ -71,7 +87,8 @@ impl Outcome {
     ///
     /// Where nothing was said, all connections are expected to be established and held, and all
     /// messages to come once and in order. Connections that floodtest closed itself at the end are
-    /// no shortfall; those that the other side closed before are, however properly it did.
+    /// no shortfall; those that the other side closed before are, however properly it did, unless
+    /// `--ends` says otherwise.
     pub fn shortfalls(&self, expected: Option<&Expectations>) -> Vec<String> {
         let mut shortfalls = match expected {
             Some(expected) => expected.shortfalls(&figures(&self.report)),
@@ -121,7 +138,10 @@ impl Outcome {
         if report.lost.is_some() {
             return None;
         }
-        if let Some(note) = report.notes.first() {
+        let is_why = |note: &&String| {
+            ["jump", "encoded body", "too many messages"].iter().any(|words| note.contains(words))
+        };
+        if let Some(note) = report.notes.iter().find(is_why) {
             return Some(note.clone());
         }
         Some(match (report.judged_by, report.items, report.bytes) {
@@ -144,20 +164,32 @@ impl Outcome {
             let why = listed(&report.failures);
             missing.push(format!("{} of {asked} connections failed: {why}", report.failed));
         }
-        let n_headless = n_headless(report);
-        if n_headless > 0 {
+        let n_waiting = report.waiting;
+        let n_connecting = n_headless(report).saturating_sub(n_waiting);
+        if n_connecting > 0 {
             missing.push(format!(
-                "{n_headless} of {asked} connections had no response head yet when it ended"
+                "{n_connecting} of {asked} connections were not connected yet when it ended"
             ));
+        }
+        if n_waiting > 0 {
+            missing
+                .push(format!("{n_waiting} of {asked} connections still wait for a response head"));
         }
         let n_left = asked - report.begun;
         if n_left > 0 {
             missing.push(format!("{n_left} of {asked} connections were not begun when it ended"));
         }
-        if report.closed > 0 {
-            let why = listed(&report.closures);
-            let n = report.closed;
-            missing.push(format!("{n} of {asked} connections closed before the end: {why}"));
+        let n_ended = if self.ends == Ends::Fault { 0 } else { report.ended };
+        let n_closed = report.closed.saturating_sub(n_ended);
+        if n_closed > 0 {
+            let is_counted = |reason: &str| n_ended == 0 || reason != Reason::Ended.to_string();
+            let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
+            let why = listed(&counted.map(|(reason, n)| (reason.clone(), *n)).collect());
+            missing.push(format!("{n_closed} of {asked} connections closed before the end: {why}"));
+        }
+        if self.ends == Ends::Expected && report.connected > 0 {
+            let n = report.connected;
+            missing.push(format!("{n} of {asked} responses had not ended when the run did"));
         }
         let numbers = [
             (report.lost, "lost"),
@@ -206,7 +238,14 @@ mod tests {
     /// A run of ten connections that ended so.
     fn outcome(end: End, begun: u64, report: FloodReport) -> Outcome {
         let report = FloodReport { asked: 10, begun, ..report };
-        Outcome { end, report, log_shortfall: None, is_remote: false, must_judge: false }
+        Outcome {
+            end,
+            report,
+            log_shortfall: None,
+            is_remote: false,
+            must_judge: false,
+            ends: Ends::Fault,
+        }
     }
 
     #[test]
@@ -229,12 +268,48 @@ mod tests {
         };
         let expected = [
             "3 of 10 connections failed: 2 status 503, 1 reset",
-            "1 of 10 connections had no response head yet when it ended",
+            "1 of 10 connections were not connected yet when it ended",
             "1 of 10 connections were not begun when it ended",
             "2 of 10 connections closed before the end: 2 cut",
             "7 messages lost",
         ];
         assert_eq!(outcome(End::Stopped, 9, report).shortfalls(None), expected);
+    }
+
+    #[test]
+    fn those_that_wait_are_told_from_those_that_are_not_connected() {
+        let report = FloodReport { waiting: 3, ..FloodReport::default() };
+        assert_eq!(
+            outcome(End::Stopped, 10, report).shortfalls(None),
+            [
+                "7 of 10 connections were not connected yet when it ended",
+                "3 of 10 connections still wait for a response head",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_orderly_end_is_a_fault_or_none_or_what_is_expected() {
+        let report = FloodReport {
+            connected: 2,
+            closed: 8,
+            ended: 7,
+            established: 10,
+            closures: [("ended".to_owned(), 7), ("cut".to_owned(), 1)].into(),
+            ..FloodReport::default()
+        };
+        let shortfalls = |ends| {
+            let outcome = Outcome { ends, ..outcome(End::Held, 10, report.clone()) };
+            outcome.shortfalls(None)
+        };
+        let cut = "1 of 10 connections closed before the end: 1 cut";
+        assert_eq!(
+            shortfalls(Ends::Fault),
+            ["8 of 10 connections closed before the end: 7 ended, 1 cut"]
+        );
+        assert_eq!(shortfalls(Ends::Ok), [cut]);
+        let open = "2 of 10 responses had not ended when the run did";
+        assert_eq!(shortfalls(Ends::Expected), [cut, open]);
     }
 
     #[test]

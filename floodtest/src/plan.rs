@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use crate::config::{Config, Rate};
+use crate::request::Requests;
 use crate::sources::{SourceIps, is_local};
 use crate::targets::{Target, Targets};
 use crate::tls::Trust;
@@ -80,6 +81,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     /// The URLs.
     pub(crate) urls: UrlFile,
+    /// What is asked.
+    pub(crate) requests: Requests,
     /// Where they lead.
     pub(crate) targets: Targets,
     /// How TLS is spoken, if it is.
@@ -87,11 +90,13 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Reads the URL file, finds out about its hosts and this machine, and refuses what cannot be
+    /// Reads the URL file and all others, finds out about its hosts and this machine, and refuses what cannot be
     /// done. Raises this process's soft limit on open files.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        let requests = Requests::new(&config.request, config.is_sse)?;
         let mut urls = UrlFile::open(&config.urls)?;
-        let (mut targets, n_urls, asked) = Targets::survey(&mut urls, config.connections)?;
+        let (mut targets, n_urls, asked) =
+            Targets::survey(&mut urls, &requests, config.connections)?;
         let open_files = limits::raise_open_files();
         let workers = n_workers(asked, open_files)?;
         if let Some(left) = limits::open_files_of_machine().filter(|left| asked > *left) {
@@ -102,7 +107,7 @@ impl Prepared {
         }
         targets.resolve(&config.urls, asked, config.source_ips.as_ref())?;
         let n_tls = targets.n_tls();
-        let trust = (n_tls > 0).then(|| Trust::new(config.ca.as_deref())).transpose()?;
+        let trust = Trust::if_needed(&config.tls, n_tls, requests.max_redirects > 0)?;
         let rate_per_s = match config.rate {
             Rate::PerSecond(rate) => Some(rate),
             Rate::Max => None,
@@ -121,10 +126,10 @@ impl Prepared {
             kernel_memory_kb: kb(asked, KERNEL_BYTES),
             available_memory_kb: limits::available_memory_kb(),
             targets: targets.dialed().map(TargetPlan::of).collect(),
-            warnings: Vec::new(),
+            warnings: config.cautions(),
         };
         plan.warnings.extend(plan.memory_warning());
-        Ok(Self { plan, urls, targets, trust })
+        Ok(Self { plan, urls, requests, targets, trust })
     }
 
     /// Whether a destination is on another machine.

@@ -11,7 +11,7 @@ use crate::tls::TlsFault;
 /// Why a connection was never established, or why an established one closed.
 ///
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
-/// `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`, `bad tls`,
+/// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`, `bad tls`,
 /// `ended`, `cut`, `worker 2 died`, or the operating system's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
@@ -19,16 +19,18 @@ pub enum Reason {
     Refused,
     /// The other side, or something between, threw the connection away.
     Reset,
-    /// Neither connection nor head within `--connect-timeout`; or the kernel gave up on a
-    /// connection.
+    /// No connection within `--connect-timeout`, or none that speaks TLS; or the kernel gave up on
+    /// a connection.
     TimedOut,
+    /// The request was sent, and no whole response head came within `--head-timeout`.
+    NoHead,
     /// There is no way to the address.
     Unreachable,
     /// Every source port of every source address is taken.
     NoPorts,
     /// This process, or the machine, has no descriptor left.
     NoDescriptors,
-    /// The server answered with this status, which is not 200.
+    /// The server answered with this status, which `--status` does not name.
     Status(u16),
     /// The response head is malformed.
     BadHead(HeadFault),
@@ -36,10 +38,10 @@ pub enum Reason {
     BadChunk(ChunkFault),
     /// The TLS of an `https://` connection came to nothing.
     BadTls(TlsFault),
-    /// The response came to its proper end: its last chunk, or all of its `Content-Length`.
+    /// The response came to its proper end: its last chunk, all of its `Content-Length`, or the
+    /// close where a body has no other end.
     Ended,
-    /// The connection was closed without that. A body whose only end is the close counts here:
-    /// nobody can tell whether it was complete.
+    /// The connection was closed without that.
     Cut,
     /// The worker process of this number, counted from 1, has died and its connections with it.
     WorkerDied(u16),
@@ -53,6 +55,7 @@ impl fmt::Display for Reason {
             Self::Refused => f.write_str("refused"),
             Self::Reset => f.write_str("reset"),
             Self::TimedOut => f.write_str("timed out"),
+            Self::NoHead => f.write_str("no head"),
             Self::Unreachable => f.write_str("unreachable"),
             Self::NoPorts => f.write_str("no ports"),
             Self::NoDescriptors => f.write_str("no descriptors"),
@@ -80,6 +83,7 @@ impl Reason {
             Self::Refused,
             Self::Reset,
             Self::TimedOut,
+            Self::NoHead,
             Self::Unreachable,
             Self::NoPorts,
             Self::NoDescriptors,

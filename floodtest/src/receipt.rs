@@ -5,9 +5,10 @@ use std::time::Instant;
 use reports::stamp::{Clock, Stamp};
 
 use crate::accounting::Accounting;
-use crate::decode::{self, Head};
+use crate::decode::{self, Head, MediaType};
 use crate::items::{ItemSink, Items, Scratch, Sequence, Stream};
 use crate::judge::{Case, Judge, Window};
+use crate::request::Established;
 use crate::tally::Tally;
 
 /// Takes what one `recv` brought for one connection.
@@ -22,6 +23,8 @@ pub(crate) struct Receipt<'a> {
     pub(crate) stream: Stream,
     /// Where the server's numbers are.
     pub(crate) sequence: Option<&'a Sequence>,
+    /// Which statuses establish a connection.
+    pub(crate) established: Established,
     /// What becomes of items and marks.
     pub(crate) marks: Marks<'a>,
 }
@@ -65,13 +68,15 @@ pub(crate) struct Shared<'a> {
     pub(crate) judge: &'a mut Judge,
     /// As in [`Marks`].
     pub(crate) clock: &'a Clock,
+    /// As in [`Receipt`].
+    pub(crate) established: Established,
 }
 
 impl<'a> Receipt<'a> {
     /// Makes ready for what comes next on a connection.
     pub(crate) fn new(own: Own<'a>, scratch: &'a mut Scratch, shared: Shared<'a>) -> Self {
         let Own { row, items, head_ms, window, faults } = own;
-        let Shared { accounting, tally, judge, clock } = shared;
+        let Shared { accounting, tally, judge, clock, established } = shared;
         let sequence = accounting.sequence.as_ref();
         let is_comet = items.is_comet(sequence);
         let marks = Marks {
@@ -81,7 +86,8 @@ impl<'a> Receipt<'a> {
             clock,
             received_unix_us: None,
         };
-        Self { items, scratch, head_ms, stream: accounting.stream, sequence, marks }
+        let stream = accounting.stream;
+        Self { items, scratch, head_ms, stream, sequence, established, marks }
     }
 
     /// Takes in the end of the body. `is_proper` if it is the end that the server meant.
@@ -91,6 +97,10 @@ impl<'a> Receipt<'a> {
 }
 
 impl decode::Sink for Receipt<'_> {
+    fn accepts(&self, status: u16) -> bool {
+        self.established.includes(status)
+    }
+
     fn head(&mut self, head: &Head) {
         let Marks { case, clock, .. } = &mut self.marks;
         case.tally.connected += 1;
@@ -105,6 +115,9 @@ impl decode::Sink for Receipt<'_> {
             Some(kind) => case.tally.item_kind = case.tally.item_kind.and(kind),
             None => case.tally.n_encoded += 1,
         }
+        let kind = head.media_type.as_ref().map_or("none", MediaType::as_str);
+        case.tally.content_types.count(kind, 1);
+        case.tally.lenient += u64::from(head.is_lenient);
         case.is_comet = self.items.is_comet(self.sequence);
         self.marks.counts_messages = self.items.are_messages();
     }

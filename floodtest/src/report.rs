@@ -5,6 +5,7 @@ use std::time::Duration;
 use reports::books::{Extent, FloodReport, Judged, JudgedBy};
 
 use crate::judge::{Joined, NumbersAre};
+use crate::reason::Reason;
 use crate::tally::Tally;
 
 /// What the user said about judging, as far as the report depends on it.
@@ -26,6 +27,9 @@ impl Judging {
             connected: tally.connected,
             closed: tally.closed,
             established,
+            ended: tally.closures.of(Reason::Ended),
+            waiting: tally.waiting,
+            content_types: tally.content_types.by_name(),
             peak: tally.peak,
             failed: tally.failed,
             failures: tally.failures.by_word(),

@@ -35,7 +35,7 @@ pub const PORTS_PER_ADDRESS: u64 = 62_000;
 const MAX_ADDRESSES: usize = 4_096;
 
 /// Source addresses, as `--source-ip` names them: `127.0.0.2-127.0.0.60,10.0.0.7`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceIps(Vec<IpAddr>);
 
 /// Why a text does not name source addresses.

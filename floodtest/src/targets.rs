@@ -1,14 +1,19 @@
 //! The destinations of a URL file: each host and port that occurs in it, once.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use serde::{Deserialize, Serialize};
 
 use crate::job::Share;
+use crate::request::Requests;
 use crate::sources::{SourceIps, Sources, is_local};
 use crate::url::Url;
-use crate::urls::{UrlFile, UrlFileError};
+use crate::urls::{Entry, UrlFile, UrlFileError};
+
+/// Targets that redirects may add to those of the URL file: a server can name 65,535 ports of each
+/// host.
+const MAX_LEARNED: usize = 1_000;
 
 /// Why a destination cannot be dialed. All are found before the first connect.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +107,8 @@ pub(crate) struct Targets {
     by_authority: [HashMap<String, usize>; 2],
     /// The place that was looked up last: a file mostly names one host.
     latest: usize,
+    /// How many redirects have added.
+    n_learned: usize,
 }
 
 impl Targets {
@@ -168,17 +175,61 @@ impl Targets {
         self.latest
     }
 
+    /// Where the target of `url` is, to which a redirect leads. `None` if its host is neither an
+    /// address nor one of the URL file: to look a name up would hold up all other connections.
+    pub(crate) fn find_or_learn(
+        &mut self,
+        url: &Url<'_>,
+        n_asked: u64,
+        asked: Option<&SourceIps>,
+        share: Share,
+    ) -> Option<usize> {
+        if let Some(place) = self.find(url)
+            && !self.list[place].endpoints.is_empty()
+        {
+            return Some(place);
+        }
+        if self.n_learned >= MAX_LEARNED {
+            return None;
+        }
+        let ips: Vec<IpAddr> = if let Ok(ip) = url.host.parse() {
+            vec![ip]
+        } else {
+            let is_host = |it: &&Target| it.host.eq_ignore_ascii_case(url.host);
+            let known = self.list.iter().filter(is_host).find(|it| !it.endpoints.is_empty())?;
+            known.endpoints.iter().map(|endpoint| endpoint.address.ip()).collect()
+        };
+        let mut endpoints = Vec::new();
+        for ip in ips {
+            let mut sources = Sources::new(ip, n_asked, asked);
+            sources.begin_at(share);
+            if sources.ips().first().is_some_and(|ip| is_local(*ip)) {
+                endpoints.push(Endpoint { address: SocketAddr::new(ip, url.port), sources });
+            }
+        }
+        if endpoints.is_empty() {
+            return None;
+        }
+        self.n_learned += 1;
+        let place = self.find_or_add(url, 0);
+        self.list[place].endpoints = endpoints;
+        Some(place)
+    }
+
     /// Looks at every line of `file`; all targets, how many URLs there are, and how many
     /// connections are asked for: `connections`, or as many as there are URLs.
     pub(crate) fn survey(
         file: &mut UrlFile,
+        requests: &Requests,
         connections: Option<u64>,
     ) -> Result<(Self, u64, u64), UrlFileError> {
         let mut targets = Self::default();
         let mut n_urls = 0;
         while file.advance()? {
-            let (line, url) = file.url()?;
+            let Entry { line, url, filling } = file.entry(0)?;
+            let checked = requests.check(&url, filling);
             let place = targets.find_or_add(&url, line);
+            checked.map_err(|problem| file.line_error(problem))?;
             if connections.is_none_or(|connections| n_urls < connections) {
                 targets.list[place].n_connections += 1;
             }
@@ -246,7 +297,9 @@ mod tests {
             writeln!(file, "{line}").unwrap();
         }
         let mut urls = UrlFile::open(file.path()).unwrap();
-        let (targets, n_urls, n_asked) = Targets::survey(&mut urls, connections).unwrap();
+        let requests = Requests::default();
+        let (targets, n_urls, n_asked) =
+            Targets::survey(&mut urls, &requests, connections).unwrap();
         assert_eq!(n_urls, lines.len() as u64);
         let list = targets.list.into_iter();
         (list.map(|target| (target.authority, target.n_connections)).collect(), n_asked)
@@ -276,6 +329,24 @@ mod tests {
         );
         targets.at(place).endpoints.clear();
         assert!(targets.resolve(path, 124_001, None).is_ok(), "loopback has more of its own");
+    }
+
+    #[test]
+    fn a_redirect_leads_to_addresses_and_hosts_that_are_known() {
+        let mut targets = Targets::default();
+        let url = |text: &'static str| Url::parse(text.as_bytes()).unwrap();
+        let mut learn = |text| targets.find_or_learn(&url(text), 1, None, Share::WHOLE);
+        assert_eq!(learn("http://h.example:81/"), None, "nobody knows its address");
+        let place = learn("http://127.0.0.1:9/").unwrap();
+        assert_eq!(learn("http://127.0.0.1:9/x"), Some(place));
+        assert_ne!(learn("https://127.0.0.1:9/x"), Some(place));
+        targets.list[place].host = "h.example".to_owned();
+        let other = targets.find_or_learn(&url("http://H.example:81"), 1, None, Share::WHOLE);
+        let address = targets.at(other.unwrap()).endpoints[0].address;
+        assert_eq!(address, SocketAddr::from(([127, 0, 0, 1], 81)));
+        targets.n_learned = MAX_LEARNED;
+        let more = targets.find_or_learn(&url("http://127.0.0.1:10/"), 1, None, Share::WHOLE);
+        assert_eq!(more, None);
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl<'a> Teller<'a> {
                 self.rss_kb = rss_kb(&self.pids);
             }
             let settled_at = *self.settled_at.get_or_insert(now);
-            if tally.connected == 0 {
+            if tally.connected + tally.waiting == 0 {
                 return Some(End::NothingOpen);
             }
             if self.config.hold.is_some_and(|hold| now - settled_at >= hold) {
@@ -211,8 +211,9 @@ impl<'a> Teller<'a> {
             let _ = self.observer.report(&report);
         }
         let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
+        let (is_remote, ends) = (self.is_remote, self.config.ends);
         let must_judge = self.config.accounting.is_asked_for();
-        Outcome { end, report, log_shortfall, is_remote: self.is_remote, must_judge }
+        Outcome { end, report, log_shortfall, is_remote, must_judge, ends }
     }
 
     /// The report of this moment, the next after `before`.
@@ -220,12 +221,9 @@ impl<'a> Teller<'a> {
         let elapsed = now.saturating_duration_since(self.started_at);
         let recent = self.before[before].recent(elapsed, tally);
         let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
-        FloodReport {
-            recent,
-            rss_start_kb,
-            rss_kb,
-            ..self.judging().report(tally, self.n_asked, elapsed)
-        }
+        let counted = self.judging().report(tally, self.n_asked, elapsed);
+        let notes = [counted.notes.clone(), self.config.cautions(), tally.notes()].concat();
+        FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
     }
 
     /// What the figures depend on beside the counts.
@@ -277,6 +275,7 @@ fn name_connections(
     }));
     report.examples.extend(reasons().filter_map(|it| {
         let url = by_number.get(&it.first)?.clone();
-        Some(Example { reason: it.reason.to_string(), detail: it.reason.detail(), url })
+        let detail = it.detail.clone().or_else(|| it.reason.detail());
+        Some(Example { reason: it.reason.to_string(), detail, url })
     }));
 }

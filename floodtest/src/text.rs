@@ -41,7 +41,8 @@ impl fmt::Display for FinalText<'_> {
             writeln!(f, "{CLOCKS}")?;
         }
         writeln!(f, "connects late {}", report.connect_lateness)?;
-        memory(f, report)
+        memory(f, report)?;
+        report.notes.iter().try_for_each(|note| writeln!(f, "note          {note}"))
     }
 }
 
@@ -57,7 +58,8 @@ out negative are counted above and are in no percentile.";
 
 /// Where the connections are that were asked for.
 fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
-    let FloodReport { asked, begun, established, peak, connected, failed, closed, .. } = report;
+    let FloodReport { asked, begun, established, peak, connected, failed, closed, waiting, .. } =
+        report;
     write!(
         f,
         "connections   {asked} asked, {established} established, {peak} open at most, {connected} \
@@ -71,13 +73,17 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     writeln!(f)?;
     writeln!(
         f,
-        "missing       {} = {failed} failed + {closed} closed + {} without a head + {} not begun",
+        "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} waiting \
+         for a head + {} not begun",
         asked - connected,
-        n_headless(report),
+        n_headless(report).saturating_sub(*waiting),
         asked - begun
     )?;
     writeln!(f, "failed        {failed}{}", why(&report.failures))?;
     writeln!(f, "closed        {closed}{}", why(&report.closures))?;
+    if !report.content_types.is_empty() {
+        writeln!(f, "content       {}", listed(&report.content_types))?;
+    }
     report.examples.iter().try_for_each(|Example { reason, detail, url }| {
         let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
         writeln!(f, "              first {reason}{detail}: {url}")
@@ -138,7 +144,7 @@ fn messages(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
             word(end)
         )?;
     }
-    report.notes.iter().try_for_each(|note| writeln!(f, "note          {note}"))
+    Ok(())
 }
 
 /// Both latencies side by side, a line for each percentile.
@@ -195,7 +201,7 @@ fn why(by_reason: &ByReason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::End;
+    use crate::outcome::{End, Ends};
     use reports::books::WorstConnection;
 
     #[test]
@@ -222,6 +228,7 @@ mod tests {
             established: 997,
             peak: 996,
             failed: 1,
+            waiting: 2,
             failures: [("bad head".to_owned(), 1)].into(),
             opening_s: 9.99,
             rss_start_kb: 4_000,
@@ -245,12 +252,18 @@ mod tests {
             ..FloodReport::default()
         };
         let end = End::Stopped;
-        let outcome =
-            Outcome { end, report, log_shortfall: None, is_remote: false, must_judge: false };
+        let outcome = Outcome {
+            end,
+            report,
+            log_shortfall: None,
+            is_remote: false,
+            must_judge: false,
+            ends: Ends::Fault,
+        };
         let expected = "\
 connections   1010 asked, 997 established, 996 open at most, 995 open at the end; begun within \
 9.990 s (100.0/s)
-missing       15 = 1 failed + 2 closed + 2 without a head + 10 not begun
+missing       15 = 1 failed + 2 closed + 0 connecting + 2 waiting for a head + 10 not begun
 failed        1: 1 bad head
 closed        2: 2 cut
               first bad head (a line is wrong): http://a/17
@@ -285,6 +298,7 @@ memory        4050 KB, 4000 KB before the first connect
             log_shortfall: None,
             is_remote: false,
             must_judge: false,
+            ends: Ends::Fault,
         };
         let text = FinalText(&outcome).to_string();
         let line =
@@ -303,6 +317,7 @@ memory        4050 KB, 4000 KB before the first connect
                 log_shortfall: None,
                 is_remote,
                 must_judge: false,
+                ends: Ends::Fault,
             };
             FinalText(&outcome).to_string()
         };

@@ -1,4 +1,8 @@
-//! `http://host[:port]/path`, or https, read strictly and without copying.
+//! `http://[name:password@]host[:port]/path`, or https, read strictly and without copying.
+
+use std::fmt;
+
+use memchr::memrchr;
 
 /// How much of a bad URL an error message shows.
 const SHOWN_BYTES: usize = 120;
@@ -24,10 +28,12 @@ pub enum UrlError {
 }
 
 /// An `http://` or `https://` URL, in parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Url<'a> {
     /// Host and port as written: what the `Host` field says.
     pub authority: &'a str,
+    /// Name and password, as written in front of the host: `name:password`, percent-encoded.
+    pub userinfo: Option<&'a str>,
     /// The host's name or address, without the brackets of an IPv6 address.
     pub host: &'a str,
     /// The port; 80, or 443 with https, where none is written.
@@ -36,6 +42,21 @@ pub struct Url<'a> {
     pub is_tls: bool,
     /// Path and query as written; may be empty, or begin with the query.
     pub path: &'a str,
+}
+
+/// As a URL is shown everywhere: without its password.
+impl fmt::Debug for Url<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The URL without name and password.
+impl fmt::Display for Url<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
 }
 
 impl<'a> Url<'a> {
@@ -53,6 +74,11 @@ impl<'a> Url<'a> {
             return Err(UrlError::Fragment(text()));
         }
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        // The last @, as browsers take it: a password may have one that is not encoded.
+        let (userinfo, authority) = match authority.rsplit_once('@') {
+            Some((userinfo, authority)) => (Some(userinfo), authority),
+            None => (None, authority),
+        };
         let (host, port) = split_port(authority).ok_or_else(|| UrlError::Host(text()))?;
         let port = match port {
             None if is_tls => 443,
@@ -64,33 +90,7 @@ impl<'a> Url<'a> {
                 .ok_or_else(|| UrlError::Port(text()))?,
             Some(_) => return Err(UrlError::Port(text())),
         };
-        Ok(Self { authority, host, port, is_tls, path })
-    }
-
-    /// The URL as text.
-    pub(crate) fn text(&self) -> String {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority, self.path)
-    }
-
-    /// Writes the request for this URL into `request`, and nothing else; one for server-sent
-    /// events if `is_sse`.
-    pub fn write_request(&self, is_sse: bool, request: &mut Vec<u8>) {
-        request.clear();
-        request.extend_from_slice(b"GET ");
-        if !self.path.starts_with('/') {
-            request.push(b'/');
-        }
-        request.extend_from_slice(self.path.as_bytes());
-        request.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        request.extend_from_slice(self.authority.as_bytes());
-        request.extend_from_slice(
-            concat!("\r\nUser-Agent: floodtest/", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes(),
-        );
-        let accept: &[u8] = if is_sse { b"text/event-stream" } else { b"*/*" };
-        request.extend_from_slice(b"Accept: ");
-        request.extend_from_slice(accept);
-        request.extend_from_slice(b"\r\n\r\n");
+        Ok(Self { authority, userinfo, host, port, is_tls, path })
     }
 }
 
@@ -116,8 +116,16 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     (!host.is_empty() && host.bytes().all(is_host)).then_some((host, port))
 }
 
-/// `line` as an error message shows it.
+/// `line` as an error message shows it: without what may be a password, and only its beginning.
 pub(crate) fn shown(line: &[u8]) -> String {
+    let hidden = match (line.windows(3).position(|part| part == b"://"), memrchr(b'@', line)) {
+        // Up to the last @ of the line: a password that is not encoded may have a slash in it.
+        (Some(scheme), Some(at)) if at >= scheme + 3 => {
+            Some([&line[..scheme + 3], b"***", &line[at..]].concat())
+        }
+        _ => None,
+    };
+    let line = hidden.as_deref().unwrap_or(line);
     let start = &line[..line.len().min(SHOWN_BYTES)];
     let dots = if start.len() < line.len() { "…" } else { "" };
     format!("{}{dots}", String::from_utf8_lossy(start).escape_debug())
@@ -139,7 +147,7 @@ mod tests {
             ("http://127.0.0.1?q", "127.0.0.1", "127.0.0.1", 80, "?q"),
         ] {
             let is_tls = text.as_bytes()[4].eq_ignore_ascii_case(&b's');
-            let url = Url { authority, host, port, is_tls, path };
+            let url = Url { authority, userinfo: None, host, port, is_tls, path };
             assert_eq!(Url::parse(text.as_bytes()), Ok(url), "{text}");
         }
     }
@@ -153,7 +161,7 @@ mod tests {
             ("httpss://localhost/test/1", "not an http URL"),
             ("http://", "no valid host"),
             ("http:///test/1", "no valid host"),
-            ("http://me@host/", "no valid host"),
+            ("http://me@/", "no valid host"),
             ("http://::1/", "no valid host"),
             ("http://[::1/", "no valid host"),
             ("http://[::1]8000/", "no valid host"),
@@ -168,22 +176,20 @@ mod tests {
         ] {
             let error = Url::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(words), "{text}: {error}");
-            assert!(error.contains(text), "{text}: {error}");
+            assert!(error.contains(&text.replace("me@", "***@")), "{text}: {error}");
         }
     }
 
     #[test]
-    fn the_request_is_a_get_of_the_path() {
-        let url = Url::parse(b"http://localhost:8000?a=b").unwrap();
-        let version = env!("CARGO_PKG_VERSION");
-        let mut request = Vec::new();
-        for (is_sse, accept) in [(false, "*/*"), (true, "text/event-stream")] {
-            url.write_request(is_sse, &mut request);
-            let expected = format!(
-                "GET /?a=b HTTP/1.1\r\nHost: localhost:8000\r\n\
-                 User-Agent: floodtest/{version}\r\nAccept: {accept}\r\n\r\n"
-            );
-            assert_eq!(str::from_utf8(&request), Ok(expected.as_str()));
+    fn name_and_password_are_no_part_of_the_host_and_never_shown() {
+        let url = Url::parse(b"http://me:pass%40word@a:81/test/1?x=@").unwrap();
+        assert_eq!((url.userinfo, url.authority), (Some("me:pass%40word"), "a:81"));
+        assert_eq!(url.to_string(), "http://a:81/test/1?x=@");
+        assert_eq!(format!("{url:?}"), "http://a:81/test/1?x=@");
+        assert_eq!(Url::parse(b"https://a@b@c/").unwrap().userinfo, Some("a@b"));
+        for bad in ["http://me:secret@a:x/", "http://me:sec/ret@a/", "http://me:secret@a/ b"] {
+            let error = Url::parse(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("http://***@a") && !error.contains("sec"), "{error}");
         }
     }
 }

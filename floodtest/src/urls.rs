@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use memchr::memchr;
 
+use crate::request::{Filling, LineError, fill, has_place};
 use crate::url::{Url, UrlError, shown};
 
 /// Bytes that a line may have. A server takes a request head of 8 KiB, so a longer URL could not
@@ -62,6 +63,16 @@ pub enum UrlFileError {
         /// What is wrong with it.
         problem: UrlError,
     },
+    /// A line does not have what the request needs.
+    #[error("{path}:{line}: {problem}")]
+    Request {
+        /// The file.
+        path: String,
+        /// The line's number.
+        line: u64,
+        /// What is wrong with it.
+        problem: LineError,
+    },
 }
 
 /// What helps against `error`, where something does.
@@ -70,6 +81,16 @@ fn cure(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "; `floodtest urls` writes such files",
         _ => "",
     }
+}
+
+/// What one line says about one connection.
+pub(crate) struct Entry<'a> {
+    /// The line's number.
+    pub(crate) line: u64,
+    /// The URL, filled in.
+    pub(crate) url: Url<'a>,
+    /// What fills in the rest of the request.
+    pub(crate) filling: Filling<'a>,
 }
 
 /// The URLs of a file, one after the other.
@@ -83,6 +104,8 @@ pub(crate) struct UrlFile {
     line: Vec<u8>,
     /// The present line's number, from 1.
     number: u64,
+    /// The present URL, where there was something to fill in.
+    filled: Vec<u8>,
 }
 
 impl UrlFile {
@@ -94,7 +117,7 @@ impl UrlFile {
             return Err(UrlFileError::NotAFile { path: path.display().to_string() });
         }
         let reader = BufReader::new(File::open(path).map_err(read_error)?);
-        Ok(Self { path: path.to_owned(), reader, line: Vec::new(), number: 0 })
+        Ok(Self { path: path.to_owned(), reader, line: Vec::new(), number: 0, filled: Vec::new() })
     }
 
     /// Goes to the next URL; false at the end of the file.
@@ -134,7 +157,9 @@ impl UrlFile {
         for &number in numbers {
             self.skip(number + 1 - at)?;
             at = number + 1;
-            picked.insert(number, String::from_utf8_lossy(self.line.trim_ascii()).into_owned());
+            // As it was asked for, without its password and its further fields.
+            let url = self.entry(number).map(|entry| entry.url.to_string());
+            picked.insert(number, url.unwrap_or_default());
         }
         Ok(picked)
     }
@@ -144,14 +169,35 @@ impl UrlFile {
         self.path.display().to_string()
     }
 
-    /// The present URL and its line's number.
-    pub(crate) fn url(&self) -> Result<(u64, Url<'_>), UrlFileError> {
-        let url = Url::parse(self.line.trim_ascii()).map_err(|problem| UrlFileError::Line {
-            path: self.path.display().to_string(),
-            line: self.number,
+    /// What the present line says about the connection of number `place`.
+    pub(crate) fn entry(&mut self, place: u64) -> Result<Entry<'_>, UrlFileError> {
+        let (text, filling) = Filling::of_line(&self.line, place);
+        let (path, line) = (&self.path, self.number);
+        let refused =
+            |problem| UrlFileError::Request { path: path.display().to_string(), line, problem };
+        let mut url = text;
+        if memchr(b'{', text).is_some() {
+            if has_place(host_of(text)) {
+                return Err(refused(LineError::Place));
+            }
+            self.filled.clear();
+            let used_by = "the URL";
+            fill(text, filling, &mut self.filled)
+                .map_err(|number| refused(LineError::NoField { number, used_by }))?;
+            url = &self.filled;
+        }
+        let url = Url::parse(url).map_err(|problem| UrlFileError::Line {
+            path: path.display().to_string(),
+            line,
             problem,
         })?;
-        Ok((self.number, url))
+        Ok(Entry { line, url, filling })
+    }
+
+    /// The error of the present line that does not have what a request needs.
+    pub(crate) fn line_error(&self, problem: LineError) -> UrlFileError {
+        let path = self.path.display().to_string();
+        UrlFileError::Request { path, line: self.number, problem }
     }
 
     /// Goes back to the file's beginning.
@@ -208,6 +254,13 @@ impl UrlFile {
     }
 }
 
+/// What of a URL is in front of its path.
+fn host_of(url: &[u8]) -> &[u8] {
+    let start = url.windows(3).position(|part| part == b"://").map_or(0, |at| at + 3);
+    let end = url[start..].iter().position(|byte| matches!(byte, b'/' | b'?'));
+    &url[..end.map_or(url.len(), |end| start + end)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +278,7 @@ mod tests {
     fn paths(urls: &mut UrlFile) -> Vec<(u64, String)> {
         let mut paths = Vec::new();
         while urls.advance().unwrap() {
-            let (line, url) = urls.url().unwrap();
+            let Entry { line, url, .. } = urls.entry(0).unwrap();
             paths.push((line, url.path.to_owned()));
         }
         paths
@@ -244,9 +297,9 @@ mod tests {
     #[test]
     fn a_bad_line_is_named_with_its_number() {
         let (temporary, mut urls) = file(b"# urls\nhttp://a/1\nhtp://a/2\n");
-        assert!(urls.advance().unwrap() && urls.url().is_ok());
+        assert!(urls.advance().unwrap() && urls.entry(0).is_ok());
         assert!(urls.advance().unwrap());
-        let error = urls.url().unwrap_err().to_string();
+        let error = urls.entry(0).err().unwrap().to_string();
         let path = temporary.path().display();
         assert_eq!(error, format!("{path}:3: not an http URL: \"htp://a/2\""));
     }
@@ -267,7 +320,7 @@ mod tests {
         let mut lines = Vec::new();
         for _ in 0..5 {
             urls.advance_round().unwrap();
-            lines.push(urls.url().unwrap().0);
+            lines.push(urls.entry(0).unwrap().line);
         }
         assert_eq!(lines, [2, 3, 2, 3, 2]);
         let (_temporary, mut empty) = file(b"# nothing\n");
@@ -281,6 +334,30 @@ mod tests {
         let expected =
             [(0, "http://a/1"), (2, "http://a/3"), (4, "http://a/2"), (300, "http://a/1")];
         assert_eq!(picked, expected.map(|(number, url)| (number, url.to_owned())).into());
+    }
+
+    #[test]
+    fn a_url_is_filled_in_and_shown_without_what_is_secret() {
+        let text = b"http://me:secret@{1}/{place}?x={2}\ta\tb\nhttp://a/{x}\thidden\n";
+        let (_temporary, mut urls) = file(text);
+        let picked = urls.pick(&BTreeSet::from([1, 2])).unwrap();
+        let expected = [(1, "http://a/{x}"), (2, "http://a/2?x=b")];
+        assert_eq!(picked, expected.map(|(number, url)| (number, url.to_owned())).into());
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_filled_in_is_named_with_its_line() {
+        for (line, words) in [
+            ("http://a/{3}\t1\t2", ":1: no field {3}, which the URL needs"),
+            ("http://a/{1}\tb c", ":1: a character that must be percent-encoded"),
+            ("http://{1}/\ta:99999", ":1: no valid port"),
+            ("http://a{place}/", ":1: {place} in the host"),
+        ] {
+            let (_temporary, mut urls) = file(line.as_bytes());
+            assert!(urls.advance().unwrap());
+            let error = urls.entry(0).err().unwrap().to_string();
+            assert!(error.contains(words), "{line}: {error}");
+        }
     }
 
     #[test]

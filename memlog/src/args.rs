@@ -28,6 +28,11 @@ const SMALLEST_LOG_BYTES: u64 = 64 * 1024;
 /// server's listening ports, tab-separated, then key=value columns. Ctrl-C ends it. SIGUSR1 or
 /// `memlog mark TEXT` marks a phase.
 ///
+/// The RSS of several processes is their sum, in which a page that they share counts once for each
+/// of them: forked workers have less memory in all. `pss_kb` counts such a page once. It is read
+/// at marks, at the end and every 10 min, and left out, which is said, where a process has more
+/// than 4 GiB or the last reading took more than 20 ms, since reading it may hold the process up.
+///
 /// Exit code: 0 when it recorded what was asked for; 1 when it fell short, such as when the
 /// process ended; 2 when it could not begin.
 #[derive(Debug, Clone, Parser)]
@@ -98,6 +103,18 @@ pub struct RecordArgs {
     #[arg(long)]
     pub name: Option<String>,
 
+    /// Watch the processes that own a listening port, and their descendants that take connections
+    /// from it, summed; found again after a restart, and whenever they become others. May be
+    /// repeated
+    #[arg(
+        long,
+        value_name = "PORT,…",
+        value_delimiter = ',',
+        value_parser = port,
+        conflicts_with_all = ["pid", "name", "port"],
+    )]
+    pub listen: Vec<u16>,
+
     /// Watch their descendants as well
     #[arg(long)]
     pub tree: bool,
@@ -153,6 +170,9 @@ impl RecordArgs {
                 return Err("--name and pids exclude each other; give one of them".to_owned());
             }
             (Some(Pids::These(pids)), None) => Choice::Pids(pids.clone()),
+            (None, None) if !self.listen.is_empty() => {
+                Choice::Listening(self.listen.iter().copied().collect())
+            }
             (None, Some(name)) => Choice::Named(name),
             (_, name) => Choice::Only(name.unwrap_or_else(|| DEFAULT_NAME.to_owned())),
         };
@@ -162,7 +182,7 @@ impl RecordArgs {
         Ok(Config {
             choice,
             with_tree: self.tree,
-            ports: self.port.clone(),
+            ports: if self.listen.is_empty() { &self.port } else { &self.listen }.clone(),
             log: self.log.clone(),
             rotate_bytes: self.rotate,
             interval: self.interval,
@@ -252,6 +272,19 @@ mod tests {
         assert_eq!(choice("--name nginx"), Choice::Named("nginx".into()));
         assert_eq!(choice("--pid 3,1,2,1"), Choice::Pids(vec![1, 2, 3]));
         assert!(config("--pid 1 --name nginx").is_err());
+    }
+
+    #[test]
+    fn ports_to_listen_on_are_repeated_or_listed_and_stand_alone() {
+        let config_of = |line| config(line).unwrap();
+        let both = config_of("--listen 8001 --listen 8000,8001");
+        assert_eq!(both.choice, Choice::Listening([8000, 8001].into()));
+        assert_eq!(both.ports, [8001, 8000, 8001]);
+        for other in ["--pid auto", "--name nginx", "--port 8000"] {
+            let error = config(&format!("--listen 8000 {other}")).unwrap_err();
+            assert!(error.contains("cannot be used with"), "{error}");
+        }
+        assert!(config("--listen 0").is_err() && config("--listen http").is_err());
     }
 
     #[test]

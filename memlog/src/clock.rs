@@ -1,4 +1,4 @@
-//! When samples are due, and what the wall clock did meanwhile.
+//! When samples are due, what the wall clock did meanwhile, and what is not said too often.
 
 use std::time::Duration;
 
@@ -102,6 +102,40 @@ impl Steps {
     }
 }
 
+/// Says how often something is said: a number of times at once, and then seldom.
+#[derive(Debug)]
+pub struct Seldom {
+    /// Times that are left of those at once.
+    n_left: u32,
+    /// How far the others are apart.
+    apart: Duration,
+    /// When the next of those may be, in time since boot.
+    next: Duration,
+}
+
+impl Seldom {
+    /// `n_at_once` times at once, and then times that are `apart`.
+    pub fn new(n_at_once: u32, apart: Duration) -> Self {
+        Self { n_left: n_at_once, apart, next: Duration::ZERO }
+    }
+
+    /// Whether it may be said now. If so, it is counted.
+    pub fn is_now(&mut self) -> bool {
+        let now = uptime();
+        if self.n_left == 0 && now < self.next {
+            return false;
+        }
+        self.n_left = self.n_left.saturating_sub(1);
+        self.next = now.saturating_add(self.apart);
+        true
+    }
+
+    /// Whether the next times are apart.
+    pub fn is_spent(&self) -> bool {
+        self.n_left == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +175,15 @@ mod tests {
         assert_eq!(since_last(130_000, 1_003_720_250), 3_600_250);
         assert_eq!(since_last(190_000, 1_003_780_249), 0);
         assert_eq!(since_last(250_000, 1_000_240_250), -3_600_000);
+    }
+
+    #[test]
+    fn what_happens_all_the_time_is_said_seldom() {
+        let mut seldom = Seldom::new(3, s(600));
+        let n_said = (0..100).filter(|_| seldom.is_now()).count();
+        assert!(n_said == 3 && seldom.is_spent());
+        seldom.next = Duration::ZERO;
+        assert!(seldom.is_now() && !seldom.is_now(), "ten minutes later once");
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Watches a server's memory and connections for days without disturbing it.
 //!
-//! A sample is two small files of `/proc` for each process, two of the kernel's, and one question
-//! to the kernel's `sock_diag`; it becomes a line of a log that the article's own tools read.
+//! A sample is two small files of `/proc` and the children of each process, two files of the
+//! kernel's, and two questions to the kernel's `sock_diag`; it becomes a line of a log that the
+//! article's own tools read.
 //!
 //! - [`args`]: the command line, checked once into a [`Config`].
 //! - [`target`]: which processes are watched, across restarts; [`process`]: one of them.
+//! - [`holders`]: which processes hold a port; [`guard`]: a warning where they are not watched.
+//! - [`provenance`]: which program a name was taken for.
+//! - [`pss`]: memory in which shared pages count once, read seldom.
 //! - [`sockets`] and [`kernel`]: connections, and what the kernel spends on them.
 //! - [`clock`]: absolute due times, and steps of the wall clock.
 //! - [`wait`]: due times, marks and signals, whichever comes first.
@@ -13,10 +17,14 @@
 
 pub mod args;
 pub mod clock;
+pub mod guard;
+pub mod holders;
 pub mod kernel;
 pub mod log;
 pub mod plot;
 pub mod process;
+pub mod provenance;
+pub mod pss;
 pub mod record;
 pub mod sampler;
 pub mod sockets;
@@ -79,6 +87,12 @@ pub enum Error {
         /// The processes.
         pids: Vec<u32>,
     },
+    /// Nobody listens on a port.
+    #[error("nobody listens on {}; start the server first, or name it with --name or --pid", ports_listed(.0.iter().copied()))]
+    NobodyListens(Vec<u16>),
+    /// Somebody listens on a port, and it cannot be seen who.
+    #[error("cannot see who listens on {}; run as its user or root", ports_listed(.0.iter().copied()))]
+    UnseenOwner(Vec<u16>),
     /// There is no such process.
     #[error("no process {0}")]
     NoPid(u32),
@@ -134,6 +148,13 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// Ports in a sentence: `port 7`, or `ports 7 and 8`.
+fn ports_listed(ports: impl Iterator<Item = u16>) -> String {
+    let ports: Vec<u32> = ports.map(u32::from).collect();
+    let what = if ports.len() == 1 { "port" } else { "ports" };
+    format!("{what} {}", listed(&ports))
 }
 
 /// Numbers in a sentence: `7, 8 and 9`.

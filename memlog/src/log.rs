@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use reports::memory_log::{self, LONGEST_LINE_BYTES, Sample};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::Error;
 
@@ -40,6 +40,8 @@ pub struct Found {
     pub torn_bytes: u64,
     /// When its last sample was taken, in milliseconds since the Unix epoch.
     pub last_unix_ms: Option<u64>,
+    /// Where the lines really go, if its path is a link. Somebody else may have put it there.
+    pub leads_to: Option<PathBuf>,
 }
 
 impl Log {
@@ -51,10 +53,12 @@ impl Log {
         mut take: impl FnMut(Sample),
     ) -> Result<(Self, Found), Error> {
         let error = |source| Error::Log { path: path.to_owned(), source };
-        let mut file = open_locked(path)?;
+        let is_link = fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink());
+        let mut file = open_locked(OpenOptions::new().create(true), path)?;
+        let leads_to = if is_link { Some(fs::canonicalize(path).map_err(error)?) } else { None };
         let length = file.metadata().map_err(error)?.len();
         let end = end_of_lines(&mut file, length).map_err(error)?;
-        let mut found = Found { torn_bytes: length - end, last_unix_ms: None };
+        let mut found = Found { torn_bytes: length - end, last_unix_ms: None, leads_to };
         let (mut n_samples, mut n_damaged) = (0_u64, 0_u64);
         file.rewind().map_err(error)?;
         let lines = BufReader::new((&file).take(end));
@@ -133,7 +137,9 @@ impl Log {
     fn rotate(&mut self) -> io::Result<()> {
         let (_, old) = set_aside(&self.path)?;
         fs::rename(&self.path, &old)?;
-        let file = open_locked(&self.path).map_err(io::Error::other);
+        // Nothing has this name now. Whatever takes it in between, such as a link, is not opened.
+        let file = open_locked(OpenOptions::new().create_new(true), &self.path);
+        let file = file.map_err(io::Error::other);
         match file {
             Ok(file) => (self.file, self.length) = (file, 0),
             // The old file is gone on with, under its own name.
@@ -152,9 +158,11 @@ fn set_aside(path: &Path) -> io::Result<(Option<OsString>, OsString)> {
     for number in 1_u64.. {
         let mut name = OsString::from(path);
         name.push(format!(".{number}"));
-        if !fs::exists(&name)? {
-            return Ok((last, name));
-        }
+        // A link that leads nowhere is there, too.
+        match fs::symlink_metadata(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((last, name)),
+            found => found?,
+        };
         last = Some(name);
     }
     Err(io::ErrorKind::AlreadyExists.into())
@@ -166,7 +174,12 @@ fn last_set_aside(path: &Path) -> io::Result<Option<u64>> {
     let (Some(name), _) = set_aside(path)? else { return Ok(None) };
     let mut last = None;
     let take = |sample: Sample| last = Some(sample.unix_ms());
-    memory_log::read(BufReader::new(File::open(name)?), take, |_| {})?;
+    // Whatever has that name must not hold the run up, as a pipe would until somebody writes.
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(name)?;
+    if file.metadata()?.is_file() {
+        memory_log::read(BufReader::new(file), take, |_| {})?;
+    }
     Ok(last)
 }
 
@@ -184,10 +197,11 @@ pub fn mark_name(path: &Path) -> io::Result<String> {
     Ok(format!("memlog/{}:{}/{:x}", folder.dev(), folder.ino(), hasher.finish()))
 }
 
-/// Opens the file at `path` to read and append, and locks it against other memlogs.
-fn open_locked(path: &Path) -> Result<File, Error> {
+/// Opens the file at `path` to read and append, with further `options`, and locks it against other
+/// memlogs.
+fn open_locked(options: &mut OpenOptions, path: &Path) -> Result<File, Error> {
     let error = |source| Error::Log { path: path.to_owned(), source };
-    let open = OpenOptions::new().read(true).append(true).create(true).open(path);
+    let open = options.read(true).append(true).open(path);
     let file = open.map_err(error)?;
     if !file.metadata().map_err(error)?.is_file() {
         return Err(Error::NoLog(path.to_owned()));
@@ -233,6 +247,8 @@ fn may_be_torn(file: &mut File, end: u64) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     /// A sample at a time.
@@ -310,6 +326,26 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let (_, found) = Log::open(&path, Some(2 * line_bytes), |_| {}).unwrap();
         assert_eq!(found.last_unix_ms, Some(1_003_000));
+    }
+
+    #[test]
+    fn a_link_is_followed_only_where_it_was_given_and_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, real) = (dir.path().join("mem.log"), dir.path().join("real.log"));
+        symlink(&real, &path).unwrap();
+        let line_bytes = sample(1_000).to_string().len() as u64 + 1;
+        let (mut log, found) = Log::open(&path, Some(line_bytes), |_| {}).unwrap();
+        assert_eq!(found.leads_to, Some(fs::canonicalize(&real).unwrap()));
+        append(&mut log, 1_000).unwrap();
+        assert_eq!(fs::read_to_string(&real).unwrap(), format!("{}\n", sample(1_000)));
+        // Set aside, the link has another name, and nobody's link under a name to come is taken.
+        let precious = dir.path().join("precious");
+        symlink(&precious, dir.path().join("mem.log.1")).unwrap();
+        append(&mut log, 1_001).unwrap();
+        assert!(!precious.exists() && !fs::symlink_metadata(&path).unwrap().is_symlink());
+        assert_eq!(fs::read_link(dir.path().join("mem.log.2")).unwrap(), real);
+        drop(log);
+        assert_eq!(open(&path).unwrap().1.leads_to, None);
     }
 
     #[test]

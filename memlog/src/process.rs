@@ -1,13 +1,17 @@
 //! What `/proc` says about one process.
 //!
-//! Two small files a sample, `status` and `stat`, and the size of a folder: nothing here walks the
-//! target's mappings or descriptors, so the target is never held up.
+//! Two small files a sample, `status` and `stat`, the children of each thread, and the size of a
+//! folder. What walks the target's mappings or descriptors says so: it is for rare moments, so that
+//! the target is never held up.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 /// A process, told apart from a later one with the same pid by when it was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// Its pid.
     pub pid: u32,
@@ -64,7 +68,7 @@ impl Identity {
         /// Milliseconds in a second.
         const MS_PER_S: u64 = 1_000;
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let n_fds = fs::metadata(format!("/proc/{}/fd", self.pid)).map_or(0, |it| it.len());
+        let n_fds = self.n_fds();
         // Read last: when it is still the same process now, it was it then.
         let stat = Stat::read(self.pid)?;
         if stat.started_ticks != self.started_ticks {
@@ -75,8 +79,40 @@ impl Identity {
             anon_kb: status_kb(&status, "RssAnon:"),
             n_threads: stat.n_threads,
             cpu_ms: stat.cpu_ticks * MS_PER_S / rustix::param::clock_ticks_per_second(),
-            n_fds: (n_fds > 0).then_some(n_fds),
+            n_fds,
         })
+    }
+
+    /// How many descriptors it has open, without walking them. `None` on kernels before 6.2.
+    pub fn n_fds(&self) -> Option<u64> {
+        let n_fds = fs::metadata(format!("/proc/{}/fd", self.pid)).map_or(0, |it| it.len());
+        (n_fds > 0).then_some(n_fds)
+    }
+
+    /// Its PSS in KB. The kernel walks all of its mappings for it, and holds it up meanwhile where
+    /// it needs more memory: never read with every sample.
+    pub fn pss_kb(&self) -> io::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
+        status_kb(&text, "Pss:").ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Its name as the kernel keeps it, or a question mark when it has ended.
+    pub fn name(&self) -> String {
+        let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        match name.trim_ascii_end() {
+            [] => "?".to_owned(),
+            name => String::from_utf8_lossy(name).replace(char::is_control, "?"),
+        }
+    }
+
+    /// The file of its program. ` (deleted)` ends it when that file has been replaced meanwhile.
+    pub fn program(&self) -> io::Result<PathBuf> {
+        fs::read_link(format!("/proc/{}/exe", self.pid))
+    }
+
+    /// The user that it belongs to.
+    pub fn user(&self) -> Option<u32> {
+        Some(fs::metadata(format!("/proc/{}", self.pid)).ok()?.uid())
     }
 }
 
@@ -111,13 +147,17 @@ fn status_kb(status: &str, key: &str) -> Option<u64> {
 /// Every live process that is called `name`, oldest first: by its own name, or by the file that it
 /// was started as.
 pub fn named(name: &str) -> Vec<Identity> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let own = std::process::id();
     let is_named = |pid: &u32| *pid != own && is_called(*pid, name);
-    let mut found: Vec<Identity> = pids.filter(is_named).filter_map(Identity::of).collect();
+    let mut found: Vec<Identity> = pids().filter(is_named).filter_map(Identity::of).collect();
     found.sort_by_key(|it| (it.started_ticks, it.pid));
     found
+}
+
+/// The pids of all processes.
+pub fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// Whether the process `pid` is called `name`.
@@ -134,41 +174,63 @@ fn is_called(pid: u32, name: &str) -> bool {
     program.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes())
 }
 
-/// The descendants of `root`, without itself.
-pub fn descendants(root: u32) -> Vec<u32> {
+/// The descendants of `roots`, without these.
+pub fn descendants(roots: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut open: Vec<u32> = roots.collect();
+    // What is found is looked up, since a server may have thousands of children.
+    let mut known: BTreeSet<u32> = open.iter().copied().collect();
     let mut found = Vec::new();
-    let mut open = vec![root];
     while let Some(pid) = open.pop() {
         let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
         for task in tasks.flatten() {
             let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            let children = text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok());
             // A child may move to another parent while this reads; it counts once all the same.
-            for child in children.filter(|child| !found.contains(child)).collect::<Vec<_>>() {
-                found.push(child);
-                open.push(child);
+            for child in text.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+                if known.insert(child) {
+                    found.push(child);
+                    open.push(child);
+                }
             }
         }
     }
     found
 }
 
-/// The inodes of all sockets that the process `pid` has open. This walks its descriptors: once at
-/// the start, and never in a sample.
-pub fn socket_inodes(pid: u32) -> io::Result<Vec<u32>> {
-    let mut inodes = Vec::new();
+/// Calls `take` with the inode of every socket that the process `pid` has open. This walks its
+/// descriptors: at the start and after a change, and never with every sample.
+pub fn each_socket(pid: u32, mut take: impl FnMut(u32)) -> io::Result<()> {
+    #[cfg(test)]
+    tests::WALKED.with_borrow_mut(|walked| walked.push(pid));
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // A descriptor that is closed in the meantime is none of ours any more.
+        // A descriptor that is closed in the meantime is none of its any more.
         let Ok(link) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
         let inode = link.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']'));
-        inodes.extend(inode.and_then(|text| text.parse::<u32>().ok()));
+        if let Some(inode) = inode.and_then(|text| text.parse().ok()) {
+            take(inode);
+        }
     }
+    Ok(())
+}
+
+/// The inodes of all sockets that the process `pid` has open. It walks as [`each_socket`] does.
+pub fn sockets(pid: u32) -> io::Result<BTreeSet<u32>> {
+    let mut inodes = BTreeSet::new();
+    each_socket(pid, |inode| {
+        inodes.insert(inode);
+    })?;
     Ok(inodes)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        /// The processes whose descriptors this thread has walked.
+        pub(crate) static WALKED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    }
 
     #[test]
     fn this_process_has_vitals() {
@@ -192,6 +254,15 @@ mod tests {
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.started_ticks, stat.cpu_ticks, stat.n_threads), (999, 56, 3));
         assert!(Stat::parse(&line.replace(") S", ") Z")).is_none(), "a zombie has ended");
+    }
+
+    #[test]
+    fn this_process_has_a_pss_a_program_and_a_user() {
+        let identity = Identity::of(std::process::id()).unwrap();
+        assert!(identity.pss_kb().unwrap() > 100);
+        assert_eq!(identity.program().unwrap(), std::env::current_exe().unwrap());
+        assert_eq!(identity.user(), Some(rustix::process::geteuid().as_raw()));
+        assert!(!identity.name().is_empty());
     }
 
     #[test]

@@ -68,6 +68,8 @@ struct Recorder<'a> {
     is_disk_full: bool,
     /// The chart.
     plot: Option<LivePlot>,
+    /// Whether the sample that is taken now is the last one.
+    is_last: bool,
 }
 
 /// Why no sample can be taken for a while. It is said when it begins, and when it is over.
@@ -85,6 +87,7 @@ pub fn record(config: &Config, observer: &mut impl Observer) -> Result<Outcome, 
     let mut recorder = Recorder::new(config, &mut clock, observer)?;
     let mark_name = log::mark_name(&config.log).map_err(Error::Wait)?;
     let mut waiter = Waiter::new(&mark_name, CUT_SHORT).map_err(Error::Wait)?;
+    recorder.say_notices(observer);
     observer.say(&recorder.greeting());
     let mut outcome = recorder.run(&mut waiter, observer).map_err(Error::Wait)?;
     let drawn = recorder.plot.map_or(Ok(()), |plot| plot.draw());
@@ -103,6 +106,10 @@ impl<'a> Recorder<'a> {
         let mut plot = config.plot.clone().map(LivePlot::new).transpose()?;
         let earlier = |sample: Sample| plot.iter_mut().for_each(|plot| plot.push(&sample));
         let (log, found) = Log::open(&config.log, config.rotate_bytes, earlier)?;
+        if let Some(real) = &found.leads_to {
+            let (path, real) = (config.log.display(), real.display());
+            observer.say(&format!("warning: {path} is a link; the lines go to {real}"));
+        }
         if found.torn_bytes > 0 {
             let (path, n_bytes) = (config.log.display(), found.torn_bytes);
             observer.say(&format!("{path}: cut off an unfinished last line, {n_bytes} bytes"));
@@ -123,6 +130,7 @@ impl<'a> Recorder<'a> {
             trouble: None,
             is_disk_full: false,
             plot,
+            is_last: false,
         })
     }
 
@@ -135,9 +143,7 @@ impl<'a> Recorder<'a> {
                     continue;
                 }
                 Wake::Stop => {
-                    // A mark without a line would be lost.
-                    let now = (self.clock)();
-                    let is_ended = !self.marks.is_empty() && !self.sample(now, observer);
+                    let is_ended = !self.end(observer);
                     return Ok(self.outcome(is_ended));
                 }
                 Wake::Due => {}
@@ -165,15 +171,48 @@ impl<'a> Recorder<'a> {
     /// Takes the sample that is due. False: the target has ended for good.
     fn due(&mut self, observer: &mut impl Observer) -> bool {
         let now = (self.clock)();
+        self.catch_up(now);
+        let run_for = self.config.run_for;
+        self.is_last = run_for.is_some_and(|run_for| self.schedule.elapsed() > run_for);
+        self.sample(now, 1, observer)
+    }
+
+    /// Goes on to the sample that is due `now`, and counts those before it that were missed.
+    fn catch_up(&mut self, now: Now) {
         let earlier_unix_ms = self.earlier_unix_ms.take();
         self.n_missed += missed_since(earlier_unix_ms, now.unix, self.config.interval);
         self.n_missed += self.schedule.take(now.uptime);
-        self.sample(now, observer)
     }
 
-    /// Takes a sample and writes its line. False: the target has ended for good.
-    fn sample(&mut self, now: Now, observer: &mut impl Observer) -> bool {
-        let (now, taken) = self.take(now);
+    /// Takes the last sample of a run that is told to end. False: the target has ended for good,
+    /// and marks are left that would have been in its line.
+    fn end(&mut self, observer: &mut impl Observer) -> bool {
+        let now = (self.clock)();
+        self.is_last = true;
+        // On a busy machine one may be due, and others before it.
+        let is_due = self.schedule.due() <= now.uptime;
+        if is_due {
+            self.catch_up(now);
+        }
+        let n_due = u64::from(is_due);
+        if !self.marks.is_empty() {
+            // A mark without a line would be lost.
+            return self.sample(now, n_due, observer);
+        }
+        // What the PSS is at the end. Whether there is an end to be seen is no matter any more.
+        if let (now, Taken::Sample(sample)) = self.take(now, n_due) {
+            self.step_ms += self.steps.since_last(now);
+            let sample = self.keep(now, *sample, observer);
+            self.write(observer);
+            observer.sample(&sample);
+        }
+        true
+    }
+
+    /// Takes a sample, for which `n_due` were due, and writes its line. False: the target has ended
+    /// for good.
+    fn sample(&mut self, now: Now, n_due: u64, observer: &mut impl Observer) -> bool {
+        let (now, taken) = self.take(now, n_due);
         self.step_ms += self.steps.since_last(now);
         let kept = match taken {
             Taken::Sample(sample) => Some(self.keep(now, *sample, observer)),
@@ -190,6 +229,7 @@ impl<'a> Recorder<'a> {
                 None
             }
         };
+        self.say_notices(observer);
         // Also without a sample: lines may wait for room.
         self.write(observer);
         if let Some(sample) = kept {
@@ -204,15 +244,15 @@ impl<'a> Recorder<'a> {
     /// Takes a sample, and says when.
     ///
     /// One that was held up for an interval or more, as by SIGSTOP, would be of two times at once.
-    /// It is missed, and another one is taken.
-    fn take(&mut self, now: Now) -> (Now, Taken) {
+    /// It is missed, if one of `n_due` was due then, and another one is taken.
+    fn take(&mut self, now: Now, n_due: u64) -> (Now, Taken) {
         let taken = self.sampler.take();
         let after = (self.clock)();
         let is_held_up = after.uptime.saturating_sub(now.uptime) >= self.config.interval;
         match taken {
             Taken::Sample(held_up) if is_held_up => {
                 self.marks.splice(0..0, held_up.marks);
-                self.n_missed += 1 + self.schedule.take(after.uptime);
+                self.n_missed += n_due + self.schedule.take(after.uptime);
                 (after, self.sampler.take())
             }
             taken => (now, taken),
@@ -225,7 +265,7 @@ impl<'a> Recorder<'a> {
             None => {}
             Some(Trouble::NoAnswer) => observer.say("samples are taken again"),
             Some(Trouble::Away) => {
-                observer.say(&format!("{} is back, on {}", self.sampler.label(), self.ports()));
+                observer.say(&self.sampler.back());
             }
         }
         sample.unix_s = now.unix.as_secs();
@@ -233,6 +273,9 @@ impl<'a> Recorder<'a> {
         sample.n_missed = self.n_missed;
         sample.step_ms = self.step_ms;
         sample.marks.append(&mut self.marks);
+        let pss = self.sampler.pss(now.uptime, self.is_last || !sample.marks.is_empty());
+        (sample.pss_kb, sample.no_pss) = (pss.kb, pss.left_out);
+        pss.notice.iter().for_each(|notice| observer.say(notice));
         self.n_samples += 1;
         if self.log.push(&sample) {
             (self.n_missed, self.step_ms) = (0, 0);
@@ -268,22 +311,22 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// The ports in a sentence.
-    fn ports(&self) -> String {
-        let ports: Vec<u32> = self.sampler.ports().into_iter().map(u32::from).collect();
-        match ports.as_slice() {
-            [] => "no port yet".to_owned(),
-            [port] => format!("port {port}"),
-            ports => format!("ports {}", crate::listed(ports)),
-        }
+    /// Says what the sampler has to say.
+    fn say_notices(&mut self, observer: &mut impl Observer) {
+        self.sampler.notices().iter().for_each(|notice| observer.say(notice));
     }
 
     /// What is said when a run begins.
     fn greeting(&self) -> String {
-        let (label, ports, path) = (self.sampler.label(), self.ports(), self.config.log.display());
-        let is_sum = self.sampler.ports().len() > 1;
-        let sum = if is_sum { "; connections are their sum, --port counts on fewer" } else { "" };
-        format!("watching {label} on {ports}, every {:?}, to {path}{sum}", self.config.interval)
+        let (watching, path) = (self.sampler.watching(), self.config.log.display());
+        let mut notes = String::new();
+        if self.sampler.ports().len() > 1 {
+            notes += "; connections are their sum, --port counts on fewer";
+        }
+        if self.sampler.n_processes() > 1 {
+            notes += "; RSS is the sum over all processes, and shared pages count in each";
+        }
+        format!("watching {watching}, every {:?}, to {path}{notes}", self.config.interval)
     }
 
     /// The outcome of the run so far.
@@ -317,132 +360,5 @@ fn missed_since(last_unix_ms: Option<u64>, now_unix: Duration, interval: Duratio
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::target::Choice;
-
-    /// What was said, and how many samples there were.
-    #[derive(Default)]
-    struct Notes {
-        /// Samples.
-        n_samples: usize,
-        /// Sentences.
-        said: Vec<String>,
-    }
-
-    impl Observer for Notes {
-        fn sample(&mut self, _: &Sample) {
-            self.n_samples += 1;
-        }
-
-        fn say(&mut self, text: &str) {
-            self.said.push(text.to_owned());
-        }
-    }
-
-    /// A run every ten seconds that watches this process, and writes a log in `dir`.
-    fn config(dir: &TempDir) -> Config {
-        Config {
-            choice: Choice::Pids(vec![std::process::id()]),
-            with_tree: false,
-            ports: vec![1],
-            log: dir.path().join("mem.log"),
-            rotate_bytes: None,
-            interval: Duration::from_secs(10),
-            run_for: None,
-            plot: None,
-        }
-    }
-
-    /// The samples in the log of `config`.
-    fn samples(config: &Config) -> Vec<Sample> {
-        let text = std::fs::read_to_string(&config.log).unwrap();
-        text.lines().map(|line| reports::memory_log::parse_line(line).unwrap()).collect()
-    }
-
-    /// A reading of both clocks.
-    fn now(uptime_s: u64, unix_ms: u64) -> Now {
-        Now { uptime: Duration::from_secs(uptime_s), unix: Duration::from_millis(unix_ms) }
-    }
-
-    #[test]
-    fn a_clock_that_is_stepped_by_an_hour_bends_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let (config, mut notes) = (config(&dir), Notes::default());
-        let time = Cell::new(now(100, 1_000_000_500));
-        let mut clock = || time.get();
-        let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
-        // Uptime in seconds, and by how many milliseconds the wall clock is ahead by then. From
-        // 120 to 150 the machine was asleep, and the clock was set meanwhile.
-        let readings = [(100, 0), (110, 3_600_250), (120, 3_600_250), (150, -3_599_750), (160, 0)];
-        for (uptime_s, ahead_ms) in readings {
-            let unix_ms: i64 = 1_000_000_500 + (uptime_s - 100) * 1_000 + ahead_ms;
-            time.set(now(uptime_s.cast_unsigned(), unix_ms.cast_unsigned()));
-            assert!(recorder.due(&mut notes));
-        }
-        let samples = samples(&config);
-        let steps: Vec<i64> = samples.iter().map(|it| it.step_ms).collect();
-        assert_eq!(steps, [0, 3_600_250, 0, -7_200_000, 3_599_750]);
-        let gaps: Vec<u64> = samples.iter().map(|it| it.n_missed).collect();
-        assert_eq!(gaps, [0, 0, 0, 2, 0]);
-        let mut ahead_ms = 0;
-        for (sample, (uptime_s, _)) in samples.iter().zip(readings) {
-            ahead_ms += sample.step_ms;
-            let steady_ms = sample.unix_ms().cast_signed() - ahead_ms;
-            assert_eq!(steady_ms, 1_000_000_500 + (uptime_s - 100) * 1_000, "{sample}");
-        }
-    }
-
-    #[test]
-    fn a_sample_that_was_held_up_is_missed_and_taken_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let (config, mut notes) = (config(&dir), Notes::default());
-        // At the start, then before and after each sample. The third one is stopped for a minute.
-        let mut readings = [100, 100, 101, 110, 111, 120, 180, 190, 191].into_iter();
-        let mut clock = || {
-            let uptime_s = readings.next().unwrap();
-            now(uptime_s, uptime_s * 1_000)
-        };
-        let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
-        assert!((0..4).all(|_| recorder.due(&mut notes)));
-        let samples = samples(&config);
-        let seen: Vec<(u64, u64)> = samples.iter().map(|it| (it.unix_s, it.n_missed)).collect();
-        assert_eq!(seen, [(100, 0), (110, 0), (180, 6), (190, 0)], "not those of 120 to 170");
-    }
-
-    #[test]
-    fn what_finds_no_room_in_memory_is_a_gap_and_its_marks_wait() {
-        let dir = tempfile::tempdir().unwrap();
-        let (config, mut notes) = (config(&dir), Notes::default());
-        let mut clock = Now::read;
-        let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
-        // As after days with a full disk.
-        let earlier = Sample::default();
-        while recorder.log.push(&earlier) {}
-        for n in 0..=MOST_MARKS {
-            recorder.mark(&n.to_string(), &mut notes);
-        }
-        assert_eq!(notes.said, ["the mark \"100\" is dropped: 100 wait"]);
-        assert!((0..2).all(|_| recorder.due(&mut notes)));
-        let samples = samples(&config);
-        let (last, earlier) = samples.split_last().unwrap();
-        assert!(earlier.iter().all(|it| it.unix_s == 0), "the first one found no room");
-        assert_eq!((last.n_missed, last.marks.len()), (1, MOST_MARKS));
-        assert_eq!((notes.n_samples, recorder.n_samples), (2, 2));
-    }
-
-    #[test]
-    fn a_later_run_knows_what_is_missing_before_it() {
-        let minute = Duration::from_mins(1);
-        let missed = |last, now| missed_since(last, Duration::from_millis(now), minute);
-        assert_eq!(missed(None, 1_000_000), 0, "a new log");
-        assert_eq!(missed(Some(1_000_000), 1_119_999), 0);
-        assert_eq!(missed(Some(1_000_000), 1_120_000), 1);
-        assert_eq!(missed(Some(1_000_000), 1_600_000), 9);
-        assert_eq!(missed(Some(1_000_000), 999_999), 1, "the clock was set back meanwhile");
-    }
-}
+#[path = "record_tests.rs"]
+mod tests;

@@ -70,7 +70,7 @@ impl SockDiag {
     pub fn doors(&mut self, inodes: &BTreeSet<u32>) -> io::Result<BTreeSet<Door>> {
         let mut doors = BTreeSet::new();
         for family in [AF_INET, AF_INET6] {
-            self.dump(family, StateFlags::LISTEN, 0, |socket| {
+            self.dump(family, &StateFlags::LISTEN, 0, |socket| {
                 if inodes.contains(&socket.inode) {
                     let ip = socket.socket_id.source_address;
                     let ip = (!ip.is_unspecified()).then_some(ip);
@@ -83,30 +83,66 @@ impl SockDiag {
 
     /// How many connections are established on each port of `doors`.
     pub fn established(&mut self, doors: &BTreeSet<Door>) -> io::Result<BTreeMap<u16, u64>> {
-        let mut counts = BTreeMap::new();
+        let mut counts: BTreeMap<u16, u64> = doors.iter().map(|door| (door.port, 0)).collect();
+        self.on_doors(doors, &StateFlags::ESTABLISHED, |port, _| {
+            *counts.entry(port).or_default() += 1;
+        })?;
+        Ok(counts)
+    }
+
+    /// The inodes of the sockets that listen on `doors`, each with its port.
+    pub fn listening(&mut self, doors: &BTreeSet<Door>) -> io::Result<BTreeMap<u32, u16>> {
+        let mut found = BTreeMap::new();
+        self.on_doors(doors, &StateFlags::LISTEN, |port, inode| {
+            found.insert(inode, port);
+        })?;
+        Ok(found)
+    }
+
+    /// Those of `inodes` that are established connections on `doors`, each with its port.
+    pub fn connections_among(
+        &mut self,
+        doors: &BTreeSet<Door>,
+        inodes: &BTreeSet<u32>,
+    ) -> io::Result<BTreeMap<u32, u16>> {
+        let mut found = BTreeMap::new();
+        self.on_doors(doors, &StateFlags::ESTABLISHED, |port, inode| {
+            if inodes.contains(&inode) {
+                found.insert(inode, port);
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `take` with port and inode of every socket on `doors` that is in `states`.
+    fn on_doors(
+        &mut self,
+        doors: &BTreeSet<Door>,
+        states: &StateFlags,
+        mut take: impl FnMut(u16, u32),
+    ) -> io::Result<()> {
         let asked: BTreeSet<(u8, u16)> =
             doors.iter().map(|door| (door.family, door.port)).collect();
         for (family, port) in asked {
             let is_here = |door: &&Door| (door.family, door.port) == (family, port);
             let ips: Vec<Option<IpAddr>> = doors.iter().filter(is_here).map(|it| it.ip).collect();
             let is_any = ips.contains(&None);
-            let n_connections = counts.entry(port).or_default();
-            self.dump(family, StateFlags::ESTABLISHED, port, |socket| {
+            self.dump(family, states, port, |socket| {
                 // A kernel that does not know the filter sends every port.
                 let SocketId { source_port, source_address, .. } = &socket.socket_id;
                 if *source_port == port && (is_any || ips.contains(&Some(*source_address))) {
-                    *n_connections += 1;
+                    take(port, socket.inode);
                 }
             })?;
         }
-        Ok(counts)
+        Ok(())
     }
 
     /// Calls `take` with every TCP socket of a family in these states on a port, 0 for all.
     fn dump(
         &mut self,
         family: u8,
-        states: StateFlags,
+        states: &StateFlags,
         port: u16,
         mut take: impl FnMut(&InetResponseHeader),
     ) -> io::Result<()> {
@@ -140,14 +176,14 @@ impl SockDiag {
     }
 
     /// Sends the request for a dump.
-    fn ask(&mut self, family: u8, states: StateFlags, port: u16) -> io::Result<()> {
+    fn ask(&mut self, family: u8, states: &StateFlags, port: u16) -> io::Result<()> {
         self.sequence_number = self.sequence_number.wrapping_add(1);
         let any = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
         let request = InetRequest {
             family,
             protocol: IPPROTO_TCP,
             extensions: ExtensionFlags::empty(),
-            states,
+            states: states.clone(),
             socket_id: SocketId { source_port: port, ..any },
         };
         let n_bytes = HEADER_BYTES + request.buffer_len();
@@ -177,11 +213,11 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::process::socket_inodes;
+    use crate::process::sockets;
 
     /// The doors of this process on `port`.
     fn doors(diag: &mut SockDiag, port: u16) -> BTreeSet<Door> {
-        let inodes = socket_inodes(std::process::id()).unwrap().into_iter().collect();
+        let inodes = sockets(std::process::id()).unwrap();
         let doors = diag.doors(&inodes).unwrap();
         doors.into_iter().filter(|door| door.port == port).collect()
     }
@@ -202,6 +238,17 @@ mod tests {
         assert_eq!(diag.established(&only).unwrap(), [(port, 3)].into());
         assert_eq!(diag.established(&doors).unwrap(), [(port, 4)].into());
         assert_eq!(diag.established(&Door::on_port(port).into()).unwrap(), [(port, 4)].into());
+        let listening = diag.listening(&doors).unwrap();
+        assert_eq!(listening.len(), doors.len(), "{listening:?}");
+        assert_eq!(diag.listening(&only).unwrap().len(), 1);
+        let own = sockets(std::process::id()).unwrap();
+        // Nobody has accepted: a connection without an inode is in nobody's hands yet.
+        assert!(diag.connections_among(&doors, &own).unwrap().is_empty());
+        let accepted = v4.accept().unwrap();
+        let own = sockets(std::process::id()).unwrap();
+        let held = diag.connections_among(&doors, &own).unwrap();
+        assert_eq!(held.values().collect::<Vec<_>>(), [&port], "one is accepted");
+        drop(accepted);
         drop(other);
     }
 

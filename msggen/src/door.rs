@@ -58,8 +58,9 @@ impl Door {
 struct SingleAnswer {
     /// Connections that the message reached. In a cluster: those of this server.
     connections: Option<u64>,
-    /// In a cluster: servers that have the id.
-    nodes: Option<u64>,
+    /// In a cluster: subscribers of the id at its broker. They may be servers that have it, or
+    /// anybody else who listens there.
+    subscribers: Option<u64>,
 }
 
 /// What the door answers to a batch, be it to the whole one or up to a line that it refused.
@@ -71,14 +72,21 @@ struct BatchAnswer {
     connections: Option<u64>,
     /// Of the messages, those to an id that nobody was logged in as.
     void: Option<u64>,
+    /// In a cluster: of the messages, those that reached no connection of this server and had
+    /// subscribers at a broker.
+    #[serde(default)]
+    unknown: u64,
 }
 
 /// What the answer to a single message says of it.
 pub fn receipt_of_one(answer: &Answer) -> Receipt {
     match parsed(answer) {
-        SingleAnswer { connections: Some(connections), nodes } if answer.is_success() => {
-            let void = u64::from(connections == 0 && nodes.unwrap_or_default() == 0);
-            Receipt { answered: 1, reached: 1 - void, void, connections, miss: None }
+        SingleAnswer { connections: Some(connections), subscribers } if answer.is_success() => {
+            let reached = u64::from(connections > 0);
+            let has_subscribers = subscribers.unwrap_or_default() > 0;
+            // Whether subscribers have connections is not known here.
+            let void = u64::from(connections == 0 && !has_subscribers);
+            Receipt { answered: 1, reached, void, connections, miss: None }
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
@@ -92,9 +100,10 @@ pub fn receipt_of_batch(answer: &Answer, n: u64) -> Receipt {
             messages: Some(answered),
             connections: Some(connections),
             void: Some(void),
-        } if void <= answered && answered <= n => {
+            unknown,
+        } if answered <= n && void.checked_add(unknown).is_some_and(|sum| sum <= answered) => {
             let miss = (answered < n).then_some(Miss::Failed(refusal(answer)));
-            Receipt { answered, reached: answered - void, void, connections, miss }
+            Receipt { answered, reached: answered - void - unknown, void, connections, miss }
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
@@ -115,6 +124,7 @@ fn parsed<A: for<'de> Deserialize<'de> + Default>(answer: &Answer) -> A {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status, body: body.into(), is_last: false }
@@ -126,9 +136,20 @@ mod tests {
         let void = Receipt { answered: 1, void: 1, ..Receipt::default() };
         assert_eq!(receipt(0), void);
         assert_eq!(receipt(3), Receipt { reached: 1, void: 0, connections: 3, ..void });
-        let elsewhere = answer(200, "{\"connections\":0,\"nodes\":1}");
-        assert_eq!(receipt_of_one(&elsewhere), Receipt { reached: 1, void: 0, ..void });
-        assert_eq!(receipt_of_one(&answer(200, "{\"connections\":0,\"nodes\":0}")), void);
+    }
+
+    #[test]
+    fn whom_a_message_reached_in_a_cluster_is_said_only_where_it_is_known() {
+        let one = |connections, subscribers| {
+            let body = json!({ "connections": connections, "subscribers": subscribers });
+            let receipt = receipt_of_one(&answer(200, &body.to_string()));
+            (receipt.answered, receipt.reached, receipt.void)
+        };
+        // A subscriber may be another server with its connections, or a monitor without any.
+        assert_eq!([one(0, 0), one(0, 1), one(1, 2)], [(1, 0, 1), (1, 0, 0), (1, 1, 0)]);
+        let body = r#"{"messages":50,"connections":2,"void":10,"unknown":38,"subscribers":99}"#;
+        let receipt = Receipt { answered: 50, reached: 2, void: 10, connections: 2, miss: None };
+        assert_eq!(receipt_of_batch(&answer(200, body), 50), receipt);
     }
 
     #[test]
@@ -151,6 +172,8 @@ mod tests {
             r#"{"messages":10,"connections":1}"#,
             r#"{"messages":11,"connections":1,"void":0}"#,
             r#"{"messages":3,"connections":1,"void":4}"#,
+            r#"{"messages":3,"connections":1,"void":2,"unknown":2}"#,
+            r#"{"messages":3,"connections":1,"void":1,"unknown":18446744073709551615}"#,
         ] {
             assert_eq!(receipt_of_batch(&answer(200, body), 10), bad, "{body}");
         }

@@ -12,9 +12,10 @@ use std::io;
 pub struct Receipt {
     /// Messages that the server took.
     pub answered: u64,
-    /// Of these, messages that reached somebody, as far as the server says.
+    /// Of these, messages that are known to have reached somebody.
     pub reached: u64,
-    /// Of these, messages to an id that nobody was logged in as, as far as the server says.
+    /// Of these, messages that are known to have reached nobody. In a cluster a server does not
+    /// know of all.
     pub void: u64,
     /// Connections reached by all of them, as far as the server says.
     pub connections: u64,

@@ -89,6 +89,11 @@ impl Outcome {
         if figures.answered == 0 || figures.reached + figures.void > 0 {
             writeln!(f, "  reached  {:>12}  {} connections", figures.reached, figures.connections)?;
             writeln!(f, "  void     {:>12}", figures.void)?;
+            let known = figures.reached.saturating_add(figures.void);
+            let unknown = figures.answered.saturating_sub(known);
+            if unknown > 0 {
+                writeln!(f, "  unknown  {unknown:>12}  sent to other nodes of a cluster, if any")?;
+            }
         }
         write!(f, "failed     {:>12}", figures.failed)?;
         write_reasons(f, &figures.failures)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::Config;
-use crate::cluster::{self, ClusterConfig};
+use crate::cluster;
 use crate::limits::MIN_OPEN_FILES;
 
 /// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
@@ -53,10 +53,18 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub control_token_file: Option<PathBuf>,
     /// Makes this server a node of a cluster, by the pub/sub of a Redis or Valkey server:
-    /// redis://host:port, or redis://user:password@host:port. Several share the ids:
-    /// redis://host:port,host:port. All nodes name the same ones in the same words.
+    /// redis://host:port, redis://user@host:port, or rediss:// for TLS. Several share the ids:
+    /// redis://host:port,host:port. List the same brokers, spelled the same way, on every node.
     #[arg(long, value_name = "URL")]
     pub cluster: Option<String>,
+    /// A file with the password of the brokers. [default: what the environment has as
+    /// `COMET_CLUSTER_PASSWORD`, or none]
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub cluster_password_file: Option<PathBuf>,
+    /// A PEM file of the certificates that brokers with TLS are trusted by. [default: those that
+    /// this system trusts]
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub cluster_ca: Option<PathBuf>,
     /// What this node is called in logs and counts. [default: a random number]
     #[arg(long, value_name = "NAME", requires = "cluster")]
     pub name: Option<String>,
@@ -130,9 +138,14 @@ impl Args {
         );
         if let Some(text) = &self.cluster {
             // Not read by clap, which would show the password of a URL that it does not understand.
-            let brokers = cluster::brokers::parse(text)
-                .map_err(|why| anyhow::anyhow!("--cluster cannot be read: {why}"))?;
-            config.cluster = Some(ClusterConfig { brokers, name: self.name.clone() });
+            let options = cluster::Options {
+                url: text,
+                name: self.name.clone(),
+                password_file: self.cluster_password_file.as_ref(),
+                password: std::env::var_os(cluster::PASSWORD_VARIABLE),
+                ca: self.cluster_ca.as_ref(),
+            };
+            config.cluster = Some(options.config()?);
         }
         Ok(config)
     }

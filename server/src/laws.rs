@@ -1,6 +1,7 @@
 //! What must hold for any bytes that come in, however they are cut. The tests try it with the seeds
 //! of the fuzzers and with a list of malformed requests, the fuzzers with whatever they find.
 
+use crate::cluster::replies_in;
 use crate::lines::Lines;
 use crate::request::{self, Parsed, Request};
 
@@ -37,6 +38,16 @@ pub fn lines(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     for cut in cuts {
         let (before, after) = bytes.split_at(cut);
         assert_eq!(messages(&[before, after]), whole, "cut at {cut}");
+    }
+}
+
+/// What a broker says: the same replies and the same error come out, however the bytes were cut, and
+/// little is kept of what is not complete.
+pub fn replies(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
+    let whole = replies_in(&[bytes]);
+    for cut in cuts {
+        let (before, after) = bytes.split_at(cut);
+        assert_eq!(replies_in(&[before, after]), whole, "cut at {cut}");
     }
 }
 
@@ -106,6 +117,16 @@ mod tests {
         for seed in seeds {
             lines(&seed, cuts(&seed));
             lines(&seed, a_few_cuts(&seed));
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_replies_are_read_alike_wherever_they_are_cut() {
+        let seeds = seeds("replies");
+        assert!(seeds.len() > 30);
+        for seed in seeds {
+            replies(&seed, cuts(&seed));
+            replies(&seed, a_few_cuts(&seed));
         }
     }
 

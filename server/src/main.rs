@@ -37,7 +37,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::new().context("cannot watch for signals")?;
         if let Some(config) = &config.cluster {
             tokio::select! {
-                checked = cluster::check(&config.brokers) => checked.map_err(anyhow::Error::msg)?,
+                checked = cluster::check(config) => checked.map_err(anyhow::Error::msg)?,
                 () = signals.next() => return Ok(ExitCode::SUCCESS),
             }
         }

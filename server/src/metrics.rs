@@ -68,12 +68,15 @@ fn encode_cluster(out: &mut DescriptorEncoder<'_>, stats: &ClusterStats) -> fmt:
     counter(out, "cluster_resubscribed", "Ids subscribed again.", stats.resubscribed)?;
     gauge(out, "cluster_waiting", "Connections that wait for that.", stats.waiting)?;
     counter(out, "cluster_published", "Messages published.", stats.published)?;
-    counter(out, "cluster_unfollowed", "Of these, followed by no node.", stats.unfollowed)?;
+    counter(out, "cluster_unfollowed", "Of these, without a subscriber.", stats.unfollowed)?;
     counter(out, "cluster_failed", "Messages that were not published.", stats.failed)?;
     counter(out, "cluster_unconfirmed", "Messages perhaps published.", stats.unconfirmed)?;
     counter(out, "cluster_received", "Messages of other nodes.", stats.received)?;
     counter(out, "cluster_echoed", "Messages of this node that came back.", stats.echoed)?;
     counter(out, "cluster_foreign", "Publications of nobody known.", stats.foreign)?;
+    counter(out, "cluster_too_large", "Publications too large to deliver.", stats.too_large)?;
+    let help = "Answers to count=exact that were ignored.";
+    counter(out, "cluster_counts_ignored", help, stats.counts_ignored)?;
     counter(out, "cluster_gaps", "Times that messages could not come in.", stats.gaps)?;
     let help = "How long they could not.";
     let blind =

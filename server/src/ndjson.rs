@@ -41,8 +41,11 @@ struct Outcome {
 /// What came of the lines in a cluster.
 #[derive(Debug, Default, Serialize)]
 struct ClusterOutcome {
-    /// Nodes reached, over all messages.
-    nodes: u64,
+    /// Subscribers at the brokers, over all messages.
+    subscribers: u64,
+    /// Messages that reached no connection of this node and had subscribers: other nodes, whose
+    /// connections are not known here, or anybody else who listens at a broker.
+    unknown: u64,
     /// Lines that were read and not sent.
     failed: u64,
     /// Of these, lines that may have reached other nodes all the same.
@@ -171,8 +174,10 @@ impl Batch {
                 Ok(reach) => {
                     outcome.messages += 1;
                     outcome.connections += reach.connections;
-                    outcome.void += u64::from(reach.connections + reach.nodes == 0);
-                    counts.nodes += reach.nodes;
+                    let is_here = reach.connections > 0;
+                    outcome.void += u64::from(!is_here && reach.subscribers == 0);
+                    counts.unknown += u64::from(!is_here && reach.subscribers > 0);
+                    counts.subscribers = counts.subscribers.saturating_add(reach.subscribers);
                 }
                 Err(failure) => {
                     counts.failed += 1;

@@ -2,59 +2,124 @@
 
 #![no_main]
 
-use floodtest::decode::{Chunk, DecodeError, FIRST_BYTES, Head, LAST_BYTES, Progress, Response, Sink};
-use floodtest::number::number;
-use floodtest::window::{Sequence, Window};
+use floodtest::decode::{Beginning, DecodeError, Framer, Head, Progress, Sink};
+use floodtest::items::{ItemSink, Items, Scratch, Sequence, Stream};
+use floodtest::judge::{Found, Window};
 use libfuzzer_sys::fuzz_target;
+use reports::stamp::Stamp;
 
 /// What was heard of a response.
 #[derive(Debug, Default, PartialEq)]
 struct Heard {
     heads: Vec<Head>,
-    chunks: Vec<(Vec<u8>, Vec<u8>, u64, Option<u64>)>,
-    window: Window,
-    sequence: Sequence,
+    chunks: u64,
+    marks: Marks,
 }
 
-impl Sink for Heard {
-    fn head(&mut self, head: &Head) {
-        self.heads.push(head.clone());
-    }
+/// The items and marks in its body.
+#[derive(Debug, Default, PartialEq)]
+struct Marks {
+    stamps: Vec<Stamp>,
+    items: Vec<bool>,
+    comments: u64,
+    encoded: u64,
+    window: Window,
+    found: Found,
+}
 
-    fn chunk(&mut self, chunk: Chunk<'_>) {
-        assert!(chunk.first.len() <= FIRST_BYTES && chunk.last.len() <= LAST_BYTES);
-        assert_eq!(chunk.first.len() as u64, chunk.len.min(FIRST_BYTES as u64));
-        let number = number(&chunk, None).filter(|number| *number < u64::MAX);
-        if let Some(number) = number {
-            self.sequence.add(self.window.record(number));
+impl ItemSink for Marks {
+    fn stamp(&mut self, stamp: Stamp) {
+        self.stamps.push(stamp);
+    }
+    fn number(&mut self, number: u64) {
+        if number < u64::MAX {
+            self.found.add(self.window.record(number, |_| {}));
         }
-        self.chunks.push((chunk.first.to_vec(), chunk.last.to_vec(), chunk.len, number));
+    }
+    fn wants_numbers(&self) -> bool {
+        true
+    }
+    fn item(&mut self, is_marked: bool) {
+        self.items.push(is_marked);
+    }
+    fn comment(&mut self) {
+        self.comments += 1;
+    }
+    fn too_long(&mut self) {}
+    fn encoded(&mut self, n: u64) {
+        self.encoded += n;
+    }
+}
+
+/// A connection that listens.
+struct Ear<'a> {
+    heard: Heard,
+    items: Items,
+    scratch: Scratch,
+    sequence: Option<&'a Sequence>,
+}
+
+impl Sink for Ear<'_> {
+    fn head(&mut self, head: &Head) {
+        self.items = Items::new(head, Stream::Auto);
+        self.heard.heads.push(head.clone());
+    }
+    fn data(&mut self, bytes: &[u8]) {
+        self.items.data(bytes, &mut self.scratch, self.sequence, &mut self.heard.marks);
+    }
+    fn chunk_end(&mut self) {
+        self.heard.chunks += 1;
+        self.items.chunk_end(&mut self.scratch, &mut self.heard.marks);
     }
 }
 
 /// Feeds `pieces` until the response ends or fails.
-fn feed<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Heard, Result<Progress, DecodeError>) {
-    let (mut response, mut heard) = (Response::default(), Heard::default());
+fn feed<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    sequence: Option<&Sequence>,
+) -> (Heard, Result<Progress, DecodeError>) {
+    let (mut framer, mut beginning) = (Framer::default(), Beginning::default());
+    let (heard, items, scratch) = Default::default();
+    let mut ear = Ear { heard, items, scratch, sequence };
     let mut result = Ok(Progress::More);
     for piece in pieces {
-        result = response.feed(piece, &mut heard);
+        result = framer.feed(&mut beginning, piece, &mut ear);
+        if !ear.items.settle(&mut ear.scratch) {
+            // What is not kept is as good as lost.
+            ear.scratch = Scratch::default();
+        }
         if result != Ok(Progress::More) {
             break;
         }
     }
-    assert!(heard.heads.len() <= 1);
-    (heard, result)
+    if result.is_ok() {
+        ear.items.end(&mut ear.scratch, sequence, true, &mut ear.heard.marks);
+    }
+    assert!(ear.heard.heads.len() <= 1);
+    (ear.heard, result)
 }
 
-fuzz_target!(|input: (&[u8], bool, usize)| {
-    let (bytes, has_head, piece_len) = input;
-    let mut text = Vec::new();
-    if has_head {
-        // Most inputs would not get past a head of their own.
-        text.extend_from_slice(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    }
+/// Heads that most inputs would not have of their own.
+const HEADS: [&str; 5] = [
+    "",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/event-stream\r\n\r\n",
+    "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n",
+];
+
+fuzz_target!(|input: (&[u8], u8, u8, usize)| {
+    let (bytes, head, sequence, piece_len) = input;
+    let mut text = HEADS[usize::from(head) % HEADS.len()].as_bytes().to_vec();
     text.extend_from_slice(bytes);
-    let whole = feed([text.as_slice()].into_iter());
-    assert_eq!(feed(text.chunks(1)), whole);
-    assert_eq!(feed(text.chunks(piece_len % 64 + 1)), whole);
+    let sequence: Option<Sequence> = match sequence % 4 {
+        0 => None,
+        1 => Some("comet".parse().expect("a word")),
+        2 => Some("event-id".parse().expect("a word")),
+        _ => Some("n=([0-9]+)".parse().expect("a pattern")),
+    };
+    let sequence = sequence.as_ref();
+    let whole = feed([text.as_slice()].into_iter(), sequence);
+    assert_eq!(feed(text.chunks(1), sequence), whole);
+    assert_eq!(feed(text.chunks(piece_len % 64 + 1), sequence), whole);
 });

@@ -11,10 +11,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(url) = Url::parse(bytes) {
-        let mut request = Vec::new();
-        url.write_request(false, &mut request);
-        let lines = request.split(|byte| *byte == b'\n').count();
-        assert_eq!(lines, 6, "a URL cannot add a line to its request");
+        // What goes into a request cannot end its line, and what is shown is no password.
+        assert!(url.to_string().bytes().all(|byte| byte.is_ascii_graphic()));
+        assert!(!url.authority.contains('@'));
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let _ = floodtest::figures::parse(text);

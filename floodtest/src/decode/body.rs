@@ -1,6 +1,7 @@
 //! The framing of a body: chunk sizes, chunk ends, trailers, a length, or the close.
 
 use super::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
+use super::extension::Extension as Ext;
 use super::head::{is_text, is_token};
 use super::{DecodeError, Framing, Progress, Sink};
 
@@ -25,29 +26,14 @@ pub struct Framer {
 
 /// What the next byte of a response must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
 enum Step {
     /// A part of its head.
     #[default]
     Head,
     /// A digit of a chunk's size, or what ends it.
     Size,
-    /// The beginning of an extension's name, or white space before it.
-    ExtensionStart,
-    /// A part of an extension's name, or what ends it.
-    ExtensionName,
-    /// White space behind an extension's name, or what follows that.
-    ExtensionNameEnd,
-    /// The beginning of an extension's value, or white space before it.
-    ExtensionValue,
-    /// A part of a value that is a token.
-    ExtensionToken,
-    /// A part of a value in quotes.
-    ExtensionQuoted,
-    /// What follows a backslash in quotes.
-    ExtensionEscaped,
-    /// What follows a value.
-    ExtensionEnd,
+    /// Part of a chunk extension.
+    Extension(Ext),
     /// The line feed of a size line.
     SizeLf,
     /// A chunk's data.
@@ -182,8 +168,12 @@ impl Framer {
     fn framing(&mut self, byte: u8) -> Result<Step, ChunkFault> {
         match (self.step, byte) {
             (Step::Size, b'\r') if self.line_len > 0 => Ok(Step::SizeLf),
-            (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::ExtensionStart),
+            (Step::Size, b';') if self.line_len > 0 => self.lengthen(Step::Extension(Ext::Start)),
             (Step::Size, _) => self.digit(byte),
+            (Step::Extension(extension), b'\r') if extension.may_end() => Ok(Step::SizeLf),
+            (Step::Extension(extension), _) => {
+                self.lengthen(Step::Extension(extension.next(byte).ok_or(Extension)?))
+            }
             (Step::SizeLf, b'\n') => {
                 self.line_len = 0;
                 Ok(if self.remaining == 0 { Step::TrailerStart } else { Step::Data })
@@ -200,12 +190,7 @@ impl Framer {
             (Step::LastLf, b'\n') => Ok(Step::Done),
             (Step::SizeLf, _) => Err(Size),
             (Step::DataCr, _) => Err(NoCrlf),
-            (Step::TrailerStart | Step::TrailerName | Step::Trailer, _)
-            | (Step::TrailerLf | Step::LastLf, _) => Err(Trailer),
-            _ => match extension(self.step, byte).ok_or(Extension)? {
-                Step::SizeLf => Ok(Step::SizeLf),
-                step => self.lengthen(step),
-            },
+            _ => Err(Trailer),
         }
     }
 
@@ -222,35 +207,4 @@ impl Framer {
         self.line_len += 1;
         if self.line_len > MAX_LINE_BYTES { Err(TooLong) } else { Ok(next) }
     }
-}
-
-/// What follows `byte` of a chunk extension, `;name=value` with white space around the signs and
-/// the value perhaps in quotes (RFC 9112, 7.1.1); `None` if it may not stand there.
-fn extension(step: Step, byte: u8) -> Option<Step> {
-    let is_space = matches!(byte, b' ' | b'\t');
-    Some(match (step, byte) {
-        (Step::ExtensionStart | Step::ExtensionNameEnd | Step::ExtensionValue, _) if is_space => {
-            step
-        }
-        (Step::ExtensionEnd | Step::ExtensionToken, _) if is_space => Step::ExtensionEnd,
-        (Step::ExtensionName, _) if is_space => Step::ExtensionNameEnd,
-        (Step::ExtensionStart | Step::ExtensionName, _) if is_token(byte) => Step::ExtensionName,
-        (Step::ExtensionValue | Step::ExtensionToken, _) if is_token(byte) => Step::ExtensionToken,
-        (Step::ExtensionName | Step::ExtensionNameEnd, b'=') => Step::ExtensionValue,
-        (Step::ExtensionValue, b'"') => Step::ExtensionQuoted,
-        (Step::ExtensionQuoted, b'"') => Step::ExtensionEnd,
-        (Step::ExtensionQuoted, b'\\') => Step::ExtensionEscaped,
-        (Step::ExtensionQuoted | Step::ExtensionEscaped, _) if is_text(byte) => {
-            Step::ExtensionQuoted
-        }
-        (Step::ExtensionName | Step::ExtensionToken | Step::ExtensionEnd, b'\r') => Step::SizeLf,
-        (
-            Step::ExtensionName
-            | Step::ExtensionNameEnd
-            | Step::ExtensionToken
-            | Step::ExtensionEnd,
-            b';',
-        ) => Step::ExtensionStart,
-        _ => return None,
-    })
 }

@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::DecodeError::{self, BadHead};
-use super::HeadFault::{self, Framing as BadFraming, Line, StatusLine, TooLong};
+use super::HeadFault::{self, Framing as BadFraming, Line, TooLong};
 
 /// Bytes that a response head may have. Servers write a few hundred; more than this is not a
 /// head, and it is kept in memory for each connection until it is complete.
@@ -29,6 +29,45 @@ pub struct Head {
     /// Whether the `Content-Encoding` field says that the body is compressed, or otherwise not what
     /// it seems.
     pub is_encoded: bool,
+    /// What the `Content-Type` field says, if there is one.
+    pub media_type: Option<MediaType>,
+    /// Whether there was nothing behind the status, not even the space that RFC 9112 asks for.
+    pub is_lenient: bool,
+    /// What the `Location` field says, if there is one.
+    pub location: Option<Box<[u8]>>,
+    /// What the `WWW-Authenticate` field says, if there is one.
+    pub authenticate: Option<Box<[u8]>>,
+}
+
+/// Bytes that a media type may have here: the longest in use have about 70.
+const MAX_MEDIA_TYPE_BYTES: usize = 79;
+
+/// The media type of a response, in small letters and without parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaType {
+    /// Its text, and zeros behind it.
+    bytes: [u8; MAX_MEDIA_TYPE_BYTES],
+    /// How long it is; 0 for one that is too long, or malformed.
+    len: u8,
+}
+
+impl MediaType {
+    /// The media type in the value of a `Content-Type` field.
+    fn of(value: &[u8]) -> Self {
+        let text = value.split(|byte| *byte == b';').next().unwrap_or(value).trim_ascii();
+        let mut bytes = [0; MAX_MEDIA_TYPE_BYTES];
+        let is_good = text.len() <= MAX_MEDIA_TYPE_BYTES
+            && text.iter().all(|byte| is_token(*byte) || *byte == b'/');
+        let len = if is_good { text.len() } else { 0 };
+        bytes[..len].copy_from_slice(&text[..len]);
+        bytes.make_ascii_lowercase();
+        Self { bytes, len: u8::try_from(len).expect("79 at most") }
+    }
+
+    /// Its text; empty if it is malformed.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
 }
 
 /// What a media type says that a body consists of.
@@ -45,21 +84,19 @@ pub enum Content {
 
 impl Content {
     /// What `media_type` says.
-    fn of(media_type: &[u8]) -> Self {
-        const LINES: [&[u8]; 6] = [
-            b"application/x-ndjson",
-            b"application/ndjson",
-            b"application/jsonl",
-            b"application/x-jsonlines",
-            b"application/json-seq",
-            b"application/stream+json",
+    fn of(media_type: &str) -> Self {
+        const LINES: [&str; 6] = [
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "application/x-jsonlines",
+            "application/json-seq",
+            "application/stream+json",
         ];
-        if media_type.eq_ignore_ascii_case(b"text/event-stream") {
-            Self::Events
-        } else if LINES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
-            Self::Lines
-        } else {
-            Self::Other
+        match media_type {
+            "text/event-stream" => Self::Events,
+            kind if LINES.contains(&kind) => Self::Lines,
+            _ => Self::Other,
         }
     }
 }
@@ -147,11 +184,11 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, DecodeError> {
         if at + len + 1 > MAX_HEAD_BYTES {
             return Err(BadHead(TooLong));
         }
-        let fault = if start_line.is_none() { StatusLine } else { Line };
+        let fault = if start_line.is_none() { HeadFault::StatusLine } else { Line };
         let line = bytes[at..at + len].strip_suffix(b"\r").ok_or(BadHead(fault))?;
         at += len + 1;
         match start_line {
-            None => start_line = Some(status_line(line).ok_or(BadHead(StatusLine))?),
+            None => start_line = Some(status_line(line).ok_or(BadHead(HeadFault::StatusLine))?),
             Some(start) if line.is_empty() => return Ok(Some((fields.head(start)?, at))),
             Some(_) => fields.add(line).map_err(BadHead)?,
         }
@@ -159,18 +196,32 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, DecodeError> {
     Err(BadHead(TooLong))
 }
 
-/// The minor version and the status of `HTTP/1.x SP status SP [reason]`.
-fn status_line(line: &[u8]) -> Option<(u8, u16)> {
+/// What a status line says.
+#[derive(Debug, Clone, Copy)]
+struct StatusLine {
+    /// The minor version.
+    minor_version: u8,
+    /// The status.
+    status: u16,
+    /// Whether nothing is behind the status, not even a space.
+    is_lenient: bool,
+}
+
+/// Reads `HTTP/1.x SP status SP [reason]`. The second space may be absent where there is no reason:
+/// RFC 9112 asks for it, some servers leave it out, and everybody takes that.
+fn status_line(line: &[u8]) -> Option<StatusLine> {
     let rest = line.strip_prefix(b"HTTP/1.")?;
-    let [minor @ (b'0' | b'1'), b' ', digits @ .., b' '] = rest.first_chunk::<6>()? else {
+    let ([minor @ (b'0' | b'1'), b' ', digits @ ..], reason) = rest.split_first_chunk::<5>()?
+    else {
         return None;
     };
     let is_status = digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit);
-    if !is_status || !rest[6..].iter().copied().all(is_text) {
+    let is_reason = reason.is_empty() || reason[0] == b' ' && reason.iter().copied().all(is_text);
+    if !is_status || !is_reason {
         return None;
     }
     let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
-    Some((minor - b'0', status))
+    Some(StatusLine { minor_version: minor - b'0', status, is_lenient: reason.is_empty() })
 }
 
 /// The header fields that matter here.
@@ -182,10 +233,14 @@ struct Fields {
     is_chunked: bool,
     /// Whether `Server` names the server of this project.
     is_ours: bool,
-    /// What `Content-Type` says.
-    content: Content,
+    /// The value of `Content-Type`.
+    media_type: Option<MediaType>,
     /// Whether there was a `Content-Encoding` other than `identity`.
     is_encoded: bool,
+    /// The value of `Location`.
+    location: Option<Box<[u8]>>,
+    /// The value of `WWW-Authenticate`, the first where there are several.
+    authenticate: Option<Box<[u8]>>,
 }
 
 impl Fields {
@@ -214,8 +269,11 @@ impl Fields {
         } else if name.eq_ignore_ascii_case(b"server") {
             self.is_ours = value.starts_with(OUR_SERVER);
         } else if name.eq_ignore_ascii_case(b"content-type") {
-            let media_type = value.split(|byte| *byte == b';').next().unwrap_or(value);
-            self.content = Content::of(media_type.trim_ascii());
+            self.media_type = Some(MediaType::of(value));
+        } else if name.eq_ignore_ascii_case(b"location") {
+            self.location = Some(value.into());
+        } else if name.eq_ignore_ascii_case(b"www-authenticate") {
+            self.authenticate.get_or_insert_with(|| value.into());
         } else if name.eq_ignore_ascii_case(b"content-encoding") {
             self.is_encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
         }
@@ -223,7 +281,8 @@ impl Fields {
     }
 
     /// The head that has these fields.
-    fn head(&self, (minor_version, status): (u8, u16)) -> Result<Head, DecodeError> {
+    fn head(self, line: StatusLine) -> Result<Head, DecodeError> {
+        let StatusLine { minor_version, status, is_lenient } = line;
         let framing = match (self.is_chunked, self.content_length) {
             (true, Some(_)) => return Err(BadHead(BadFraming)),
             (true, None) if minor_version == 0 => return Err(BadHead(BadFraming)),
@@ -231,8 +290,18 @@ impl Fields {
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::UntilClose,
         };
-        let Self { is_ours, content, is_encoded, .. } = *self;
-        Ok(Head { status, framing, is_ours, content, is_encoded })
+        let Self { is_ours, media_type, is_encoded, location, authenticate, .. } = self;
+        Ok(Head {
+            status,
+            framing,
+            is_ours,
+            content: media_type.map_or(Content::Other, |it| Content::of(it.as_str())),
+            is_encoded,
+            media_type,
+            is_lenient,
+            location,
+            authenticate,
+        })
     }
 }
 
@@ -249,6 +318,7 @@ pub(super) fn is_text(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use HeadFault::StatusLine;
 
     /// What becomes of a head with these lines.
     fn read(lines: &[&str]) -> Result<Option<Head>, DecodeError> {
@@ -266,10 +336,10 @@ mod tests {
             "content-type: text/html; charset=utf-8",
             "TRANSFER-ENCODING:\t Chunked ",
         ]);
-        let framing = Framing::Chunked;
-        let content = Content::Other;
-        let expected = Head { status: 200, framing, is_ours: true, content, is_encoded: false };
-        assert_eq!(head, Ok(Some(expected)));
+        let head = head.unwrap().unwrap();
+        assert_eq!((head.status, head.framing), (200, Framing::Chunked));
+        assert!(head.is_ours && head.content == Content::Other && !head.is_lenient);
+        assert_eq!(head.media_type.unwrap().as_str(), "text/html");
     }
 
     #[test]
@@ -302,9 +372,45 @@ mod tests {
     }
 
     #[test]
+    fn a_status_without_a_reason_may_lack_its_space() {
+        for (line, is_lenient) in [("HTTP/1.1 200", true), ("HTTP/1.1 200 ", false)] {
+            assert_eq!(read(&[line]).unwrap().unwrap().is_lenient, is_lenient);
+        }
+    }
+
+    #[test]
+    fn media_types_are_small_letters_without_parameters_and_bounded() {
+        let long = "x".repeat(MAX_MEDIA_TYPE_BYTES + 1);
+        for (value, expected) in [
+            ("Application/JSON; charset=utf-8", "application/json"),
+            ("text/html", "text/html"),
+            ("text/\u{202e}html", ""),
+            ("text html", ""),
+            ("", ""),
+            (long.as_str(), ""),
+        ] {
+            assert_eq!(MediaType::of(value.as_bytes()).as_str(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn where_a_redirect_leads_and_what_is_asked_for_is_kept() {
+        let head = read(&[
+            "HTTP/1.1 302 Found",
+            "Location:  /login ",
+            "WWW-Authenticate: Basic",
+            "WWW-Authenticate: Bearer",
+        ]);
+        let head = head.unwrap().unwrap();
+        assert_eq!(head.location.as_deref(), Some(&b"/login"[..]));
+        assert_eq!(head.authenticate.as_deref(), Some(&b"Basic"[..]));
+    }
+
+    #[test]
     fn a_head_that_is_not_rfc_9112_is_bad_and_says_where() {
         for (lines, fault) in [
-            (["HTTP/1.1 200", "A: b"], StatusLine),
+            (["HTTP/1.1 20", "A: b"], StatusLine),
+            (["HTTP/1.1 200OK", "A: b"], StatusLine),
             (["HTTP/1.1  200 OK", "A: b"], StatusLine),
             (["HTTP/2.0 200 OK", "A: b"], StatusLine),
             (["HTTP/1.2 200 OK", "A: b"], StatusLine),

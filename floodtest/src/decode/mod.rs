@@ -8,16 +8,19 @@
 //! came in.
 
 mod body;
+mod extension;
 mod head;
+mod refusal;
 
 pub use body::Framer;
-pub use head::{Content, Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES, PartialHead};
+pub use head::{Content, Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES, MediaType, PartialHead};
+pub use refusal::Refusal;
 use serde::{Deserialize, Serialize};
 
 /// Why a response cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The response is well-formed and refuses: its status is not 200.
+    /// The response is well-formed and refuses: its status is none that [`Sink::accepts`].
     Status(u16),
     /// The status line or a header field is malformed or too long, or the framing that it announces
     /// is contradictory.
@@ -57,8 +60,9 @@ pub enum ChunkFault {
     /// The size is 2⁶⁴ or more.
     #[error("a size does not fit into 64 bits")]
     Overflow,
-    /// A chunk extension is not `;name=value`, such as one with a quote that is not closed.
-    #[error("a chunk extension is not ;name=value")]
+    /// An extension is no name with or without a value: it is empty, a quote is not closed, or
+    /// there is a control character such as a bare line feed.
+    #[error("a chunk extension is malformed: empty, a quote left open, or a control character")]
     Extension,
     /// No CRLF follows the data: the chunk is longer or shorter than its size.
     #[error("no CRLF after a chunk's data: its size is wrong")]
@@ -82,7 +86,11 @@ pub enum Progress {
 
 /// What takes what a response consists of.
 pub trait Sink {
-    /// The head of a response with status 200 is complete.
+    /// Whether a response with this status establishes the connection.
+    fn accepts(&self, status: u16) -> bool {
+        status == 200
+    }
+    /// The head of a response whose status is accepted is complete.
     fn head(&mut self, head: &Head);
     /// Some more bytes of the body, however they were framed.
     fn data(&mut self, bytes: &[u8]);
@@ -90,25 +98,48 @@ pub trait Sink {
     fn chunk_end(&mut self);
 }
 
+/// What is kept of a response until its head is complete, and of one that refuses.
+#[derive(Debug, Default)]
+pub struct Beginning {
+    /// What there is of the head.
+    partial: PartialHead,
+    /// What it says if its status was not accepted.
+    refusal: Option<Box<Refusal>>,
+}
+
+impl Beginning {
+    /// What the response says if its status was not accepted.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_deref()
+    }
+}
+
 impl Framer {
-    /// Reads on. Until the head is complete, what there is of it is kept in `partial`. Bytes after
+    /// Reads on. Until the head is complete, what there is of it is kept in `beginning`. Bytes after
     /// the end of the response are not looked at.
     ///
-    /// After an error the response must not be fed again.
+    /// After an error the response must not be fed again, unless it is a status: then there may be
+    /// more to say about why.
     pub fn feed(
         &mut self,
-        partial: &mut PartialHead,
+        beginning: &mut Beginning,
         bytes: &[u8],
         sink: &mut impl Sink,
     ) -> Result<Progress, DecodeError> {
         if self.has_head() {
             return self.body(bytes, sink);
         }
-        let Some((head, n_used)) = partial.feed(bytes)? else {
+        if let Some(refusal) = &mut beginning.refusal {
+            refusal.feed(bytes);
+            return Err(DecodeError::Status(refusal.status));
+        }
+        let Some((head, n_used)) = beginning.partial.feed(bytes)? else {
             return Ok(Progress::More);
         };
-        if head.status != 200 {
-            return Err(DecodeError::Status(head.status));
+        let status = head.status;
+        if !sink.accepts(status) {
+            beginning.refusal = Some(Box::new(Refusal::new(head, &bytes[n_used..])));
+            return Err(DecodeError::Status(status));
         }
         sink.head(&head);
         self.begin_body(head.framing);
@@ -146,10 +177,10 @@ mod tests {
         pieces: I,
     ) -> (Heard, Result<Progress, DecodeError>) {
         let (mut response, mut heard) = (Framer::default(), Heard::default());
-        let mut partial = PartialHead::default();
+        let mut beginning = Beginning::default();
         let mut result = Ok(Progress::More);
         for piece in pieces {
-            result = response.feed(&mut partial, piece, &mut heard);
+            result = response.feed(&mut beginning, piece, &mut heard);
             if result != Ok(Progress::More) {
                 break;
             }
@@ -271,8 +302,8 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false),
         ] {
             let mut response = Framer::default();
-            let partial = &mut PartialHead::default();
-            response.feed(partial, head.as_bytes(), &mut Heard::default()).unwrap();
+            let beginning = &mut Beginning::default();
+            response.feed(beginning, head.as_bytes(), &mut Heard::default()).unwrap();
             assert_eq!(response.ends_at_close(), ends_at_close, "{head:?}");
         }
     }

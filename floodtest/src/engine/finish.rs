@@ -95,8 +95,8 @@ impl Engine<'_> {
             if !framer.has_head() {
                 continue;
             }
-            let ids = match self.urls.url() {
-                Ok((_, url)) if has_urls => self.job.accounting.id_in_url.of(&url.text()),
+            let ids = match self.urls.entry(self.job.share.number(index)) {
+                Ok(entry) if has_urls => self.job.accounting.id_in_url.of(&entry.url.to_string()),
                 _ => Vec::new(),
             };
             connections.push(Connection {

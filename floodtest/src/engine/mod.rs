@@ -5,12 +5,16 @@
 //!
 //! - this file: the loop, its wake-ups and its end
 //! - `open`: from a URL that falls due to a request that is sent
+//! - `flight`: how many of these at once
 //! - `receive`: from a readable socket to counted chunks, and to the close
+//! - `follow`: responses that refuse, and redirects
 //! - `finish`: what is counted when the run is over
 //! - `alarm`: the timer
 
 mod alarm;
 mod finish;
+mod flight;
+mod follow;
 mod open;
 mod receive;
 
@@ -36,7 +40,8 @@ use crate::teller::{FOREVER, Teller, Worst};
 use crate::tls::{Tls, Trust};
 use crate::urls::UrlFile;
 use alarm::Alarm;
-use open::Opening;
+use flight::Flight;
+use open::{Opening, Unsent};
 
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -141,6 +146,11 @@ pub(crate) struct Engine<'a> {
     rows: Vec<Row>,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
+    /// What is left of the requests of those that have a head, by row: a server may answer a
+    /// request before it has read all of its body.
+    unsent: HashMap<usize, Unsent>,
+    /// How many connects are on their way, where they are begun as fast as possible.
+    flight: Flight,
     /// How TLS is spoken, if it is.
     trust: Option<Trust>,
     /// The TLS of those connections that have it, by row: the others pay nothing for it.
@@ -199,6 +209,8 @@ impl<'a> Engine<'a> {
             alarm,
             rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
             opening: BTreeMap::new(),
+            unsent: HashMap::new(),
+            flight: Flight::default(),
             trust,
             tls: HashMap::new(),
             tally: Tally::default(),
@@ -220,8 +232,7 @@ impl<'a> Engine<'a> {
                 let authority = self.job.targets.first_authority().into();
                 break End::NobodyListens { authority };
             }
-            let is_settled = self.rows.len() == self.n_asked && self.opening.is_empty();
-            if let Some(end) = listener.hear(now, &self.tally, is_settled) {
+            if let Some(end) = listener.hear(now, &self.tally, self.is_settled()) {
                 break end;
             }
             self.alarm.set(self.next_wake().min(listener.next_at()))?;
@@ -233,6 +244,12 @@ impl<'a> Engine<'a> {
         };
         self.settle(&end, &mut events)?;
         Ok(self.finish(end))
+    }
+
+    /// Whether no connection will be opened any more. Those that may wait for ever for their heads
+    /// are as good as open: a long poll is answered when there is something to say.
+    fn is_settled(&self) -> bool {
+        self.rows.len() == self.n_asked && !self.has_deadlines()
     }
 
     /// Waits for events, unless there is more to dial at once, and handles them; whether the
@@ -263,8 +280,13 @@ impl<'a> Engine<'a> {
         if self.rows.len() < self.n_asked && !self.plan.is_at_once() {
             at = at.min(self.due_at(self.rows.len()));
         }
-        if !self.opening.is_empty() {
+        if self.has_deadlines() {
             at = at.min(self.next_check_at);
+        }
+        if self.rows.len() < self.n_asked
+            && let Some(wake_at) = self.flight.wake_at
+        {
+            at = at.min(wake_at);
         }
         at
     }

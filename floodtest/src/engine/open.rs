@@ -1,20 +1,20 @@
 //! From a URL that falls due to a request that is sent.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
+use super::follow::Following;
 use super::{Engine, Row};
 use crate::Error;
-use crate::decode::PartialHead;
+use crate::decode::Beginning;
 use crate::dial::{dial, send_some};
 use crate::reason::Reason;
-use crate::tls::Tls;
-
-/// Connects that may wait for their response head when they are made as fast as possible, shared
-/// by all processes of a run. The smallest listen backlog in use is 128 (Rust's and old Linux' default); a connect that overruns
-/// it is tried again by the kernel after a whole second.
-const MAX_IN_FLIGHT: usize = 100;
+use crate::request::Redirected;
+use crate::tls::{Tls, TlsFault, Trust};
+use crate::url::Url;
+use crate::urls::Entry;
 
 /// Connects that are begun before the sockets are looked at again.
 const MAX_DIALS_AT_ONCE: usize = 64;
@@ -27,33 +27,82 @@ const MAX_REFUSED: u64 = 20;
 /// itself is shorter than four times this.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
 
+/// How long a response that refuses is waited for, for the first line of its body. Most have it in
+/// the same packet as their head, and the others directly behind.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+/// How far a connection without a head is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It is being connected, or TLS is being agreed upon.
+    Connecting,
+    /// Its request was sent, and its head has not come.
+    Waiting,
+    /// Its head refuses, and there may be more to say about why.
+    Refused,
+}
+
+/// An address that is dialed, and for whom.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// Which target it goes to.
+    pub(super) target: usize,
+    /// Which of the target's addresses is being tried.
+    pub(super) endpoint: usize,
+    /// What a redirect would need, if they are followed.
+    pub(super) following: Option<Box<Following>>,
+}
+
 /// What is known of a connection only until its head is complete.
 #[derive(Debug)]
 pub(super) struct Opening {
-    /// Which target it goes to.
-    target: usize,
-    /// Which of the target's addresses is being tried.
-    endpoint: usize,
-    /// When that address was dialed.
-    dialed_at: Instant,
-    /// The request, if it could not be sent whole at once.
-    request: Box<[u8]>,
-    /// How much of it was sent.
-    n_sent: usize,
-    /// What there is of the response head.
-    pub(super) head: PartialHead,
+    /// Where it goes.
+    pub(super) attempt: Attempt,
+    /// How far it is.
+    pub(super) stage: Stage,
+    /// Since when.
+    pub(super) since: Instant,
+    /// Whether it counts among the connects on their way.
+    pub(super) is_in_flight: bool,
+    /// What is left of the request.
+    pub(super) unsent: Unsent,
+    /// What there is of the response.
+    pub(super) beginning: Beginning,
 }
 
-impl Opening {
-    /// Goes on with other bytes to send, of which some are sent.
-    pub(super) fn go_on_with(&mut self, bytes: &[u8], n_sent: usize) {
-        self.request = if n_sent < bytes.len() { bytes.into() } else { Box::default() };
-        self.n_sent = n_sent;
+/// A request, or a hello of TLS, that could not be sent whole at once.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    /// All of it; empty if all was sent.
+    bytes: Box<[u8]>,
+    /// How much of it was sent.
+    n_sent: usize,
+}
+
+impl Unsent {
+    /// Of `bytes`, of which some are sent.
+    pub(super) fn of(bytes: &[u8], n_sent: usize) -> Self {
+        let bytes = if n_sent < bytes.len() { bytes.into() } else { Box::default() };
+        Self { bytes, n_sent }
     }
 
-    /// Whether the connection exists and only the head is missing.
+    /// Whether all was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Whether there is a connection: something was sent.
     fn is_connected(&self) -> bool {
-        self.request.is_empty() || self.n_sent > 0
+        self.is_empty() || self.n_sent > 0
+    }
+
+    /// Sends what the socket takes.
+    fn send(&mut self, socket: &OwnedFd) -> Result<(), Reason> {
+        self.n_sent += send_some(socket, &self.bytes[self.n_sent..])?;
+        if self.n_sent == self.bytes.len() {
+            self.bytes = Box::default();
+        }
+        Ok(())
     }
 }
 
@@ -67,7 +116,7 @@ impl Engine<'_> {
             }
             let now = Instant::now();
             if self.plan.is_at_once() {
-                if self.opening.len() >= self.max_in_flight() {
+                if !self.has_room(now) {
                     return Ok(false);
                 }
             } else {
@@ -92,25 +141,64 @@ impl Engine<'_> {
             && self.job.targets.all_refused()
     }
 
-    /// Connects that may wait for their response head in this process.
-    fn max_in_flight(&self) -> usize {
-        let n_processes = usize::try_from(self.job.share.of).unwrap_or(usize::MAX);
-        (MAX_IN_FLIGHT / n_processes).max(1)
+    /// Whether a connection without a head has a limit of time.
+    pub(super) fn has_deadlines(&self) -> bool {
+        self.job.head_timeout.is_some() && !self.opening.is_empty()
+            || self.opening.len() as u64 > self.tally.waiting
     }
 
     /// Gives up on connections that have waited too long, or tries their next address.
     pub(super) fn check_deadlines(&mut self, now: Instant) {
-        if self.opening.is_empty() || now < self.next_check_at {
+        if now < self.next_check_at || !self.has_deadlines() {
             return;
         }
-        let timeout = self.job.connect_timeout;
-        self.next_check_at = now + (timeout / 4).clamp(Duration::from_millis(1), CHECK_EVERY);
-        let late = |opening: &Opening| now.saturating_duration_since(opening.dialed_at) >= timeout;
-        let late_rows: Vec<usize> =
-            self.opening.iter().filter(|(_, opening)| late(opening)).map(|(row, _)| *row).collect();
-        for row in late_rows {
-            self.give_up(row, Reason::TimedOut);
+        let (to_connect, to_head) = (self.job.connect_timeout, self.job.head_timeout);
+        let shortest = to_connect.min(to_head.unwrap_or(to_connect));
+        self.next_check_at = now + (shortest / 4).clamp(Duration::from_millis(1), CHECK_EVERY);
+        let limit = |stage| match stage {
+            Stage::Connecting => Some(to_connect),
+            Stage::Waiting => to_head,
+            Stage::Refused => Some(REFUSAL_TIME),
+        };
+        let is_late = |opening: &Opening| {
+            let waited = now.saturating_duration_since(opening.since);
+            limit(opening.stage).is_some_and(|limit| waited >= limit)
+        };
+        let late = self.opening.iter().filter(|(_, opening)| is_late(opening));
+        let late: Vec<_> = late.map(|(row, opening)| (*row, opening.stage)).collect();
+        for (row, stage) in late {
+            match stage {
+                Stage::Connecting => self.give_up(row, Reason::TimedOut),
+                Stage::Waiting => self.give_up(row, Reason::NoHead),
+                Stage::Refused => self.end(row, Reason::NoHead),
+            }
         }
+    }
+
+    /// Notes that a connection is one whose request was sent, if all of it was.
+    pub(super) fn note_sent(&mut self, row: usize) {
+        let tls = if self.tls.is_empty() { None } else { self.tls.get(&row) };
+        let has_gone = tls.is_none_or(|tls| tls.has_request_gone());
+        if let Some(opening) = self.opening.get_mut(&row)
+            && opening.stage == Stage::Connecting
+            && opening.unsent.is_empty()
+            && has_gone
+        {
+            (opening.stage, opening.since) = (Stage::Waiting, Instant::now());
+            self.tally.waiting += 1;
+            // A server that has agreed upon TLS has accepted the connection.
+            if tls.is_some() && std::mem::take(&mut opening.is_in_flight) {
+                self.flight.n -= 1;
+            }
+        }
+    }
+
+    /// Forgets what was known of a connection without a head.
+    pub(super) fn forget(&mut self, row: usize) -> Option<Opening> {
+        let opening = self.opening.remove(&row)?;
+        self.tally.waiting -= u64::from(opening.stage == Stage::Waiting);
+        self.flight.n -= usize::from(opening.is_in_flight);
+        Some(opening)
     }
 
     /// Sends what is left of a request. Whether the connection may now have something to receive.
@@ -120,25 +208,33 @@ impl Engine<'_> {
         else {
             return false;
         };
-        if opening.request.is_empty() {
+        if opening.unsent.is_empty() {
             return true;
         }
-        match send_some(socket, &opening.request[opening.n_sent..]) {
-            Ok(n_sent) => {
-                opening.n_sent += n_sent;
-                if opening.is_connected() {
-                    self.job.targets.at(opening.target).kept.get_or_insert(opening.endpoint);
-                }
-                if opening.n_sent == opening.request.len() {
-                    opening.request = Box::default();
-                }
-                true
-            }
-            Err(reason) => {
-                self.give_up(row, reason);
-                false
-            }
+        if let Err(reason) = opening.unsent.send(socket) {
+            self.give_up(row, reason);
+            return false;
         }
+        if opening.unsent.is_connected() {
+            let Attempt { target, endpoint, .. } = opening.attempt;
+            self.job.targets.at(target).kept.get_or_insert(endpoint);
+        }
+        self.note_sent(row);
+        true
+    }
+
+    /// Sends what is left of the request of a connection that has its head already.
+    pub(super) fn send_rest(&mut self, row: usize) -> Result<(), Reason> {
+        let (Some(unsent), Some(socket)) =
+            (self.unsent.get_mut(&row), self.rows[row].socket.as_ref())
+        else {
+            return Ok(());
+        };
+        unsent.send(socket)?;
+        if unsent.is_empty() {
+            self.unsent.remove(&row);
+        }
+        Ok(())
     }
 
     /// Begins the next connection.
@@ -147,45 +243,60 @@ impl Engine<'_> {
             self.urls.skip(self.job.share.of - 1)?;
         }
         self.urls.advance_round()?;
-        let (line, url) = self.urls.url()?;
-        let Some(target) = self.job.targets.find(&url) else {
+        let row = self.rows.len();
+        let number = self.job.share.number(row);
+        let Entry { line, url, filling } = self.urls.entry(number)?;
+        let target = self.job.targets.find(&url);
+        let is_good = self.job.requests.check(&url, filling).is_ok();
+        let Some(target) = target.filter(|_| is_good) else {
             return Err(Error::FileChanged { path: self.urls.name(), line });
         };
         let mut request = std::mem::take(&mut self.request);
-        url.write_request(self.job.is_sse, &mut request);
-        let row = self.rows.len();
+        self.job.requests.write(&url, filling, Redirected::default(), &mut request);
+        let follows = self.job.requests.max_redirects > 0;
+        let following = follows.then(|| Box::new(Following::new(&url, filling)));
+        let tls = begin_tls(self.trust.as_ref(), &url, &mut request, &mut self.outgoing);
         self.rows.push(Row::default());
         self.tally.dialed(now.saturating_duration_since(self.started_at));
-        if url.is_tls {
-            let trust = self.trust.as_ref().expect("there is one where a target is https");
-            self.outgoing.clear();
-            match Tls::new(trust, url.host, &request, &mut self.outgoing) {
-                Ok(tls) => self.tls.insert(row, Box::new(tls)),
-                Err(fault) => {
-                    self.request = request;
-                    self.fail(row, target, fault.into());
-                    return Ok(());
-                }
-            };
-            // What is sent first is the hello; the request follows when it can be encrypted.
-            std::mem::swap(&mut request, &mut self.outgoing);
-        }
-        let endpoint = self.job.targets.at(target).first_endpoint();
-        self.dial_from(row, target, endpoint, &request);
+        self.dial(row, target, tls, &request, following);
         self.request = request;
         Ok(())
     }
 
-    /// Dials the target's addresses from `endpoint` on, until one does not fail at once.
-    fn dial_from(&mut self, row: usize, target: usize, mut endpoint: usize, request: &[u8]) {
+    /// Dials a target. With TLS `request` is its hello; the request follows when it can be
+    /// encrypted.
+    pub(super) fn dial(
+        &mut self,
+        row: usize,
+        target: usize,
+        tls: Result<Option<Box<Tls>>, TlsFault>,
+        request: &[u8],
+        following: Option<Box<Following>>,
+    ) {
+        match tls {
+            Ok(None) => {}
+            Ok(Some(tls)) => {
+                self.tls.insert(row, tls);
+            }
+            Err(fault) => return self.fail(row, target, fault.into()),
+        }
+        let endpoint = self.job.targets.at(target).first_endpoint();
+        self.dial_from(row, Attempt { target, endpoint, following }, request);
+    }
+
+    /// Dials the target's addresses from the attempt's on, until one does not fail at once.
+    fn dial_from(&mut self, row: usize, mut attempt: Attempt, request: &[u8]) {
         loop {
-            let reason = match self.dial_one(row, target, endpoint, request) {
+            let reason = match self.dial_one(row, attempt, request) {
                 Ok(()) => return,
-                Err(reason) => reason,
+                Err((reason, failed)) => {
+                    attempt = failed;
+                    reason
+                }
             };
-            let next = self.job.targets.at(target).endpoint_after(endpoint);
-            let Some(next) = next else { return self.fail(row, target, reason) };
-            endpoint = next;
+            let next = self.job.targets.at(attempt.target).endpoint_after(attempt.endpoint);
+            let Some(next) = next else { return self.fail(row, attempt.target, reason) };
+            attempt.endpoint = next;
         }
     }
 
@@ -193,12 +304,14 @@ impl Engine<'_> {
     fn dial_one(
         &mut self,
         row: usize,
-        target: usize,
-        endpoint: usize,
+        attempt: Attempt,
         request: &[u8],
-    ) -> Result<(), Reason> {
-        let dialed = self.job.targets.at(target);
-        let (socket, n_sent) = dial(&mut dialed.endpoints[endpoint], request)?;
+    ) -> Result<(), (Reason, Attempt)> {
+        let dialed = self.job.targets.at(attempt.target);
+        let (socket, n_sent) = match dial(&mut dialed.endpoints[attempt.endpoint], request) {
+            Ok(dialed) => dialed,
+            Err(reason) => return Err((reason, attempt)),
+        };
         let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
         if n_sent < request.len() {
             // Edge-triggered, this need not be taken back when the request is sent: a socket
@@ -206,20 +319,25 @@ impl Engine<'_> {
             flags |= EventFlags::OUT;
         }
         if n_sent > 0 {
-            dialed.kept.get_or_insert(endpoint);
+            dialed.kept.get_or_insert(attempt.endpoint);
         }
-        epoll::add(&self.epoll, &socket, EventData::new_u64(row as u64), flags)?;
+        if let Err(errno) = epoll::add(&self.epoll, &socket, EventData::new_u64(row as u64), flags)
+        {
+            return Err((errno.into(), attempt));
+        }
         self.rows[row].socket = Some(socket);
-        let is_sent = n_sent == request.len();
         let opening = Opening {
-            target,
-            endpoint,
-            dialed_at: Instant::now(),
-            request: if is_sent { Box::default() } else { request.into() },
-            n_sent,
-            head: PartialHead::default(),
+            attempt,
+            stage: Stage::Connecting,
+            since: Instant::now(),
+            is_in_flight: true,
+            unsent: Unsent::of(request, n_sent),
+            beginning: Beginning::default(),
         };
         self.opening.insert(row, opening);
+        self.flight.n += 1;
+        self.flight.first_row = self.flight.first_row.min(row);
+        self.note_sent(row);
         Ok(())
     }
 
@@ -227,13 +345,15 @@ impl Engine<'_> {
     /// there is none, the connection has failed.
     fn give_up(&mut self, row: usize, reason: Reason) {
         self.rows[row] = Row::default();
-        let opening = self.opening.remove(&row).expect("only an opening connection is given up");
-        let next = self.job.targets.at(opening.target).endpoint_after(opening.endpoint);
+        let opening = self.forget(row).expect("only an opening connection is given up");
+        let Opening { mut attempt, unsent, .. } = opening;
+        let next = self.job.targets.at(attempt.target).endpoint_after(attempt.endpoint);
         match next {
-            Some(next) if !opening.is_connected() => {
-                self.dial_from(row, opening.target, next, &opening.request);
+            Some(next) if !unsent.is_connected() => {
+                attempt.endpoint = next;
+                self.dial_from(row, attempt, &unsent.bytes);
             }
-            _ => self.fail(row, opening.target, reason),
+            _ => self.fail(row, attempt.target, reason),
         }
     }
 
@@ -241,6 +361,24 @@ impl Engine<'_> {
     fn fail(&mut self, row: usize, target: usize, reason: Reason) {
         self.job.targets.at(target).was_refused |= reason == Reason::Refused;
         self.tls.remove(&row);
-        self.tally.failed(reason, self.job.share.number(row));
+        self.tally.failed(reason, self.job.share.number(row), || None);
     }
+}
+
+/// Begins TLS to `url`, if that is https. What is sent first is then the hello: it takes the
+/// request's place, and the request waits until it can be encrypted.
+pub(super) fn begin_tls(
+    trust: Option<&Trust>,
+    url: &Url<'_>,
+    request: &mut Vec<u8>,
+    outgoing: &mut Vec<u8>,
+) -> Result<Option<Box<Tls>>, TlsFault> {
+    if !url.is_tls {
+        return Ok(None);
+    }
+    let trust = trust.expect("there is one where a target is https");
+    outgoing.clear();
+    let tls = Tls::new(trust, url.host, request, outgoing)?;
+    std::mem::swap(request, outgoing);
+    Ok(Some(Box::new(tls)))
 }

@@ -7,8 +7,10 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::finish::row_number;
+use super::follow::feed;
+use super::open::{Opening, Unsent};
 use super::{Engine, Row};
-use crate::decode::{PartialHead, Progress};
+use crate::decode::{Beginning, Progress, Refusal};
 use crate::dial::send_some;
 use crate::items::Scratch;
 use crate::judge::Judge;
@@ -28,10 +30,15 @@ impl Engine<'_> {
         if !self.rows[row].framer.has_head() && !self.go_on_sending(row) {
             return;
         }
+        if !self.unsent.is_empty()
+            && let Err(reason) = self.send_rest(row)
+        {
+            return self.end(row, reason);
+        }
         if flags.intersects(EventFlags::IN | ENDING)
             && let Err(reason) = self.receive(row, flags)
         {
-            self.close(row, reason);
+            self.end(row, reason);
         }
     }
 
@@ -68,7 +75,8 @@ impl Engine<'_> {
             return Ok(());
         };
         let had_head = framer.has_head();
-        let mut no_head = PartialHead::default();
+        let mut no_head = Beginning::default();
+        let plan_number = self.job.share.number(index);
         let mut opening = if had_head { None } else { self.opening.get_mut(&index) };
         let mut tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&index) };
         let own = Own { row: row_number(index), items, head_ms, window, faults };
@@ -77,13 +85,17 @@ impl Engine<'_> {
             tally: &mut self.tally,
             judge: &mut self.judge,
             clock: &self.clock,
+            established: self.job.requests.established,
         };
         let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
         let mut receipt = Receipt::new(own, scratch, shared);
         loop {
             let start = tls.as_mut().map_or(Ok(0), |tls| tls.put_back(&mut self.buffer))?;
             let n = match recv(&*socket, &mut self.buffer[start..], RecvFlags::empty()) {
-                Ok((_, 0)) if framer.ends_at_close() => return Err(Reason::Ended),
+                // Without its goodbye a close of TLS may be anybody's.
+                Ok((_, 0)) if tls.is_none() && framer.ends_at_close() => {
+                    return Err(Reason::Ended);
+                }
                 Ok((_, 0)) => return Err(Reason::Cut),
                 Ok((_, n)) => n,
                 Err(Errno::AGAIN) => break,
@@ -92,17 +104,22 @@ impl Engine<'_> {
             };
             receipt.marks.case.tally.bytes += n as u64;
             receipt.marks.received_unix_us = None;
-            let partial = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.head);
+            let beginning = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.beginning);
             let progress = match &mut tls {
-                None => framer.feed(partial, &self.buffer[..n], &mut receipt)?,
+                None => feed(framer, beginning, &self.buffer[..n], &mut receipt, plan_number)?,
                 Some(tls) => {
-                    let plain = |plain: &[u8]| framer.feed(partial, plain, &mut receipt);
+                    let plain =
+                        |plain: &[u8]| feed(framer, beginning, plain, &mut receipt, plan_number);
                     self.outgoing.clear();
                     let received = &mut self.buffer[..start + n];
-                    let progress = tls.receive(received, &mut self.outgoing, plain)?;
+                    let progress = tls.receive(received, &mut self.outgoing, plain);
+                    let progress = match progress {
+                        Err(Reason::Cut) if framer.ends_at_close() => Progress::Ended,
+                        progress => progress?,
+                    };
                     let n_sent = send_some(socket, &self.outgoing)?;
                     if let Some(opening) = &mut opening {
-                        opening.go_on_with(&self.outgoing, n_sent);
+                        opening.unsent = Unsent::of(&self.outgoing, n_sent);
                     }
                     progress
                 }
@@ -113,7 +130,11 @@ impl Engine<'_> {
             if n == self.buffer.len() - start {
                 // There may be more, and the others wait: to register again asks for another
                 // event if so, behind theirs.
-                let again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+                let mut again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+                let is_unsent = |opening: &&mut Opening| !opening.unsent.is_empty();
+                if self.unsent.contains_key(&index) || opening.as_ref().is_some_and(is_unsent) {
+                    again |= EventFlags::OUT;
+                }
                 epoll::modify(&self.epoll, &*socket, EventData::new_u64(index as u64), again)?;
                 break;
             }
@@ -121,20 +142,45 @@ impl Engine<'_> {
                 break;
             }
         }
-        if !had_head && framer.has_head() {
-            self.opening.remove(&index);
+        if !had_head {
+            self.note_stage(index);
         }
         Ok(())
     }
 
-    /// Closes a connection and counts why.
-    fn close(&mut self, index: usize, reason: Reason) {
-        self.opening.remove(&index);
+    /// Notes how far a connection is that had no head before.
+    fn note_stage(&mut self, row: usize) {
+        let refusal = self.opening.get(&row).and_then(|opening| opening.beginning.refusal());
+        let is_refused = refusal.is_some();
+        if self.rows[row].framer.has_head() {
+            if let Some(opening) = self.forget(row) {
+                self.note_head(opening.since);
+                if !opening.unsent.is_empty() {
+                    self.unsent.insert(row, opening.unsent);
+                }
+            }
+        } else if is_refused {
+            self.note_refusal(row);
+        } else {
+            self.note_sent(row);
+        }
+    }
+
+    /// Closes a connection and counts why; `why_not` is why a redirect was not followed.
+    pub(super) fn close(&mut self, index: usize, reason: Reason, why_not: Option<&str>) {
+        let opening = self.forget(index);
+        self.unsent.remove(&index);
         self.tls.remove(&index);
         let number = self.job.share.number(index);
         if !self.rows[index].framer.has_head() {
             self.rows[index] = Row::default();
-            self.tally.failed(reason, number);
+            self.tally.failed(reason, number, || {
+                let refusal = opening.as_ref().and_then(|opening| opening.beginning.refusal());
+                let detail = refusal.and_then(Refusal::detail);
+                let why_not = why_not.map(|why| format!("not followed: {why}"));
+                let parts: Vec<_> = detail.into_iter().chain(why_not).collect();
+                (!parts.is_empty()).then(|| parts.join("; "))
+            });
             return;
         }
         self.end_body(index, reason == Reason::Ended);
@@ -159,6 +205,7 @@ impl Engine<'_> {
             tally: &mut self.tally,
             judge: &mut self.judge,
             clock: &self.clock,
+            established: self.job.requests.established,
         };
         Receipt::new(own, scratch, shared).end(is_proper);
         *self.scratch = Scratch::default();

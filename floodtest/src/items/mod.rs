@@ -299,6 +299,10 @@ impl Items {
         sink: &mut impl ItemSink,
     ) {
         let is_complete = is_proper || scratch.is_at_chunk_end;
+        if is_complete {
+            // A stamp of the older form has no end of its own.
+            self.stamps(b" ", scratch, sink);
+        }
         if let Numbers::Pattern(pattern) = self.numbers(sequence)
             && is_complete
             && sink.wants_numbers()

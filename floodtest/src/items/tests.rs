@@ -46,7 +46,17 @@ impl ItemSink for Ear {
 
 /// A response of some kind.
 fn head(framing: Framing, content: Content) -> Head {
-    Head { status: 200, framing, is_ours: false, content, is_encoded: false }
+    Head {
+        status: 200,
+        framing,
+        is_ours: false,
+        content,
+        is_encoded: false,
+        media_type: None,
+        is_lenient: false,
+        location: None,
+        authenticate: None,
+    }
 }
 
 /// What comes of a body in these pieces, which has come to its end.

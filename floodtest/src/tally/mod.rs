@@ -23,8 +23,16 @@ pub(crate) struct Tally {
     pub(crate) closed: u64,
     /// Connections that were never established.
     pub(crate) failed: u64,
+    /// Connections whose request was sent and whose response head has not come yet.
+    pub(crate) waiting: u64,
     /// The most connections that were open at once.
     pub(crate) peak: u64,
+    /// Established connections by their `Content-Type`.
+    pub(crate) content_types: ContentTypes,
+    /// Responses whose status line lacks the space behind the status.
+    pub(crate) lenient: u64,
+    /// Redirects that were followed.
+    pub(crate) redirects: u64,
     /// Chunks, by framing.
     pub(crate) chunks: u64,
     /// Items.
@@ -93,22 +101,44 @@ pub(crate) struct ReasonCount {
     n: u64,
     /// The first of them, by its number in the plan.
     pub(crate) first: u64,
+    /// What was wrong with that one, where the reason leaves it open.
+    pub(crate) detail: Option<String>,
 }
 
 impl Reasons {
     /// Counts `reason` for `n` connections, the first of which is `first`.
     pub(crate) fn count(&mut self, reason: Reason, n: u64, first: u64) {
+        self.count_with(reason, n, first, || None);
+    }
+
+    /// The same with a detail, which is asked for only where it will be shown.
+    pub(crate) fn count_with(
+        &mut self,
+        reason: Reason,
+        n: u64,
+        first: u64,
+        detail: impl FnOnce() -> Option<String>,
+    ) {
         if let Some(known) = self.0.iter_mut().find(|known| known.reason == reason) {
             known.n += n;
-            known.first = known.first.min(first);
+            if first < known.first {
+                (known.first, known.detail) = (first, detail());
+            }
         } else {
-            self.0.push(ReasonCount { reason, n, first });
+            self.0.push(ReasonCount { reason, n, first, detail: detail() });
         }
+    }
+
+    /// Whether the detail of connection `number` would be shown.
+    pub(crate) fn wants_detail(&self, reason: Reason, number: u64) -> bool {
+        self.iter().find(|known| known.reason == reason).is_none_or(|known| number < known.first)
     }
 
     /// Takes in the counts of another process.
     fn merge(&mut self, other: &Self) {
-        other.iter().for_each(|it| self.count(it.reason, it.n, it.first));
+        other
+            .iter()
+            .for_each(|it| self.count_with(it.reason, it.n, it.first, || it.detail.clone()));
     }
 
     /// How often it was `reason`.
@@ -128,6 +158,37 @@ impl Reasons {
             *by_word.entry(reason.to_string()).or_default() += n;
         }
         by_word
+    }
+}
+
+/// Kinds of content that are counted by name. Servers choose the names, and each costs memory.
+const MAX_KINDS: usize = 20;
+
+/// Established connections by their media type. There are few, so that they are searched in order.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ContentTypes(Vec<(String, u64)>);
+
+impl ContentTypes {
+    /// Counts `n` responses of this media type; an empty one is malformed or too long.
+    pub(crate) fn count(&mut self, kind: &str, n: u64) {
+        let kind = if kind.is_empty() { "other" } else { kind };
+        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| known == kind) {
+            *count += n;
+        } else if self.0.len() < MAX_KINDS || kind == "other" {
+            self.0.push((kind.to_owned(), n));
+        } else {
+            self.count("other", n);
+        }
+    }
+
+    /// All counts.
+    pub(crate) fn by_name(&self) -> ByReason {
+        self.0.iter().cloned().collect()
+    }
+
+    /// Takes in the counts of another process.
+    fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(kind, n)| self.count(kind, *n));
     }
 }
 
@@ -157,10 +218,32 @@ impl Tally {
         self.dialed_us = Some((first_us, at_us));
     }
 
-    /// Counts connection `number`, which was never established.
-    pub(crate) fn failed(&mut self, reason: Reason, number: u64) {
+    /// Counts connection `number`, which was never established. Its detail is asked for only where
+    /// it will be shown.
+    pub(crate) fn failed(
+        &mut self,
+        reason: Reason,
+        number: u64,
+        detail: impl FnOnce() -> Option<String>,
+    ) {
         self.failed += 1;
-        self.failures.count(reason, 1, number);
+        self.failures.count_with(reason, 1, number, detail);
+    }
+
+    /// What a reader must know before believing the figures, a sentence each.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.lenient > 0 {
+            notes.push(format!(
+                "{} responses began with a status that no space follows, which RFC 9112 asks for; \
+                 they were taken",
+                self.lenient
+            ));
+        }
+        if self.redirects > 0 {
+            notes.push(format!("{} redirects were followed", self.redirects));
+        }
+        notes
     }
 
     /// Counts the close of connection `number`, which was established.
@@ -173,6 +256,7 @@ impl Tally {
     /// Counts all that is open, or is being opened, as ended for `reason`. `first` is the number of
     /// the first of these connections.
     pub(crate) fn abandon(&mut self, reason: Reason, first: u64) {
+        self.waiting = 0;
         let n_opening = self.begun - self.connected - self.closed - self.failed;
         if n_opening > 0 {
             self.failed += n_opening;
@@ -191,6 +275,10 @@ impl Tally {
         self.connected += other.connected;
         self.closed += other.closed;
         self.failed += other.failed;
+        self.waiting += other.waiting;
+        self.lenient += other.lenient;
+        self.redirects += other.redirects;
+        self.content_types.merge(&other.content_types);
         self.peak += other.peak;
         self.chunks += other.chunks;
         self.items += other.items;

@@ -5,11 +5,12 @@ use reports::stamp::Clock;
 
 use super::*;
 use crate::accounting::Accounting;
-use crate::decode::{ChunkFault, Framer, PartialHead};
+use crate::decode::{Beginning, ChunkFault, Framer};
 use crate::items::{Items, Scratch};
 use crate::judge::{Judge, Window};
 use crate::receipt::{Own, Receipt, Shared};
 use crate::report::Judging;
+use crate::request::Established;
 
 /// One connection with its tally.
 struct Connection {
@@ -43,11 +44,12 @@ fn read(fields: &str, body: &str, accounting: &Accounting) -> Connection {
         faults: &mut faults,
     };
     let clock = &Clock::start();
-    let shared = Shared { accounting, tally: &mut tally, judge: &mut judge, clock };
+    let established = Established::default();
+    let shared = Shared { accounting, tally: &mut tally, judge: &mut judge, clock, established };
     let mut receipt = Receipt::new(own, &mut scratch, shared);
     receipt.marks.received_unix_us = Some(5_000_000);
-    let partial = &mut PartialHead::default();
-    Framer::default().feed(partial, text.as_bytes(), &mut receipt).unwrap();
+    let beginning = &mut Beginning::default();
+    Framer::default().feed(beginning, text.as_bytes(), &mut receipt).unwrap();
     let received_unix_us = receipt.marks.received_unix_us;
     Connection { tally, window, faults, received_unix_us }
 }
@@ -151,7 +153,7 @@ fn the_counts_of_two_processes_are_those_of_one_with_all_connections() {
         connection.tally.closed(Reason::Cut, number);
     }
     let (mut all, mut other) = (all.tally, other.tally);
-    other.failed(Reason::Refused, 5);
+    other.failed(Reason::Refused, 5, || None);
     // What another process says goes over a wire.
     let told = serde_json::to_string(&other).unwrap();
     all.merge(&serde_json::from_str(&told).unwrap());
@@ -168,7 +170,7 @@ fn the_counts_of_two_processes_are_those_of_one_with_all_connections() {
 fn what_a_dead_process_held_is_closed_and_what_it_dialed_has_failed() {
     let mut tally = connection(&message(1, "a")).tally;
     (0..3).for_each(|_| tally.dialed(Duration::ZERO));
-    tally.failed(Reason::Refused, 8);
+    tally.failed(Reason::Refused, 8, || None);
     tally.abandon(Reason::WorkerDied(2), 1);
     let report = report_of(&tally);
     assert_eq!((report.connected, report.closed, report.failed), (0, 1, 2));
@@ -181,9 +183,9 @@ fn what_a_dead_process_held_is_closed_and_what_it_dialed_has_failed() {
 fn reasons_that_share_a_word_are_counted_together() {
     let mut tally = Tally::default();
     for (number, fault) in [(7, ChunkFault::Size), (3, ChunkFault::Trailer)] {
-        tally.failed(Reason::BadChunk(fault), number);
+        tally.failed(Reason::BadChunk(fault), number, || None);
     }
-    tally.failed(Reason::BadChunk(ChunkFault::Size), 2);
+    tally.failed(Reason::BadChunk(ChunkFault::Size), 2, || None);
     let report = report_of(&tally);
     assert_eq!(report.failures, ByReason::from([("bad chunk".to_owned(), 3)]));
     assert_eq!(tally.failures.iter().map(|it| it.first).collect::<Vec<_>>(), [2, 3]);

@@ -55,7 +55,7 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     let n_workers = prepared.plan.workers;
-    let mut job = Job::whole(config, prepared.plan.asked, std::mem::take(&mut prepared.targets));
+    let mut job = Job::whole(config, &mut prepared);
     let mut crew = Crew::hire(config, &mut job, n_workers)?;
     let clock = Clock::start();
     let pids = crew.workers.iter().map(Worker::pid).collect();

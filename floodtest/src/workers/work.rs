@@ -17,7 +17,6 @@ use crate::job::Job;
 use crate::outcome::End;
 use crate::tally::Tally;
 use crate::teller::FOREVER;
-use crate::tls::Trust;
 use crate::urls::UrlFile;
 use crate::{Error, limits};
 
@@ -53,8 +52,7 @@ fn carry_out(urls: &Path, mut parent: &UnixStream) -> Result<Finished, Error> {
     job.targets.begin_at(job.share);
     limits::raise_open_files();
     let mut urls = UrlFile::open(urls)?;
-    let has_tls = job.targets.n_tls() > 0;
-    let trust = has_tls.then(|| Trust::new(job.ca.as_deref())).transpose()?;
+    let trust = job.trust()?;
     say(parent, &Said::<Tally>::Ready)?;
 
     let mut start_unix_us = [0; 8];
@@ -96,7 +94,7 @@ impl Listener for Parent<'_> {
     }
 
     fn hear(&mut self, _: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
-        if is_settled && tally.connected == 0 {
+        if is_settled && tally.connected + tally.waiting == 0 {
             return Some(End::NothingOpen);
         }
         if !is_settled || std::mem::replace(&mut self.has_told, true) {

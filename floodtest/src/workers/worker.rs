@@ -51,6 +51,8 @@ pub(super) struct Worker {
     first: u64,
     /// Its connections.
     n_connections: u64,
+    /// Whether connections may wait for their response heads for ever.
+    may_wait: bool,
     /// The process.
     child: Child,
     /// The way to it.
@@ -80,6 +82,7 @@ impl Worker {
             number,
             first: job.share.index,
             n_connections: job.share.n_of(job.n_asked),
+            may_wait: job.head_timeout.is_none(),
             child,
             stream,
             heard: Vec::new(),
@@ -130,8 +133,9 @@ impl Worker {
 
     /// Whether it will not open any connection any more.
     pub(super) fn is_settled(&self) -> bool {
-        let Tally { connected, closed, failed, .. } = self.tally;
-        !self.is_running() || connected + closed + failed == self.n_connections
+        let Tally { connected, closed, failed, waiting, .. } = self.tally;
+        let waiting = if self.may_wait { waiting } else { 0 };
+        !self.is_running() || connected + closed + failed + waiting == self.n_connections
     }
 
     /// Asks for its counts.

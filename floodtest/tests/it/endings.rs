@@ -50,6 +50,19 @@ fn a_close_before_the_head_is_a_failure() {
 }
 
 #[test]
+fn the_close_is_the_end_of_a_body_that_has_no_other() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    assert_eq!(endings(&format!("{head}data: x\n\n"), 1).1, reasons([("ended", 2)]));
+    let server = Server::start(move |_, stream| {
+        send(stream, head);
+        set_socket_linger(&*stream, Some(Duration::ZERO)).unwrap();
+    });
+    let urls = server.urls(2);
+    let report = run(&["--urls", urls.path(), "--json"]).report();
+    assert_eq!(report.ended, 0, "thrown away, it may lack anything: {report:?}");
+}
+
+#[test]
 fn a_status_other_than_200_is_a_failure() {
     let busy = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nbusy\n";
     assert_eq!(endings(busy, 2), (reasons([("status 503", 2)]), ByReason::new()));
@@ -101,7 +114,7 @@ fn a_reset_is_told_from_a_close() {
 }
 
 #[test]
-fn a_server_that_never_answers_times_out() {
+fn a_server_that_never_answers_is_given_up() {
     let server = Server::start(|k, stream| {
         if k > 0 {
             send(stream, "HTTP/1.1 200 OK\r\n");
@@ -109,11 +122,11 @@ fn a_server_that_never_answers_times_out() {
         hold(stream);
     });
     let urls = server.urls(2);
-    let report = run(&["--urls", urls.path(), "--json", "--connect-timeout", "100ms"])
+    let report = run(&["--urls", urls.path(), "--json", "--head-timeout", "100ms"])
         .with_code(2)
-        .saying("2 of 2 connections failed: 2 timed out")
+        .saying("2 of 2 connections failed: 2 no head")
         .report();
-    assert_eq!(report.failures, reasons([("timed out", 2)]));
+    assert_eq!(report.failures, reasons([("no head", 2)]));
     assert!(report.elapsed_s < 5.0, "{report:?}");
 }
 
@@ -121,9 +134,11 @@ fn a_server_that_never_answers_times_out() {
 fn a_connect_that_gets_no_answer_times_out() {
     let listener = crowded_listener();
     let urls = urls_of(&listener);
-    let report =
-        run(&["--urls", urls.path(), "--json", "--connect-timeout", "200ms"]).with_code(2).report();
-    assert_eq!(report.failures, reasons([("timed out", 4)]));
+    let limits = ["--connect-timeout", "200ms", "--head-timeout", "200ms"];
+    let args = [&["--urls", urls.path(), "--json"], &limits[..]].concat();
+    let report = run(&args).with_code(2).report();
+    // The one that has a place in the queue is connected, and nobody answers its request.
+    assert_eq!(report.failures, reasons([("no head", 1), ("timed out", 3)]));
 }
 
 #[test]

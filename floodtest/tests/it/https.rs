@@ -9,7 +9,8 @@ use reports::books::ByReason;
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::{OUR_HEAD, Server, UrlFile, messages, run, start, start_limited};
 
@@ -18,20 +19,37 @@ use crate::support::{OUR_HEAD, Server, UrlFile, messages, run, start, start_limi
 const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
 
 /// One connection of a server that speaks TLS.
-type Stream = StreamOwned<ServerConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ServerConnection, TcpStream>;
 
 /// A server that speaks TLS, and does to each connection what its script says.
 fn serve(script: impl Fn(&mut Stream) + Send + Sync + 'static) -> SocketAddr {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls");
-    let certificate = CertificateDer::from_pem_file(format!("{folder}/server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(format!("{folder}/server.key")).unwrap();
+    serve_as("server", None, script)
+}
+
+/// The same with a certificate by its name; it asks for those that `clients` have signed.
+pub(crate) fn serve_as(
+    name: &str,
+    clients: Option<&str>,
+    script: impl Fn(&mut Stream) + Send + Sync + 'static,
+) -> SocketAddr {
+    let file = |name: &str| format!("{}/tests/it/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let certificate = CertificateDer::from_pem_file(file(&format!("{name}.pem"))).unwrap();
+    let key = PrivateKeyDer::from_pem_file(file(&format!("{name}.key"))).unwrap();
     let provider = Arc::new(rustls_graviola::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
         .unwrap();
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(clients) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(file(clients)).unwrap()).unwrap();
+            let roots = Arc::new(roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            config.with_client_cert_verifier(verifier.unwrap())
+        }
+    };
+    let config = config.with_single_cert(vec![certificate], key).unwrap();
     let (config, script) = (Arc::new(config), Arc::new(script));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -57,14 +75,14 @@ fn serve(script: impl Fn(&mut Stream) + Send + Sync + 'static) -> SocketAddr {
 }
 
 /// URLs of ids 1 to `n` at `host`.
-fn urls(host: &str, address: SocketAddr, n: u32) -> UrlFile {
+pub(crate) fn urls(host: &str, address: SocketAddr, n: u32) -> UrlFile {
     let port = address.port();
     let lines: Vec<_> = (1..=n).map(|id| format!("https://{host}:{port}/test/{id}")).collect();
     UrlFile::of(&lines.join("\n"))
 }
 
 /// Sends `text`, if the client is still there.
-fn send(stream: &mut Stream, text: &str) {
+pub(crate) fn send(stream: &mut Stream, text: &str) {
     let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
 }
 
@@ -121,6 +139,19 @@ fn ended_and_cut_are_told_apart() {
     let urls = urls("localhost", address, 1);
     let (_, closures, _) = endings(&["--urls", urls.path(), "--ca", CA]);
     assert_eq!(closures, ByReason::from([("cut".to_owned(), 1)]));
+    // Where the close is the end, only TLS itself can say that it was the server's.
+    for (says_goodbye, reason) in [(true, "ended"), (false, "cut")] {
+        let address = serve(move |stream| {
+            send(stream, "HTTP/1.1 200 OK\r\n\r\nuntil the close");
+            if says_goodbye {
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        });
+        let urls = self::urls("localhost", address, 1);
+        let (_, closures, _) = endings(&["--urls", urls.path(), "--ca", CA]);
+        assert_eq!(closures, ByReason::from([(reason.to_owned(), 1)]));
+    }
 }
 
 #[test]
@@ -145,7 +176,7 @@ fn a_server_that_is_not_trusted_or_speaks_no_tls_is_named() {
     });
     let (failures, _, detail) = endings(&["--urls", plain_urls.path(), "--ca", CA]);
     assert_eq!(failures, bad_tls(1));
-    assert!(detail.unwrap().contains("does not speak TLS"));
+    assert_eq!(detail.unwrap(), "this port speaks plain HTTP; write http:// in the URL");
     answering.join().unwrap();
 }
 

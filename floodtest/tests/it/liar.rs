@@ -66,8 +66,8 @@ impl Style {
     fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Ours => &[],
-            Self::Events => &["--sse"],
-            Self::Foreign => &["--sequence", "\"seq\":([0-9]+)"],
+            Self::Events => &["--sse", "--sequence", "event-id", "--numbers", "consecutive"],
+            Self::Foreign => &["--sequence", "\"seq\":([0-9]+)", "--numbers", "consecutive"],
         }
     }
 

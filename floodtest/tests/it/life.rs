@@ -20,7 +20,8 @@ fn the_request_on_the_wire_is_a_get_of_each_url() {
     let expected = [1, 2].map(|id| {
         format!(
             "GET /test/{id} HTTP/1.1\r\nHost: {address}\r\n\
-             User-Agent: floodtest/{version}\r\nAccept: */*\r\n\r\n"
+             User-Agent: floodtest/{version}\r\nAccept: */*\r\n\
+             Accept-Encoding: identity\r\n\r\n"
         )
     });
     assert_eq!(texts, expected);

@@ -63,6 +63,14 @@ impl Server {
         })
     }
 
+    /// A server behind `listener` that does what its script says to each request.
+    pub(crate) fn start_on_requests(
+        listener: TcpListener,
+        script: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(listener, move |_, request, stream| script(request, stream))
+    }
+
     /// Serves with a script that gets the number of the connection and its request.
     fn serve(
         listener: TcpListener,
@@ -385,10 +393,13 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         hold: None,
         report_every: Duration::from_millis(10),
         connect_timeout: Duration::from_secs(10),
+        head_timeout: Some(Duration::from_secs(10)),
         source_ips: None,
         accounting: floodtest::accounting::Accounting::default(),
         is_sse: false,
-        ca: None,
+        request: floodtest::request::RequestArgs { method: "GET".to_owned(), ..Default::default() },
+        tls: floodtest::tls::TlsArgs::default(),
+        ends: floodtest::outcome::Ends::default(),
         progress_every: None,
         out: None,
         worker: env!("CARGO_BIN_EXE_floodtest").into(),

@@ -147,7 +147,14 @@ fn auto_is_the_one_comet_server() {
     let auto = || run(dir.path(), &["--pid", "auto", "--for", "100ms", "--interval", "100ms"]);
     auto().is(2, "memlog: no process is called comet-server; start it first, or name another");
     let one = Target::start(dir.path(), "comet-server");
-    auto().is(0, &format!("watching comet-server on port {}, every 100ms", one.ports[0]));
+    let done = auto();
+    done.is(0, &format!("watching comet-server on port {}, every 100ms", one.ports[0]));
+    // It is a link to this test program, which is another file than the name says.
+    let program = std::env::current_exe().unwrap();
+    let (pid, program) = (one.pid(), program.display());
+    done.is(0, &format!("memlog: comet-server is process {pid}, {program}\n"));
+    let doubt = format!("is called comet-server, but is the program {program}; if another one is");
+    done.is(0, &format!("memlog: warning: process {pid} {doubt} meant, choose it with --pid\n"));
     let other = Target::start(dir.path(), "comet-server");
     let both = format!("{} and {}", one.pid(), other.pid());
     let cure = "choose with --pid, or sum them with --name comet-server";

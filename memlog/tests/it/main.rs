@@ -10,5 +10,6 @@ mod alone;
 mod bad_input;
 mod charts;
 mod faults;
+mod holders;
 mod recording;
 mod support;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use reports::memory_log::OnPort;
+use reports::memory_log::{NoPss, OnPort};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{INTERVAL_MS, Memlog, Target, check_gaps, connect, marks, run, samples};
+use crate::support::{Memlog, Target, check_gaps, connect, marks, run, samples};
 
 #[test]
 fn a_line_is_as_in_the_article_and_counts_the_connections() {
@@ -73,9 +73,11 @@ fn a_process_that_joins_the_others_brings_its_ports() {
     let memlog = Memlog::start(dir.path(), &["--name", "joined"]);
     memlog.wait(|samples| samples.last().is_some_and(|it| it.shares.len() == 2));
     goes.kill();
+    memlog.wait(|samples| marks(samples) == ["processes: 0 new, 1 gone, 1 now"]);
     let joins = Target::start(dir.path(), "joined");
     let _other = joins.connect();
-    memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 2));
+    let seen = memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 2));
+    assert!(marks(&seen).contains(&"processes: 1 new, 0 gone, 2 now"), "{seen:?}");
     assert_eq!(memlog.interrupt().code, Some(0));
 }
 
@@ -115,6 +117,41 @@ fn phases_are_marked_by_word_and_by_signal() {
 }
 
 #[test]
+fn pss_is_read_at_marks_and_at_the_end_or_it_is_said_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(dir.path(), "proportional");
+    let memlog = Memlog::start(dir.path(), &["--pid", &target.pid().to_string()]);
+    memlog.wait(|samples| samples.len() >= 3);
+    assert_eq!(run(dir.path(), &["mark", "sending", "--log", "mem.log"]).code, Some(0));
+    memlog.wait(|samples| marks(samples) == ["sending"]);
+    let log = memlog.log.clone();
+    let done = memlog.interrupt();
+    assert_eq!(done.code, Some(0));
+    let samples = samples(&log);
+    let (first, last) = (&samples[0], samples.last().unwrap());
+    let marked = samples.iter().find(|it| !it.marks.is_empty()).unwrap();
+    for (what, sample) in [("first", first), ("marked", marked), ("last", last)] {
+        // On a busy machine a reading can be slow, and then the next ones are left out.
+        let is_slow = sample.no_pss == Some(NoPss::Slow);
+        assert!(is_slow || sample.pss_kb.is_some_and(|kb| kb <= sample.rss_kb), "{what}: {sample}");
+        assert!(!is_slow || done.stderr.contains("PSS is left out, as no_pss= says: "), "{done:?}");
+    }
+    let n_asked = samples.iter().filter(|it| it.pss_kb.is_some() || it.no_pss.is_some()).count();
+    assert!(n_asked <= 3, "with these and no others: {samples:?}");
+    check_gaps(&samples);
+}
+
+#[test]
+fn a_log_that_is_a_link_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(dir.path(), "linked");
+    std::os::unix::fs::symlink(dir.path().join("real.log"), dir.path().join("mem.log")).unwrap();
+    let memlog = Memlog::start(dir.path(), &["--pid", &target.pid().to_string(), "--for", "300ms"]);
+    memlog.end().is(0, "memlog: warning: mem.log is a link; the lines go to /");
+    assert!(!samples(&dir.path().join("real.log")).is_empty());
+}
+
+#[test]
 fn it_ends_by_itself_after_the_time_given() {
     let dir = tempfile::tempdir().unwrap();
     let target = Target::start(dir.path(), "timed");
@@ -127,8 +164,7 @@ fn it_ends_by_itself_after_the_time_given() {
     let n_missed: u64 = samples.iter().map(|it| it.n_missed).sum();
     assert_eq!(samples.len() as u64 + n_missed, 4, "at 0, 100, 200 and 300 ms: {samples:?}");
     check_gaps(&samples);
-    let elapsed_ms = samples.last().unwrap().unix_ms() - samples[0].unix_ms();
-    assert!(elapsed_ms > 2 * INTERVAL_MS, "whole seconds would be too coarse: {samples:?}");
+    assert!(samples.iter().any(|it| it.ms > 0), "whole seconds would be too coarse: {samples:?}");
 }
 
 #[test]

@@ -23,6 +23,9 @@ const TARGET: &str = "MEMLOG_TEST_TARGET";
 /// Set in the environment of this test program when it runs a test that is to be alone.
 const ALONE: &str = "MEMLOG_TEST_ALONE";
 
+/// Set beside it: the port that the target listens on first. 0, or not set: any.
+const TARGET_PORT: &str = "MEMLOG_TEST_TARGET_PORT";
+
 /// The test that a child runs to become a target.
 const TARGET_TEST: &str = "support::be_a_target";
 
@@ -32,8 +35,10 @@ fn be_a_target() {
     let Ok(n_ports) = std::env::var(TARGET) else { return };
     // The harness prints before this, without ending its line.
     println!();
+    let mut port = std::env::var(TARGET_PORT).map_or(0, |port| port.parse().unwrap());
     for _ in 0..n_ports.parse().unwrap() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        port = 0;
         println!("port={}", listener.local_addr().unwrap().port());
         std::thread::spawn(move || {
             let connections: Vec<_> = listener.incoming().collect();
@@ -64,6 +69,16 @@ impl Target {
 
     /// Starts a target on several ports: this test program, run from a link called `name` in `dir`.
     pub(crate) fn start_on(n_ports: usize, dir: &Path, name: &str) -> Self {
+        Self::start_with(n_ports, 0, dir, name)
+    }
+
+    /// Starts a target on this port.
+    pub(crate) fn start_at(port: u16, dir: &Path, name: &str) -> Self {
+        Self::start_with(1, port, dir, name)
+    }
+
+    /// Starts a target on several ports, the first of which is `port`, if that is not 0.
+    fn start_with(n_ports: usize, port: u16, dir: &Path, name: &str) -> Self {
         let program = dir.join(name);
         if !program.exists() {
             // A link, not a copy: the name it is started as is what counts, and a test program has
@@ -73,6 +88,7 @@ impl Target {
         let mut child = Command::new(program)
             .args([TARGET_TEST, "--exact", "--nocapture"])
             .env(TARGET, n_ports.to_string())
+            .env(TARGET_PORT, port.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -141,7 +157,7 @@ pub(crate) fn is_alone(name: &str) -> bool {
 }
 
 /// Says that a test is skipped since `what` is not there, and fails where everything must be.
-fn skip(what: &str) {
+pub(crate) fn skip(what: &str) {
     assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{what} is not there, or not allowed");
     println!("SKIPPED {what}");
 }
@@ -177,8 +193,8 @@ impl Memlog {
             if is_so(&samples) {
                 return samples;
             }
-            let log = fs::read_to_string(&self.log);
-            assert!(begun_at.elapsed() < DEADLINE, "the log never came to be so: {log:?}");
+            let last: Vec<&Sample> = samples.iter().rev().take(20).collect();
+            assert!(begun_at.elapsed() < DEADLINE, "the log never came to be so: {last:#?}");
             std::thread::yield_now();
         }
     }

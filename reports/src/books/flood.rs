@@ -97,7 +97,7 @@ pub struct FloodReport {
     pub late_joiners: u64,
     /// By how much the numbers of a connection mostly jump, where more than half of the connections
     /// have such numbers: then these count something else than its messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub median_jump: Option<u64>,
     /// Seconds from the first connect to the last one.
     pub opening_s: f64,
@@ -123,7 +123,7 @@ pub struct FloodReport {
     /// has them.
     pub examples: Vec<Example>,
     /// What a reader must know before believing the figures, a sentence each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub notes: Vec<String>,
 }
 

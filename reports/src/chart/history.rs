@@ -7,7 +7,7 @@
 use super::Phase;
 use crate::memory_log::Sample;
 
-/// The most buckets: a few for every column of the widest chart, in half a megabyte.
+/// The most buckets: a few for every column of the widest chart, in a megabyte.
 const MOST_BUCKETS: usize = 4096;
 
 /// The most marks that are kept. More cannot be read on a chart.
@@ -20,6 +20,8 @@ pub(crate) enum Series {
     Rss,
     /// The anonymous part of it.
     Anon,
+    /// The proportional part of it, in which shared pages count once.
+    Pss,
     /// Kernel memory for TCP.
     Kernel,
     /// Established connections.
@@ -27,7 +29,7 @@ pub(crate) enum Series {
 }
 
 /// How many kinds of [`Series`] there are.
-const N_SERIES: usize = 4;
+const N_SERIES: usize = 5;
 
 /// The values of a series in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -104,6 +106,8 @@ pub struct History {
     step_ms: i64,
     /// The ports of the last sample, if they are several.
     ports: Vec<u16>,
+    /// The most processes that a sample is the sum of.
+    n_processes: usize,
     /// Phases that began.
     phases: Vec<Phase>,
     /// Samples so far.
@@ -135,6 +139,8 @@ impl History {
         let at_s = since_first(unix_ms).max(last_s);
         self.ports.clear();
         self.ports.extend(sample.ports.iter().map(|on| on.port));
+        // One process has no shares: it would be the same figures again.
+        self.n_processes = self.n_processes.max(sample.shares.len()).max(1);
         for mark in &sample.marks {
             if self.phases.len() < MOST_MARKS {
                 let at_s = mark.unix_ms().map_or(at_s, |it| since_first(it.cast_signed()));
@@ -150,6 +156,7 @@ impl History {
             extents: [
                 Some(Extent::of(sample.rss_kb as f64)),
                 sample.anon_kb.map(|kb| Extent::of(kb as f64)),
+                sample.pss_kb.map(|kb| Extent::of(kb as f64)),
                 sample.kernel_kb().map(|kb| Extent::of(kb as f64)),
                 Some(Extent::of(sample.n_connections as f64)),
             ],
@@ -195,6 +202,11 @@ impl History {
     /// The ports whose connections are summed, if they are several.
     pub(crate) fn ports(&self) -> &[u16] {
         &self.ports
+    }
+
+    /// The most processes whose memory is summed at a time.
+    pub(crate) fn n_processes(&self) -> usize {
+        self.n_processes
     }
 
     /// Phases that began.

@@ -3,7 +3,7 @@
 use super::canvas::{Canvas, Point, Shape, Text};
 use super::sheet::QUIET;
 use super::*;
-use crate::memory_log::{Mark, Sample};
+use crate::memory_log::{Mark, Sample, Share};
 
 /// The least and the greatest size, those that are published, and some that nobody asks for.
 const SIZES_PX: [(u32, u32); 9] = [
@@ -65,6 +65,26 @@ fn unmarked() -> History {
     history
 }
 
+/// A log of several processes, whose PSS is read every minute.
+fn forked(rss_kb: u64) -> History {
+    let mut history = History::new();
+    for unix_s in 0..600 {
+        let share = |pid| Share { pid, rss_kb: rss_kb / 5, anon_kb: None };
+        let mark = (unix_s == 300).then(|| Mark::of_processes(2, 2, 5));
+        history.push(&Sample {
+            unix_s,
+            rss_kb: rss_kb + unix_s,
+            n_connections: (unix_s * 50).min(10_000),
+            anon_kb: Some(rss_kb / 5),
+            pss_kb: (unix_s % 60 == 0).then_some(rss_kb / 2 + unix_s * 3),
+            marks: mark.into_iter().collect(),
+            shares: (1..=5).map(share).collect(),
+            ..Sample::default()
+        });
+    }
+    history
+}
+
 /// A second each, with a thousand times as much in the tenth.
 fn seconds(n: i32, value: f64) -> Vec<Segment> {
     let value = |at: i32| if at == 10 { value * 1_000.0 } else { value };
@@ -91,6 +111,8 @@ fn memory_cases() -> Vec<Case> {
         case("larger figures", vec![history(120, 90_000_000, 10_000_000)], ""),
         case("hundreds", vec![history(120, 4_000, 600)], ""),
         case("nobody", vec![history(120, 4_000, 0)], ""),
+        case("several processes", vec![forked(49_000)], ""),
+        case("several processes, twice", vec![forked(49_000), forked(49_000_000)], "nginx.log"),
         case("two runs", vec![run(), history(60, 9_000, 10_000)], "a.log"),
         case("many runs", (0..12).map(|_| run()).collect(), "2026-11-22T16-30 c10k.log"),
         case(
@@ -281,6 +303,21 @@ fn what_is_not_there_is_said() {
         let is_said = texts((500, 300), &*draw).iter().any(|it| it.0 == "no data");
         assert_eq!(is_said, what.starts_with("no "), "{what}");
     }
+}
+
+#[test]
+fn the_rss_of_several_processes_is_called_a_sum_and_their_pss_is_drawn() {
+    let has = |histories: &[History], word: &str| {
+        let logs: Vec<Log<'_>> =
+            histories.iter().map(|history| Log { label: "a.log", history }).collect();
+        let texts = texts((1600, 900), |canvas, options| memory::chart(canvas, &logs, options));
+        texts.iter().any(|it| it.0.contains(word))
+    };
+    let sum = "RSS, sum of 5 processes, shared pages counted in each";
+    assert!(has(&[forked(49_000)], sum) && has(&[forked(49_000)], "(sum of RSS"));
+    assert!(has(&[forked(49_000)], "PSS, shared pages counted once"));
+    assert!(has(&[forked(49_000), unmarked()], &format!("a.log: {sum}")));
+    assert!(!has(&[unmarked()], "sum of") && !has(&[unmarked()], "PSS"));
 }
 
 #[test]

@@ -13,11 +13,16 @@ use super::{Log, Options, RUNS};
 type Kind = (Series, Pen, &'static str);
 
 /// Memory of one log. Told apart by the colour-blind, and by their dashes without colours.
-const MEMORY: [Kind; 3] = [
+const MEMORY: [Kind; 4] = [
     (
         Series::Kernel,
         Pen { color: RGBColor(230, 140, 20), width_px: 2, dash: &[9, 3] },
         "kernel TCP",
+    ),
+    (
+        Series::Pss,
+        Pen { color: RGBColor(200, 80, 140), width_px: 2, dash: &[12, 4, 2, 4] },
+        "PSS, shared pages counted once",
     ),
     (Series::Anon, Pen { color: RGBColor(0, 158, 115), width_px: 2, dash: &[3, 3] }, "anonymous"),
     (Series::Rss, Pen::solid(RGBColor(0, 90, 180), 2), "RSS"),
@@ -104,14 +109,19 @@ impl Chart<'_> {
             let color = if is_only { CONNECTIONS } else { colors.1 };
             let mut drawn = vec![(Series::Connections, Pen::solid(color, 1), &connections, 1.0)];
             if is_only {
-                drawn.extend(MEMORY.map(|(series, pen, _)| (series, pen, &memory, unit.kb)));
+                let kinds = kinds(self.logs);
+                drawn.extend(kinds.map(|(series, pen, _)| (*series, *pen, &memory, unit.kb)));
                 // A thin line over wide ones, which it may well coincide with.
                 drawn.rotate_left(1);
             } else {
                 drawn.push((Series::Rss, Pen::solid(colors.0, 2), &memory, unit.kb));
             }
             for (series, pen, scale, unit) in drawn {
-                self.curve(&Curve { columns, pen }, scale, |it| all(it, series, unit));
+                if series == Series::Pss {
+                    self.readings(&Curve { columns, pen }, scale, unit);
+                } else {
+                    self.curve(&Curve { columns, pen }, scale, |it| all(it, series, unit));
+                }
             }
         }
     }
@@ -150,7 +160,8 @@ impl Chart<'_> {
             return [format!("{what}: RSS above that with nobody connected"), what.to_owned()];
         };
         let mut headings = [what.to_owned(), what.to_owned()];
-        for (series, name) in [(Series::Rss, "RSS"), (Series::Kernel, "kernel")] {
+        let rss = if log.history.n_processes() > 1 { "sum of RSS" } else { "RSS" };
+        for (series, name) in [(Series::Rss, rss), (Series::Kernel, "kernel")] {
             let per = PerConnection::of(log.history, series);
             let columns = log.history.columns(|at_s| self.time.px(at_s));
             let Some(last) = columns.iter().rev().find_map(|it| per.bytes(it)) else { continue };
@@ -164,6 +175,24 @@ impl Chart<'_> {
             headings[1] = format!("{}{separator}{last} ({name})", headings[1]);
         }
         headings
+    }
+
+    /// Draws the PSS, in units of `unit`: a block for each reading, and a line from one to the
+    /// next. They are many samples apart, whether some of these are missing or not: the line says
+    /// no more than which reading follows which.
+    fn readings(&mut self, curve: &Curve<'_>, scale: &Scale, unit: f64) {
+        /// From the middle of a block to its edge.
+        const HALF_PX: i32 = 2;
+        let of = |it: &Bucket| {
+            let value = it.get(Series::Pss)?.last / unit;
+            Some((self.time.px(it.end_s), scale.px(value)))
+        };
+        let points: Vec<Point> = curve.columns.iter().filter_map(of).collect();
+        for (x, y) in &points {
+            let (from, to) = ((x - HALF_PX, y - HALF_PX), (x + HALF_PX, y + HALF_PX));
+            self.sheet.canvas.block(from, to, curve.pen.color);
+        }
+        self.sheet.canvas.line(&points, curve.pen);
     }
 
     /// Draws a curve, broken where samples are missing: through the first, lowest, highest and last
@@ -194,17 +223,31 @@ impl Chart<'_> {
 fn entries(logs: &[Log<'_>]) -> Vec<Entry> {
     if let [log] = logs {
         let of = |(series, pen, text): &Kind| {
-            log.history.highest(*series).map(|_| Entry::new(text, *pen))
+            log.history.highest(*series)?;
+            Some(match (series, log.history.n_processes()) {
+                (Series::Rss, n) if n > 1 => Entry::new(&sum_of_rss(n), *pen),
+                _ => Entry::new(text, *pen),
+            })
         };
-        let mut entries: Vec<Entry> = MEMORY.iter().rev().filter_map(of).collect();
+        let mut entries: Vec<Entry> = kinds(logs).rev().filter_map(of).collect();
         entries.push(Entry::new(&connections(log.history.ports()), Pen::solid(CONNECTIONS, 1)));
         return entries;
     }
     let logs = logs.iter().zip(RUNS.iter().cycle());
+    let label = |log: &Log<'_>| match log.history.n_processes() {
+        n if n > 1 => format!("{}: {}", log.label, sum_of_rss(n)),
+        _ => log.label.to_owned(),
+    };
     let mut entries: Vec<Entry> =
-        logs.map(|(log, it)| Entry::new(log.label, Pen::solid(it.0, 2))).collect();
+        logs.map(|(log, it)| Entry::new(&label(log), Pen::solid(it.0, 2))).collect();
     entries.push(Entry::new("thin: connections (right)", Pen::solid(RUNS[5].1, 1)));
     entries
+}
+
+/// What the RSS of several processes is. It is no amount of memory that anybody could free: forked
+/// workers have most of their pages in common, and each of them counts these.
+fn sum_of_rss(n_processes: usize) -> String {
+    format!("RSS, sum of {n_processes} processes, shared pages counted in each")
 }
 
 /// What the curve of connections counts. Several ports are a sum, which is said: one of them may
@@ -250,14 +293,24 @@ fn highest(logs: &[Log<'_>], series: Series) -> f64 {
 
 /// The highest of all kinds of memory that are drawn.
 fn highest_memory(logs: &[Log<'_>]) -> f64 {
-    let drawn = if logs.len() == 1 { &MEMORY[..] } else { &MEMORY[2..] };
-    drawn.iter().map(|(series, _, _)| highest(logs, *series)).fold(0.0, f64::max)
+    kinds(logs).map(|(series, _, _)| highest(logs, *series)).fold(0.0, f64::max)
+}
+
+/// The kinds of memory that are drawn: of several logs only the RSS, so that the lines can be told
+/// apart. The PSS of one process is a little less than its RSS, and a second line beside that.
+fn kinds(logs: &[Log<'_>]) -> impl DoubleEndedIterator<Item = &'static Kind> {
+    let is_one = logs.len() == 1;
+    let is_sum = logs.iter().any(|log| log.history.n_processes() > 1);
+    MEMORY.iter().filter(move |(series, ..)| match series {
+        Series::Rss => true,
+        Series::Pss => is_one && is_sum,
+        _ => is_one,
+    })
 }
 
 /// The kinds of memory that the lower panel shows.
 fn per_connection(logs: &[Log<'_>]) -> impl Iterator<Item = &'static Kind> {
-    let drawn = if logs.len() == 1 { &MEMORY[..] } else { &MEMORY[2..] };
-    drawn.iter().filter(|it| it.0 != Series::Anon)
+    kinds(logs).filter(|it| matches!(it.0, Series::Rss | Series::Kernel))
 }
 
 /// The highest figure of the lower panel.

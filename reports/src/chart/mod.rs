@@ -27,13 +27,12 @@ mod sheet;
 mod svg;
 mod traffic;
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use plotters::style::RGBColor;
 
-use crate::replace::{beside, replace};
+use crate::replace::{check, replace};
 use canvas::Canvas;
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
@@ -161,8 +160,7 @@ pub fn check_writable(path: &Path) -> Result<(), ChartError> {
     if path.is_dir() {
         return Err(error(io::ErrorKind::IsADirectory.into()));
     }
-    let temporary = beside(path);
-    fs::write(&temporary, []).and_then(|()| fs::remove_file(&temporary)).map_err(error)
+    check(path).map_err(error)
 }
 
 /// Puts a chart in the place of the file at `path`. Whoever has the file open sees the old chart or
@@ -177,6 +175,8 @@ mod layout_tests;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::memory_log::Sample;
 

@@ -35,7 +35,7 @@ impl<'a> Timeline<'a> {
             let since_first =
                 |unix_ms: u64| unix_ms.cast_signed().saturating_sub(zero_ms) as f64 / 1_000.0;
             timeline.samples.push((since_first(sample.unix_ms()), sample));
-            for mark in &sample.marks {
+            for mark in sample.marks.iter().filter(|mark| mark.is_phase()) {
                 let unix_ms = mark.unix_ms().unwrap_or(sample.unix_ms());
                 timeline.marks.push((since_first(unix_ms), &mark.text, unix_ms / 1_000));
             }

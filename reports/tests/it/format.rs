@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use reports::books::{ClusterStats, ServerStats};
-use reports::memory_log::{Mark, OnPort, Sample, Share};
+use reports::memory_log::{Mark, NoPss, OnPort, Sample, Share};
 use reports::run::{self, Exit, Exits, files};
 use serde_json::Value;
 
@@ -99,6 +99,8 @@ fn columns() -> BTreeSet<String> {
         ms: 1,
         ports: vec![OnPort { port: 1, n_connections: 1 }],
         anon_kb: Some(1),
+        pss_kb: Some(1),
+        no_pss: Some(NoPss::Slow),
         kernel_tcp_kb: Some(1),
         slab_kb: Some(1),
         n_threads: Some(1),

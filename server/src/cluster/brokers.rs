@@ -17,6 +17,8 @@ pub struct Broker {
     pub(super) host: String,
     /// Its port.
     pub(super) port: u16,
+    /// Whether it is spoken to with TLS.
+    pub(super) is_tls: bool,
     /// What it is told first, if anything: a user, if not the default one, and the password.
     pub(super) credentials: Option<(Option<String>, String)>,
 }
@@ -40,24 +42,52 @@ impl fmt::Debug for Broker {
     }
 }
 
-/// Reads `redis://[[user]:password@]host[:port],…`. Credentials are each broker's own, or those
-/// of the one before it. An error says what to write instead, and does not repeat passwords.
-pub fn parse(text: &str) -> Result<Vec<Broker>, String> {
-    let mut brokers: Vec<Broker> = Vec::new();
-    for one in text.split(',') {
-        let rest = match one.split_once("://") {
-            Some(("redis", rest)) => rest,
-            None if !brokers.is_empty() => one,
-            Some(("rediss" | "valkeys", _)) => {
-                return Err("TLS is not spoken here: write redis://, and lead it through a tunnel"
-                    .to_owned());
-            }
-            _ => return Err("write redis://host:port[,host:port…]".to_owned()),
-        };
-        let mut broker = parse_one(rest)?;
-        if let (None, Some(before)) = (&broker.credentials, brokers.last()) {
-            broker.credentials.clone_from(&before.credentials);
+impl Broker {
+    /// `text`, without its password in it: some brokers repeat what they did not understand.
+    pub(super) fn without_password(&self, text: &str) -> String {
+        match &self.credentials {
+            Some((_, password)) if !password.is_empty() => text.replace(password, "***"),
+            _ => text.to_owned(),
         }
+    }
+}
+
+/// Reads `redis://[[user][:password]@]host[:port],…`, or the same with `rediss://` for TLS. Scheme
+/// and credentials are each broker's own, or those of the one before it; a password that is missing
+/// is `password`. Returns as well whether one was in `text`. An error says what to write instead,
+/// and does not repeat passwords.
+pub(super) fn parse(text: &str, password: Option<&str>) -> Result<(Vec<Broker>, bool), String> {
+    let mut brokers: Vec<Broker> = Vec::new();
+    let mut has_password = false;
+    for one in text.split(',') {
+        let (is_tls, rest) = match (one.split_once("://"), brokers.last()) {
+            (Some(("redis", rest)), _) => (false, rest),
+            (Some(("rediss", rest)), _) => (true, rest),
+            (None, Some(before)) => (before.is_tls, one),
+            _ => {
+                return Err("write redis://host:port[,host:port…], or rediss:// for TLS".to_owned());
+            }
+        };
+        let (login, host, port) = parse_one(rest)?;
+        if is_tls && rustls::pki_types::ServerName::try_from(host.as_str()).is_err() {
+            return Err(format!("no certificate can be for a host called {host}"));
+        }
+        let credentials = match (login, brokers.last()) {
+            (Some((user, Some(password))), _) => {
+                has_password = true;
+                Some((user, password))
+            }
+            (Some((user, None)), _) => {
+                let password = password.ok_or(
+                    "write redis://user@host:port and give the password with \
+                     --cluster-password-file FILE",
+                )?;
+                Some((user, password.to_owned()))
+            }
+            (None, Some(before)) => before.credentials.clone(),
+            (None, None) => password.map(|password| (None, password.to_owned())),
+        };
+        let broker = Broker { host, port, is_tls, credentials };
         if brokers.iter().any(|other| other.to_string() == broker.to_string()) {
             return Err(format!("{broker} is named twice"));
         }
@@ -66,13 +96,16 @@ pub fn parse(text: &str) -> Result<Vec<Broker>, String> {
     if brokers.len() > MAX_BROKERS {
         return Err(format!("{} brokers are too many: at most {MAX_BROKERS}", brokers.len()));
     }
-    Ok(brokers)
+    Ok((brokers, has_password))
 }
 
-/// Reads `[[user]:password@]host[:port]`.
-fn parse_one(text: &str) -> Result<Broker, String> {
-    let (credentials, address) = match text.rsplit_once('@') {
-        Some((credentials, address)) => (Some(parse_credentials(credentials)?), address),
+/// A user, if not the default one, and the password, if it was written.
+type Login = (Option<String>, Option<String>);
+
+/// Reads `[[user][:password]@]host[:port]`.
+fn parse_one(text: &str) -> Result<(Option<Login>, String, u16), String> {
+    let (login, address) = match text.rsplit_once('@') {
+        Some((login, address)) => (Some(parse_login(login)?), address),
         None => (None, text),
     };
     let address = address.strip_suffix('/').unwrap_or(address);
@@ -94,20 +127,21 @@ fn parse_one(text: &str) -> Result<Broker, String> {
     if bare.is_empty() || (bare.contains(':') && !is_bracketed) {
         return Err(format!("{address} is no host:port; an IPv6 address is written [::1]:6379"));
     }
-    Ok(Broker { host: bare.to_owned(), port, credentials })
+    Ok((login, bare.to_owned(), port))
 }
 
-/// Reads `[user]:password`, in which special characters are percent-encoded.
-fn parse_credentials(text: &str) -> Result<(Option<String>, String), String> {
+/// Reads `[user][:password]`, in which special characters are percent-encoded.
+fn parse_login(text: &str) -> Result<Login, String> {
     let decode = |text| {
         let decoded = percent_decode_str(text).decode_utf8();
         decoded.map(String::from).map_err(|_| "the credentials are not UTF-8".to_owned())
     };
-    let Some((user, password)) = text.split_once(':') else {
-        return Err("write user:password@host:port, or :password@host:port".to_owned());
+    let (user, password) = match text.split_once(':') {
+        Some((user, password)) => (user, Some(decode(password)?)),
+        None => (text, None),
     };
     let user = if user.is_empty() { None } else { Some(decode(user)?) };
-    Ok((user, decode(password)?))
+    Ok((user, password))
 }
 
 #[cfg(test)]
@@ -117,7 +151,24 @@ mod tests {
     fn broker(host: &str, port: u16, credentials: Option<(Option<&str>, &str)>) -> Broker {
         let credentials =
             credentials.map(|(user, password)| (user.map(str::to_owned), password.to_owned()));
-        Broker { host: host.to_owned(), port, credentials }
+        Broker { host: host.to_owned(), port, is_tls: false, credentials }
+    }
+
+    /// The brokers in `text`, without a password from elsewhere.
+    fn parse(text: &str) -> Result<Vec<Broker>, String> {
+        super::parse(text, None).map(|(brokers, _)| brokers)
+    }
+
+    #[test]
+    fn tls_and_a_password_from_elsewhere_are_of_each_broker_that_has_no_other() {
+        let text = "rediss://a,u@b,redis://:own@c,d:1";
+        let (all, has_password) = super::parse(text, Some("given")).unwrap();
+        assert!(has_password && !super::parse("redis://u@h", Some("given")).unwrap().1);
+        let tls = |broker| Broker { is_tls: true, ..broker };
+        assert_eq!(all[0], tls(broker("a", 6379, Some((None, "given")))));
+        assert_eq!(all[1], tls(broker("b", 6379, Some((Some("u"), "given")))));
+        assert_eq!(all[2], broker("c", 6379, Some((None, "own"))));
+        assert_eq!(all[3], broker("d", 1, Some((None, "own"))));
     }
 
     #[test]
@@ -135,6 +186,8 @@ mod tests {
     fn a_broker_shows_no_password() {
         let brokers = parse("redis://user:secret@a:1,[::1]:3").unwrap();
         assert_eq!(format!("{} {brokers:?}", brokers[1]), "[::1]:3 [a:1, [::1]:3]");
+        let repeated = brokers[0].without_password("ERR unknown command 'AUTH' 'secret'");
+        assert_eq!(repeated, "ERR unknown command 'AUTH' '***'");
     }
 
     #[test]
@@ -142,13 +195,13 @@ mod tests {
         for (text, part) in [
             ("localhost:6379", "write redis://"),
             ("http://h:1", "write redis://"),
-            ("rediss://h:1", "TLS"),
+            ("rediss://a_b c:1", "certificate"),
             ("redis://h:1/3", "without /3"),
             ("redis://u:secret@h:port", "h:port has no port"),
             ("redis://h:0", "has no port"),
             ("redis://::1:6379", "[::1]:6379"),
             ("redis://", "no host:port"),
-            ("redis://secret@h:1", "user:password@"),
+            ("redis://secret@h:1", "--cluster-password-file"),
             ("redis://a:1,a:1", "named twice"),
             ("redis://a,b,c,d,e,f,g,h,i", "at most 8"),
         ] {

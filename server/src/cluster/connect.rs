@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use rand::RngExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
+use super::ClusterConfig;
 use super::brokers::Broker;
-use super::resp::{self, Reply};
+use super::replies::{Replies, Reply, said};
+use super::resp;
+use super::stream::{self, Output, Reader};
+use super::tls::{self, Tls};
 
 /// How long a broker may take from connect to its first answer: in a second it did nothing else
 /// that is any use.
@@ -26,9 +29,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often a broker that cannot be reached is tried at the start: within about 3 s, or 15 s if it
 /// accepts and says nothing.
 const START_TRIES: u32 = 5;
-
-/// Bytes of an incomplete reply: the longest has a message of 64 KiB. More is no broker's.
-const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -47,38 +47,49 @@ pub(super) struct Connection {
     /// Where replies come from.
     pub(super) input: Input,
     /// Where commands go.
-    pub(super) output: OwnedWriteHalf,
+    pub(super) output: Output,
 }
 
 /// The half of a connection from which replies are read.
 #[derive(Debug)]
 pub(super) struct Input {
     /// The socket.
-    socket: OwnedReadHalf,
-    /// What was read of it and not parsed.
-    bytes: BytesMut,
-    /// How many of these bytes are the reply that was returned last.
-    n_seen: usize,
-    /// When something was read last.
+    socket: Reader,
+    /// What was read of it.
+    replies: Replies,
+    /// When bytes came last.
+    read_at: Instant,
+    /// When the bytes came that completed a reply last, or a part of something that is skipped. A
+    /// reply that comes byte by byte and never ends is no sign of life.
     pub(super) heard_at: Instant,
 }
 
 impl Connection {
     /// Connects, and says who we are.
-    pub(super) async fn open(broker: &Broker) -> Result<Self, Refused> {
-        let opened = timeout(CONNECT_TIME, Self::open_slowly(broker)).await;
-        let too_late = || format!("no answer within {} s", CONNECT_TIME.as_secs());
+    pub(super) async fn open(broker: &Broker, tls: Option<&Tls>) -> Result<Self, Refused> {
+        let opened = timeout(CONNECT_TIME, Self::open_slowly(broker, tls)).await;
+        let too_late = || {
+            let perhaps =
+                if broker.is_tls { ", perhaps as it speaks no TLS on this port" } else { "" };
+            format!("no answer within {} s{perhaps}", CONNECT_TIME.as_secs())
+        };
         opened.unwrap_or_else(|_| Err(Refused::Unreachable(too_late())))
     }
 
     /// The same, without a limit on its time.
-    async fn open_slowly(broker: &Broker) -> Result<Self, Refused> {
-        let unreachable = |error: std::io::Error| Refused::Unreachable(error.to_string());
+    async fn open_slowly(broker: &Broker, tls: Option<&Tls>) -> Result<Self, Refused> {
+        let unreachable = |error: std::io::Error| Refused::Unreachable(tls::sentence(&error));
         let socket = TcpStream::connect((broker.host.as_str(), broker.port)).await;
         let socket = socket.map_err(unreachable)?;
         // Publications are small and awaited.
         socket.set_nodelay(true).map_err(unreachable)?;
-        let (read_half, mut output) = socket.into_split();
+        let (reader, mut output) = if broker.is_tls {
+            // Whatever is missing, a password does not go out without TLS.
+            let tls = tls.ok_or_else(|| Refused::Unreachable("TLS is not set up".to_owned()))?;
+            stream::tls(tls.connect(&broker.host, socket).await.map_err(unreachable)?)
+        } else {
+            stream::plain(socket)
+        };
         let mut hello = Vec::new();
         let mut n_replies = 1;
         if let Some((user, password)) = &broker.credentials {
@@ -90,24 +101,27 @@ impl Connection {
         }
         // Finds out as well whether it wants a password that we do not have.
         resp::command(&mut hello, &[b"PING"]);
-        output.write_all(&hello).await.map_err(unreachable)?;
-        let mut input = Input {
-            socket: read_half,
-            bytes: BytesMut::new(),
-            n_seen: 0,
-            heard_at: Instant::now(),
-        };
+        output.write_all(&mut BytesMut::from(&hello[..])).await.map_err(unreachable)?;
+        let now = Instant::now();
+        let replies = Replies::default();
+        let mut input = Input { socket: reader, replies, read_at: now, heard_at: now };
         for _ in 0..n_replies {
             loop {
                 match input.next().map_err(Refused::Unreachable)? {
                     // It has just been started, or is about to end.
                     Some(Reply::Error(why))
-                        if why.starts_with("LOADING") || why.starts_with("ERR max number") =>
+                        if why.starts_with(b"LOADING") || why.starts_with(b"ERR max number") =>
                     {
-                        return Err(Refused::Unreachable(format!("it says {why}")));
+                        return Err(Refused::Unreachable(format!("it says {}", said(why))));
                     }
-                    Some(Reply::Error(why)) => return Err(Refused::Denied(why.to_owned())),
-                    Some(_) => break,
+                    Some(Reply::Error(why)) => {
+                        return Err(Refused::Denied(broker.without_password(&said(why))));
+                    }
+                    Some(Reply::Fine) => break,
+                    Some(_) => {
+                        let why = "it answers a greeting with something else".to_owned();
+                        return Err(Refused::Unreachable(why));
+                    }
                     None => {}
                 }
                 input.read().await.map_err(Refused::Unreachable)?;
@@ -120,42 +134,43 @@ impl Connection {
 impl Input {
     /// Waits for bytes. Loses none if it is dropped meanwhile.
     pub(super) async fn read(&mut self) -> Result<(), String> {
-        if self.bytes.len() > MAX_REPLY_BYTES {
-            return Err("it sends a reply that has no end".to_owned());
-        }
-        match self.socket.read_buf(&mut self.bytes).await {
+        match self.socket.read_buf(self.replies.incoming()).await {
             Ok(0) => Err("it closed the connection".to_owned()),
             Ok(_) => {
-                self.heard_at = Instant::now();
+                self.read_at = Instant::now();
+                if self.replies.is_skipping() {
+                    self.heard_at = self.read_at;
+                }
                 Ok(())
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(tls::sentence(&error)),
         }
     }
 
     /// The next reply that was read whole.
     pub(super) fn next(&mut self) -> Result<Option<Reply<'_>>, String> {
-        self.bytes.advance(std::mem::take(&mut self.n_seen));
-        let Some((reply, n_bytes)) = resp::parse(&self.bytes)? else { return Ok(None) };
-        self.n_seen = n_bytes;
-        Ok(Some(reply))
+        let reply = self.replies.next()?;
+        if reply.is_some() {
+            self.heard_at = self.read_at;
+        }
+        Ok(reply)
     }
 }
 
 /// Finds out whether all brokers can be reached and want us. To be done before clients come: a
 /// mistake in a flag should not look like a fault.
-pub async fn check(brokers: &[Broker]) -> Result<(), String> {
-    for broker in brokers {
+pub async fn check(config: &ClusterConfig) -> Result<(), String> {
+    for broker in &config.brokers {
         let mut waits = Waits::default();
         let mut n_tries = 0;
         loop {
             n_tries += 1;
-            match Connection::open(broker).await {
+            match Connection::open(broker, config.tls.as_ref()).await {
                 Ok(_) => break,
                 Err(Refused::Denied(why)) => {
                     return Err(format!(
-                        "the broker at {broker} refuses: {why}; give the right user:password@ in \
-                         --cluster"
+                        "the broker at {broker} refuses: {why}; give the right password with \
+                         --cluster-password-file, and the user in --cluster (redis://user@host:port)"
                     ));
                 }
                 Err(Refused::Unreachable(why)) if n_tries == START_TRIES => {
@@ -180,10 +195,19 @@ pub(super) struct Waits {
 }
 
 impl Waits {
+    /// Takes note of a connection that was made at `made_at` and is lost now. If it lasted, the
+    /// next wait is the shortest again; a broker that takes connections only to break them is not
+    /// tried ten times a second.
+    pub(super) fn lost(&mut self, made_at: Instant) {
+        if made_at.elapsed() > LONGEST_WAIT {
+            *self = Self::default();
+        }
+    }
+
     /// The next wait: between half of what is due and all of it.
     pub(super) fn next(&mut self) -> Duration {
         let wait = FIRST_WAIT.saturating_mul(1 << self.n_failed.min(10)).min(LONGEST_WAIT);
-        self.n_failed += 1;
+        self.n_failed = self.n_failed.saturating_add(1);
         wait.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }
@@ -202,5 +226,9 @@ mod tests {
         }
         let last = waits.next();
         assert!((LONGEST_WAIT / 2..=LONGEST_WAIT).contains(&last), "{last:?}");
+        waits.lost(Instant::now());
+        assert!(waits.next() >= LONGEST_WAIT / 2, "it was lost at once");
+        waits.lost(Instant::now().checked_sub(2 * LONGEST_WAIT).unwrap());
+        assert!(waits.next() <= FIRST_WAIT, "it lasted");
     }
 }

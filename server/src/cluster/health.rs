@@ -19,7 +19,8 @@ pub struct ClusterStats {
     pub waiting: u64,
     /// Messages published from here, each confirmed by its broker.
     pub published: u64,
-    /// Of these, messages that no node follows.
+    /// Of these, messages that nobody follows: their broker had no subscriber for them. Somebody
+    /// who listens at the broker with a pattern is a subscriber of all.
     pub unfollowed: u64,
     /// Messages that were refused, because their broker could not be told of them.
     pub failed: u64,
@@ -32,6 +33,11 @@ pub struct ClusterStats {
     pub echoed: u64,
     /// Publications that no node of this version wrote, dropped.
     pub foreign: u64,
+    /// Publications longer than any message of a sender, dropped.
+    pub too_large: u64,
+    /// Answers to `?count=exact` that were ignored: the second of a node, one of a node that was
+    /// never heard, one that comes too late, or a count that cannot be.
+    pub counts_ignored: u64,
     /// How often a connection was lost on which messages come in. What other nodes sent then did
     /// not arrive here.
     pub gaps: u64,
@@ -47,7 +53,7 @@ pub(super) struct Counts {
     pub(super) resubscribed: AtomicU64,
     /// Confirmed.
     pub(super) published: AtomicU64,
-    /// Confirmed, and followed by no node.
+    /// Confirmed, and followed by nobody.
     pub(super) unfollowed: AtomicU64,
     /// Refused.
     pub(super) failed: AtomicU64,
@@ -59,6 +65,10 @@ pub(super) struct Counts {
     pub(super) echoed: AtomicU64,
     /// From nobody we know.
     pub(super) foreign: AtomicU64,
+    /// Longer than any message.
+    pub(super) too_large: AtomicU64,
+    /// Answers that do not count.
+    pub(super) ignored: AtomicU64,
 }
 
 /// Counts one more.

@@ -7,7 +7,10 @@
 //!
 //! Read it in this order: `ledger` (which subscription is wanted, and who waits for it),
 //! `subscriber` and `publisher` (the two connections to each broker), `send` (a message from the
-//! control door on), `publication` and `resp` (what is on the wire), `connect` and `health`.
+//! control door on), `publication`, `resp` and `replies`
+//! (what is on the wire), `connect`,
+//! `stream` and `tls` (how a broker is reached), `nodes` and `polls` (who is there, and how many
+//! connections they reached), `options` and `brokers` (the command line), and `health`.
 
 pub mod brokers;
 mod connect;
@@ -15,13 +18,18 @@ mod health;
 mod ledger;
 #[cfg(test)]
 mod ledger_tests;
+mod nodes;
+mod options;
 mod polls;
 mod publication;
 mod publisher;
+mod replies;
 mod resp;
 mod ring;
 mod send;
+mod stream;
 mod subscriber;
+mod tls;
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -40,10 +48,15 @@ pub use self::health::ClusterStats;
 use self::health::{Counts, Health};
 use self::ledger::Ledger;
 pub(crate) use self::ledger::{Asked, Ticket};
+use self::nodes::Nodes;
+pub use self::options::{Options, PASSWORD_VARIABLE};
 use self::polls::Polls;
 pub(crate) use self::publisher::Failure;
 use self::publisher::Publisher;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::replies::replies_in;
 use self::ring::Ring;
+pub use self::tls::Tls;
 use crate::router::{Id, Router};
 use crate::send::Sender;
 use crate::wire::Poller;
@@ -54,6 +67,10 @@ pub(crate) const LOGIN_WAIT: Duration = Duration::from_secs(5);
 
 /// How often a node publishes to itself, and asks a silent broker whether it is there.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
+
+/// How often a node tells all others that it is there, besides when it connects: all of them hear
+/// it and answer, so it is seldom.
+const HELLO_EVERY: Duration = Duration::from_mins(1);
 
 /// After how long without a word from a broker a connection to it is given up, and without a probe
 /// the node is no longer healthy.
@@ -66,6 +83,8 @@ pub struct ClusterConfig {
     pub brokers: Vec<Broker>,
     /// What this node is called in logs and counts.
     pub name: Option<String>,
+    /// How TLS is spoken, if any broker wants it.
+    pub tls: Option<Tls>,
 }
 
 /// What leaves the index, for the brokers to be told.
@@ -119,6 +138,8 @@ pub(crate) struct Cluster {
     nonce: u64,
     /// The brokers.
     brokers: Vec<Broker>,
+    /// How TLS is spoken to those that want it.
+    tls: Option<Tls>,
     /// Sends messages of other nodes to the connections of this one.
     sender: Sender,
     /// Who waits for what. Locked before a shard, and never the other way round.
@@ -131,6 +152,8 @@ pub(crate) struct Cluster {
     publishers: Box<[Publisher]>,
     /// Requests for exact counts.
     polls: Polls,
+    /// Which nodes were heard, by broker.
+    nodes: Box<[Nodes]>,
     /// How the brokers are.
     healths: Box<[Health]>,
     /// What was counted.
@@ -155,12 +178,14 @@ impl Cluster {
             name: config.name.unwrap_or_else(|| format!("{nonce:016x}")),
             nonce,
             brokers: config.brokers,
+            tls: config.tls,
             sender,
             ledger: Mutex::new(Ledger::new(router, departures.ring.clone(), n_links)),
             has_done: Notify::new(),
             departures,
             publishers: publishers.into(),
             polls: Polls::default(),
+            nodes: (0..n_links).map(|_| Nodes::default()).collect(),
             healths: (0..n_links).map(|_| Health::new()).collect(),
             counts: Counts::default(),
         };
@@ -226,7 +251,7 @@ impl Cluster {
     /// What was counted.
     pub(crate) fn stats(&self) -> ClusterStats {
         let Counts { resubscribed, published, unfollowed, failed, unconfirmed, .. } = &self.counts;
-        let Counts { received, echoed, foreign, .. } = &self.counts;
+        let Counts { received, echoed, foreign, too_large, ignored, .. } = &self.counts;
         let mut stats = ClusterStats {
             node: self.name.clone(),
             resubscribed: resubscribed.load(Ordering::Relaxed),
@@ -238,6 +263,8 @@ impl Cluster {
             received: received.load(Ordering::Relaxed),
             echoed: echoed.load(Ordering::Relaxed),
             foreign: foreign.load(Ordering::Relaxed),
+            too_large: too_large.load(Ordering::Relaxed),
+            counts_ignored: ignored.load(Ordering::Relaxed),
             ..ClusterStats::default()
         };
         self.healths.iter().for_each(|health| health.add_to(&mut stats));

@@ -4,6 +4,10 @@
 //! that it comes from (8 bytes), and what the kind has to say. Numbers are little-endian.
 
 use crate::router::Id;
+use crate::send::MAX_MESSAGE_BYTES;
+
+/// Bytes of the longest publication: a message, a request's number before it, and what all have.
+pub(super) const MAX_PAYLOAD_BYTES: usize = 2 + 8 + 8 + MAX_MESSAGE_BYTES;
 
 /// The version of the format. A node that reads another one drops the publication and counts it.
 const VERSION: u8 = b'1';
@@ -27,7 +31,8 @@ pub(super) enum Publication<'text> {
     Asking(u64, &'text str),
     /// `c`, in the channel of the node that asked: its request's number, and the count.
     Count(u64, u64),
-    /// `p`, in a node's own channel: it finds out whether publications come back.
+    /// `p`: the node is there. In its own channel it finds out whether publications come back; in
+    /// that of all nodes it tells the others, who answer with the same in its own.
     Probe,
 }
 
@@ -66,12 +71,21 @@ impl Publication<'_> {
             }
             b'c' => {
                 let (request, rest) = number(rest)?;
-                Publication::Count(request, number(rest)?.0)
+                let (n_connections, b"") = number(rest)? else { return None };
+                Publication::Count(request, n_connections)
             }
-            b'p' => Publication::Probe,
+            b'p' if rest.is_empty() => Publication::Probe,
             _ => return None,
         };
         Some((origin, publication))
+    }
+
+    /// Whether its message is longer than any that a node takes from a sender.
+    pub(super) fn is_too_large(&self) -> bool {
+        match self {
+            Self::Message(text) | Self::Asking(_, text) => text.len() > MAX_MESSAGE_BYTES,
+            Self::Count(..) | Self::Probe => false,
+        }
     }
 }
 
@@ -91,9 +105,15 @@ pub(super) fn channel_of_node(nonce: Nonce) -> String {
     format!("comet:{NODE}{nonce:016x}")
 }
 
+/// The channel that all nodes subscribe.
+pub(super) const CHANNEL_OF_ALL: &str = "comet:nodes";
+
 /// The id whose channel it is, if it is an id's.
 pub(super) fn id_of(channel: &[u8]) -> Option<Id> {
-    std::str::from_utf8(channel.strip_prefix(PREFIX)?).ok()?.parse().ok()
+    let digits = channel.strip_prefix(PREFIX)?;
+    // As nodes write it: without a sign, and without a zero before it.
+    let (b'1'..=b'9', _) = digits.split_first()? else { return None };
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -119,17 +139,42 @@ mod tests {
 
     #[test]
     fn what_no_node_wrote_is_nothing() {
-        let foreign: [&[u8]; 6] =
-            [b"", b"hello", b"2m12345678text", b"1x12345678", b"1m1234", b"1m12345678\xff"];
+        let foreign: [&[u8]; 9] = [
+            b"",
+            b"hello",
+            b"2m12345678text",
+            b"1x12345678",
+            b"1m1234",
+            b"1m12345678\xff",
+            b"1c123456781234567812345678.",
+            b"1c12345678123456781234567",
+            b"1p12345678.",
+        ];
         for bytes in foreign {
             assert_eq!(Publication::decode(bytes), None, "{bytes:?}");
         }
     }
 
     #[test]
+    fn a_message_is_too_large_from_the_first_byte_on_that_no_sender_may_send() {
+        let text = "x".repeat(MAX_MESSAGE_BYTES + 1);
+        for (n, is_too_large) in [(MAX_MESSAGE_BYTES, false), (MAX_MESSAGE_BYTES + 1, true)] {
+            assert_eq!(Publication::Message(&text[..n]).is_too_large(), is_too_large);
+            assert_eq!(Publication::Asking(1, &text[..n]).is_too_large(), is_too_large);
+        }
+        let mut longest = Vec::new();
+        Publication::Asking(1, &text[1..]).encode(1, &mut longest);
+        let head = format!("${MAX_PAYLOAD_BYTES}\r\n");
+        assert!(longest.starts_with(head.as_bytes()));
+    }
+
+    #[test]
     fn channels_of_ids_are_known_from_those_of_nodes() {
         assert_eq!(id_of(channel_of(7).as_bytes()), Some(7));
         assert_eq!(id_of(channel_of_node(7).as_bytes()), None);
-        assert_eq!(id_of(b"other:7"), None);
+        let foreign = ["other:7", CHANNEL_OF_ALL, "comet:", "comet:+7", "comet:07", "comet:7x"];
+        for channel in foreign {
+            assert_eq!(id_of(channel.as_bytes()), None, "{channel}");
+        }
     }
 }

@@ -17,8 +17,9 @@ use crate::router::Id;
 pub(crate) struct Reach {
     /// Connections of this node; of all nodes, if they were asked.
     pub(crate) connections: u64,
-    /// Nodes that follow the id. This one is among them if it does.
-    pub(crate) nodes: u64,
+    /// Subscribers of the id at its broker: the nodes that follow it, this one among them if it
+    /// does, and whoever else listens there.
+    pub(crate) subscribers: u64,
     /// Whether all nodes have said how many connections they reached, if they were asked.
     #[serde(rename = "exact", skip_serializing_if = "Option::is_none")]
     pub(crate) is_exact: Option<bool>,
@@ -43,9 +44,9 @@ impl Cluster {
                     tokio::task::yield_now().await;
                 }
                 all.push(match outcome {
-                    Ok(nodes) => {
+                    Ok(subscribers) => {
                         let connections = cluster.sender.send(*id, text).await;
-                        Ok(Reach { connections, nodes, is_exact: None })
+                        Ok(Reach { connections, subscribers, is_exact: None })
                     }
                     Err(failure) => Err(failure),
                 });
@@ -65,14 +66,35 @@ impl Cluster {
         let sending = async move {
             let request = cluster.polls.open();
             let asking = Publication::Asking(request.number, &text);
-            let outcomes = cluster.publish([(id, asking)].into_iter()).await;
-            let nodes = outcomes.into_iter().next().expect("there is one for each message")?;
+            let (n_nodes, subscribers) = cluster.publish_counted(id, asking).await?;
             let n_here = cluster.sender.send(id, &text).await;
-            let (n_elsewhere, is_exact) = request.wait(nodes, POLL_TIME).await;
-            let connections = n_here + n_elsewhere;
-            Ok(Reach { connections, nodes, is_exact: Some(is_exact) })
+            let (n_elsewhere, is_exact) = request.wait(n_nodes, POLL_TIME).await;
+            let connections = n_here.saturating_add(n_elsewhere);
+            Ok(Reach { connections, subscribers, is_exact: Some(is_exact) })
         };
         tokio::spawn(sending).await.expect("sending neither panics nor is it cancelled")
+    }
+
+    /// Publishes in the channel of an id. Returns how many nodes must answer, and how many
+    /// subscribers there were.
+    async fn publish_counted(
+        &self,
+        id: Id,
+        publication: Publication<'_>,
+    ) -> Result<(u64, u64), Failure> {
+        let job = Job::counted(id, self.nonce, publication);
+        let outcomes = self.publishers[self.departures.ring.home(id)].post(job).await;
+        let outcomes = outcomes.await.unwrap_or_default();
+        let [before, published, after] = <[Outcome; 3]>::try_from(outcomes)
+            .unwrap_or_else(|_| std::array::from_fn(|_| Err(Failure::at_the_end())));
+        self.count_outcome(&published);
+        let n_subscribers = published?;
+        Ok(match (before, after) {
+            // No more were told than those that were told.
+            (Ok(before), Ok(after)) => (before.max(after).min(n_subscribers), n_subscribers),
+            // A broker that does not let us ask: every subscriber may be a node.
+            _ => (n_subscribers, n_subscribers),
+        })
     }
 
     /// Publishes, each in the channel of an id, and waits for what becomes of it.
@@ -93,8 +115,7 @@ impl Cluster {
                 posted.push((publisher.post(job).await, numbers));
             }
         }
-        let ending = Failure { is_unconfirmed: true, why: "the server is at its end".into() };
-        let mut all = vec![Err(ending); n];
+        let mut all = vec![Err(Failure::at_the_end()); n];
         for (outcomes, numbers) in posted {
             // Without outcomes the server is at its end, as they say already.
             let outcomes = outcomes.await.unwrap_or_default();
@@ -110,8 +131,8 @@ impl Cluster {
     fn count_outcome(&self, outcome: &Outcome) {
         let counts = &self.counts;
         let counter = match outcome {
-            Ok(nodes) => {
-                counts.unfollowed.fetch_add(u64::from(*nodes == 0), Ordering::Relaxed);
+            Ok(subscribers) => {
+                counts.unfollowed.fetch_add(u64::from(*subscribers == 0), Ordering::Relaxed);
                 &counts.published
             }
             Err(failure) if failure.is_unconfirmed => &counts.unconfirmed,

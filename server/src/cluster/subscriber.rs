@@ -2,19 +2,23 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::connect::{Connection, Input, Waits};
 use super::health::count;
 use super::ledger::Command;
-use super::publication::{Publication, channel_of, channel_of_node, id_of};
-use super::resp::{self, Reply};
+use super::publication::{CHANNEL_OF_ALL, Publication, channel_of, channel_of_node, id_of};
+use super::replies::{Reply, said};
+use super::resp;
+use super::stream::Output;
+use super::tls;
 use super::{Cluster, PATIENCE, PROBE_EVERY};
+
+/// Channels that a node subscribes for itself: its own, and that of all nodes.
+const N_OWN_CHANNELS: u64 = 2;
 
 /// Messages delivered before other tasks are let in: at 7 µs a write, half a millisecond.
 const MESSAGES_AT_A_TIME: u32 = 64;
@@ -28,12 +32,13 @@ pub(super) async fn run(cluster: Arc<Cluster>, link: usize) -> ! {
     let mut waits = Waits::default();
     let mut lost_at = None;
     loop {
-        let why = match Connection::open(broker).await {
+        let why = match Connection::open(broker, cluster.tls.as_ref()).await {
             Ok(connection) => {
+                let made_at = Instant::now();
                 let (why, heard_at, was_ready) =
                     Subscriber::new(&cluster, link, connection).run().await;
+                waits.lost(made_at);
                 if was_ready {
-                    waits = Waits::default();
                     lost_at = Some(heard_at);
                     let node = &cluster.name;
                     tracing::warn!(%node, %broker, "lost the connection on which messages come in: {why}");
@@ -56,7 +61,7 @@ struct Subscriber<'cluster> {
     /// Where its replies come from.
     input: Input,
     /// Where commands to it go.
-    output: tokio::net::tcp::OwnedWriteHalf,
+    output: Output,
     /// What is to be written to it.
     to_write: BytesMut,
     /// This node's own channel.
@@ -69,7 +74,8 @@ impl<'cluster> Subscriber<'cluster> {
     fn new(cluster: &'cluster Arc<Cluster>, link: usize, connection: Connection) -> Self {
         let own_channel = channel_of_node(cluster.nonce);
         let mut hello = Vec::new();
-        resp::command(&mut hello, &[b"SUBSCRIBE", own_channel.as_bytes()]);
+        let channels = [own_channel.as_bytes(), CHANNEL_OF_ALL.as_bytes()];
+        resp::command(&mut hello, &[b"SUBSCRIBE", channels[0], channels[1]]);
         let to_write = BytesMut::from(&hello[..]);
         let Connection { input, output } = connection;
         Self { cluster, link, input, output, to_write, own_channel, was_ready: false }
@@ -99,8 +105,8 @@ impl<'cluster> Subscriber<'cluster> {
             tokio::select! {
                 // A stream of messages must not keep us from writing. It may keep us from pinging.
                 biased;
-                written = self.output.write_buf(&mut self.to_write), if !self.to_write.is_empty() => {
-                    written.map_err(|error| error.to_string())?;
+                written = self.output.write(&mut self.to_write), if self.output.has_work(&self.to_write) => {
+                    written.map_err(|error| tls::sentence(&error))?;
                 }
                 read = self.input.read() => read?,
                 () = desk.wake.notified(), if self.to_write.is_empty() => {}
@@ -170,26 +176,35 @@ impl<'cluster> Subscriber<'cluster> {
         while let Some(reply) = self.input.next()? {
             match reply {
                 Reply::Message { channel, payload } => {
-                    deliver(self.cluster, self.link, channel, payload).await;
+                    let is_own_channel = channel == self.own_channel.as_bytes();
+                    deliver(self.cluster, self.link, (channel, is_own_channel), payload).await;
                     n_messages += 1;
                     if n_messages % MESSAGES_AT_A_TIME == 0 {
                         tokio::task::yield_now().await;
                     }
                 }
                 Reply::Subscribed(channel, n) => {
-                    self.cluster.healths[self.link].set_subscribed(n.saturating_sub(1));
-                    if channel == self.own_channel.as_bytes() {
-                        self.cluster.publishers[self.link].probe();
-                    } else {
+                    let n_ids = n.saturating_sub(N_OWN_CHANNELS);
+                    self.cluster.healths[self.link].set_subscribed(n_ids);
+                    if channel == CHANNEL_OF_ALL.as_bytes() {
+                        let publisher = &self.cluster.publishers[self.link];
+                        publisher.probe();
+                        publisher.greet(CHANNEL_OF_ALL.to_owned());
+                    } else if channel != self.own_channel.as_bytes() {
                         is_ack = true;
                         self.cluster.acknowledged(self.link, id_of(channel))?;
                     }
                 }
                 Reply::Unsubscribed(n) => {
-                    self.cluster.healths[self.link].set_subscribed(n.saturating_sub(1));
+                    let n_ids = n.saturating_sub(N_OWN_CHANNELS);
+                    self.cluster.healths[self.link].set_subscribed(n_ids);
                 }
-                Reply::Error(why) => return Err(format!("it says {why}")),
-                Reply::Number(_) | Reply::Fine => {}
+                Reply::TooLarge(_) => count(&self.cluster.counts.too_large),
+                Reply::Error(why) => return Err(format!("it says {}", said(why))),
+                Reply::Number(_) | Reply::Followers(_) => {
+                    return Err("it answers what nobody asked".to_owned());
+                }
+                Reply::Fine => {}
             }
         }
         if is_ack {
@@ -199,30 +214,54 @@ impl<'cluster> Subscriber<'cluster> {
     }
 }
 
-/// Does what a publication says.
-async fn deliver(cluster: &Cluster, link: usize, channel: &[u8], payload: &[u8]) {
+/// Does what a publication says. With the channel comes whether it is this node's own.
+async fn deliver(
+    cluster: &Cluster,
+    link: usize,
+    (channel, is_own_channel): (&[u8], bool),
+    payload: &[u8],
+) {
+    let counts = &cluster.counts;
     let Some((origin, publication)) = Publication::decode(payload) else {
-        return count(&cluster.counts.foreign);
+        return count(&counts.foreign);
     };
+    if publication.is_too_large() {
+        return count(&counts.too_large);
+    }
     let is_own = origin == cluster.nonce;
     match (publication, id_of(channel)) {
-        (Publication::Message(_), Some(_)) if is_own => count(&cluster.counts.echoed),
+        (Publication::Message(_), Some(_)) if is_own => count(&counts.echoed),
         (Publication::Asking(request, _), Some(_)) if is_own => {
-            count(&cluster.counts.echoed);
-            // Its own connections are counted where the message was sent.
-            cluster.polls.answer(request, 0);
+            count(&counts.echoed);
+            // Its own connections are counted where the message was sent. A copy that somebody else
+            // published finds that this node has answered.
+            cluster.polls.answer(request, origin, 0);
         }
         (Publication::Message(text), Some(id)) => {
-            cluster.counts.received.fetch_add(1, Ordering::Relaxed);
+            count(&counts.received);
             cluster.sender.send(id, text).await;
         }
         (Publication::Asking(request, text), Some(id)) => {
-            count(&cluster.counts.received);
+            count(&counts.received);
             let n_reached = cluster.sender.send(id, text).await;
             cluster.publishers[link].answer(origin, request, n_reached);
         }
-        (Publication::Count(request, n_reached), None) => cluster.polls.answer(request, n_reached),
-        (Publication::Probe, None) if is_own => cluster.healths[link].probed(),
-        _ => count(&cluster.counts.foreign),
+        (Publication::Count(request, n_reached), None) if is_own_channel => {
+            let is_known = cluster.nodes[link].is_known(origin);
+            if !is_known || !cluster.polls.answer(request, origin, n_reached) {
+                count(&counts.ignored);
+            }
+        }
+        (Publication::Probe, None) if is_own_channel && is_own => cluster.healths[link].probed(),
+        (Publication::Probe, None) if is_own_channel => {
+            cluster.nodes[link].heard(origin, Instant::now());
+        }
+        (Publication::Probe, None) if channel == CHANNEL_OF_ALL.as_bytes() => {
+            if !is_own {
+                cluster.nodes[link].heard(origin, Instant::now());
+                cluster.publishers[link].greet(channel_of_node(origin));
+            }
+        }
+        _ => count(&counts.foreign),
     }
 }

@@ -10,9 +10,9 @@ fn a_message_sent_on_one_node_reaches_a_client_of_another() {
     let Some(broker) = Broker::start(&[]) else { return };
     let [here, there] = broker.two_nodes();
     let mut client = there.follow("7");
-    assert_eq!(send(&here, "7", "one"), json!({ "connections": 0, "nodes": 1 }));
-    assert_eq!(send(&there, "7", "two"), json!({ "connections": 1, "nodes": 1 }));
-    assert_eq!(send(&here, "8", "nobody"), json!({ "connections": 0, "nodes": 0 }));
+    assert_eq!(send(&here, "7", "one"), json!({ "connections": 0, "subscribers": 1 }));
+    assert_eq!(send(&there, "7", "two"), json!({ "connections": 1, "subscribers": 1 }));
+    assert_eq!(send(&here, "8", "nobody"), json!({ "connections": 0, "subscribers": 0 }));
     client.expect_message(1, "one");
     client.expect_message(2, "two");
 
@@ -45,7 +45,7 @@ fn the_same_id_on_several_nodes_gets_every_message_once() {
         nodes.iter().flat_map(|node| [node.follow("7"), node.follow("7,8")]).collect();
     for (number, node) in (1..).zip(nodes.iter().cycle().take(30)) {
         let answer = send(node, "7?count=exact", &format!("message {number}"));
-        assert_eq!(answer, json!({ "connections": 6, "nodes": 3, "exact": true }));
+        assert_eq!(answer, json!({ "connections": 6, "subscribers": 3, "exact": true }));
     }
     for client in &mut clients {
         (1..=30).for_each(|number| client.expect_message(number, &format!("message {number}")));
@@ -68,7 +68,7 @@ fn lines_are_published_in_their_order() {
     let (n_1, n_2, n_3) = (334, 333, 333);
     let expected = json!({
         "messages": N, "connections": n_1, "void": n_3,
-        "nodes": 2 * n_1 + n_2, "failed": 0, "unconfirmed": 0,
+        "subscribers": 2 * n_1 + n_2, "unknown": n_2, "failed": 0, "unconfirmed": 0,
     });
     assert_eq!((status, answer), (200, expected));
     let expect_all = |client: &mut Client, id: u64| {
@@ -84,7 +84,7 @@ fn lines_are_published_in_their_order() {
     let bad = format!("{}nonsense\n{}", line(0), line(0));
     let (status, answer) = send_lines(&here, &bad);
     assert_eq!((status, &answer["messages"]), (400, &json!(1)), "{answer}");
-    assert_eq!(send(&here, "1", "end"), json!({ "connections": 1, "nodes": 2 }));
+    assert_eq!(send(&here, "1", "end"), json!({ "connections": 1, "subscribers": 2 }));
     for client in &mut clients[..2] {
         client.expect_message(335, "line 0");
         client.expect_message(336, "end");
@@ -106,7 +106,7 @@ fn ids_are_spread_over_several_brokers() {
     assert!(n_one >= 20 && n_other >= 20, "{n_one} and {n_other}");
     let lines: String = (1..=100).map(|id| line(id, "to one")).collect();
     let (status, answer) = send_lines(&here, &lines);
-    assert_eq!((status, &answer["nodes"]), (200, &json!(100)), "{answer}");
+    assert_eq!((status, &answer["subscribers"]), (200, &json!(100)), "{answer}");
     (1..=100).for_each(|number| client.expect_message(number, "to one"));
     assert_eq!(there.stats()["cluster"]["received"], 100);
 }

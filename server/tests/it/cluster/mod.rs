@@ -1,9 +1,13 @@
 //! Several servers and real brokers.
 
+mod fake_broker;
 mod faults;
+mod hostile;
 mod messages;
 mod network;
+mod strangers;
 mod stress;
+mod tls;
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -40,6 +44,22 @@ impl Broker {
                 return Some(Self { child, port, flags });
             }
         }
+    }
+
+    /// Starts one that has a port for TLS as well, with these flags; returns that port too.
+    pub(crate) fn start_tls(flags: &[&str]) -> (Self, u16) {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Somebody may be faster with one of the ports.
+        for _ in 0..10 {
+            let (port, tls_port) = (free(), free());
+            let tls_flags = ["--tls-port".to_owned(), tls_port.to_string()];
+            let flags: Vec<_> =
+                flags.iter().map(|&flag| flag.to_owned()).chain(tls_flags).collect();
+            if let Some(child) = launch(port, &flags) {
+                return (Self { child, port, flags }, tls_port);
+            }
+        }
+        panic!("redis-server does not start with TLS");
     }
 
     /// Starts one in a network of its own.

@@ -56,7 +56,7 @@ fn in_a_network_of_its_own() {
     let mut clients: Vec<_> = (1..=20).map(|id| there.follow(&id.to_string())).collect();
     for (id, client) in (1..).zip(&mut clients) {
         let answer = send(&here, &format!("{id}?count=exact"), "far away");
-        assert_eq!(answer, json!({ "connections": 1, "nodes": 1, "exact": true }));
+        assert_eq!(answer, json!({ "connections": 1, "subscribers": 1, "exact": true }));
         client.expect_message(1, "far away");
     }
     assert!(sh("ip link set here down"));
@@ -72,7 +72,7 @@ fn in_a_network_of_its_own() {
     assert_eq!((&counts["cluster"]["gaps"], &counts["parked"]), (&json!(1), &json!(20)));
     let deadline = Instant::now() + DEADLINE;
     for (id, client) in (1..).zip(&mut clients) {
-        assert_eq!(send(&here, &id.to_string(), "again")["nodes"], 1);
+        assert_eq!(send(&here, &id.to_string(), "again")["subscribers"], 1);
         // The first one may have been on its way when the network was cut.
         while !client.next_chunk().unwrap().contains("again") {
             assert!(Instant::now() < deadline);

@@ -191,7 +191,7 @@ fn a_storm_of_logins_and_resets_leaves_nothing_behind() {
     std::thread::scope(|scope| {
         scope.spawn(|| storm.into_iter().for_each(Client::reset));
         for number in 1..=300 {
-            assert_eq!(send(&here, "1", "beside it")["nodes"], 1);
+            assert_eq!(send(&here, "1", "beside it")["subscribers"], 1);
             witness.expect_message(number, "beside it");
         }
     });

@@ -3,131 +3,35 @@
 //! rustls works on buffers that are lent to it, so that records are received into the buffer that
 //! all connections share, decrypted in place and shown to the same decoder as plain responses. What
 //! an idle connection keeps is its keys.
+//!
+//! - this file: the TLS of one connection
+//! - `trust`: whom to trust and what to show
+//! - `fault`: what goes wrong, in words
+
+mod fault;
+mod trust;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::{ClientConnectionData, Resumption, UnbufferedClientConnection};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{CertificateError, ClientConfig, RootCertStore};
-use serde::{Deserialize, Serialize};
 
 use crate::decode::{DecodeError, Progress};
 use crate::reason::Reason;
+pub use fault::{Alert, TlsFault};
+pub(crate) use trust::Trust;
+pub use trust::{TlsArgs, TrustError};
 
 /// Bytes that rustls may need for what it sends at once: a hello with its extensions, or the end
 /// of a handshake; it says so when it needs more.
 const SEND_BYTES: usize = 2 * 1024;
 
-/// Why `https://` URLs cannot be held.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// The file of `--ca` cannot be read.
-    #[error("cannot read the certificates of {path}: {problem}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// There is no certificate to trust.
-    #[error("no certificates to trust in {0}; name a PEM file of them with --ca")]
-    None(String),
-    /// rustls cannot be set up.
-    #[error("cannot use TLS")]
-    Config(#[from] rustls::Error),
-}
-
-/// What went wrong with the TLS of a connection. Its display is a sentence for the report.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
-)]
-pub enum TlsFault {
-    /// Nobody who is trusted has signed the server's certificate.
-    #[error("nobody who is trusted has signed its certificate; --ca names whom to trust")]
-    UnknownIssuer,
-    /// The certificate is for another host.
-    #[error("its certificate is for another host")]
-    OtherHost,
-    /// The certificate is out of date, or not valid yet.
-    #[error("its certificate is not valid now")]
-    Expired,
-    /// The certificate is bad in some other way.
-    #[error("its certificate is malformed or may not be used by a server")]
-    Certificate,
-    /// The server refused, by an alert.
-    #[error("the server refused with an alert")]
-    Alert,
-    /// No certificate can be for a host of this name.
-    #[error("no certificate can be for a host of this name")]
-    HostName,
-    /// The server does not keep to the protocol: it may not speak TLS at all.
-    #[error("the server does not speak TLS, or not properly")]
-    Protocol,
-}
-
-impl From<rustls::Error> for TlsFault {
-    fn from(error: rustls::Error) -> Self {
-        match error {
-            rustls::Error::InvalidCertificate(error) => match error {
-                CertificateError::UnknownIssuer => Self::UnknownIssuer,
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => Self::OtherHost,
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => Self::Expired,
-                _ => Self::Certificate,
-            },
-            rustls::Error::AlertReceived(_) => Self::Alert,
-            _ => Self::Protocol,
-        }
-    }
-}
-
-/// Whom to trust, and how TLS is spoken.
-#[derive(Debug, Clone)]
-pub(crate) struct Trust(Arc<ClientConfig>);
-
-impl Trust {
-    /// Trusts the certificates in the file `ca`, or else those that this system trusts.
-    pub(crate) fn new(ca: Option<&Path>) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore::empty();
-        let whence = if let Some(path) = ca {
-            let cannot = |error: &dyn fmt::Display| TrustError::Read {
-                path: path.to_owned(),
-                problem: error.to_string(),
-            };
-            let certificates = CertificateDer::pem_file_iter(path);
-            for certificate in certificates.map_err(|error| cannot(&error))? {
-                let certificate = certificate.map_err(|error| cannot(&error))?;
-                roots.add(certificate).map_err(|error| cannot(&error))?;
-            }
-            path.display().to_string()
-        } else {
-            // Systems have some that rustls does not take; the others will do.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            "this system".to_owned()
-        };
-        if roots.is_empty() {
-            return Err(TrustError::None(whence));
-        }
-        let provider = Arc::new(rustls_graviola::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Nobody comes back, and to remember sessions costs memory for each.
-        config.resumption = Resumption::disabled();
-        Ok(Self(Arc::new(config)))
-    }
-}
+/// How a server that speaks plain HTTP answers the hello.
+const PLAIN_HTTP: &[u8] = b"HTTP/";
 
 /// The TLS of one connection.
 pub(crate) struct Tls {
@@ -137,6 +41,8 @@ pub(crate) struct Tls {
     partial: Vec<u8>,
     /// The request, until it can be encrypted.
     request: Vec<u8>,
+    /// Whether the server has answered the hello.
+    has_heard: bool,
 }
 
 impl fmt::Debug for Tls {
@@ -156,7 +62,8 @@ impl Tls {
     ) -> Result<Self, TlsFault> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsFault::HostName)?;
         let connection = UnbufferedClientConnection::new(Arc::clone(&trust.0), name)?;
-        let mut tls = Self { connection, partial: Vec::new(), request: request.to_vec() };
+        let request = request.to_vec();
+        let mut tls = Self { connection, partial: Vec::new(), request, has_heard: false };
         let nothing = |_: &[u8]| Ok(Progress::More);
         tls.process(&mut [], outgoing, nothing).map_err(|_| TlsFault::Protocol)?;
         Ok(tls)
@@ -173,6 +80,11 @@ impl Tls {
         Ok(n)
     }
 
+    /// Whether the handshake is done and the request is encrypted.
+    pub(crate) fn has_request_gone(&self) -> bool {
+        self.request.is_empty()
+    }
+
     /// Takes what was received, behind what was put back: shows what is inside to `plain`, and
     /// appends what is to be sent to `outgoing`.
     pub(crate) fn receive(
@@ -183,6 +95,12 @@ impl Tls {
     ) -> Result<Progress, Reason> {
         // Freed, so that an idle connection has no buffer.
         self.partial = Vec::new();
+        if !std::mem::replace(&mut self.has_heard, true) {
+            let n = received.len().min(PLAIN_HTTP.len());
+            if received[..n] == PLAIN_HTTP[..n] {
+                return Err(TlsFault::PlainHttp.into());
+            }
+        }
         self.process(received, outgoing, plain)
     }
 

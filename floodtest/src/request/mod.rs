@@ -1,0 +1,476 @@
+//! What is asked: method, header fields and body, put together once and filled in by each
+//! connection.
+//!
+//! - this file: requests, and whether a line of the URL file has what they need
+//! - `header`: header fields, read and checked
+//! - `template`: texts with places that each connection fills in
+//! - `args`: the flags
+
+mod args;
+mod header;
+mod template;
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+
+use crate::url::Url;
+pub use args::{Established, RequestArgs};
+use header::{Header, MAX_HEAD_FILE_BYTES, is_text, is_token, read_file};
+pub(crate) use template::{Filling, Template, fill, has_place};
+
+/// Bytes that a body may have. What a socket does not take at once of a request is kept for each
+/// connection that is being opened, and there may be thousands.
+const MAX_BODY_BYTES: u64 = 1024 * 1024;
+
+/// How floodtest names itself.
+const USER_AGENT: &str = concat!("floodtest/", env!("CARGO_PKG_VERSION"));
+
+/// Why nothing can be asked with these flags. All are found before the first connect.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        reason: std::io::Error,
+    },
+    /// It is a pipe, a folder or a device.
+    #[error("{path} is not a regular file")]
+    NotAFile {
+        /// The file.
+        path: String,
+    },
+    /// It is too long.
+    #[error("{path} is longer than {max_kib} KiB")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// What it may have.
+        max_kib: u64,
+    },
+    /// A file of header fields is not UTF-8.
+    #[error("{path} is not UTF-8 text")]
+    NotText {
+        /// The file.
+        path: String,
+    },
+    /// It is no header field.
+    #[error("{whence}: not a header field{text}; write 'Name: value'")]
+    NoHeader {
+        /// The flag, or file and line.
+        whence: String,
+        /// A colon and what was written, where that may be shown.
+        text: String,
+    },
+    /// A value has a line feed or the like, which would begin another field.
+    #[error("{whence}: the value of {name} has a line break or another control character")]
+    Control {
+        /// The flag, or file and line.
+        whence: String,
+        /// The name of the field.
+        name: String,
+    },
+    /// A field contradicts what floodtest does.
+    #[error("{whence}: {name} cannot be set: {why}")]
+    Refused {
+        /// The flag, or file and line.
+        whence: String,
+        /// The name of the field.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A field that a request has once is given twice.
+    #[error("{whence}: {name} is given twice")]
+    Twice {
+        /// The flag, or file and line, of the second.
+        whence: String,
+        /// The name of the field.
+        name: String,
+    },
+    /// The file of `--token-file` has no token in it.
+    #[error("--token-file {path} is empty; write the token into it, and nothing else")]
+    EmptyToken {
+        /// The file.
+        path: String,
+    },
+    /// What is in it is no token.
+    #[error(
+        "--token-file {path} does not hold a token: a space, a line break inside or another \
+         character that no bearer token has"
+    )]
+    BadToken {
+        /// The file.
+        path: String,
+    },
+    /// The method is no word.
+    #[error("--method {0:?} is not a method; write GET, POST or another word")]
+    Method(String),
+    /// The method has responses without a body, or none of HTTP.
+    #[error("--method {0} cannot be used: its responses have no body to hold")]
+    NoBody(String),
+}
+
+/// Why a line of the URL file cannot be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// It has too few fields.
+    #[error("no field {{{number}}}, which {used_by} needs; fields follow the URL, after tabs")]
+    NoField {
+        /// The field's number, from 1 on.
+        number: u8,
+        /// What needs it.
+        used_by: &'static str,
+    },
+    /// A field is to be sent in the head and has a character that would end it.
+    #[error("a control character in field {{{number}}}, which --header sends")]
+    Control {
+        /// The field's number, from 1 on.
+        number: u8,
+    },
+    /// Both the URL and a flag say who asks.
+    #[error("a name in the URL beside --token-file or --header Authorization; give one of them")]
+    TwoNames,
+    /// The host depends on the connection's number.
+    #[error("{{place}} in the host; hosts are found out about before the first connect")]
+    Place,
+}
+
+/// How a request is sent on after a redirect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Redirected {
+    /// Whether it goes to another server, which must not learn who asks.
+    pub(crate) is_elsewhere: bool,
+    /// Whether it is a GET without a body now.
+    pub(crate) is_get: bool,
+}
+
+/// The requests of a run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Requests {
+    /// The method.
+    method: String,
+    /// Whether a field names the host.
+    has_host: bool,
+    /// Whether a field says who asks.
+    has_authorization: bool,
+    /// All fields but those that the URL and the body say.
+    head: Template,
+    /// Of these, what another server may see.
+    head_elsewhere: Template,
+    /// The body.
+    body: Option<Template>,
+    /// Which statuses establish a connection.
+    pub(crate) established: Established,
+    /// How many redirects of a connection are followed.
+    pub(crate) max_redirects: u8,
+}
+
+impl Requests {
+    /// What the flags ask for; events if `is_sse`.
+    pub(crate) fn new(args: &RequestArgs, is_sse: bool) -> Result<Self, RequestError> {
+        let mut headers = header::read_all(&args.headers)?;
+        if let Some(path) = &args.token_file {
+            let header =
+                bearer(&path.display().to_string(), &read_file(path, MAX_HEAD_FILE_BYTES)?)?;
+            if let Some(other) = headers.iter().find(|it| it.is("authorization")) {
+                let Header { name, whence, .. } = other;
+                let why = "--token-file sets it";
+                return Err(RequestError::Refused {
+                    name: name.clone(),
+                    whence: whence.clone(),
+                    why,
+                });
+            }
+            headers.push(header);
+        }
+        if is_sse && let Some(header) = headers.iter().find(|header| header.is("accept")) {
+            let Header { name, whence, .. } = header;
+            let why = "--sse sets it";
+            return Err(RequestError::Refused { name: name.clone(), whence: whence.clone(), why });
+        }
+        let body = match (&args.body, &args.body_file) {
+            (Some(text), _) => Some(text.as_bytes().to_vec()),
+            (None, Some(path)) => Some(read_file(path, MAX_BODY_BYTES)?),
+            (None, None) => None,
+        };
+        let all = |_: &Header| true;
+        let public = |header: &Header| !header.is_secret() && !header.is("host");
+        Ok(Self {
+            method: method(&args.method)?,
+            has_host: headers.iter().any(|header| header.is("host")),
+            has_authorization: headers.iter().any(|header| header.is("authorization")),
+            head: fields(&headers, all, is_sse),
+            head_elsewhere: fields(&headers, public, is_sse),
+            body: body.map(Template::new),
+            established: args.status,
+            max_redirects: args.follow.unwrap_or(0),
+        })
+    }
+
+    /// The method.
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Whether a line has what its request needs.
+    pub(crate) fn check(&self, url: &Url<'_>, filling: Filling<'_>) -> Result<(), LineError> {
+        for number in self.head.fields() {
+            let used_by = "--header";
+            let value = filling.field(number).ok_or(LineError::NoField { number, used_by })?;
+            if !value.iter().copied().all(is_text) {
+                return Err(LineError::Control { number });
+            }
+        }
+        let mut of_body = self.body.iter().flat_map(Template::fields);
+        if let Some(number) = of_body.find(|number| filling.field(*number).is_none()) {
+            return Err(LineError::NoField { number, used_by: "--body" });
+        }
+        if url.userinfo.is_some() && self.has_authorization {
+            return Err(LineError::TwoNames);
+        }
+        Ok(())
+    }
+
+    /// Writes the request for `url` into `request`, and nothing else.
+    pub(crate) fn write(
+        &self,
+        url: &Url<'_>,
+        filling: Filling<'_>,
+        redirected: Redirected,
+        request: &mut Vec<u8>,
+    ) {
+        let Redirected { is_elsewhere, is_get } = redirected;
+        request.clear();
+        request.extend_from_slice(if is_get { b"GET" } else { self.method.as_bytes() });
+        request.push(b' ');
+        if !url.path.starts_with('/') {
+            request.push(b'/');
+        }
+        request.extend_from_slice(url.path.as_bytes());
+        request.extend_from_slice(b" HTTP/1.1\r\n");
+        if !self.has_host || is_elsewhere {
+            request.extend_from_slice(b"Host: ");
+            request.extend_from_slice(url.authority.as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        if let Some(userinfo) = url.userinfo {
+            request.extend_from_slice(b"Authorization: Basic ");
+            request.extend_from_slice(basic(userinfo).as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        let head = if is_elsewhere { &self.head_elsewhere } else { &self.head };
+        head.write(filling, request);
+        let body = self.body.as_ref().filter(|_| !is_get);
+        if let Some(body) = body {
+            let written = write!(request, "Content-Length: {}\r\n", body.len(filling));
+            written.expect("memory takes what is written to it");
+        }
+        request.extend_from_slice(b"\r\n");
+        if let Some(body) = body {
+            body.write(filling, request);
+        }
+    }
+}
+
+/// The lines of the header fields that are to be sent and of those that are always sent, which
+/// they replace.
+fn fields(headers: &[Header], is_sent: impl Fn(&Header) -> bool, is_sse: bool) -> Template {
+    let accept = if is_sse { "text/event-stream" } else { "*/*" };
+    // Nothing is decompressed: a body in an encoding could be counted in bytes only.
+    let ours = [("User-Agent", USER_AGENT), ("Accept", accept), ("Accept-Encoding", "identity")];
+    let mut lines = String::new();
+    let mut add = |name: &str, value: &str| lines.extend([name, ": ", value, "\r\n"]);
+    for (name, value) in ours {
+        if !headers.iter().any(|header| header.is(&name.to_ascii_lowercase())) {
+            add(name, value);
+        }
+    }
+    headers.iter().filter(|header| is_sent(header)).for_each(|it| add(&it.name, &it.value));
+    Template::new(lines.into_bytes())
+}
+
+/// The field for the token that is in the file `path`.
+fn bearer(path: &str, text: &[u8]) -> Result<Header, RequestError> {
+    let token = text.trim_ascii();
+    if token.is_empty() {
+        return Err(RequestError::EmptyToken { path: path.to_owned() });
+    }
+    // The characters of RFC 6750: none of them needs quotes or is a placeholder.
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    let value = str::from_utf8(token).ok().filter(|it| it.bytes().all(|byte| is_of_token(&byte)));
+    let value = value.ok_or_else(|| RequestError::BadToken { path: path.to_owned() })?;
+    Ok(Header {
+        name: "Authorization".to_owned(),
+        value: format!("Bearer {value}"),
+        whence: "--token-file".to_owned(),
+    })
+}
+
+/// The method, if it can be used.
+fn method(text: &str) -> Result<String, RequestError> {
+    if text.is_empty() || !text.bytes().all(is_token) {
+        return Err(RequestError::Method(text.to_owned()));
+    }
+    if ["HEAD", "CONNECT"].contains(&text) {
+        return Err(RequestError::NoBody(text.to_owned()));
+    }
+    Ok(text.to_owned())
+}
+
+/// What Basic authentication sends for the name and password of a URL.
+fn basic(userinfo: &str) -> String {
+    let mut bytes: Vec<u8> = percent_decode_str(userinfo).collect();
+    if !userinfo.contains(':') {
+        bytes.push(b':');
+    }
+    BASE64.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The request of a run with these flags for a line of the URL file.
+    fn request(args: &RequestArgs, line: &str, redirected: Redirected) -> String {
+        let requests = Requests::new(args, false).unwrap();
+        let (url, filling) = Filling::of_line(line.as_bytes(), 7);
+        let url = Url::parse(url).unwrap();
+        assert_eq!(requests.check(&url, filling), Ok(()));
+        let mut request = b"left over".to_vec();
+        requests.write(&url, filling, redirected, &mut request);
+        String::from_utf8(request).unwrap()
+    }
+
+    /// Flags with these header fields.
+    fn args(headers: &[&str]) -> RequestArgs {
+        let headers = headers.iter().map(|header| (*header).to_owned()).collect();
+        RequestArgs { headers, method: "GET".to_owned(), ..RequestArgs::default() }
+    }
+
+    #[test]
+    fn a_request_is_a_get_of_the_path() {
+        let version = env!("CARGO_PKG_VERSION");
+        for (is_sse, accept) in [(false, "*/*"), (true, "text/event-stream")] {
+            let requests = Requests::new(&args(&[]), is_sse).unwrap();
+            let url = Url::parse(b"http://localhost:8000?a=b").unwrap();
+            let mut request = Vec::new();
+            requests.write(&url, Filling::default(), Redirected::default(), &mut request);
+            let expected = format!(
+                "GET /?a=b HTTP/1.1\r\nHost: localhost:8000\r\nUser-Agent: floodtest/{version}\r\n\
+                 Accept: {accept}\r\nAccept-Encoding: identity\r\n\r\n"
+            );
+            assert_eq!(str::from_utf8(&request), Ok(expected.as_str()));
+        }
+    }
+
+    #[test]
+    fn fields_replace_ours_and_a_body_has_its_length() {
+        let headers =
+            ["accept-encoding: gzip", "X-Place: {place}", "Host: other", "X-F:{2}", "A: b"];
+        let args = RequestArgs {
+            method: "POST".to_owned(),
+            body: Some("{\"q\": \"{1}ü\"}".to_owned()),
+            ..args(&headers)
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            request(&args, "http://h/x\tone\ttwo", Redirected::default()),
+            format!(
+                "POST /x HTTP/1.1\r\nUser-Agent: floodtest/{version}\r\nAccept: */*\r\n\
+                 accept-encoding: gzip\r\nX-Place: 7\r\nHost: other\r\nX-F: two\r\nA: b\r\n\
+                 Content-Length: 14\r\n\r\n{{\"q\": \"oneü\"}}"
+            )
+        );
+    }
+
+    #[test]
+    fn another_server_never_learns_who_asks() {
+        let args = RequestArgs {
+            body: Some("text".to_owned()),
+            method: "POST".to_owned(),
+            ..args(&["Authorization: Basic c2VjcmV0", "Cookie: secret", "Host: secret", "X-A: b"])
+        };
+        let elsewhere = Redirected { is_elsewhere: true, is_get: true };
+        let request = request(&args, "http://h/x", elsewhere);
+        assert!(request.starts_with("GET /x HTTP/1.1\r\nHost: h\r\n"), "{request}");
+        assert!(request.ends_with("X-A: b\r\n\r\n") && !request.contains("ecret"), "{request}");
+        assert!(!request.contains("c2VjcmV0") && !request.contains("Content-Length"), "{request}");
+    }
+
+    #[test]
+    fn a_name_in_the_url_is_basic_authentication() {
+        for (line, expected) in [
+            ("http://Aladdin:open%20sesame@h/", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            ("http://me@h/", "bWU6"),
+        ] {
+            let request = request(&args(&[]), line, Redirected::default());
+            let line = format!("Authorization: Basic {expected}\r\n");
+            assert!(request.contains(&line) && request.contains("Host: h\r\n"), "{request}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_says_why() {
+        for (header, words) in [
+            ("X: a\r\nY: b", "--header: the value of X has a line break"),
+            ("X: a\n", "line break"),
+            ("X: a\0", "control character"),
+            ("no colon", "not a header field: \"no colon\"; write 'Name: value'"),
+            (": x", "not a header field"),
+            ("A b: x", "not a header field"),
+            ("Content-length: 3", "Content-length cannot be set: it is set to the length of"),
+            ("Transfer-Encoding: chunked", "Transfer-Encoding cannot be set"),
+            ("Connection: Upgrade", "keep-alive or close"),
+            ("Upgrade: h2c", "cannot be set"),
+            ("Expect: 100-continue", "cannot be set"),
+        ] {
+            let error = Requests::new(&args(&[header]), false).unwrap_err().to_string();
+            assert!(error.contains(words), "{header:?}: {error}");
+        }
+        assert!(Requests::new(&args(&["Connection: Keep-Alive"]), false).is_ok());
+        for (headers, is_sse, words) in [
+            (&["Host: a", "host: b"][..], false, "host is given twice"),
+            (&["Accept: a/b"], true, "Accept cannot be set: --sse sets it"),
+        ] {
+            let error = Requests::new(&args(headers), is_sse).unwrap_err().to_string();
+            assert!(error.contains(words), "{headers:?}: {error}");
+        }
+        for (method, words) in [("", "not a method"), ("G T", "not a method"), ("HEAD", "no body")]
+        {
+            let args = RequestArgs { method: method.to_owned(), ..args(&[]) };
+            let error = Requests::new(&args, false).unwrap_err().to_string();
+            assert!(error.contains(words), "{method:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_lacks_what_it_needs_says_what() {
+        let requests = |header: &str, body: Option<&str>| {
+            let body = body.map(str::to_owned);
+            Requests::new(&RequestArgs { body, ..args(&[header]) }, false).unwrap()
+        };
+        let check = |requests: &Requests, line: &str| {
+            let (url, filling) = Filling::of_line(line.as_bytes(), 0);
+            requests.check(&Url::parse(url).unwrap(), filling).map_err(|error| error.to_string())
+        };
+        let third = requests("X: {3}", None);
+        assert_eq!(
+            check(&third, "http://a/\t1\t2"),
+            Err("no field {3}, which --header needs; fields follow the URL, after tabs".to_owned())
+        );
+        assert_eq!(check(&third, "http://a/\t\t\t"), Ok(()));
+        assert!(check(&third, "http://a/\t\t\ta\rb").unwrap_err().contains("in field {3}"));
+        let body = requests("X: y", Some("{1}"));
+        assert!(check(&body, "http://a/").unwrap_err().contains("which --body needs"));
+        assert_eq!(check(&body, "http://a/\ta\rb"), Ok(()));
+        let named = requests("Authorization: Basic x", None);
+        assert!(check(&named, "http://me@a/").unwrap_err().contains("a name in the URL beside"));
+    }
+}

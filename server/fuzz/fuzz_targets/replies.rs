@@ -1,0 +1,7 @@
+//! What a broker says, cut in two.
+
+#![no_main]
+
+use comet_server::laws;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| laws::replies(bytes, laws::a_few_cuts(bytes)));
