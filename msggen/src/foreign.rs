@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::Error;
 use crate::gate::{CONNECT_TIMEOUT, Gate};
 use crate::message::Draft;
+use crate::order::{Hold, LaneKey, Waiting};
 use crate::receipt::{Miss, Reason, Receipt};
 use crate::sender::Shared;
 use crate::template::{Filling, Template};
@@ -82,7 +83,7 @@ impl ForeignTarget {
     }
 
     /// Sends the message of `draft`, unless everything is stopped before it can be.
-    async fn send(&self, source: u64, draft: Draft, shared: Arc<Shared>) {
+    async fn send(&self, lane: LaneKey, draft: Draft, shared: Arc<Shared>) {
         let ready = async {
             let room = self.gate.room().await;
             // Only tried: the client makes its own connections.
@@ -95,14 +96,15 @@ impl ForeignTarget {
             ready = ready => ready,
             () = shared.timer.stopped() => {
                 let stopped_at = shared.timer.stopped_at().expect("it is stopped");
+                shared.give_back(&draft, lane);
                 return shared.forget(&draft, stopped_at);
             }
         };
-        let in_flight = InFlight::begin(source, draft, shared);
-        let receipt = match connected {
-            Ok(()) => self.exchange(in_flight.request(self)).await,
-            Err(reason) => Receipt::nothing(Miss::Failed(reason)),
-        };
+        if let Err(reason) = connected {
+            return fail(draft, lane, reason, &shared);
+        }
+        let in_flight = InFlight::begin(lane, draft, shared);
+        let receipt = self.exchange(in_flight.request(self)).await;
         in_flight.end(receipt);
     }
 
@@ -130,6 +132,15 @@ impl ForeignTarget {
             Receipt::nothing(Miss::Failed(Reason::Status(response.status().as_u16())))
         }
     }
+}
+
+/// Counts a message that was never sent. It gets no number: to whoever receives the others none is
+/// missing.
+fn fail(draft: Draft, lane: LaneKey, reason: Reason, shared: &Shared) {
+    let now = Instant::now();
+    shared.give_back(&draft, lane);
+    shared.sent(&[draft], now);
+    shared.ended(std::iter::once(draft), now, Receipt::nothing(Miss::Failed(reason)));
 }
 
 /// What an error of the client means for the message of its request.
@@ -182,8 +193,10 @@ struct InFlight {
 
 impl InFlight {
     /// Counts a message as sent now.
-    fn begin(source: u64, draft: Draft, shared: Arc<Shared>) -> Self {
+    fn begin(lane: LaneKey, draft: Draft, shared: Arc<Shared>) -> Self {
         let sent_at = Instant::now();
+        let number = shared.numbers().map_or(0, |mut numbers| numbers.next(draft.id));
+        let (draft, source) = (Draft { number, ..draft }, lane.source as u64);
         shared.sent(&[draft], sent_at);
         let receipt = Receipt::nothing(Miss::Unanswered(Reason::Interrupted));
         Self { source, draft, sent_at, shared, receipt }
@@ -193,10 +206,11 @@ impl InFlight {
     fn request(&self, target: &ForeignTarget) -> Request {
         let (draft, shared) = (&self.draft, &self.shared);
         let mut message = String::new();
-        let clock = shared.stamp_clock.as_ref();
-        shared.text.write(draft, self.source, self.sent_at, clock, &mut message);
-        let (countdown, id, source) = (draft.countdown, draft.id, self.source);
-        target.form.request(&target.url, Filling { countdown, id, source, message: &message })
+        let stamps = shared.stamps.as_ref();
+        shared.text.write(draft, self.source, self.sent_at, stamps, &mut message);
+        let (source, Draft { countdown, id, number, .. }) = (self.source, *draft);
+        let filling = Filling { countdown, id, source, number, message: &message };
+        target.form.request(&target.url, filling)
     }
 
     /// Counts what became of it.
@@ -207,7 +221,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.shared.ended(std::iter::once(self.draft.due_at), self.sent_at, self.receipt);
+        self.shared.ended(std::iter::once(self.draft), self.sent_at, self.receipt);
     }
 }
 
@@ -241,36 +255,77 @@ impl Form {
 /// What one source sends to one server of another make. Its requests go out as connections allow,
 /// so that with several on their way their order is not kept.
 pub struct ForeignLane {
-    /// The source's number.
-    source: u64,
+    /// Whose it is and where it leads.
+    key: LaneKey,
     /// What it shares with the others.
     shared: Arc<Shared>,
     /// Where it sends.
     target: Arc<ForeignTarget>,
+    /// Messages that wait until those before them to the same id are answered.
+    waiting: Waiting,
     /// Requests on their way.
     requests: JoinSet<()>,
 }
 
 impl ForeignLane {
-    /// The lane of `source` to `target`.
-    pub fn new(source: u64, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
-        Self { source, shared, target, requests: JoinSet::new() }
+    /// The lane `key` to `target`.
+    pub fn new(key: LaneKey, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
+        Self { key, shared, target, waiting: Waiting::default(), requests: JoinSet::new() }
     }
 
     /// Takes a message to be sent.
     pub fn push(&mut self, draft: Draft) {
+        let claimed = match self.shared.numbers() {
+            None => Ok(false),
+            Some(_) if self.waiting.push_behind(&draft, Instant::now()) => return,
+            Some(mut numbers) => numbers.claim(draft.id, self.key).map(|()| true),
+        };
+        match claimed {
+            Ok(has_place) => self.spawn(Draft { has_place, ..draft }),
+            Err(Hold::Wait) => self.waiting.push(draft, Instant::now()),
+            Err(Hold::NoRoom) => {
+                let (key, shared) = (self.key, Arc::clone(&self.shared));
+                self.requests.spawn(async move { fail(draft, key, Reason::NoNumber, &shared) });
+            }
+        }
+    }
+
+    /// Begins to send a message whose turn it is.
+    fn spawn(&mut self, draft: Draft) {
         let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));
-        let source = self.source;
-        self.requests.spawn(async move { target.send(source, draft, shared).await });
+        let key = self.key;
+        self.requests.spawn(async move { target.send(key, draft, shared).await });
+    }
+
+    /// Begins to send the messages whose turn has come that they had to wait for.
+    fn take_turns(&mut self) {
+        if self.waiting.n_drafts() == 0 {
+            return;
+        }
+        let mut drafts = Vec::new();
+        if let Some(mut numbers) = self.shared.numbers() {
+            let take = |draft| drafts.push(draft);
+            self.waiting.take_turns(&mut numbers, self.key, Instant::now(), take);
+        }
+        for draft in drafts {
+            self.spawn(draft);
+        }
+    }
+
+    /// Gives up what waits for its turn: nothing more is to be sent since `stopped_at`. What waits
+    /// for a connection sees the stop by itself.
+    pub fn forget_drafts(&mut self, stopped_at: Instant) {
+        self.waiting.drain().for_each(|draft| self.shared.forget(&draft, stopped_at));
     }
 
     /// Requests that are on their way or wait for it.
     pub fn n_requests(&self) -> usize {
-        self.requests.len()
+        self.requests.len() + self.waiting.n_drafts()
     }
 
     /// Goes on with everything. Completes when a request has ended.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.take_turns();
         match ready!(self.requests.poll_join_next(context)) {
             Some(ended) => {
                 ended.expect("a request ends by itself");

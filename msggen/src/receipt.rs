@@ -53,6 +53,8 @@ pub enum Reason {
     NoDescriptors,
     /// This machine has no port left for another connection.
     NoPorts,
+    /// There is no room for the numbers of another id.
+    NoNumber,
     /// There was no connection for a reason without a name of its own.
     NoConnection,
     /// The server answered with another status than 2xx.
@@ -98,6 +100,7 @@ impl fmt::Display for Reason {
             Self::Cut => "cut",
             Self::NoDescriptors => "no descriptors",
             Self::NoPorts => "no ports",
+            Self::NoNumber => "no number",
             Self::NoConnection => "no connection",
             Self::Status(code) => return write!(f, "status {code}"),
             Self::BadAnswer => "bad answer",

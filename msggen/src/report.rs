@@ -33,6 +33,9 @@ pub struct Outcome {
     /// What the logs of the run lack, if anything.
     #[serde(skip)]
     pub log_shortfall: Option<String>,
+    /// Why there is no file of what was sent, if there was to be one.
+    #[serde(skip)]
+    pub sent_shortfall: Option<String>,
 }
 
 impl Outcome {
@@ -97,7 +100,12 @@ impl Outcome {
         if self.has_due_times() {
             writeln!(f, "late       {:>12}  sent more than 1 ms after due", figures.late)?;
         }
-        writeln!(f, "seed       {:>12}", self.seed)
+        writeln!(f, "seed       {:>12}", self.seed)?;
+        if let Some(sender) = figures.sender {
+            let order = if figures.is_unordered { "  unordered" } else { "" };
+            writeln!(f, "sender     {sender:>12}{order}")?;
+        }
+        Ok(())
     }
 
     /// Writes the delays side by side. Flat out, a message is due when it is sent: one delay.
@@ -107,6 +115,9 @@ impl Outcome {
         if self.has_due_times() {
             columns.insert(0, ("send latency", "from due", &figures.send_from_due));
             columns.insert(0, ("lateness", "due to send", &figures.lateness));
+        }
+        if figures.order_wait.count > 0 {
+            columns.insert(0, ("order wait", "for the last", &figures.order_wait));
         }
         let rows: [(&str, DelayMs); 6] = [
             ("p50", |summary| ms(summary.p50_us)),
@@ -160,8 +171,9 @@ pub fn figures(outcome: &Outcome) -> Figures {
         .with_counts(counts)
         .with("achieved_per_s", Figure::Number(achieved_per_s))
         .with_delays("lateness", &outcome.figures.lateness)
-        .with_delays("latency", &outcome.figures.send_from_due)
-        .with_delays("raw_latency", &outcome.figures.send_from_send)
+        .with_delays("order_wait", &outcome.figures.order_wait)
+        .with_delays("send_from_due", &outcome.figures.send_from_due)
+        .with_delays("send_from_send", &outcome.figures.send_from_send)
 }
 
 impl Counts {

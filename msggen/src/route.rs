@@ -64,6 +64,28 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Whether requests have the number of a message among those to its id.
+    pub fn has_number(&self) -> bool {
+        match self {
+            Self::Doors { .. } => false,
+            Self::Foreign { urls, form } => {
+                let fields = form.fields.iter().map(|(_, value)| value);
+                let mut all = urls.iter().map(|(url, _)| url).chain(fields).chain([&form.body]);
+                all.any(Template::has_number)
+            }
+        }
+    }
+
+    /// The targets as they were given.
+    pub fn targets(&self) -> Vec<String> {
+        match self {
+            Self::Doors { servers, .. } => servers.iter().map(ToString::to_string).collect(),
+            Self::Foreign { urls, .. } => urls.iter().map(|(url, _)| url.to_string()).collect(),
+        }
+    }
+}
+
 /// A header as it is given: a name, a colon, and a value with blanks.
 #[derive(Debug, Clone)]
 pub struct HeaderTemplate {
@@ -88,9 +110,9 @@ impl FromStr for HeaderTemplate {
 fn check_to(url: &Template, form: &Form, text: &Text) -> Result<Url, String> {
     let try_with = |id, countdown, source| {
         let mut message = String::new();
-        let draft = Draft { countdown, id, due_at: None };
+        let draft = Draft { number: countdown, ..Draft::new(countdown, id, None) };
         text.write(&draft, source, std::time::Instant::now(), None, &mut message);
-        let filling = Filling { countdown, id, source, message: &message };
+        let filling = Filling { countdown, id, source, number: countdown, message: &message };
         form.try_request(url, filling).map(|request| request.url().clone())
     };
     let (least, most) = (try_with(1, 1, 0)?, try_with(HIGHEST_ID, u64::MAX, u64::MAX)?);

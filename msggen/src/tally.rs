@@ -30,14 +30,20 @@ pub struct Tally {
     unanswered_by: BTreeMap<Reason, u64>,
     /// When the last message was sent.
     last_sent_at: Option<Instant>,
+    /// When the first of the messages sent was due.
+    first_due_at: Option<Instant>,
     /// When the last of the messages sent was due.
     last_due_at: Option<Instant>,
     /// How far behind its schedule any source was at its end.
     behind: Duration,
     /// When the last request ended, with an answer or without.
     last_ended_at: Option<Instant>,
+    /// When the last request ended of which a message was answered.
+    last_answer_at: Option<Instant>,
     /// From when messages were due to when they were sent.
     lateness: Latency,
+    /// How long numbered messages waited for those before them to the same id.
+    order_wait: Latency,
     /// From when messages were due to their answer.
     from_due: Latency,
     /// From when messages were sent to their answer.
@@ -86,10 +92,13 @@ impl Tally {
             failures: BTreeMap::new(),
             unanswered_by: BTreeMap::new(),
             last_sent_at: None,
+            first_due_at: None,
             last_due_at: None,
             behind: Duration::ZERO,
             last_ended_at: None,
+            last_answer_at: None,
             lateness: Latency::default(),
+            order_wait: Latency::default(),
             from_due: Latency::default(),
             from_send: Latency::default(),
         }
@@ -104,6 +113,11 @@ impl Tally {
     pub fn sent(&mut self, draft: &Draft, sent_at: Instant) {
         self.counts.sent += 1;
         self.last_sent_at = self.last_sent_at.max(Some(sent_at));
+        if draft.number > 0 {
+            self.order_wait.record(draft.waited);
+        }
+        let due_at = draft.due_at.unwrap_or(sent_at);
+        self.first_due_at = Some(self.first_due_at.map_or(due_at, |first| first.min(due_at)));
         if let Some(due_at) = draft.due_at {
             let late = sent_at.saturating_duration_since(due_at);
             self.counts.late += u64::from(late > LATE);
@@ -120,11 +134,11 @@ impl Tally {
         self.behind = self.behind.max(behind);
     }
 
-    /// Counts what became of the messages of a request that were due at `dues` and sent at
-    /// `sent_at`. Those that were answered are the first ones of them.
+    /// Counts what became of the messages of a request that were sent at `sent_at`. Those that were
+    /// answered are the first ones of them.
     pub fn ended(
         &mut self,
-        dues: impl ExactSizeIterator<Item = Option<Instant>>,
+        drafts: impl ExactSizeIterator<Item = Draft>,
         sent_at: Instant,
         receipt: Receipt,
         ended_at: Instant,
@@ -134,7 +148,10 @@ impl Tally {
         self.counts.reached += receipt.reached;
         self.counts.void += receipt.void;
         self.counts.connections += receipt.connections;
-        let n_missed = dues.len() as u64 - receipt.answered;
+        if receipt.answered > 0 {
+            self.last_answer_at = self.last_answer_at.max(Some(ended_at));
+        }
+        let n_missed = drafts.len() as u64 - receipt.answered;
         match receipt.miss {
             Some(Miss::Failed(reason)) => {
                 self.counts.failed += n_missed;
@@ -146,9 +163,10 @@ impl Tally {
             }
             None => assert_eq!(n_missed, 0, "a receipt that lacks messages says why"),
         }
-        for (due_at, _) in dues.zip(0..receipt.answered) {
+        for (draft, _) in drafts.zip(0..receipt.answered) {
             // Without a due time a message is due when it is sent.
-            self.from_due.record(ended_at.saturating_duration_since(due_at.unwrap_or(sent_at)));
+            let due_at = draft.due_at.unwrap_or(sent_at);
+            self.from_due.record(ended_at.saturating_duration_since(due_at));
             self.from_send.record(ended_at.saturating_duration_since(sent_at));
         }
     }
@@ -172,9 +190,23 @@ impl Tally {
             achieved_per_s: self.achieved_per_s(),
             asked_per_s: self.asked_per_s,
             lateness: self.lateness.summary(),
+            order_wait: self.order_wait.summary(),
             send_from_due: self.from_due.summary(),
             send_from_send: self.from_send.summary(),
+            // What the run knows by itself.
+            sender: None,
+            is_unordered: false,
         }
+    }
+
+    /// When the first of the messages sent was due; when the run began, if none was.
+    pub fn first_due_at(&self) -> Instant {
+        self.first_due_at.unwrap_or(self.started_at)
+    }
+
+    /// When a message was answered last.
+    pub fn last_answer_at(&self) -> Option<Instant> {
+        self.last_answer_at
     }
 
     /// How long the messages sent so far would have taken on schedule, from the start to when the

@@ -82,6 +82,7 @@ fn shortfalls(outcome: &Outcome, demands: &Demands) -> Vec<String> {
     }
     shortfalls.extend(demands.expectations.shortfalls(&figures(outcome)));
     shortfalls.extend(outcome.log_shortfall.clone());
+    shortfalls.extend(outcome.sent_shortfall.clone());
     shortfalls
 }
 
@@ -156,7 +157,7 @@ mod tests {
         let demands = Demands { allows_late: true, expectations };
         assert_eq!(
             Verdict::of(&run(1_000, 50.0), &demands).shortfalls(),
-            ["expected lateness.p99<1ms, found nothing measured"]
+            ["lateness.p99: nothing measured (expected lateness.p99<1ms)"]
         );
     }
 }

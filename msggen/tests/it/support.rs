@@ -290,6 +290,15 @@ pub(crate) fn start_with(arguments: &[&str]) -> Running {
     running
 }
 
+/// Starts `msggen` with `flags` from a shell that has run `before`.
+pub(crate) fn start_after(before: &str, flags: &str) -> Running {
+    let command = format!("{before}; exec {} {flags}", env!("CARGO_BIN_EXE_msggen"));
+    let mut running = spawn_program("sh", &["-c", &command]);
+    let stdout = running.child.stdout.take().unwrap();
+    running.stdout = Some(read_to_end(stdout));
+    running
+}
+
 /// Starts `msggen`, its stdout left for the test to read.
 pub(crate) fn start_unread(arguments: &str) -> Running {
     spawn(&arguments.split_whitespace().collect::<Vec<_>>())
@@ -297,7 +306,11 @@ pub(crate) fn start_unread(arguments: &str) -> Running {
 
 /// Starts `msggen`, its stdout not read by anybody.
 fn spawn(arguments: &[&str]) -> Running {
-    let binary = env!("CARGO_BIN_EXE_msggen");
+    spawn_program(env!("CARGO_BIN_EXE_msggen"), arguments)
+}
+
+/// Starts a program, its stdout not read by anybody.
+fn spawn_program(binary: &str, arguments: &[&str]) -> Running {
     let mut command = Command::new(binary);
     command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -20,6 +20,7 @@ pub use flood::{
 pub use server::{ClusterStats, ServerStats};
 
 use crate::latency::LatencySummary;
+use crate::stamp::Sender;
 
 /// Counts by reason, in the order of the reasons' names.
 pub type ByReason = BTreeMap<String, u64>;
@@ -58,10 +59,20 @@ pub struct SendReport {
     pub asked_per_s: f64,
     /// How much later than due messages were sent.
     pub lateness: LatencySummary,
+    /// How long numbered messages waited for those before them to the same id: a part of their
+    /// lateness. Empty where messages have no numbers.
+    #[serde(default)]
+    pub order_wait: LatencySummary,
     /// From when a message was due to its answer.
     pub send_from_due: LatencySummary,
     /// From when a message was sent to its answer.
     pub send_from_send: LatencySummary,
+    /// Who sent the messages, as in their stamps; `None` where they have none.
+    #[serde(default)]
+    pub sender: Option<Sender>,
+    /// Whether messages to one id may have overtaken each other.
+    #[serde(default)]
+    pub is_unordered: bool,
 }
 
 /// One identity: two figures that must agree, to within a named number of messages.
