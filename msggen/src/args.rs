@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use regex::bytes::Regex;
 use reports::expect::Expectations;
 use reports::out;
 use reports::units::{parse_bytes, parse_count, parse_duration};
 
+use crate::foreign::Wants;
 use crate::ids::{Audience, Odds, Population};
 use crate::interval::Interval;
 use crate::message::{DEFAULT_TEXT, Text};
@@ -154,6 +156,17 @@ pub struct Args {
           value_parser = Template::of_request, help_heading = "Where to")]
     pub body: Template,
 
+    /// Count an answer of --to as one only if its body has a match of this; a 2xx without fails
+    #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
+          help_heading = "Where to")]
+    pub ok: Option<Regex>,
+
+    /// How many connections a message of --to reached: the number in the one group of this, in the
+    /// body of the answer. Without it whom messages reached is not known
+    #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_reached,
+          help_heading = "Where to")]
+    pub reached: Option<Regex>,
+
     /// File with a token, which is sent as `Authorization: Bearer`
     #[arg(long, value_name = "FILE", help_heading = "Where to")]
     pub token_file: Option<PathBuf>,
@@ -219,7 +232,9 @@ impl Args {
             Route::doors(&self.server, self.batch)?
         } else {
             let (method, headers) = (self.method.clone(), self.header.clone());
-            Route::foreign(&self.to, method, headers, self.body.clone(), token.as_ref(), &text)?
+            let wants = Wants { ok: self.ok.clone(), reached: self.reached.clone() };
+            let (body, token) = (self.body.clone(), token.as_ref());
+            Route::foreign(&self.to, method, headers, body, token, wants, &text)?
         };
         let population = match &self.ids {
             Some(path) => Population::read(path)?,
@@ -327,6 +342,24 @@ fn any_time(text: &str) -> Result<Duration, String> {
 fn time(text: &str) -> Result<Duration, String> {
     let time = any_time(text)?;
     if time.is_zero() { Err("must be more than 0s".to_owned()) } else { Ok(time) }
+}
+
+/// Reads a regular expression.
+fn parse_regex(text: &str) -> Result<Regex, String> {
+    Regex::new(text).map_err(|error| error.to_string())
+}
+
+/// Reads a regular expression with one group.
+fn parse_reached(text: &str) -> Result<Regex, String> {
+    let regex = parse_regex(text)?;
+    // The whole match is a group too.
+    match regex.captures_len() {
+        2 => Ok(regex),
+        n => Err(format!(
+            "it has {} groups; put the number alone into one, as in 'subscribers: ([0-9]+)'",
+            n - 1
+        )),
+    }
 }
 
 /// Reads an interval.

@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::link::Answer;
-use crate::receipt::{Miss, Reason, Receipt};
+use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
 
 /// The control door of one server, as its requests name it.
 #[derive(Debug)]
@@ -58,8 +58,10 @@ impl Door {
 struct SingleAnswer {
     /// Connections that the message reached. In a cluster: those of this server.
     connections: Option<u64>,
-    /// In a cluster: servers that have the id.
-    nodes: Option<u64>,
+    /// In a cluster: subscribers of the id at its broker. They may be servers that have it, or
+    /// anybody else who listens there. Older servers call them nodes.
+    #[serde(alias = "nodes")]
+    subscribers: Option<u64>,
 }
 
 /// What the door answers to a batch, be it to the whole one or up to a line that it refused.
@@ -71,14 +73,21 @@ struct BatchAnswer {
     connections: Option<u64>,
     /// Of the messages, those to an id that nobody was logged in as.
     void: Option<u64>,
+    /// In a cluster: of the messages, those that reached no connection of this server and had
+    /// subscribers at a broker.
+    #[serde(default)]
+    unknown: u64,
 }
 
 /// What the answer to a single message says of it.
 pub fn receipt_of_one(answer: &Answer) -> Receipt {
     match parsed(answer) {
-        SingleAnswer { connections: Some(connections), nodes } if answer.is_success() => {
-            let void = u64::from(connections == 0 && nodes.unwrap_or_default() == 0);
-            Receipt { answered: 1, reached: 1 - void, void, connections, miss: None }
+        SingleAnswer { connections: Some(connections), subscribers }
+            if answer.is_success() && connections <= HIGHEST_CONNECTIONS =>
+        {
+            // Whether subscribers have connections is not known here.
+            let is_known = connections > 0 || subscribers.unwrap_or_default() == 0;
+            Receipt::taken(is_known.then_some(connections))
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
@@ -92,9 +101,13 @@ pub fn receipt_of_batch(answer: &Answer, n: u64) -> Receipt {
             messages: Some(answered),
             connections: Some(connections),
             void: Some(void),
-        } if void <= answered && answered <= n => {
+            unknown,
+        } if answered <= n
+            && void.checked_add(unknown).is_some_and(|sum| sum <= answered)
+            && connections <= answered.saturating_mul(HIGHEST_CONNECTIONS) =>
+        {
             let miss = (answered < n).then_some(Miss::Failed(refusal(answer)));
-            Receipt { answered, reached: answered - void, void, connections, miss }
+            Receipt { answered, reached: answered - void - unknown, void, connections, miss }
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
@@ -115,6 +128,7 @@ fn parsed<A: for<'de> Deserialize<'de> + Default>(answer: &Answer) -> A {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status, body: body.into(), is_last: false }
@@ -126,9 +140,30 @@ mod tests {
         let void = Receipt { answered: 1, void: 1, ..Receipt::default() };
         assert_eq!(receipt(0), void);
         assert_eq!(receipt(3), Receipt { reached: 1, void: 0, connections: 3, ..void });
-        let elsewhere = answer(200, "{\"connections\":0,\"nodes\":1}");
-        assert_eq!(receipt_of_one(&elsewhere), Receipt { reached: 1, void: 0, ..void });
-        assert_eq!(receipt_of_one(&answer(200, "{\"connections\":0,\"nodes\":0}")), void);
+    }
+
+    #[test]
+    fn whom_a_message_reached_in_a_cluster_is_said_only_where_it_is_known() {
+        for name in ["subscribers", "nodes"] {
+            let one = |connections, subscribers| {
+                let body = json!({ "connections": connections, name: subscribers });
+                let receipt = receipt_of_one(&answer(200, &body.to_string()));
+                (receipt.answered, receipt.reached, receipt.void)
+            };
+            // A subscriber may be another server with its connections, or a monitor without any.
+            assert_eq!([one(0, 0), one(0, 1), one(1, 2)], [(1, 0, 1), (1, 0, 0), (1, 1, 0)]);
+        }
+        let body = r#"{"messages":50,"connections":2,"void":10,"unknown":38,"subscribers":99}"#;
+        let receipt = Receipt { answered: 50, reached: 2, void: 10, connections: 2, miss: None };
+        assert_eq!(receipt_of_batch(&answer(200, body), 50), receipt);
+    }
+
+    #[test]
+    fn more_connections_than_any_server_has_are_a_bad_answer() {
+        let bad = Receipt::nothing(Miss::Failed(Reason::BadAnswer));
+        let one = |n: u64| receipt_of_one(&answer(200, &json!({ "connections": n }).to_string()));
+        assert_eq!(one(HIGHEST_CONNECTIONS).connections, HIGHEST_CONNECTIONS);
+        assert_eq!([one(HIGHEST_CONNECTIONS + 1), one(u64::MAX)], [bad; 2]);
     }
 
     #[test]
@@ -151,6 +186,9 @@ mod tests {
             r#"{"messages":10,"connections":1}"#,
             r#"{"messages":11,"connections":1,"void":0}"#,
             r#"{"messages":3,"connections":1,"void":4}"#,
+            r#"{"messages":3,"connections":1,"void":2,"unknown":2}"#,
+            r#"{"messages":3,"connections":1,"void":1,"unknown":18446744073709551615}"#,
+            r#"{"messages":3,"connections":18446744073709551615,"void":0}"#,
         ] {
             assert_eq!(receipt_of_batch(&answer(200, body), 10), bad, "{body}");
         }

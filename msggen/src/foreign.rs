@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use regex::bytes::Regex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
 use tokio::task::JoinSet;
@@ -20,13 +21,42 @@ use crate::Error;
 use crate::gate::{CONNECT_TIMEOUT, Gate};
 use crate::message::Draft;
 use crate::order::{Hold, LaneKey, Waiting};
-use crate::receipt::{Miss, Reason, Receipt};
+use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
 use crate::sender::Shared;
 use crate::template::{Filling, Template};
 
-/// Bytes of an answer that are read, so that its connection can be used again. The connection of a
-/// longer one is closed.
-const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+/// Bytes of the body of an answer that are kept, for the regular expressions to look at. What
+/// follows is read and thrown away: an answer counts when it is complete.
+const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// What the body of an answer is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Wants {
+    /// What it must match to be an answer.
+    pub ok: Option<Regex>,
+    /// Where it says how many connections the message reached: in the one group.
+    pub reached: Option<Regex>,
+}
+
+impl Wants {
+    /// Whether the body of a 2xx is looked at.
+    fn is_any(&self) -> bool {
+        self.ok.is_some() || self.reached.is_some()
+    }
+
+    /// What a complete 2xx with this body says of its message.
+    fn receipt(&self, body: &[u8]) -> Receipt {
+        if self.ok.as_ref().is_some_and(|ok| !ok.is_match(body)) {
+            return Receipt::nothing(Miss::Failed(Reason::NotOk));
+        }
+        let number = self.reached.as_ref().and_then(|reached| {
+            let digits = reached.captures(body)?.get(1)?.as_bytes();
+            std::str::from_utf8(digits).ok()?.parse().ok()
+        });
+        // More than any server has is no number of connections.
+        Receipt::taken(number.filter(|number| *number <= HIGHEST_CONNECTIONS))
+    }
+}
 
 /// What requests to a server of another make look like; checked, so that every message makes one.
 #[derive(Debug, Clone)]
@@ -37,6 +67,8 @@ pub struct Form {
     pub fields: Vec<(HeaderName, Template)>,
     /// The body.
     pub body: Template,
+    /// What the body of an answer is asked.
+    pub wants: Wants,
 }
 
 /// A server of another make.
@@ -108,7 +140,7 @@ impl ForeignTarget {
         in_flight.end(receipt);
     }
 
-    /// Sends a request and reads its answer, of which the status is all that is understood.
+    /// Sends a request and reads its answer to the end: one that breaks off or never ends is none.
     async fn exchange(&self, request: Request) -> Receipt {
         let mut response = match self.client.execute(request).await {
             Ok(response) => response,
@@ -119,17 +151,28 @@ impl ForeignTarget {
                 return Receipt::nothing(miss(&error));
             }
         };
-        let mut n_read = 0;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            n_read += chunk.len();
-            if n_read > ANSWER_LIMIT_BYTES {
-                break;
+        if !response.status().is_success() {
+            // Whatever its text is, the message was not taken. It is read so that the connection
+            // can be used again, and only as long as it is short.
+            let mut n_read = 0;
+            while let Ok(Some(chunk)) = response.chunk().await
+                && n_read <= BODY_LIMIT_BYTES
+            {
+                n_read += chunk.len();
             }
+            return Receipt::nothing(Miss::Failed(Reason::Status(response.status().as_u16())));
         }
-        if response.status().is_success() {
-            Receipt { answered: 1, ..Receipt::default() }
-        } else {
-            Receipt::nothing(Miss::Failed(Reason::Status(response.status().as_u16())))
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if self.form.wants.is_any() => {
+                    let n_wanted = chunk.len().min(BODY_LIMIT_BYTES - body.len());
+                    body.extend_from_slice(&chunk[..n_wanted]);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return self.form.wants.receipt(&body),
+                Err(error) => return Receipt::nothing(Miss::Unanswered(breaking(&error))),
+            }
         }
     }
 }
@@ -162,6 +205,17 @@ fn miss(error: &reqwest::Error) -> Miss {
         }
     }
     Miss::Unanswered(io_error.map_or(Reason::Cut, Reason::of_breaking))
+}
+
+/// Why the body of an answer broke off.
+fn breaking(error: &reqwest::Error) -> Reason {
+    if error.is_timeout() {
+        return Reason::TimedOut;
+    }
+    if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        return Reason::BadAnswer;
+    }
+    cause::<io::Error>(error).map_or(Reason::Cut, Reason::of_breaking)
 }
 
 /// The first error of type `E` in the chain of causes of `error`.

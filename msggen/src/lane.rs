@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::door::{Door, receipt_of_batch, receipt_of_one};
-use crate::link::Answer;
+use crate::link::{Answer, State};
 use crate::message::Draft;
 use crate::order::{Hold, LaneKey, Numbers, Waiting};
 use crate::pool::{Held, Pool};
@@ -36,6 +36,8 @@ struct Request {
     n: u64,
     /// When it was handed to the connection.
     sent_at: Instant,
+    /// Where it ends, in bytes of all requests on the connection.
+    ends_at: u64,
 }
 
 /// How far a lane is from having a connection.
@@ -162,7 +164,7 @@ impl DoorLane {
         let sent_at = Instant::now();
         self.number_drafts(sent_at);
         let Way::Open(held) = &mut self.way else { return };
-        let (shared, outbox) = (&self.shared, held.link.outbox());
+        let shared = &self.shared;
         let (source, stamps) = (self.key.source as u64, shared.stamps.as_ref());
         let (mut body, mut message) = shared.take_scratch();
         for drafts in self.drafts.make_contiguous().chunks(self.target.batch) {
@@ -177,14 +179,15 @@ impl DoorLane {
                     push_json(&message, &mut body);
                     body.push_str("\"}\n");
                 }
-                self.target.door.write_batch(&body, outbox);
+                self.target.door.write_batch(&body, held.link.outbox());
             } else {
                 shared.text.write(&drafts[0], source, sent_at, stamps, &mut body);
-                self.target.door.write_one(drafts[0].id, &body, outbox);
+                self.target.door.write_one(drafts[0].id, &body, held.link.outbox());
             }
             shared.sent(drafts, sent_at);
             self.sent.extend(drafts);
-            self.in_flight.push_back(Request { n: drafts.len() as u64, sent_at });
+            let ends_at = held.link.n_requested();
+            self.in_flight.push_back(Request { n: drafts.len() as u64, sent_at, ends_at });
         }
         shared.put_scratch((body, message));
         self.drafts.clear();
@@ -228,19 +231,30 @@ impl DoorLane {
         if let Way::Open(held) = &mut self.way {
             let _ = held.link.poll_flush(context);
         }
-        loop {
+        while let Some(request) = self.in_flight.front() {
             let Way::Open(held) = &mut self.way else { return };
-            let Poll::Ready(answer) = held.link.poll_answer(context) else { break };
-            let Some(request) = self.in_flight.pop_front() else {
-                // An answer that nobody asked for: what follows cannot be trusted either.
-                self.way = Way::Closed;
-                return;
+            let Poll::Ready(answer) = held.link.poll_answer(context) else { return };
+            let is_early = held.link.n_taken() < request.ends_at;
+            let request = self.in_flight.pop_front().expect("it was there");
+            let state = match answer {
+                Ok(Answer { is_last: false, .. }) if self.in_flight.is_empty() => {
+                    held.link.poll_state(context)
+                }
+                _ => State::Quiet,
             };
             match answer {
+                // What comes behind the last answer that is owed was sent without being asked for,
+                // and which of them is the answer to this request is not known. Nor can an answer
+                // be to a request that is not all out, unless it is a refusal.
+                Ok(answer) if state == State::Stray || is_early && answer.is_success() => {
+                    self.target.pool.note_stray();
+                    self.end(&request, Receipt::nothing(Miss::Unanswered(Reason::BadAnswer)));
+                    return self.break_off(Reason::Cut);
+                }
                 Ok(answer) => {
                     let receipt = self.receipt(&answer, request.n);
                     self.end(&request, receipt);
-                    if answer.is_last {
+                    if answer.is_last || state == State::Ended {
                         return self.break_off(Reason::Cut);
                     }
                 }
@@ -256,6 +270,7 @@ impl DoorLane {
             }
         }
         if self.in_flight.is_empty()
+            && matches!(self.way, Way::Open(_))
             && let Way::Open(held) = std::mem::replace(&mut self.way, Way::Closed)
         {
             self.target.pool.put(held);

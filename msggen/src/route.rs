@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 
 use crate::Error;
 use crate::args::HIGHEST_ID;
-use crate::foreign::Form;
+use crate::foreign::{Form, Wants};
 use crate::message::{Draft, Text};
 use crate::template::{Filling, Template};
 
@@ -46,6 +46,7 @@ impl Route {
         headers: Vec<HeaderTemplate>,
         body: Template,
         token: Option<&HeaderValue>,
+        wants: Wants,
         text: &Text,
     ) -> Result<Self, Error> {
         let mut fields: Vec<_> = headers.into_iter().map(|it| (it.name, it.value)).collect();
@@ -53,7 +54,7 @@ impl Route {
             let token = token.to_str().expect("it was made of text");
             fields.push((AUTHORIZATION, Template::plain(token)));
         }
-        let form = Form { method, fields, body };
+        let form = Form { method, fields, body, wants };
         let one = |url: &String| {
             let error = |why| Error::To { text: url.clone(), why };
             let template = Template::of_url(url).map_err(error)?;
@@ -74,6 +75,14 @@ impl Route {
                 let mut all = urls.iter().map(|(url, _)| url).chain(fields).chain([&form.body]);
                 all.any(Template::has_number)
             }
+        }
+    }
+
+    /// Whether answers say whom messages reached.
+    pub fn tells_reach(&self) -> bool {
+        match self {
+            Self::Doors { .. } => true,
+            Self::Foreign { form, .. } => form.wants.reached.is_some(),
         }
     }
 

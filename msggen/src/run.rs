@@ -90,7 +90,7 @@ pub async fn run(
         numbers: numbers(&config).map(Mutex::new),
         scratch: Mutex::default(),
         timeout: config.timeout,
-        tally: Mutex::new(Tally::new(started_at, per_second(&config))),
+        tally: Mutex::new(Tally::new(started_at, per_second(&config), config.route.tells_reach())),
     });
     let mut run = Run {
         asked,
@@ -100,6 +100,7 @@ pub async fn run(
         clock,
         sender: config.has_stamps.then_some(sender),
         is_unordered: config.is_unordered,
+        targets: targets.clone(),
         shared,
     };
     let mut sources = JoinSet::new();
@@ -118,6 +119,7 @@ pub async fn run(
     // with their request count themselves as unanswered.
     let _ = timeout(GRACE, all_ended(&mut sources)).await;
     sources.shutdown().await;
+    targets.iter().for_each(Target::look_for_strays);
     let mut outcome = run.outcome();
     outcome.figures.is_final = true;
     run.log(&outcome, observer);
@@ -207,6 +209,8 @@ struct Run {
     sender: Option<Sender>,
     /// Whether messages to one id may overtake each other.
     is_unordered: bool,
+    /// Where it sends.
+    targets: Vec<Target>,
     /// What its sources share.
     shared: Arc<Shared>,
 }
@@ -290,6 +294,7 @@ impl Run {
         let figures = SendReport {
             sender: self.sender,
             is_unordered: self.is_unordered,
+            stray_answers: self.targets.iter().map(Target::n_strays).sum(),
             ..tally.report(self.asked, Instant::now())
         };
         Outcome {

@@ -110,6 +110,24 @@ pub enum Target {
     Foreign(Arc<ForeignTarget>),
 }
 
+impl Target {
+    /// How often bytes came on a connection that owed no answer. Of other servers it is not known:
+    /// the client closes such connections by itself, and gives no such answer to a request.
+    pub fn n_strays(&self) -> u64 {
+        match self {
+            Self::Door(door) => door.pool.n_strays(),
+            Self::Foreign(_) => 0,
+        }
+    }
+
+    /// Looks whether bytes have come on connections that nobody uses.
+    pub fn look_for_strays(&self) {
+        if let Self::Door(door) = self {
+            door.pool.look_for_strays();
+        }
+    }
+}
+
 /// What one source sends to one target.
 enum Lane {
     /// To a control door.

@@ -22,6 +22,8 @@ pub struct Tally {
     started_at: Instant,
     /// Messages a second that are asked for; 0 when messages have no due times.
     asked_per_s: f64,
+    /// Whether the servers say whom messages reached.
+    tells_reach: bool,
     /// The counts that are shown while the run goes on.
     pub counts: Counts,
     /// Failed messages by reason.
@@ -57,11 +59,11 @@ pub struct Counts {
     pub sent: u64,
     /// Messages that the server took.
     pub answered: u64,
-    /// Of the answered, those that reached somebody, as far as the server said.
+    /// Of the answered, those that are known to have reached somebody.
     pub reached: u64,
-    /// Of the answered, those to an id that nobody was logged in as, as far as the server said.
+    /// Of the answered, those that are known to have reached nobody.
     pub void: u64,
-    /// Connections that the answered ones reached.
+    /// Connections that the answered ones are known to have reached.
     pub connections: u64,
     /// Messages that the server does not have.
     pub failed: u64,
@@ -69,6 +71,13 @@ pub struct Counts {
     pub unanswered: u64,
     /// Messages sent more than 1 ms after they were due.
     pub late: u64,
+}
+
+impl Counts {
+    /// Of the answered, those of which it is not known whether they reached anybody.
+    pub fn reach_unknown(&self) -> u64 {
+        self.answered - self.reached - self.void
+    }
 }
 
 /// The delays that go into the logs of `--out`.
@@ -83,11 +92,13 @@ pub const SERIES: [Series; 3] = [
 
 impl Tally {
     /// Nothing yet, of a run that begins at `started_at` and is to send `asked_per_s` messages a
-    /// second; 0 for as many as are answered.
-    pub fn new(started_at: Instant, asked_per_s: f64) -> Self {
+    /// second; 0 for as many as are answered. Whether the servers say whom messages reached is in
+    /// `tells_reach`.
+    pub fn new(started_at: Instant, asked_per_s: f64, tells_reach: bool) -> Self {
         Self {
             started_at,
             asked_per_s,
+            tells_reach,
             counts: Counts::default(),
             failures: BTreeMap::new(),
             unanswered_by: BTreeMap::new(),
@@ -147,7 +158,9 @@ impl Tally {
         self.counts.answered += receipt.answered;
         self.counts.reached += receipt.reached;
         self.counts.void += receipt.void;
-        self.counts.connections += receipt.connections;
+        // Beyond what is a number nobody counts.
+        let connections = self.counts.connections.saturating_add(receipt.connections);
+        self.counts.connections = connections;
         if receipt.answered > 0 {
             self.last_answer_at = self.last_answer_at.max(Some(ended_at));
         }
@@ -180,9 +193,10 @@ impl Tally {
             asked,
             sent: counts.sent,
             answered: counts.answered,
-            reached: counts.reached,
-            void: counts.void,
-            connections: counts.connections,
+            reached: self.tells_reach.then_some(counts.reached),
+            void: self.tells_reach.then_some(counts.void),
+            connections: self.tells_reach.then_some(counts.connections),
+            reach_unknown: counts.reach_unknown(),
             failed: counts.failed,
             failures: by_name(&self.failures),
             unanswered: counts.unanswered,
@@ -194,6 +208,7 @@ impl Tally {
             send_from_due: self.from_due.summary(),
             send_from_send: self.from_send.summary(),
             // What the run knows by itself.
+            stray_answers: 0,
             sender: None,
             is_unordered: false,
         }

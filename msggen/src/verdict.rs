@@ -72,6 +72,10 @@ fn shortfalls(outcome: &Outcome, demands: &Demands) -> Vec<String> {
         let (n, reasons) = (sums.unanswered, reasons(&outcome.unanswered_by));
         shortfalls.push(format!("{n} of {} unanswered: {reasons}", messages(outcome)));
     }
+    if sums.stray_answers > 0 {
+        let n = sums.stray_answers;
+        shortfalls.push(format!("answers came {n} times to requests that were never sent"));
+    }
     let allowed_s = (outcome.took_s * TOLERANCE).max(TOLERANCE_S);
     if outcome.behind_s > allowed_s && !demands.allows_late {
         shortfalls.push(format!(

@@ -6,6 +6,7 @@ mod bad_input;
 mod ending;
 mod foreign;
 mod library;
+mod lies;
 mod nchan;
 mod numbering;
 mod outage;

@@ -38,18 +38,26 @@ pub struct SendReport {
     pub sent: u64,
     /// Messages that the server accepted.
     pub answered: u64,
-    /// Of the answered, messages that reached at least one connection.
-    pub reached: u64,
-    /// Of the answered, messages to an id that nobody was logged in as.
-    pub void: u64,
-    /// Connections reached, over all messages.
-    pub connections: u64,
+    /// Of the answered, messages that are known to have reached at least one connection; `None`
+    /// where the servers do not say.
+    pub reached: Option<u64>,
+    /// Of the answered, messages that are known to have reached nobody; `None` likewise.
+    pub void: Option<u64>,
+    /// Connections that all messages are known to have reached; `None` likewise.
+    pub connections: Option<u64>,
+    /// Of the answered, messages of which it is not known whether they reached anybody.
+    #[serde(default)]
+    pub reach_unknown: u64,
     /// Messages that were refused, or that could not be sent at all.
     pub failed: u64,
     /// Why messages failed.
     pub failures: ByReason,
     /// Messages that were sent and never answered: the server may or may not have them.
     pub unanswered: u64,
+    /// Times that bytes came on a connection that owed no answer, such as an answer to a request
+    /// that was never sent. The connection was closed.
+    #[serde(default)]
+    pub stray_answers: u64,
     /// Messages sent more than 1 ms after they were due.
     pub late: u64,
     /// Achieved messages a second: those sent after the first, over the time from the first due to
@@ -149,7 +157,7 @@ impl Books {
             send.sent,
             send.answered + send.failed + send.unanswered,
         );
-        books.exact("msggen answered = void + reached", send.answered, send.void + send.reached);
+        let (reached, void) = (send.reached.unwrap_or_default(), send.void.unwrap_or_default());
         if let Some(nodes) = &server.cluster {
             let arrived = nodes.received + nodes.echoed;
             let in_doubt = unconfirmed + nodes.unconfirmed;
@@ -161,12 +169,18 @@ impl Books {
                 nodes.published,
                 unconfirmed,
             );
-            // An id has one connection here, and so one node that hears of it.
-            books.within("msggen reached = received + echoed", send.reached, arrived, in_doubt);
+            // An id has one connection here, and so one node that hears of it, where nobody else
+            // listens at the broker. What is not void reached it there or elsewhere, and what is
+            // known to have reached it did so on the node that was asked.
+            let told = send.answered.saturating_sub(void);
+            books.within("msggen answered - void = received + echoed", told, arrived, in_doubt);
+            books.within("msggen reached = echoed", reached, nodes.echoed, in_doubt);
         } else {
+            let told = void.saturating_add(reached);
+            books.exact("msggen answered = void + reached", send.answered, told);
             let (answered, messages) = (send.answered, server.messages);
             books.within("msggen answered = server messages", answered, messages, unconfirmed);
-            let (reached, there) = (send.reached, server.reached);
+            let there = server.reached;
             books.within("msggen reached = server reached", reached, there, unconfirmed);
         }
         // What was written to a connection that then closed may never have been read. How many
@@ -265,8 +279,8 @@ mod tests {
             asked: 10,
             sent: 10,
             answered: 10,
-            reached: 8,
-            void: 2,
+            reached: Some(8),
+            void: Some(2),
             ..Default::default()
         };
         (server, flood, send)
@@ -296,7 +310,7 @@ mod tests {
             ("connected", |run| run.1.connected -= 1),
             ("lost", |run| run.1.lost = Some(1)),
             ("sent", |run| run.2.sent += 1),
-            ("reached", |run| (run.2.reached, run.2.void) = (9, 1)),
+            ("reached", |run| (run.2.reached, run.2.void) = (Some(9), Some(1))),
         ];
         for (figure, break_it) in breaks {
             let mut run = good_run();
@@ -307,7 +321,9 @@ mod tests {
 
     #[test]
     fn in_a_cluster_every_message_is_published_and_arrives_at_a_node() {
-        let (server, flood, send) = good_run();
+        let (server, flood, mut send) = good_run();
+        // Of the five that another node had it is not known here whether they reached anybody.
+        send.reached = Some(3);
         let cluster = ClusterStats { published: 10, received: 5, echoed: 3, unconfirmed: 0 };
         // The five that another node had are counted twice: as void here, and as reached there.
         let (messages, void, cluster) = (15, 7, Some(cluster));
@@ -320,7 +336,10 @@ mod tests {
         };
         assert_eq!(
             cluster(|it| it.echoed = 2),
-            ["msggen reached = received + echoed: 8 against 7"]
+            [
+                "msggen answered - void = received + echoed: 8 against 7",
+                "msggen reached = echoed: 3 against 2"
+            ]
         );
         assert_eq!(cluster(|it| (it.echoed, it.unconfirmed) = (2, 1)), Vec::<String>::new());
         assert_eq!(cluster(|it| it.published = 9).len(), 2);
