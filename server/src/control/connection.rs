@@ -1,0 +1,420 @@
+//! One connection of the control door: reads requests, has them answered, gathers the answers.
+//!
+//! Answers are gathered while requests are there, up to a bound, and written before it waits for
+//! anything: nothing that was carried out stays unanswered, whatever follows it. While answers are
+//! not taken nothing is read. It holds no room while it is idle.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::body::Body;
+use super::head::{self, Ask, Denial, Parsed};
+use super::places::{Phase, STALL_TIME, Seat, Told};
+use super::room::{OUTPUT_BYTES, Room};
+use crate::Shared;
+use crate::answer::{self, CONTINUE, Frame};
+use crate::ndjson::LINES_AT_A_TIME;
+use crate::send::MAX_MESSAGE_BYTES;
+
+/// Bytes of an unfinished request that are kept apart, so that a slow sender does not hold room for
+/// a large one.
+const KEPT_BYTES: usize = 4 * 1024;
+
+/// Bytes of a body that nobody asked for which are read away, so that the connection can be used
+/// on. A longer one ends it.
+const SKIP_BYTES: u64 = MAX_MESSAGE_BYTES as u64;
+
+/// Bytes that are read away from a connection that is to end, so that its last answer is not
+/// destroyed by a reset: more than a sender writes before it looks whether there is an answer.
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
+
+/// One connection.
+pub(crate) struct Connection {
+    /// The socket.
+    stream: TcpStream,
+    /// Its place.
+    seat: Arc<Seat>,
+    /// Everything else.
+    pub(crate) shared: Arc<Shared>,
+    /// What came in and is to go out, if there is any.
+    room: Option<Box<Room>>,
+    /// An unfinished request, if it is short.
+    kept: Vec<u8>,
+    /// Whether it has made a valid request, and may stay.
+    is_proven: bool,
+    /// Whether a message was sent since answers were written.
+    has_sent: bool,
+    /// Requests handled since others were let in.
+    n_in_turn: u64,
+}
+
+/// Why no more can be read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The peer will send no more.
+    End,
+    /// The connection is broken.
+    Gone,
+    /// It was told to end.
+    Told(Told),
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// There is nothing more to read.
+    Stop(Stop),
+    /// Its framing is malformed.
+    Framing(&'static str),
+    /// It is longer than a message may be.
+    TooLarge,
+}
+
+impl Fault {
+    /// What to answer.
+    pub(crate) fn denial(&self) -> Box<Denial> {
+        match self {
+            Self::Stop(Stop::Told(told)) => denial(*told),
+            Self::Stop(Stop::End | Stop::Gone) => {
+                Denial::new("400 Bad Request", "the body broke off: the connection was closed")
+            }
+            Self::Framing(why) => {
+                Denial::new("400 Bad Request", format!("the body broke off: {why}"))
+            }
+            Self::TooLarge => head::too_large(),
+        }
+    }
+}
+
+/// What to answer to a request that is not complete.
+fn denial(told: Told) -> Box<Denial> {
+    match told {
+        Told::HeadTimeout => {
+            Denial::new("408 Request Timeout", "the request head was not complete in time")
+        }
+        Told::Stalled => {
+            let why = format!("the body brought nothing for {} s", STALL_TIME.as_secs());
+            Denial::new("408 Request Timeout", why)
+        }
+        Told::Evicted => {
+            Denial::new("503 Service Unavailable", "all places of the control door are taken")
+        }
+        Told::Shutdown => Denial::new("503 Service Unavailable", "the server is shutting down"),
+    }
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    /// There is nothing more to be said on either side.
+    Close,
+    /// The peer may still be sending, and has to get its last answer.
+    Linger,
+}
+
+impl Connection {
+    /// A connection that was accepted and has got a place.
+    pub(crate) fn new(stream: TcpStream, seat: Arc<Seat>, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            seat,
+            shared,
+            room: None,
+            kept: Vec::new(),
+            is_proven: false,
+            has_sent: false,
+            n_in_turn: 0,
+        }
+    }
+
+    /// Serves it to its end.
+    pub(crate) async fn serve(mut self) {
+        if self.answer_all().await == Leave::Linger {
+            // An error is a peer that left, or was told to.
+            _ = self.linger().await;
+        } else {
+            _ = self.write_answers().await;
+        }
+    }
+
+    /// Answers requests until no more is to come.
+    async fn answer_all(&mut self) -> Leave {
+        loop {
+            match head::parse(self.window(), &self.shared.door.guard) {
+                Parsed::Complete(mut ask, n_bytes) => {
+                    self.room().consume(n_bytes);
+                    if let Some(leave) = self.answer(&mut ask).await {
+                        return leave;
+                    }
+                    self.take_turns().await;
+                    let n_gathered = self.room.as_ref().map_or(0, |room| room.output.len());
+                    if n_gathered >= OUTPUT_BYTES && self.write_answers().await.is_err() {
+                        return Leave::Close;
+                    }
+                }
+                Parsed::Incomplete => {
+                    let has_begun = head::has_begun(self.window());
+                    let phase = if has_begun { Phase::Head } else { Phase::Idle };
+                    if let Err(stop) = self.fill(phase).await {
+                        if let (Stop::Told(told), true) = (stop, has_begun) {
+                            let with_body = !self.window().starts_with(b"HEAD ");
+                            let frame = Frame { keeps: false, is_http_1_0: false, with_body };
+                            self.deny(frame, &denial(told));
+                        }
+                        return Leave::Close;
+                    }
+                }
+                Parsed::Refused(refusal) => {
+                    let with_body = refusal.with_body;
+                    let frame = Frame { keeps: false, is_http_1_0: false, with_body };
+                    self.deny(frame, &Denial::new(refusal.status(), refusal.sentence));
+                    return Leave::Linger;
+                }
+            }
+        }
+    }
+
+    /// Answers one request. Returns how the connection ends, if it does.
+    async fn answer(&mut self, ask: &mut Ask) -> Option<Leave> {
+        self.shared.door.places.note(&self.seat, Phase::Busy);
+        if ask.is_trusted && !self.is_proven {
+            self.is_proven = self.shared.door.places.prove(&self.seat);
+            // Where there is no place for it to stay, it is served all the same, once.
+            ask.frame.keeps &= self.is_proven;
+        }
+        ask.frame.keeps &= self.seat.told().is_none();
+        self.carry_out(ask).await;
+        if !self.frame(ask).keeps {
+            let is_all = ask.body.is_at_end() && self.window().is_empty();
+            return Some(if is_all { Leave::Close } else { Leave::Linger });
+        }
+        loop {
+            match self.piece(ask, 0).await {
+                Ok(Some(n)) => self.room().consume(n),
+                Ok(None) => return None,
+                Err(_) => return Some(Leave::Close),
+            }
+        }
+    }
+
+    /// The frame of the answer to a request, of whose body no more is wanted. What is left of it is
+    /// read away if that is soon done and sure to come.
+    pub(super) fn frame(&self, ask: &Ask) -> Frame {
+        let is_soon_done = match ask.body {
+            Body::Length(0) => true,
+            Body::Length(n) => n <= SKIP_BYTES && !ask.expects_continue,
+            Body::Chunked(_) => ask.body.is_at_end(),
+        };
+        Frame { keeps: ask.frame.keeps && is_soon_done, ..ask.frame }
+    }
+
+    /// Reads a whole message, to the front of the window. Returns how long it is.
+    pub(super) async fn message(&mut self, ask: &mut Ask) -> Result<usize, Fault> {
+        let mut n_bytes = 0;
+        while let Some(n_more) = self.piece(ask, n_bytes).await? {
+            n_bytes += n_more;
+            if n_bytes > MAX_MESSAGE_BYTES {
+                return Err(Fault::TooLarge);
+            }
+        }
+        Ok(n_bytes)
+    }
+
+    /// Reads a piece of a body, to the window behind `n_before` bytes of it which are there already.
+    /// Returns how long it is, and `None` at the end.
+    pub(crate) async fn piece(
+        &mut self,
+        ask: &mut Ask,
+        n_before: usize,
+    ) -> Result<Option<usize>, Fault> {
+        loop {
+            if ask.body.is_at_end() {
+                return Ok(None);
+            }
+            let n = self.room().take(&mut ask.body, n_before).map_err(Fault::Framing)?;
+            if n > 0 {
+                return Ok(Some(n));
+            }
+            if ask.body.is_at_end() {
+                return Ok(None);
+            }
+            if std::mem::take(&mut ask.expects_continue) && self.window().is_empty() {
+                self.output().extend_from_slice(CONTINUE);
+            }
+            self.fill(Phase::Body).await.map_err(Fault::Stop)?;
+        }
+    }
+
+    /// Appends an answer that says why not.
+    pub(super) fn deny(&mut self, frame: Frame, denial: &Denial) {
+        self.shared.door.counts.count_refused(denial.status);
+        answer::write_refusal(self.output(), frame, denial.status, &denial.why, denial.allow);
+    }
+
+    /// What has come in and is not used yet.
+    pub(crate) fn window(&self) -> &[u8] {
+        self.room.as_ref().map_or(&self.kept, |room| room.window())
+    }
+
+    /// Its room, which it gets if it has none.
+    pub(crate) fn room(&mut self) -> &mut Room {
+        let (pool, kept) = (&self.shared.door.pool, &mut self.kept);
+        self.room.get_or_insert_with(|| {
+            let mut room = pool.take();
+            room.restore(kept);
+            *kept = Vec::new();
+            room
+        })
+    }
+
+    /// Where answers are gathered.
+    pub(super) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.room().output
+    }
+
+    /// Takes note that a message was sent.
+    pub(super) fn note_sent(&mut self) {
+        self.has_sent = true;
+    }
+
+    /// Lets others in when it has been busy for long.
+    async fn take_turns(&mut self) {
+        self.n_in_turn += 1;
+        if self.n_in_turn >= LINES_AT_A_TIME {
+            self.n_in_turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Writes the answers that are there, then waits for more bytes.
+    async fn fill(&mut self, phase: Phase) -> Result<(), Stop> {
+        self.write_answers().await?;
+        let places = &self.shared.door.places;
+        match phase {
+            // The time of these counts from their beginning, whatever comes in meanwhile.
+            Phase::Head | Phase::Leaving => places.note_change(&self.seat, phase),
+            _ => places.note(&self.seat, phase),
+        }
+        poll_fn(|context| self.poll_fill(context, phase)).await
+    }
+
+    /// See [`fill`](Self::fill).
+    fn poll_fill(&mut self, context: &mut Context<'_>, phase: Phase) -> Poll<Result<(), Stop>> {
+        self.room();
+        let room = self.room.as_mut().expect("it has just got one");
+        let mut tail = ReadBuf::new(room.tail());
+        match Pin::new(&mut self.stream).poll_read(context, &mut tail) {
+            Poll::Ready(Ok(())) => {
+                let n = tail.filled().len();
+                room.extend(n);
+                Poll::Ready(if n == 0 { Err(Stop::End) } else { Ok(()) })
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Gone)),
+            Poll::Pending => {
+                self.rest();
+                self.n_in_turn = 0;
+                match self.seat.listen(context.waker()) {
+                    // What is in progress is carried out.
+                    Some(Told::Shutdown) if !matches!(phase, Phase::Idle | Phase::Head) => {
+                        Poll::Pending
+                    }
+                    Some(told) => Poll::Ready(Err(Stop::Told(told))),
+                    None => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    /// Gives its room back, unless much is in it.
+    fn rest(&mut self) {
+        let is_light =
+            |room: &mut Box<Room>| room.output.is_empty() && room.window().len() <= KEPT_BYTES;
+        if let Some(room) = self.room.take_if(is_light) {
+            self.kept = room.window().to_vec();
+            self.shared.door.pool.put(room);
+        }
+    }
+
+    /// Writes the answers that are there.
+    async fn write_answers(&mut self) -> Result<(), Stop> {
+        if std::mem::take(&mut self.has_sent) {
+            after_the_others().await;
+        }
+        poll_fn(|context| self.poll_write_answers(context)).await
+    }
+
+    /// See [`write_answers`](Self::write_answers).
+    fn poll_write_answers(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        let Some(room) = &mut self.room else { return Poll::Ready(Ok(())) };
+        let places = &self.shared.door.places;
+        while room.n_written < room.output.len() {
+            let rest = &room.output[room.n_written..];
+            match Pin::new(&mut self.stream).poll_write(context, rest) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Stop::Gone)),
+                Poll::Ready(Ok(n)) => {
+                    room.n_written += n;
+                    if room.n_written < room.output.len() {
+                        places.note(&self.seat, Phase::Answers);
+                    }
+                }
+                Poll::Pending => {
+                    places.note_change(&self.seat, Phase::Answers);
+                    return match self.seat.listen(context.waker()) {
+                        None | Some(Told::Shutdown) => Poll::Pending,
+                        Some(told) => Poll::Ready(Err(Stop::Told(told))),
+                    };
+                }
+            }
+        }
+        room.output.clear();
+        room.n_written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the connection so that the peer gets its last answer: our half first, the rest when it
+    /// has closed its own.
+    async fn linger(&mut self) -> Result<(), Stop> {
+        self.write_answers().await?;
+        self.stream.shutdown().await.map_err(|_| Stop::Gone)?;
+        let mut n_bytes = 0;
+        while n_bytes <= DRAIN_BYTES {
+            let n_there = self.window().len();
+            self.room().consume(n_there);
+            n_bytes += n_there;
+            self.fill(Phase::Leaving).await?;
+            self.take_turns().await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(room) = self.room.take() {
+            self.shared.door.pool.put(room);
+        }
+        self.shared.door.places.leave(&self.seat);
+    }
+}
+
+/// Lets every task that is ready now go first.
+///
+/// Under load many requests are ready at once. Messages to receivers and answers to senders then
+/// go out in two runs instead of taking turns, and each run wakes its processes once. Without load
+/// it is nearly free, unlike tokio's own yielding, which looks for new events first.
+async fn after_the_others() {
+    let mut has_waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
