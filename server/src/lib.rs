@@ -233,7 +233,7 @@ pub async fn serve(
     let spares = control::Spares::open();
     control.set_nonblocking(true)?;
     let control = tokio::net::TcpListener::from_std(control)?;
-    let door = Door::new(&config, &control)?;
+    let door = Door::new(&config, &control, spares)?;
     let shared = Arc::new(Shared {
         config,
         sender,
@@ -254,7 +254,7 @@ pub async fn serve(
         let router = Arc::clone(&shared.router);
         tasks.spawn(async move { ping::run(router, every).await });
     }
-    let controlling = tokio::spawn(control::run(control, spares, Arc::clone(&shared), is_down));
+    let controlling = tokio::spawn(control::run(control, Arc::clone(&shared), is_down));
     tokio::select! {
         () = shutdown => {}
         // Neither ends by itself, except by an error of epoll.

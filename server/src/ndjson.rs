@@ -60,7 +60,7 @@ enum End {
 /// Sends line by line. A bad line ends it; what was before it stays sent, and the answer says so.
 /// Returns status and body of the answer.
 pub(crate) async fn send(connection: &mut Connection, ask: &mut Ask) -> (&'static str, String) {
-    let cluster = connection.shared.cluster.as_ref().map(|_| ClusterOutcome::default());
+    let cluster = connection.shared().cluster.as_ref().map(|_| ClusterOutcome::default());
     let mut outcome = Outcome { cluster, ..Outcome::default() };
     let (status, error) = match send_lines(connection, ask, &mut outcome).await {
         Ok(()) => (OK, None),
@@ -82,7 +82,7 @@ async fn send_lines(
     ask: &mut Ask,
     outcome: &mut Outcome,
 ) -> Result<(), End> {
-    let shared = Arc::clone(&connection.shared);
+    let shared = Arc::clone(connection.shared());
     // A server at its end drops this whole future, wherever it waits.
     let mut counted = Counted { shared: &shared, lines: Lines::default() };
     let mut batch = Batch::default();

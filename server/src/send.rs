@@ -40,7 +40,7 @@ impl Sender {
     pub(crate) async fn send(&self, id: Id, text: &str) -> u64 {
         match self.try_send(id, text) {
             Ok(n_reached) => n_reached,
-            Err(message) => self.send_to_many(id, message).await,
+            Err(message) => self.clone().send_to_many(id, message).await,
         }
     }
 
@@ -62,8 +62,8 @@ impl Sender {
     ///
     /// Such a send waits its turn, so that all of them see the messages of an id in the same order.
     /// It is a task of its own: whoever asked for it may leave, and the message still goes to all.
-    pub(crate) async fn send_to_many(&self, id: Id, message: Message) -> u64 {
-        let fan_out = tokio::spawn(self.clone().fan_out(id, message));
+    pub(crate) async fn send_to_many(self, id: Id, message: Message) -> u64 {
+        let fan_out = tokio::spawn(self.fan_out(id, message));
         fan_out.await.expect("a fan-out neither panics nor is it cancelled")
     }
 

@@ -1,5 +1,6 @@
 //! What a request to the control door has done, and its answer.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -16,38 +17,60 @@ use crate::router::Id;
 /// Why there is no 200.
 const UNAVAILABLE: &str = "503 Service Unavailable";
 
+/// What became of a message that had to be waited for.
+enum Sent {
+    /// It reached so many connections of this server.
+    Here(u64),
+    /// It was for all nodes of a cluster: status and body of the answer.
+    ToAll(&'static str, String),
+}
+
+/// A send that has to be waited for.
+type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
+
 impl Connection {
     /// Does what a request asks for, and appends the answer.
     pub(super) async fn carry_out(&mut self, ask: &mut Ask) {
+        match ask.call {
+            Ok(Call::Send { id, is_counted }) => self.send(id, is_counted, ask).await,
+            // In memory of its own: it needs more than an idle connection may take.
+            Ok(Call::SendLines) => Box::pin(self.send_lines(ask)).await,
+            _ => self.tell(ask),
+        }
+    }
+
+    /// `POST /send`: the body is lines.
+    async fn send_lines(&mut self, ask: &mut Ask) {
+        let (status, outcome) = ndjson::send(self, ask).await;
+        self.answer_json(ask, status, &outcome);
+    }
+
+    /// Answers what needs no body and no time.
+    fn tell(&mut self, ask: &Ask) {
         let call = match &ask.call {
             Ok(call) => *call,
             Err(denial) => return self.deny(self.frame(ask), denial),
         };
         match call {
-            Call::Send { id, is_counted } => self.send(id, is_counted, ask).await,
-            Call::SendLines => {
-                // In memory of their own: what they need is more than an idle connection may take.
-                let (status, outcome) = Box::pin(ndjson::send(self, ask)).await;
-                self.answer_json(ask, status, &outcome);
-            }
+            Call::Send { .. } | Call::SendLines => {}
             Call::CountLogins(id) => {
-                let n_connections = self.shared.router.n_logins(id) as u64;
+                let n_connections = self.shared().router.n_logins(id) as u64;
                 self.answer_connections(ask, n_connections);
             }
             Call::LogOut(id) => {
-                let n_connections = self.shared.router.logout(id) as u64;
+                let n_connections = self.shared().router.logout(id) as u64;
                 self.answer_connections(ask, n_connections);
             }
             Call::Stats => {
-                let stats = serde_json::to_string(&self.shared.stats());
+                let stats = serde_json::to_string(&self.shared().stats());
                 self.answer_json(ask, OK, &stats.expect("counts are plain JSON"));
             }
             Call::Metrics => {
-                let text = metrics::text(self.shared.stats(), self.shared.sender.cost());
+                let text = metrics::text(self.shared().stats(), self.shared().sender.cost());
                 let frame = self.frame(ask);
                 answer::write(self.output(), frame, OK, metrics::CONTENT_TYPE, &text);
             }
-            Call::Health => match complaint(&self.shared) {
+            Call::Health => match complaint(self.shared()) {
                 None => self.answer_json(ask, OK, "{\"status\":\"ok\"}"),
                 Some(why) => self.deny(self.frame(ask), &Denial::new(UNAVAILABLE, why)),
             },
@@ -56,43 +79,72 @@ impl Connection {
 
     /// `POST /send/{id}`: the body is the message.
     async fn send(&mut self, id: Id, is_counted: bool, ask: &mut Ask) {
-        let n_bytes = match self.message(ask).await {
-            Ok(n_bytes) => n_bytes,
+        match self.message(ask).await {
+            Ok(n_bytes) => {
+                if let Some(sending) = self.begin_send(id, is_counted, n_bytes, ask) {
+                    let sent = sending.await;
+                    self.note_sent();
+                    match sent {
+                        Sent::Here(n_reached) => self.answer_connections(ask, n_reached),
+                        Sent::ToAll(status, answer) => self.answer_json(ask, status, &answer),
+                    }
+                }
+            }
             Err(fault) => {
                 if fault != Fault::TooLarge {
-                    self.shared.count_aborted();
+                    self.shared().count_aborted();
                 }
                 ask.frame.keeps = false;
-                return self.deny(ask.frame, &fault.denial());
+                self.deny(ask.frame, &fault.denial());
             }
-        };
-        let text = match std::str::from_utf8(&self.window()[..n_bytes]) {
-            Ok(text) => text,
-            Err(error) => {
-                let why = format!("the message is not UTF-8: {error}");
-                self.room().consume(n_bytes);
-                return self.deny(self.frame(ask), &Denial::new("400 Bad Request", why));
-            }
-        };
-        if let Some(cluster) = &self.shared.cluster {
-            let sent = Box::pin(send_to_all(Arc::clone(cluster), id, text.to_owned(), is_counted));
-            let (status, answer) = sent.await;
-            self.room().consume(n_bytes);
-            return self.answer_json(ask, status, &answer);
         }
-        let n_reached = match self.shared.sender.try_send(id, text) {
-            Ok(n_reached) => n_reached,
-            Err(message) => Box::pin(self.shared.sender.send_to_many(id, message)).await,
+    }
+
+    /// Sends the message of `n_bytes` at the front of the window, and appends the answer; or returns
+    /// what is to be waited for first, in memory of its own: an idle connection is as large as what
+    /// it may have to keep.
+    fn begin_send(
+        &mut self,
+        id: Id,
+        is_counted: bool,
+        n_bytes: usize,
+        ask: &Ask,
+    ) -> Option<Sending> {
+        let shared = self.shared();
+        let begun = match std::str::from_utf8(&self.window()[..n_bytes]) {
+            Err(error) => Err(format!("the message is not UTF-8: {error}")),
+            Ok(text) => Ok(match &shared.cluster {
+                Some(cluster) => {
+                    let (cluster, text) = (Arc::clone(cluster), text.to_owned());
+                    let sending = send_to_all(cluster, id, text, is_counted);
+                    Err(Box::pin(sending) as Sending)
+                }
+                None => shared.sender.try_send(id, text).map_err(|message| {
+                    let sender = shared.sender.clone();
+                    let sending = sender.send_to_many(id, message);
+                    Box::pin(async move { Sent::Here(sending.await) }) as Sending
+                }),
+            }),
         };
-        self.note_sent();
         self.room().consume(n_bytes);
-        self.answer_connections(ask, n_reached);
+        match begun {
+            Ok(Ok(n_reached)) => {
+                self.note_sent();
+                self.answer_connections(ask, n_reached);
+                None
+            }
+            Ok(Err(sending)) => Some(sending),
+            Err(why) => {
+                self.deny(self.frame(ask), &Denial::new("400 Bad Request", why));
+                None
+            }
+        }
     }
 
     /// Appends a JSON answer.
     fn answer_json(&mut self, ask: &Ask, status: &'static str, body: &str) {
         if status != OK {
-            self.shared.door.counts.count_refused(status);
+            self.shared().door.counts.count_refused(status);
         }
         let frame = self.frame(ask);
         answer::write_json(self.output(), frame, status, body);
@@ -105,23 +157,21 @@ impl Connection {
     }
 }
 
-/// Sends a message to all nodes of a cluster. Returns status and body of the answer.
-async fn send_to_all(
-    cluster: Arc<Cluster>,
-    id: Id,
-    text: String,
-    is_counted: bool,
-) -> (&'static str, String) {
+/// Sends a message to all nodes of a cluster.
+async fn send_to_all(cluster: Arc<Cluster>, id: Id, text: String, is_counted: bool) -> Sent {
     let sent = if is_counted {
         cluster.send_counted(id, text).await
     } else {
         cluster.send(vec![(id, text)]).await.pop().expect("there is one for each message")
     };
     match sent {
-        Ok(reach) => (OK, serde_json::to_string(&reach).expect("counts are plain JSON")),
+        Ok(reach) => {
+            let answer = serde_json::to_string(&reach).expect("counts are plain JSON");
+            Sent::ToAll(OK, answer)
+        }
         Err(failure) => {
             let why = json!({ "error": &*failure.why, "unconfirmed": failure.is_unconfirmed });
-            (UNAVAILABLE, why.to_string())
+            Sent::ToAll(UNAVAILABLE, why.to_string())
         }
     }
 }

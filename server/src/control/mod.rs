@@ -44,18 +44,20 @@ pub(crate) struct Door {
     pool: Pool,
     /// What is counted.
     counts: Arc<ControlCounts>,
+    /// Descriptors for connections that come when there are no others.
+    spares: Spares,
 }
 
 impl Door {
     /// The door at a listener.
-    pub(crate) fn new(config: &Config, listener: &TcpListener) -> io::Result<Self> {
+    pub(crate) fn new(config: &Config, listener: &TcpListener, spares: Spares) -> io::Result<Self> {
         let bound_to = listener.local_addr()?.ip();
         let hosts = config.control_hosts.clone();
         let counts = Arc::<ControlCounts>::default();
         let n_connections = config.max_control_connections;
         let places = Places::new(n_connections, config.head_timeout, Arc::clone(&counts));
         let guard = Guard::new(config.control_token.clone(), hosts, bound_to);
-        Ok(Self { guard, places, pool: Pool::default(), counts })
+        Ok(Self { guard, places, pool: Pool::default(), counts, spares })
     }
 
     /// What was counted.
@@ -73,11 +75,9 @@ impl Door {
 /// Serves the control door until `shutdown` changes, then lets requests in progress end.
 pub(crate) async fn run(
     listener: TcpListener,
-    spares: Spares,
     shared: Arc<Shared>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let spares = Arc::new(spares);
     let door = &shared.door;
     let mut connections = JoinSet::new();
     let mut complaint = Complaint::default();
@@ -89,21 +89,13 @@ pub(crate) async fn run(
             () = crate::went_down(&mut shutdown) => break,
             Some(_) = connections.join_next() => {}
             _ = sweeps.tick(), if !connections.is_empty() => door.sweep(),
-            accepted = accept(&listener, &spares), if door.places.has_room() => match accepted {
-                Ok(stream) => {
-                    let served = serve(stream, &shared);
-                    let spares = Arc::clone(&spares);
-                    connections.spawn(async move {
-                        served.await;
-                        // Before anybody else can take the descriptor that has just become free.
-                        spares.refill();
-                    });
-                }
+            accepted = accept(&listener, &door.spares), if door.places.has_room() => match accepted {
+                Ok(stream) => _ = connections.spawn(serve(stream, &shared)),
                 Err(error) => {
                     if is_waiting(&listener) && complaint.is_due() {
                         tracing::warn!("the control door cannot accept: {error}");
                     }
-                    spares.refill();
+                    door.spares.refill();
                     tokio::time::sleep(PAUSE).await;
                 }
             },

@@ -357,9 +357,10 @@ mod tests {
         assert!(old.iter().all(|seat| seat.told().is_none()), "strangers are no reason");
         // `enter` has set the clock by the real time.
         places.now_ms.store(3_500, Ordering::Relaxed);
+        places.note(&newcomers[2], Phase::Busy);
         assert!(places.prove(&newcomers[2]));
         assert_eq!(old[1].told(), Some(Told::Evicted), "idle for longest");
-        assert!(!places.prove(&newcomers[1]), "one is busy, the other one was until just now");
+        assert!(!places.prove(&newcomers[1]), "two are busy, the other one was until just now");
         assert_eq!((old[0].told(), old[2].told()), (None, None));
     }
 

@@ -3,6 +3,9 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use bytes::BufMut as _;
+use bytes::buf::Limit;
+
 use super::body::Body;
 use crate::request::MAX_HEAD_BYTES;
 use crate::send::MAX_MESSAGE_BYTES;
@@ -21,12 +24,11 @@ const OUTPUT_KEPT_BYTES: usize = 2 * OUTPUT_BYTES;
 /// Room for one connection.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// What has come in; the window is what is not used yet.
-    input: Box<[u8]>,
-    /// Where the window begins.
+    /// What has come in, of which the beginning may have been used. It never grows: memory that
+    /// nothing was read to is not touched.
+    input: Vec<u8>,
+    /// Where the window begins: what is not used yet.
     start: usize,
-    /// Where it ends.
-    end: usize,
     /// Answers, the first to be written at the front.
     pub(crate) output: Vec<u8>,
     /// How much of them has been written.
@@ -36,21 +38,22 @@ pub(crate) struct Room {
 impl Room {
     /// Empty room.
     fn new() -> Self {
-        let input = vec![0; INPUT_BYTES].into_boxed_slice();
-        Self { input, start: 0, end: 0, output: Vec::new(), n_written: 0 }
+        let input = Vec::with_capacity(INPUT_BYTES);
+        Self { input, start: 0, output: Vec::new(), n_written: 0 }
     }
 
     /// What has come in and is not used yet.
     pub(crate) fn window(&self) -> &[u8] {
-        &self.input[self.start..self.end]
+        &self.input[self.start..]
     }
 
     /// Drops `n` bytes from the front of the window.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start += n;
-        debug_assert!(self.start <= self.end, "only what is there is used");
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
+        debug_assert!(self.start <= self.input.len(), "only what is there is used");
+        if self.start == self.input.len() {
+            self.input.clear();
+            self.start = 0;
         }
     }
 
@@ -58,34 +61,28 @@ impl Room {
     /// already, and puts it there. Returns how much that was.
     pub(crate) fn take(&mut self, body: &mut Body, n_before: usize) -> Result<usize, &'static str> {
         let at = self.start + n_before;
-        let found = body.take(&mut self.input[at..self.end])?;
+        let found = body.take(&mut self.input[at..])?;
         if found.n_used > found.n_data {
-            self.input.copy_within(at + found.n_used..self.end, at + found.n_data);
-            self.end -= found.n_used - found.n_data;
+            self.input.drain(at + found.n_data..at + found.n_used);
         }
         Ok(found.n_data)
     }
 
     /// Puts bytes into an empty window.
     pub(crate) fn restore(&mut self, bytes: &[u8]) {
-        self.input[..bytes.len()].copy_from_slice(bytes);
-        (self.start, self.end) = (0, bytes.len());
+        self.input.extend_from_slice(bytes);
     }
 
-    /// Where more bytes may be read to. Not empty: whoever waits for more has used what was too
-    /// much to keep.
-    pub(crate) fn tail(&mut self) -> &mut [u8] {
-        if self.start > 0 && self.input.len() - self.end < self.input.len() / 4 {
-            self.input.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+    /// Where more bytes may be read to. Not full: whoever waits for more has used what was too much
+    /// to keep.
+    pub(crate) fn tail(&mut self) -> Limit<&mut Vec<u8>> {
+        if self.start > 0 && INPUT_BYTES - self.input.len() < INPUT_BYTES / 4 {
+            self.input.drain(..self.start);
+            self.start = 0;
         }
-        debug_assert!(self.end < self.input.len(), "limits are looked at before");
-        &mut self.input[self.end..]
-    }
-
-    /// Takes note that `n` bytes were read to the tail.
-    pub(crate) fn extend(&mut self, n: usize) {
-        self.end += n;
+        let n_free = INPUT_BYTES - self.input.len();
+        debug_assert!(n_free > 0, "limits are looked at before");
+        (&mut self.input).limit(n_free)
     }
 }
 
@@ -118,7 +115,8 @@ impl Pool {
 
     /// Gives room back; what is in it is forgotten.
     pub(crate) fn put(&self, mut room: Box<Room>) {
-        (room.start, room.end, room.n_written) = (0, 0, 0);
+        (room.start, room.n_written) = (0, 0);
+        room.input.clear();
         room.output.clear();
         room.output.shrink_to(OUTPUT_KEPT_BYTES);
         self.lock().rooms.push(room);
