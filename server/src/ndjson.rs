@@ -89,7 +89,7 @@ async fn send_lines(
     while let Some(n_bytes) = connection.piece(ask, 0).await.map_err(broken_off)? {
         let mut piece = &connection.window()[..n_bytes];
         let sent = send_piece(&mut piece, &mut counted, &mut batch, outcome).await;
-        connection.room().consume(n_bytes);
+        connection.input.consume(n_bytes);
         sent?;
     }
     if let Some(line) = counted.lines.last() {

@@ -126,7 +126,7 @@ impl Connection {
                 }),
             }),
         };
-        self.room().consume(n_bytes);
+        self.input.consume(n_bytes);
         match begun {
             Ok(Ok(n_reached)) => {
                 self.note_sent();

@@ -15,15 +15,11 @@ use tokio::net::TcpStream;
 use super::body::Body;
 use super::head::{self, Ask, Denial, Parsed};
 use super::places::{Phase, STALL_TIME, Seat, Told};
-use super::room::{OUTPUT_BYTES, Room};
+use super::room::{Input, OUTPUT_BYTES};
 use crate::Shared;
 use crate::answer::{self, CONTINUE, Frame};
 use crate::ndjson::LINES_AT_A_TIME;
 use crate::send::MAX_MESSAGE_BYTES;
-
-/// Bytes of an unfinished request that are kept apart, so that a slow sender does not hold room for
-/// a large one.
-const KEPT_BYTES: usize = 4 * 1024;
 
 /// Bytes of a body that nobody asked for which are read away, so that the connection can be used
 /// on. A longer one ends it.
@@ -39,10 +35,12 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// Its place. It is closed before it leaves it.
     place: Place,
-    /// What came in and is to go out, if there is any.
-    room: Option<Box<Room>>,
-    /// An unfinished request, if it is short.
-    kept: Vec<u8>,
+    /// What came in and is not used yet.
+    pub(crate) input: Input,
+    /// Answers, the first to be written at the front.
+    output: Vec<u8>,
+    /// How much of them has been written.
+    n_written: usize,
     /// Whether it has made a valid request, and may stay.
     is_proven: bool,
     /// Whether a message was sent since answers were written.
@@ -137,8 +135,9 @@ impl Connection {
         Self {
             stream,
             place: Place { seat, shared },
-            room: None,
-            kept: Vec::new(),
+            input: Input::default(),
+            output: Vec::new(),
+            n_written: 0,
             is_proven: false,
             has_sent: false,
             n_in_turn: 0,
@@ -163,13 +162,12 @@ impl Connection {
         loop {
             match head::parse(self.window(), &self.place.shared.door.guard) {
                 Parsed::Complete(mut ask, n_bytes) => {
-                    self.room().consume(n_bytes);
+                    self.input.consume(n_bytes);
                     if let Some(leave) = self.answer(&mut ask).await {
                         return leave;
                     }
                     self.take_turns().await;
-                    let n_gathered = self.room.as_ref().map_or(0, |room| room.output.len());
-                    if n_gathered >= OUTPUT_BYTES && self.write_answers().await.is_err() {
+                    if self.output.len() >= OUTPUT_BYTES && self.write_answers().await.is_err() {
                         return Leave::Close;
                     }
                 }
@@ -210,7 +208,7 @@ impl Connection {
         }
         loop {
             match self.piece(ask, 0).await {
-                Ok(Some(n)) => self.room().consume(n),
+                Ok(Some(n)) => self.input.consume(n),
                 Ok(None) => return None,
                 Err(_) => return Some(Leave::Close),
             }
@@ -252,7 +250,7 @@ impl Connection {
             if ask.body.is_at_end() {
                 return Ok(None);
             }
-            let n = self.room().take(&mut ask.body, n_before).map_err(Fault::Framing)?;
+            let n = self.input.take(&mut ask.body, n_before).map_err(Fault::Framing)?;
             if n > 0 {
                 return Ok(Some(n));
             }
@@ -279,23 +277,15 @@ impl Connection {
 
     /// What has come in and is not used yet.
     pub(crate) fn window(&self) -> &[u8] {
-        self.room.as_ref().map_or(&self.kept, |room| room.window())
-    }
-
-    /// Its room, which it gets if it has none.
-    pub(crate) fn room(&mut self) -> &mut Room {
-        let (pool, kept) = (&self.place.shared.door.pool, &mut self.kept);
-        self.room.get_or_insert_with(|| {
-            let mut room = pool.take();
-            room.restore(kept);
-            *kept = Vec::new();
-            room
-        })
+        self.input.window()
     }
 
     /// Where answers are gathered.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
-        &mut self.room().output
+        if self.output.capacity() == 0 {
+            self.output = self.place.shared.door.pool.take_output();
+        }
+        &mut self.output
     }
 
     /// Takes note that a message was sent.
@@ -334,37 +324,25 @@ impl Connection {
 
     /// See [`fill`](Self::fill).
     fn poll_fill(&mut self, context: &mut Context<'_>, phase: Phase) -> Poll<Result<(), Stop>> {
-        self.room();
-        let room = self.room.as_mut().expect("it has just got one");
-        let mut tail = room.tail();
-        // Cheap to make, and nothing is lost with it: it reads when it is polled, or not at all.
-        let reading = pin!(self.stream.read_buf(&mut tail));
-        match reading.poll(context) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(Stop::End)),
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Stop::Gone)),
-            Poll::Pending => {
-                self.rest();
-                self.n_in_turn = 0;
-                match self.place.seat.listen(context.waker()) {
-                    // What is in progress is carried out.
-                    Some(Told::Shutdown) if !matches!(phase, Phase::Idle | Phase::Head) => {
-                        Poll::Pending
-                    }
-                    Some(told) => Poll::Ready(Err(Stop::Told(told))),
-                    None => Poll::Pending,
-                }
+        // Without room it gets some only when there is something to read.
+        let is_ready = self.input.has_room() || self.stream.poll_read_ready(context).is_ready();
+        if is_ready {
+            let mut tail = self.input.tail(&self.place.shared.door.pool);
+            // Cheap to make, and nothing is lost with it: it reads when it is polled or not at all.
+            let reading = pin!(self.stream.read_buf(&mut tail));
+            match reading.poll(context) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stop::End)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Gone)),
+                Poll::Pending => self.input.rest(&self.place.shared.door.pool),
             }
         }
-    }
-
-    /// Gives its room back, unless much is in it.
-    fn rest(&mut self) {
-        let is_light =
-            |room: &mut Box<Room>| room.output.is_empty() && room.window().len() <= KEPT_BYTES;
-        if let Some(room) = self.room.take_if(is_light) {
-            self.kept = room.window().to_vec();
-            self.place.shared.door.pool.put(room);
+        self.n_in_turn = 0;
+        match self.place.seat.listen(context.waker()) {
+            // What is in progress is carried out.
+            Some(Told::Shutdown) if !matches!(phase, Phase::Idle | Phase::Head) => Poll::Pending,
+            Some(told) => Poll::Ready(Err(Stop::Told(told))),
+            None => Poll::Pending,
         }
     }
 
@@ -380,18 +358,24 @@ impl Connection {
             // Messages to receivers and answers to senders then go out in two runs instead of
             // taking turns, and each run wakes its processes once. Without load it is nearly free,
             // unlike tokio's own yielding, which looks for new events first.
+            // They take the same room for what they read, if it is given back.
+            if self.window().is_empty() {
+                self.input.rest(&self.place.shared.door.pool);
+            }
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Some(room) = &mut self.room else { return Poll::Ready(Ok(())) };
+        if self.output.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         let places = &self.place.shared.door.places;
-        while room.n_written < room.output.len() {
-            let rest = &room.output[room.n_written..];
+        while self.n_written < self.output.len() {
+            let rest = &self.output[self.n_written..];
             match Pin::new(&mut self.stream).poll_write(context, rest) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Stop::Gone)),
                 Poll::Ready(Ok(n)) => {
-                    room.n_written += n;
-                    if room.n_written < room.output.len() {
+                    self.n_written += n;
+                    if self.n_written < self.output.len() {
                         places.note(&self.place.seat, Phase::Answers);
                     }
                 }
@@ -404,8 +388,8 @@ impl Connection {
                 }
             }
         }
-        room.output.clear();
-        room.n_written = 0;
+        self.n_written = 0;
+        self.place.shared.door.pool.put_output(std::mem::take(&mut self.output));
         Poll::Ready(Ok(()))
     }
 
@@ -417,7 +401,7 @@ impl Connection {
         let mut n_bytes = 0;
         while n_bytes <= DRAIN_BYTES {
             let n_there = self.window().len();
-            self.room().consume(n_there);
+            self.input.consume(n_there);
             n_bytes += n_there;
             self.fill(Phase::Leaving).await?;
             self.take_turns().await;
@@ -428,8 +412,11 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(room) = self.room.take() {
-            self.place.shared.door.pool.put(room);
+        let pool = &self.place.shared.door.pool;
+        self.input.consume(self.input.window().len());
+        self.input.rest(pool);
+        if self.output.capacity() > 0 {
+            pool.put_output(std::mem::take(&mut self.output));
         }
     }
 }

@@ -77,11 +77,10 @@ fn what_was_carried_out_is_answered_whatever_follows_it() {
             assert_eq!(statuses(&client.read_to_end()), [status], "{behind:?}");
         }
     }
-    let stats = server.wait_for_stats(|stats| stats["written"] == n_cases);
-    assert_eq!(stats["messages"], n_cases, "none is sent twice: {stats}");
-    assert_eq!(stats["control"]["refused"], json!({"400": 9, "431": 2, "501": 1}));
-    // The one of which a part came.
-    server.wait_for_stats(|stats| stats["aborted"] == 1);
+    // The one of which a part came is aborted, and answered too, though nobody is there any longer.
+    let stats = server.wait_for_stats(|stats| stats["aborted"] == 1);
+    assert_eq!((&stats["messages"], &stats["written"]), (&json!(n_cases), &json!(n_cases)));
+    assert_eq!(stats["control"]["refused"], json!({"400": 10, "431": 2, "501": 1}));
 }
 
 #[test]
@@ -389,16 +388,22 @@ fn with_a_token_the_host_does_not_matter_and_bearer_has_no_case() {
 
 #[test]
 fn idle_connections_hold_no_room() {
+    const N: usize = 140;
     let server = Server::start(&["--head-timeout", "1h"]);
     let healthz = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // So that everything that is made once is there.
-    drop(idle(&server, 140, healthz));
-    server.wait_for_stats(|stats| stats["control"]["open"] == 1);
+    drop(idle(&server, 1, healthz));
+    server.stats();
     let before_kb = server.rss_kb();
-    let clients = idle(&server, 140, &format!("{}{healthz}", SEND.repeat(20)));
-    // The room that they needed at once goes when nobody has needed it for a moment.
+    let clients = idle(&server, N, healthz);
+    let with_kb = server.rss_kb();
+    assert!(with_kb <= before_kb + 2 * N as u64, "{before_kb} to {with_kb} KB");
+    drop(clients);
+    // Room for many answers, which all of them need at once, goes when nobody has needed it for a
+    // moment; the allocator may keep some of it.
+    let clients = idle(&server, N, &format!("{}{healthz}", SEND.repeat(20)));
     let deadline = Instant::now() + DEADLINE;
-    while server.rss_kb() > before_kb + 600 {
+    while server.rss_kb() > before_kb + 1_500 {
         assert!(Instant::now() < deadline, "{before_kb} to {} KB", server.rss_kb());
         server.stats();
     }
