@@ -86,10 +86,10 @@ async fn send_lines(
     // A server at its end drops this whole future, wherever it waits.
     let mut counted = Counted { shared: &shared, lines: Lines::default() };
     let mut batch = Batch::default();
-    while let Some(n_bytes) = connection.piece(ask, 0).await.map_err(broken_off)? {
+    while let Some(n_bytes) = connection.piece(ask).await.map_err(broken_off)? {
         let mut piece = &connection.window()[..n_bytes];
         let sent = send_piece(&mut piece, &mut counted, &mut batch, outcome).await;
-        connection.input.consume(n_bytes);
+        connection.consume(n_bytes);
         sent?;
     }
     if let Some(line) = counted.lines.last() {

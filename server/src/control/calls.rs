@@ -17,8 +17,18 @@ use crate::router::Id;
 /// Why there is no 200.
 const UNAVAILABLE: &str = "503 Service Unavailable";
 
+/// What a request still waits for.
+pub(super) enum Rest {
+    /// The rest of a message.
+    Message,
+    /// Lines.
+    Lines,
+    /// A send.
+    Sending(Sending),
+}
+
 /// What became of a message that had to be waited for.
-enum Sent {
+pub(super) enum Sent {
     /// It reached so many connections of this server.
     Here(u64),
     /// It was for all nodes of a cluster: status and body of the answer.
@@ -26,23 +36,62 @@ enum Sent {
 }
 
 /// A send that has to be waited for.
-type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
+pub(super) type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
 impl Connection {
-    /// Does what a request asks for, and appends the answer.
-    pub(super) async fn carry_out(&mut self, ask: &mut Ask) {
+    /// Does what a request asks for, and appends the answer; or returns what has to be waited for.
+    pub(super) fn carry_out(&mut self, ask: &mut Ask) -> Option<Rest> {
         match ask.call {
-            Ok(Call::Send { id, is_counted }) => self.send(id, is_counted, ask).await,
-            // In memory of its own: it needs more than an idle connection may take.
-            Ok(Call::SendLines) => Box::pin(self.send_lines(ask)).await,
-            _ => self.tell(ask),
+            Ok(Call::Send { id, is_counted }) => match self.take_message(ask) {
+                Ok(Some(n_bytes)) => self.send(id, is_counted, n_bytes, ask).map(Rest::Sending),
+                Ok(None) => Some(Rest::Message),
+                Err(fault) => {
+                    self.give_up(ask, &fault);
+                    None
+                }
+            },
+            Ok(Call::SendLines) => Some(Rest::Lines),
+            _ => {
+                self.tell(ask);
+                None
+            }
         }
     }
 
-    /// `POST /send`: the body is lines.
-    async fn send_lines(&mut self, ask: &mut Ask) {
-        let (status, outcome) = ndjson::send(self, ask).await;
-        self.answer_json(ask, status, &outcome);
+    /// Does the rest.
+    pub(super) async fn carry_out_rest(&mut self, ask: &mut Ask, rest: Rest) {
+        let sending = match (rest, &ask.call) {
+            (Rest::Sending(sending), _) => sending,
+            (Rest::Message, Ok(Call::Send { id, is_counted })) => {
+                let (id, is_counted) = (*id, *is_counted);
+                match self.message(ask).await {
+                    Ok(n_bytes) => match self.send(id, is_counted, n_bytes, ask) {
+                        Some(sending) => sending,
+                        None => return,
+                    },
+                    Err(fault) => return self.give_up(ask, &fault),
+                }
+            }
+            _ => {
+                let (status, outcome) = ndjson::send(self, ask).await;
+                return self.answer_json(ask, status, &outcome);
+            }
+        };
+        let sent = sending.await;
+        self.note_sent();
+        match sent {
+            Sent::Here(n_reached) => self.answer_connections(ask, n_reached),
+            Sent::ToAll(status, answer) => self.answer_json(ask, status, &answer),
+        }
+    }
+
+    /// Answers a message that did not come whole.
+    fn give_up(&mut self, ask: &mut Ask, fault: &Fault) {
+        if *fault != Fault::TooLarge {
+            self.shared().count_aborted();
+        }
+        ask.frame.keeps = false;
+        self.deny(ask.frame, &fault.denial());
     }
 
     /// Answers what needs no body and no time.
@@ -77,39 +126,9 @@ impl Connection {
         }
     }
 
-    /// `POST /send/{id}`: the body is the message.
-    async fn send(&mut self, id: Id, is_counted: bool, ask: &mut Ask) {
-        match self.message(ask).await {
-            Ok(n_bytes) => {
-                if let Some(sending) = self.begin_send(id, is_counted, n_bytes, ask) {
-                    let sent = sending.await;
-                    self.note_sent();
-                    match sent {
-                        Sent::Here(n_reached) => self.answer_connections(ask, n_reached),
-                        Sent::ToAll(status, answer) => self.answer_json(ask, status, &answer),
-                    }
-                }
-            }
-            Err(fault) => {
-                if fault != Fault::TooLarge {
-                    self.shared().count_aborted();
-                }
-                ask.frame.keeps = false;
-                self.deny(ask.frame, &fault.denial());
-            }
-        }
-    }
-
-    /// Sends the message of `n_bytes` at the front of the window, and appends the answer; or returns
-    /// what is to be waited for first, in memory of its own: an idle connection is as large as what
-    /// it may have to keep.
-    fn begin_send(
-        &mut self,
-        id: Id,
-        is_counted: bool,
-        n_bytes: usize,
-        ask: &Ask,
-    ) -> Option<Sending> {
+    /// `POST /send/{id}`: sends the message of `n_bytes` at the front of the window, and appends the
+    /// answer; or returns what is to be waited for first.
+    fn send(&mut self, id: Id, is_counted: bool, n_bytes: usize, ask: &Ask) -> Option<Sending> {
         let shared = self.shared();
         let begun = match std::str::from_utf8(&self.window()[..n_bytes]) {
             Err(error) => Err(format!("the message is not UTF-8: {error}")),
@@ -126,7 +145,7 @@ impl Connection {
                 }),
             }),
         };
-        self.input.consume(n_bytes);
+        self.consume(n_bytes);
         match begun {
             Ok(Ok(n_reached)) => {
                 self.note_sent();

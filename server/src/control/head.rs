@@ -28,6 +28,8 @@ pub(crate) struct Ask {
     pub(crate) is_trusted: bool,
     /// Its body.
     pub(crate) body: Body,
+    /// How much of its body was taken to the front of what has come in.
+    pub(crate) n_taken: usize,
     /// How it is to be answered, if its body is read to the end.
     pub(crate) frame: Frame,
     /// Whether it waits for `100 Continue` before it sends its body.
@@ -161,7 +163,7 @@ fn read(head: &httparse::Request<'_, '_>, guard: &Guard) -> Result<Ask, Refusal>
     };
     let keeps = !says("close") && (is_http_1_1 || says("keep-alive"));
     let frame = Frame { keeps, is_http_1_0: !is_http_1_1, with_body: method != "HEAD" };
-    Ok(Ask { call, is_trusted: trust.is_ok(), body, frame, expects_continue })
+    Ok(Ask { call, is_trusted: trust.is_ok(), body, n_taken: 0, frame, expects_continue })
 }
 
 /// The host that a target of the absolute form names.

@@ -304,6 +304,13 @@ impl Places {
         }
     }
 
+    /// Ends everybody, at the next wait.
+    pub(crate) fn end(&self) {
+        for taken in self.lock().taken.values() {
+            taken.seat.tell(Told::Evicted);
+        }
+    }
+
     /// Sets the clock, and returns what it shows.
     fn tick(&self) -> u64 {
         let now_ms = in_ms(self.started_at.elapsed());
