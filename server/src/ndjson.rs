@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::Shared;
 use crate::answer::OK;
+use crate::control::Connection;
 use crate::control::head::{Ask, Denial};
-use crate::control::{Connection, Fault};
 use crate::lines::{Line, Lines};
 use crate::router::Id;
 use crate::send::MAX_MESSAGE_BYTES;
@@ -52,7 +52,7 @@ enum End {
     /// A line is bad.
     Bad(String),
     /// The body broke off.
-    BrokenOff(Box<Denial>),
+    BrokenOff(Denial),
     /// The cluster did not take some.
     NotSent(String),
 }
@@ -86,7 +86,9 @@ async fn send_lines(
     // A server at its end drops this whole future, wherever it waits.
     let mut counted = Counted { shared: &shared, lines: Lines::default() };
     let mut batch = Batch::default();
-    while let Some(n_bytes) = connection.piece(ask).await.map_err(broken_off)? {
+    while let Some(n_bytes) =
+        connection.piece(ask).await.map_err(|fault| End::BrokenOff(fault.denial()))?
+    {
         let mut piece = &connection.window()[..n_bytes];
         let sent = send_piece(&mut piece, &mut counted, &mut batch, outcome).await;
         connection.consume(n_bytes);
@@ -115,11 +117,6 @@ async fn send_piece(
         }
     }
     batch.send(shared, outcome).await
-}
-
-/// The end of lines whose body is not complete.
-fn broken_off(fault: Fault) -> End {
-    End::BrokenOff(fault.denial())
 }
 
 /// Sends one line, or puts it into the batch that is sent to a cluster.

@@ -98,7 +98,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// What to answer.
-    pub(crate) fn denial(&self) -> Box<Denial> {
+    pub(crate) fn denial(&self) -> Denial {
         match self {
             Self::Stop(Stop::Told(told)) => denial(*told),
             Self::Stop(Stop::End | Stop::Gone) => {
@@ -113,7 +113,7 @@ impl Fault {
 }
 
 /// What to answer to a request that is not complete.
-fn denial(told: Told) -> Box<Denial> {
+fn denial(told: Told) -> Denial {
     match told {
         Told::HeadTimeout => {
             Denial::new("408 Request Timeout", "the request head was not complete in time")
@@ -162,8 +162,8 @@ impl Connection {
     }
 
     /// Serves it to its end.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep the connection twice")]
     pub(crate) fn serve(mut self) -> impl Future<Output = ()> {
-        // A block, because an asynchronous function would keep the connection twice.
         async move {
             if self.answer_all().await == Leave::Linger {
                 // An error is a peer that left, or was told to.

@@ -23,7 +23,7 @@ const NDJSON: &str = "application/x-ndjson";
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ask {
     /// What it wants done, or why that is not done.
-    pub(crate) call: Result<Call, Box<Denial>>,
+    pub(crate) call: Result<Call, Denial>,
     /// Whether it shows the token if there is one, and comes from no web page.
     pub(crate) is_trusted: bool,
     /// Its body.
@@ -73,14 +73,14 @@ pub(crate) struct Denial {
 
 impl Denial {
     /// A denial.
-    pub(crate) fn new(status: &'static str, why: impl Into<Cow<'static, str>>) -> Box<Self> {
-        Box::new(Self { status, why: why.into(), allow: None })
+    pub(crate) fn new(status: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, why: why.into(), allow: None }
     }
 
     /// 405 with the methods that there are.
-    fn not_allowed(methods: &'static str) -> Box<Self> {
+    fn not_allowed(methods: &'static str) -> Self {
         let why = format!("this path takes {methods}").into();
-        Box::new(Self { status: "405 Method Not Allowed", why, allow: Some(methods) })
+        Self { status: "405 Method Not Allowed", why, allow: Some(methods) }
     }
 }
 
@@ -185,7 +185,7 @@ fn body(fields: &[Header<'_>]) -> Body {
 
 /// Whether what `Expect` asks for is known here, and whether the body waits for an answer to it.
 /// HTTP/1.0 has no such field.
-fn expectation(fields: &[Header<'_>], is_http_1_1: bool) -> (Result<(), Box<Denial>>, bool) {
+fn expectation(fields: &[Header<'_>], is_http_1_1: bool) -> (Result<(), Denial>, bool) {
     match field(fields, "expect") {
         Some(value) if is_http_1_1 => {
             if value.eq_ignore_ascii_case(b"100-continue") {
@@ -205,7 +205,7 @@ fn route(
     query: &str,
     fields: &[Header<'_>],
     body: &Body,
-) -> Result<Call, Box<Denial>> {
+) -> Result<Call, Denial> {
     let id = |text| parse_id(text).map_err(|why| Denial::new("400 Bad Request", why));
     let mut parts = path[1..].split('/');
     let parts = (parts.next().unwrap_or(""), parts.next(), parts.next());
@@ -243,7 +243,7 @@ fn route(
 }
 
 /// 413.
-pub(crate) fn too_large() -> Box<Denial> {
+pub(crate) fn too_large() -> Denial {
     let why = format!("a message is at most {MAX_MESSAGE_BYTES} bytes");
     Denial::new("413 Content Too Large", why)
 }

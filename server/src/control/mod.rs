@@ -22,7 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::MissedTickBehavior;
 
-pub(crate) use self::connection::{Connection, Fault};
+pub(crate) use self::connection::Connection;
 pub(crate) use self::counts::ControlCounts;
 pub use self::counts::{ByStatus, ControlStats};
 use self::guard::Guard;

@@ -125,7 +125,7 @@ impl Seat {
 #[derive(Debug)]
 pub(crate) struct Places {
     /// Connections that may be there, but for one that waits for another to leave.
-    n_places: usize,
+    n_at_a_time: usize,
     /// Proven ones among them.
     n_for_proven: usize,
     /// How long the head of a request may take, in milliseconds.
@@ -169,11 +169,11 @@ impl Places {
         head_time: Duration,
         counts: Arc<ControlCounts>,
     ) -> Self {
-        let n_places = n_connections.saturating_sub(1).max(1);
+        let n_at_a_time = n_connections.saturating_sub(1).max(1);
         let n_for_newcomers = (n_connections / NEWCOMERS_ONE_IN).max(1);
         Self {
-            n_places,
-            n_for_proven: n_places.saturating_sub(n_for_newcomers).max(1),
+            n_at_a_time,
+            n_for_proven: n_at_a_time.saturating_sub(n_for_newcomers).max(1),
             head_ms: in_ms(head_time),
             started_at: Instant::now(),
             now_ms: AtomicU64::new(0),
@@ -189,7 +189,7 @@ impl Places {
 
     /// Whether one more may come.
     pub(crate) fn has_room(&self) -> bool {
-        self.lock().taken.len() <= self.n_places
+        self.lock().taken.len() <= self.n_at_a_time
     }
 
     /// How many are there.
@@ -207,7 +207,7 @@ impl Places {
         let pulse = AtomicU64::new(now_ms << Phase::BITS | Phase::Idle as u64);
         let (told, waker) = (AtomicU8::new(0), Mutex::new(None));
         let seat = Arc::new(Seat { number, pulse, told, waker });
-        if table.taken.len() >= self.n_places {
+        if table.taken.len() >= self.n_at_a_time {
             // Who is busy may have to wait for a broker, and leaves no room at once.
             let mut unproven = table.taken.values().filter(|taken| !taken.is_proven);
             let oldest = unproven

@@ -196,7 +196,9 @@ mod tests {
     fn a_pool_keeps_as_much_room_as_is_needed_at_a_time() {
         let pool = Pool::default();
         let rooms: Vec<_> = (0..5).map(|_| pool.take_input()).collect();
-        rooms.into_iter().for_each(|room| pool.put_input(room));
+        for room in rooms {
+            pool.put_input(room);
+        }
         pool.trim();
         assert_eq!(pool.lock().inputs.len(), 5, "they were needed a moment ago");
         let (one, other) = (pool.take_input(), pool.take_input());

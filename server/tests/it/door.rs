@@ -299,7 +299,9 @@ fn with_right(lines: &str) -> String {
 /// Connections that have made a request and are idle.
 fn idle(server: &Server, n: usize, request: &str) -> Vec<Client> {
     let mut clients: Vec<_> = (0..n).map(|_| sent(server, request)).collect();
-    clients.iter_mut().for_each(|client| client.expect("HTTP/1.1 200 OK\r\n"));
+    for client in &mut clients {
+        client.expect("HTTP/1.1 200 OK\r\n");
+    }
     clients
 }
 
@@ -349,13 +351,13 @@ fn strangers_do_not_push_out_a_sender_that_has_shown_the_token() {
 #[test]
 fn web_pages_cannot_use_the_door() {
     let server = Server::start(&["--control-host", "comet.example"]);
-    let status = |fields: &str| {
+    let post = |fields: &str| {
         let head = format!("POST /send/7 HTTP/1.1\r\nConnection: close\r\n{fields}\r\n");
         statuses(&sent(&server, head).read_to_end())[0].to_owned()
     };
-    assert_eq!(status("Host: localhost\r\n"), "200");
-    assert_eq!(status("Host: 127.0.0.1:8001\r\nSec-Fetch-Site: none\r\n"), "200");
-    assert_eq!(status("Host: comet.example\r\n"), "200");
+    assert_eq!(post("Host: localhost\r\n"), "200");
+    assert_eq!(post("Host: 127.0.0.1:8001\r\nSec-Fetch-Site: none\r\n"), "200");
+    assert_eq!(post("Host: comet.example\r\n"), "200");
     for refused in [
         "Host: evil.example\r\n",
         "Host: localhost\r\nOrigin: http://evil.example\r\n",
@@ -363,7 +365,7 @@ fn web_pages_cannot_use_the_door() {
         "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
         "Host: localhost\r\nSec-Fetch-Site: same-site\r\n",
     ] {
-        assert_eq!(status(refused), "403", "{refused}");
+        assert_eq!(post(refused), "403", "{refused}");
     }
     let mut absolute = sent(
         &server,
