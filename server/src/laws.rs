@@ -95,7 +95,7 @@ impl RequestReader {
         let Some((mut ask, mut body)) = self.begun.take() else {
             match head::parse(input.window(), guard) {
                 head::Parsed::Incomplete => {
-                    assert!(input.window().len() <= MAX_HEAD_BYTES + 2, "it would grow");
+                    assert!(input.window().len() < MAX_HEAD_BYTES, "it would grow");
                     return false;
                 }
                 head::Parsed::Refused(refusal) => {

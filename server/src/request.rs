@@ -105,7 +105,7 @@ fn try_parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
         return Err(bad("the request begins with a blank line"));
     }
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let Some((request, n_bytes)) = read_head(bytes, &mut fields)? else { return Ok(None) };
+    let Some((request, n_bytes)) = read_head(bytes, 0, &mut fields)? else { return Ok(None) };
     let is_http_1_1 = request.version == Some(1);
     let read = check_fields(request.headers, is_http_1_1)?;
     let method = request.method.expect("a complete head has a method");
@@ -114,15 +114,17 @@ fn try_parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     Ok(Some((route(method, target, style)?, n_bytes)))
 }
 
-/// Finds the request line and the fields of a head, at either door. `None` while it is not complete,
-/// otherwise it and the bytes that it takes.
+/// Finds the request line and the fields of a head, at either door. `n_before` bytes before it count
+/// to the limit. `None` while it is not complete, otherwise it and the bytes that it takes.
 pub(crate) fn read_head<'fields, 'bytes>(
     bytes: &'bytes [u8],
+    n_before: usize,
     fields: &'fields mut [httparse::Header<'bytes>],
 ) -> Result<Option<(httparse::Request<'fields, 'bytes>, usize)>, Refusal> {
     // Only the bytes before the first bare LF and within the limit are looked at, so that what is
     // wrong first is what is refused.
-    let within = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
+    let limit = MAX_HEAD_BYTES - n_before;
+    let within = &bytes[..bytes.len().min(limit)];
     let bare_lf = find_bare_lf(within);
     let within = &within[..bare_lf.unwrap_or(within.len())];
     let mut request = httparse::Request::new(fields);
@@ -131,7 +133,7 @@ pub(crate) fn read_head<'fields, 'bytes>(
         Ok(httparse::Status::Partial) if bare_lf.is_some() => {
             Err(bad("a line of the request head ends without a carriage return"))
         }
-        Ok(httparse::Status::Partial) if within.len() == MAX_HEAD_BYTES => Err(too_large()),
+        Ok(httparse::Status::Partial) if within.len() == limit => Err(too_large()),
         Ok(httparse::Status::Partial) => Ok(None),
         Err(httparse::Error::TooManyHeaders) => Err(too_large()),
         Err(error) => Err(bad(format!("the request head is malformed: {error}"))),

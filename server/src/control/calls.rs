@@ -25,6 +25,8 @@ pub(super) enum Rest {
     Lines,
     /// A send.
     Sending(Sending),
+    /// Logging out.
+    LogOut(Id),
 }
 
 /// What became of a message that had to be waited for.
@@ -51,6 +53,7 @@ impl Connection {
                 }
             },
             Ok(Call::SendLines) => Some(Rest::Lines),
+            Ok(Call::LogOut(id)) => Some(Rest::LogOut(id)),
             _ => {
                 self.tell(ask);
                 None
@@ -62,6 +65,10 @@ impl Connection {
     pub(super) async fn carry_out_rest(&mut self, ask: &mut Ask, rest: Rest) {
         let sending = match (rest, &ask.call) {
             (Rest::Sending(sending), _) => sending,
+            (Rest::LogOut(id), _) => {
+                let n_connections = self.shared().router.logout(id) as u64;
+                return self.answer_connections(ask, n_connections);
+            }
             (Rest::Message, Ok(Call::Send { id, is_counted })) => {
                 let (id, is_counted) = (*id, *is_counted);
                 match self.message(ask).await {
@@ -101,13 +108,9 @@ impl Connection {
             Err(denial) => return self.deny(self.frame(ask), denial),
         };
         match call {
-            Call::Send { .. } | Call::SendLines => {}
+            Call::Send { .. } | Call::SendLines | Call::LogOut(_) => {}
             Call::CountLogins(id) => {
                 let n_connections = self.shared().router.n_logins(id) as u64;
-                self.answer_connections(ask, n_connections);
-            }
-            Call::LogOut(id) => {
-                let n_connections = self.shared().router.logout(id) as u64;
                 self.answer_connections(ask, n_connections);
             }
             Call::Stats => {

@@ -105,7 +105,7 @@ pub(crate) fn has_begun(bytes: &[u8]) -> bool {
 pub(crate) fn parse(bytes: &[u8], guard: &Guard) -> Parsed {
     // One blank line before a request is skipped (RFC 9112, 2.2).
     let n_skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
-    match try_parse(&bytes[n_skipped..], n_skipped > 0, guard) {
+    match try_parse(&bytes[n_skipped..], n_skipped, guard) {
         Ok(Some((ask, n_bytes))) => Parsed::Complete(ask, n_skipped + n_bytes),
         Ok(None) => Parsed::Incomplete,
         Err(refusal) => {
@@ -118,12 +118,12 @@ pub(crate) fn parse(bytes: &[u8], guard: &Guard) -> Parsed {
 /// The same, with refusals as errors.
 fn try_parse(
     bytes: &[u8],
-    is_after_blank: bool,
+    n_skipped: usize,
     guard: &Guard,
 ) -> Result<Option<(Ask, usize)>, Refusal> {
     match bytes {
         [] => return Ok(None),
-        b"\r" if !is_after_blank => return Ok(None),
+        b"\r" if n_skipped == 0 => return Ok(None),
         [b'\r' | b'\n', ..] => {
             let sentence = "the request begins with a blank line";
             return Err(Refusal::new(CloseReason::BadRequest, sentence));
@@ -131,7 +131,9 @@ fn try_parse(
         _ => {}
     }
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let Some((head, n_bytes)) = request::read_head(bytes, &mut fields)? else { return Ok(None) };
+    let Some((head, n_bytes)) = request::read_head(bytes, n_skipped, &mut fields)? else {
+        return Ok(None);
+    };
     Ok(Some((read(&head, guard)?, n_bytes)))
 }
 
