@@ -1,7 +1,7 @@
 //! The control door: where messages come in and counts go out.
 //!
-//! Read it in this order: this file (accepting), `places` (who may stay), `connection` (reading and
-//! writing), `head`, `guard` and `body` (what a request is, and whose), `calls` (what it has done).
+//! Read it in this order: this file (accepting), `places` (who may stay), `connection` (from
+//! requests to answers) and `transfer` (its waits), `head`, `guard` and `body` (what a request is, and whose), `calls` (what it has done).
 
 pub(crate) mod body;
 mod calls;
@@ -12,6 +12,7 @@ pub(crate) mod head;
 mod places;
 pub(crate) mod room;
 mod spares;
+mod transfer;
 
 use std::io;
 use std::sync::Arc;
