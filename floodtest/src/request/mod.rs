@@ -26,6 +26,9 @@ pub(crate) use template::{Filling, Template, fill, has_place};
 /// connection that is being opened, and there may be thousands.
 const MAX_BODY_BYTES: u64 = 1024 * 1024;
 
+/// Bytes that it may have when it is filled in: a field of 8 KiB can stand in it 300,000 times.
+const MAX_FILLED_BYTES: usize = 16 * 1024 * 1024;
+
 /// How floodtest names itself.
 const USER_AGENT: &str = concat!("floodtest/", env!("CARGO_PKG_VERSION"));
 
@@ -134,6 +137,9 @@ pub enum LineError {
         /// The field's number, from 1 on.
         number: u8,
     },
+    /// Its body is too long.
+    #[error("the body is longer than 16 MiB when it is filled in")]
+    TooLong,
     /// Both the URL and a flag say who asks.
     #[error("a name in the URL beside --token-file or --header Authorization; give one of them")]
     TwoNames,
@@ -231,6 +237,9 @@ impl Requests {
         let mut of_body = self.body.iter().flat_map(Template::fields);
         if let Some(number) = of_body.find(|number| filling.field(*number).is_none()) {
             return Err(LineError::NoField { number, used_by: "--body" });
+        }
+        if self.body.as_ref().is_some_and(|body| body.len(filling) > MAX_FILLED_BYTES) {
+            return Err(LineError::TooLong);
         }
         if url.userinfo.is_some() && self.has_authorization {
             return Err(LineError::TwoNames);
@@ -470,6 +479,9 @@ mod tests {
         let body = requests("X: y", Some("{1}"));
         assert!(check(&body, "http://a/").unwrap_err().contains("which --body needs"));
         assert_eq!(check(&body, "http://a/\ta\rb"), Ok(()));
+        let long = requests("X: y", Some(&"{1}".repeat(3_000)));
+        let line = format!("http://a/\t{}", "x".repeat(6_000));
+        assert!(check(&long, &line).unwrap_err().contains("longer than 16 MiB"));
         let named = requests("Authorization: Basic x", None);
         assert!(check(&named, "http://me@a/").unwrap_err().contains("a name in the URL beside"));
     }

@@ -131,7 +131,7 @@ fn a_chunk_of_16_mib_is_one_chunk_and_is_never_held() {
     });
     let urls = server.urls(N);
     let mut running =
-        start(&["--urls", urls.path(), "--rate", "max", "--json", "--report", "20ms"]);
+        start(&["--urls", urls.path(), "--rate", "max", "--json", "--report", "200ms"]);
     running.wait_for(|report| report.chunks == 2 * N);
     let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
