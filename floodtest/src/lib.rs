@@ -13,7 +13,7 @@
 //! - `workers`: the same in several processes, where one may not open as many files.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
 //! - [`number`], [`window`]: where the number of a message is, and which have come; pure.
-//! - `tally`, [`reason`]: what is counted, and why connections ended.
+//! - `tally`, `kinds`, [`reason`]: what is counted, and why connections ended.
 //! - `teller`: who is told while it goes on, and when it was held long enough.
 //! - [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
 //! - [`text`], [`live`], `shown`: how it is said, at the end and on a terminal.
@@ -29,6 +29,7 @@ mod engine;
 pub mod figures;
 pub mod generate;
 mod job;
+mod kinds;
 mod limits;
 pub mod live;
 pub mod number;

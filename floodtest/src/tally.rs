@@ -9,6 +9,7 @@ use reports::stamp::{Clock, Stamp, StampFinder, as_us};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{self, Chunk, Head, MediaType};
+use crate::kinds::Kinds;
 use crate::number::{SequencePattern, number};
 use crate::reason::Reason;
 use crate::request::Established;
@@ -127,32 +128,6 @@ impl Reasons {
             *by_word.entry(reason.to_string()).or_default() += n;
         }
         by_word
-    }
-}
-
-/// Kinds of content that are counted by name. Servers choose the names, and each costs memory.
-const MAX_KINDS: usize = 20;
-
-/// Established connections by their media type. There are few, so that they are searched in order.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Kinds(Vec<(String, u64)>);
-
-impl Kinds {
-    /// Counts `n` responses of this media type; an empty one is malformed or too long.
-    fn count(&mut self, kind: &str, n: u64) {
-        let kind = if kind.is_empty() { "other" } else { kind };
-        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| known == kind) {
-            *count += n;
-        } else if self.0.len() < MAX_KINDS || kind == "other" {
-            self.0.push((kind.to_owned(), n));
-        } else {
-            self.count("other", n);
-        }
-    }
-
-    /// Takes in the counts of another process.
-    fn merge(&mut self, other: &Self) {
-        other.0.iter().for_each(|(kind, n)| self.count(kind, *n));
     }
 }
 
@@ -279,7 +254,7 @@ impl Tally {
             closed: self.closed,
             ended: self.closures.of(Reason::Ended),
             waiting: self.waiting,
-            content_types: self.kinds.0.iter().cloned().collect(),
+            content_types: self.kinds.by_name(),
             chunks: self.chunks,
             established: self.connected + self.closed,
             peak: self.peak,
