@@ -16,7 +16,7 @@
 //! - [`judge`], [`accounting`]: which messages have come, what is missing, and how much of that is
 //!   known; what the user says about it.
 //! - `receipt`: from what one `recv` brought into both.
-//! - `tally`, [`reason`], `report`: what is counted, why connections ended, and which figures come
+//! - `tally`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which figures come
 //!   of it.
 //! - `teller`: who is told while it goes on, and when it was held long enough.
 //! - [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
@@ -36,6 +36,7 @@ pub mod generate;
 pub mod items;
 mod job;
 pub mod judge;
+mod kinds;
 mod limits;
 pub mod live;
 pub mod outcome;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use regex::bytes::Regex;
 use reports::expect::Expectations;
 use reports::out;
 use reports::units::{parse_bytes, parse_count, parse_duration};
 
+use crate::foreign::Wants;
 use crate::ids::{Audience, Odds, Population};
 use crate::interval::Interval;
 use crate::message::{DEFAULT_TEXT, Text};
@@ -51,6 +53,7 @@ const LONGEST_TIME: Duration = Duration::from_hours(365 * 24);
 /// it; 1 when it fell short of that; 2 when nothing could be sent or nothing was answered.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "msggen", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
     /// Messages that each source sends, such as 1000 or 10k
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -91,7 +94,8 @@ pub struct Args {
     #[arg(long, value_name = "S", help_heading = "To whom")]
     pub seed: Option<u64>,
 
-    /// What messages say, with {k} (counting down to 1), {id} and {source}
+    /// What messages say, with {k} (counting down to 1), {id}, {source}, and {n} (counting up from 1
+    /// for each id)
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_TEXT, help_heading = "What",
           value_parser = Template::of_message)]
     pub message: Template,
@@ -101,9 +105,16 @@ pub struct Args {
           help_heading = "What")]
     pub size: usize,
 
-    /// Append to each message when it was due and how late it was sent
+    /// Append to each message when it was due, how late it was sent, its id, its number among the
+    /// messages to that id, and who sent it; floodtest reads it. Messages to one id are then sent
+    /// one after the other
     #[arg(long, help_heading = "What")]
     pub stamp: bool,
+
+    /// With --stamp: do not wait for the answer to the last message to an id before the next one;
+    /// at most 32 are on their way
+    #[arg(long, requires = "stamp", help_heading = "What")]
+    pub unordered: bool,
 
     /// The server's control door; several share the ids by their hash
     #[arg(
@@ -119,8 +130,8 @@ pub struct Args {
           help_heading = "Where to")]
     pub batch: usize,
 
-    /// A server of another make: the URL of a request, with {id}, {message}, {k} and {source};
-    /// several share the ids by their hash
+    /// A server of another make: the URL of a request, with {id}, {message}, {k}, {source} and
+    /// {n}; several share the ids by their hash
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
           help_heading = "Where to")]
     pub to: Vec<String>,
@@ -144,6 +155,17 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", default_value = "{message}", requires = "to",
           value_parser = Template::of_request, help_heading = "Where to")]
     pub body: Template,
+
+    /// Count an answer of --to as one only if its body has a match of this; a 2xx without fails
+    #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
+          help_heading = "Where to")]
+    pub ok: Option<Regex>,
+
+    /// How many connections a message of --to reached: the number in the one group of this, in the
+    /// body of the answer. Without it whom messages reached is not known
+    #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_reached,
+          help_heading = "Where to")]
+    pub reached: Option<Regex>,
 
     /// File with a token, which is sent as `Authorization: Bearer`
     #[arg(long, value_name = "FILE", help_heading = "Where to")]
@@ -182,6 +204,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Reports")]
     pub out: Option<PathBuf>,
 
+    /// Write what was sent to each id into this file when the run ends, for `floodtest --sent`
+    #[arg(long, value_name = "FILE", requires = "stamp", help_heading = "Reports")]
+    pub sent: Option<PathBuf>,
+
     // A day is 8,640 entries then, about 15 MB.
     /// How often to write to the logs of --out
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, requires = "out",
@@ -206,7 +232,9 @@ impl Args {
             Route::doors(&self.server, self.batch)?
         } else {
             let (method, headers) = (self.method.clone(), self.header.clone());
-            Route::foreign(&self.to, method, headers, self.body.clone(), token.as_ref(), &text)?
+            let wants = Wants { ok: self.ok.clone(), reached: self.reached.clone() };
+            let (body, token) = (self.body.clone(), token.as_ref());
+            Route::foreign(&self.to, method, headers, body, token, wants, &text)?
         };
         let population = match &self.ids {
             Some(path) => Population::read(path)?,
@@ -224,6 +252,8 @@ impl Args {
             n_connections: self.connections,
             seed: self.seed.unwrap_or_else(random_seed),
             has_stamps: self.stamp,
+            is_unordered: self.unordered,
+            sent: self.sent.clone(),
             timeout: self.timeout,
             patience: self.reconnect,
             report_every: self.report,
@@ -312,6 +342,24 @@ fn any_time(text: &str) -> Result<Duration, String> {
 fn time(text: &str) -> Result<Duration, String> {
     let time = any_time(text)?;
     if time.is_zero() { Err("must be more than 0s".to_owned()) } else { Ok(time) }
+}
+
+/// Reads a regular expression.
+fn parse_regex(text: &str) -> Result<Regex, String> {
+    Regex::new(text).map_err(|error| error.to_string())
+}
+
+/// Reads a regular expression with one group.
+fn parse_reached(text: &str) -> Result<Regex, String> {
+    let regex = parse_regex(text)?;
+    // The whole match is a group too.
+    match regex.captures_len() {
+        2 => Ok(regex),
+        n => Err(format!(
+            "it has {} groups; put the number alone into one, as in 'subscribers: ([0-9]+)'",
+            n - 1
+        )),
+    }
 }
 
 /// Reads an interval.

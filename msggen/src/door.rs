@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::link::Answer;
-use crate::receipt::{Miss, Reason, Receipt};
+use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
 
 /// The control door of one server, as its requests name it.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ struct SingleAnswer {
     /// Connections that the message reached. In a cluster: those of this server.
     connections: Option<u64>,
     /// In a cluster: subscribers of the id at its broker. They may be servers that have it, or
-    /// anybody else who listens there.
+    /// anybody else who listens there. Older servers call them nodes.
+    #[serde(alias = "nodes")]
     subscribers: Option<u64>,
 }
 
@@ -81,12 +82,12 @@ struct BatchAnswer {
 /// What the answer to a single message says of it.
 pub fn receipt_of_one(answer: &Answer) -> Receipt {
     match parsed(answer) {
-        SingleAnswer { connections: Some(connections), subscribers } if answer.is_success() => {
-            let reached = u64::from(connections > 0);
-            let has_subscribers = subscribers.unwrap_or_default() > 0;
+        SingleAnswer { connections: Some(connections), subscribers }
+            if answer.is_success() && connections <= HIGHEST_CONNECTIONS =>
+        {
             // Whether subscribers have connections is not known here.
-            let void = u64::from(connections == 0 && !has_subscribers);
-            Receipt { answered: 1, reached, void, connections, miss: None }
+            let is_known = connections > 0 || subscribers.unwrap_or_default() == 0;
+            Receipt::taken(is_known.then_some(connections))
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
@@ -101,7 +102,10 @@ pub fn receipt_of_batch(answer: &Answer, n: u64) -> Receipt {
             connections: Some(connections),
             void: Some(void),
             unknown,
-        } if answered <= n && void.checked_add(unknown).is_some_and(|sum| sum <= answered) => {
+        } if answered <= n
+            && void.checked_add(unknown).is_some_and(|sum| sum <= answered)
+            && connections <= answered.saturating_mul(HIGHEST_CONNECTIONS) =>
+        {
             let miss = (answered < n).then_some(Miss::Failed(refusal(answer)));
             Receipt { answered, reached: answered - void - unknown, void, connections, miss }
         }
@@ -140,16 +144,26 @@ mod tests {
 
     #[test]
     fn whom_a_message_reached_in_a_cluster_is_said_only_where_it_is_known() {
-        let one = |connections, subscribers| {
-            let body = json!({ "connections": connections, "subscribers": subscribers });
-            let receipt = receipt_of_one(&answer(200, &body.to_string()));
-            (receipt.answered, receipt.reached, receipt.void)
-        };
-        // A subscriber may be another server with its connections, or a monitor without any.
-        assert_eq!([one(0, 0), one(0, 1), one(1, 2)], [(1, 0, 1), (1, 0, 0), (1, 1, 0)]);
+        for name in ["subscribers", "nodes"] {
+            let one = |connections, subscribers| {
+                let body = json!({ "connections": connections, name: subscribers });
+                let receipt = receipt_of_one(&answer(200, &body.to_string()));
+                (receipt.answered, receipt.reached, receipt.void)
+            };
+            // A subscriber may be another server with its connections, or a monitor without any.
+            assert_eq!([one(0, 0), one(0, 1), one(1, 2)], [(1, 0, 1), (1, 0, 0), (1, 1, 0)]);
+        }
         let body = r#"{"messages":50,"connections":2,"void":10,"unknown":38,"subscribers":99}"#;
         let receipt = Receipt { answered: 50, reached: 2, void: 10, connections: 2, miss: None };
         assert_eq!(receipt_of_batch(&answer(200, body), 50), receipt);
+    }
+
+    #[test]
+    fn more_connections_than_any_server_has_are_a_bad_answer() {
+        let bad = Receipt::nothing(Miss::Failed(Reason::BadAnswer));
+        let one = |n: u64| receipt_of_one(&answer(200, &json!({ "connections": n }).to_string()));
+        assert_eq!(one(HIGHEST_CONNECTIONS).connections, HIGHEST_CONNECTIONS);
+        assert_eq!([one(HIGHEST_CONNECTIONS + 1), one(u64::MAX)], [bad; 2]);
     }
 
     #[test]
@@ -174,6 +188,7 @@ mod tests {
             r#"{"messages":3,"connections":1,"void":4}"#,
             r#"{"messages":3,"connections":1,"void":2,"unknown":2}"#,
             r#"{"messages":3,"connections":1,"void":1,"unknown":18446744073709551615}"#,
+            r#"{"messages":3,"connections":18446744073709551615,"void":0}"#,
         ] {
             assert_eq!(receipt_of_batch(&answer(200, body), 10), bad, "{body}");
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use regex::bytes::Regex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
 use tokio::task::JoinSet;
@@ -19,13 +20,43 @@ use tokio::task::JoinSet;
 use crate::Error;
 use crate::gate::{CONNECT_TIMEOUT, Gate};
 use crate::message::Draft;
-use crate::receipt::{Miss, Reason, Receipt};
+use crate::order::{Hold, LaneKey, Waiting};
+use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
 use crate::sender::Shared;
 use crate::template::{Filling, Template};
 
-/// Bytes of an answer that are read, so that its connection can be used again. The connection of a
-/// longer one is closed.
-const ANSWER_LIMIT_BYTES: usize = 64 * 1024;
+/// Bytes of the body of an answer that are kept, for the regular expressions to look at. What
+/// follows is read and thrown away: an answer counts when it is complete.
+const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// What the body of an answer is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Wants {
+    /// What it must match to be an answer.
+    pub ok: Option<Regex>,
+    /// Where it says how many connections the message reached: in the one group.
+    pub reached: Option<Regex>,
+}
+
+impl Wants {
+    /// Whether the body of a 2xx is looked at.
+    fn is_any(&self) -> bool {
+        self.ok.is_some() || self.reached.is_some()
+    }
+
+    /// What a complete 2xx with this body says of its message.
+    fn receipt(&self, body: &[u8]) -> Receipt {
+        if self.ok.as_ref().is_some_and(|ok| !ok.is_match(body)) {
+            return Receipt::nothing(Miss::Failed(Reason::NotOk));
+        }
+        let number = self.reached.as_ref().and_then(|reached| {
+            let digits = reached.captures(body)?.get(1)?.as_bytes();
+            std::str::from_utf8(digits).ok()?.parse().ok()
+        });
+        // More than any server has is no number of connections.
+        Receipt::taken(number.filter(|number| *number <= HIGHEST_CONNECTIONS))
+    }
+}
 
 /// What requests to a server of another make look like; checked, so that every message makes one.
 #[derive(Debug, Clone)]
@@ -36,6 +67,8 @@ pub struct Form {
     pub fields: Vec<(HeaderName, Template)>,
     /// The body.
     pub body: Template,
+    /// What the body of an answer is asked.
+    pub wants: Wants,
 }
 
 /// A server of another make.
@@ -82,7 +115,7 @@ impl ForeignTarget {
     }
 
     /// Sends the message of `draft`, unless everything is stopped before it can be.
-    async fn send(&self, source: u64, draft: Draft, shared: Arc<Shared>) {
+    async fn send(&self, lane: LaneKey, draft: Draft, shared: Arc<Shared>) {
         let ready = async {
             let room = self.gate.room().await;
             // Only tried: the client makes its own connections.
@@ -95,18 +128,19 @@ impl ForeignTarget {
             ready = ready => ready,
             () = shared.timer.stopped() => {
                 let stopped_at = shared.timer.stopped_at().expect("it is stopped");
+                shared.give_back(&draft, lane);
                 return shared.forget(&draft, stopped_at);
             }
         };
-        let in_flight = InFlight::begin(source, draft, shared);
-        let receipt = match connected {
-            Ok(()) => self.exchange(in_flight.request(self)).await,
-            Err(reason) => Receipt::nothing(Miss::Failed(reason)),
-        };
+        if let Err(reason) = connected {
+            return fail(draft, lane, reason, &shared);
+        }
+        let in_flight = InFlight::begin(lane, draft, shared);
+        let receipt = self.exchange(in_flight.request(self)).await;
         in_flight.end(receipt);
     }
 
-    /// Sends a request and reads its answer, of which the status is all that is understood.
+    /// Sends a request and reads its answer to the end: one that breaks off or never ends is none.
     async fn exchange(&self, request: Request) -> Receipt {
         let mut response = match self.client.execute(request).await {
             Ok(response) => response,
@@ -117,19 +151,39 @@ impl ForeignTarget {
                 return Receipt::nothing(miss(&error));
             }
         };
-        let mut n_read = 0;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            n_read += chunk.len();
-            if n_read > ANSWER_LIMIT_BYTES {
-                break;
+        if !response.status().is_success() {
+            // Whatever its text is, the message was not taken. It is read so that the connection
+            // can be used again, and only as long as it is short.
+            let mut n_read = 0;
+            while let Ok(Some(chunk)) = response.chunk().await
+                && n_read <= BODY_LIMIT_BYTES
+            {
+                n_read += chunk.len();
+            }
+            return Receipt::nothing(Miss::Failed(Reason::Status(response.status().as_u16())));
+        }
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if self.form.wants.is_any() => {
+                    let n_wanted = chunk.len().min(BODY_LIMIT_BYTES - body.len());
+                    body.extend_from_slice(&chunk[..n_wanted]);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return self.form.wants.receipt(&body),
+                Err(error) => return Receipt::nothing(Miss::Unanswered(breaking(&error))),
             }
         }
-        if response.status().is_success() {
-            Receipt { answered: 1, ..Receipt::default() }
-        } else {
-            Receipt::nothing(Miss::Failed(Reason::Status(response.status().as_u16())))
-        }
     }
+}
+
+/// Counts a message that was never sent. It gets no number: to whoever receives the others none is
+/// missing.
+fn fail(draft: Draft, lane: LaneKey, reason: Reason, shared: &Shared) {
+    let now = Instant::now();
+    shared.give_back(&draft, lane);
+    shared.sent(&[draft], now);
+    shared.ended(std::iter::once(draft), now, Receipt::nothing(Miss::Failed(reason)));
 }
 
 /// What an error of the client means for the message of its request.
@@ -151,6 +205,17 @@ fn miss(error: &reqwest::Error) -> Miss {
         }
     }
     Miss::Unanswered(io_error.map_or(Reason::Cut, Reason::of_breaking))
+}
+
+/// Why the body of an answer broke off.
+fn breaking(error: &reqwest::Error) -> Reason {
+    if error.is_timeout() {
+        return Reason::TimedOut;
+    }
+    if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        return Reason::BadAnswer;
+    }
+    cause::<io::Error>(error).map_or(Reason::Cut, Reason::of_breaking)
 }
 
 /// The first error of type `E` in the chain of causes of `error`.
@@ -182,8 +247,10 @@ struct InFlight {
 
 impl InFlight {
     /// Counts a message as sent now.
-    fn begin(source: u64, draft: Draft, shared: Arc<Shared>) -> Self {
+    fn begin(lane: LaneKey, draft: Draft, shared: Arc<Shared>) -> Self {
         let sent_at = Instant::now();
+        let number = shared.numbers().map_or(0, |mut numbers| numbers.next(draft.id));
+        let (draft, source) = (Draft { number, ..draft }, lane.source as u64);
         shared.sent(&[draft], sent_at);
         let receipt = Receipt::nothing(Miss::Unanswered(Reason::Interrupted));
         Self { source, draft, sent_at, shared, receipt }
@@ -193,10 +260,11 @@ impl InFlight {
     fn request(&self, target: &ForeignTarget) -> Request {
         let (draft, shared) = (&self.draft, &self.shared);
         let mut message = String::new();
-        let clock = shared.stamp_clock.as_ref();
-        shared.text.write(draft, self.source, self.sent_at, clock, &mut message);
-        let (countdown, id, source) = (draft.countdown, draft.id, self.source);
-        target.form.request(&target.url, Filling { countdown, id, source, message: &message })
+        let stamps = shared.stamps.as_ref();
+        shared.text.write(draft, self.source, self.sent_at, stamps, &mut message);
+        let (source, Draft { countdown, id, number, .. }) = (self.source, *draft);
+        let filling = Filling { countdown, id, source, number, message: &message };
+        target.form.request(&target.url, filling)
     }
 
     /// Counts what became of it.
@@ -207,7 +275,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.shared.ended(std::iter::once(self.draft.due_at), self.sent_at, self.receipt);
+        self.shared.ended(std::iter::once(self.draft), self.sent_at, self.receipt);
     }
 }
 
@@ -241,36 +309,77 @@ impl Form {
 /// What one source sends to one server of another make. Its requests go out as connections allow,
 /// so that with several on their way their order is not kept.
 pub struct ForeignLane {
-    /// The source's number.
-    source: u64,
+    /// Whose it is and where it leads.
+    key: LaneKey,
     /// What it shares with the others.
     shared: Arc<Shared>,
     /// Where it sends.
     target: Arc<ForeignTarget>,
+    /// Messages that wait until those before them to the same id are answered.
+    waiting: Waiting,
     /// Requests on their way.
     requests: JoinSet<()>,
 }
 
 impl ForeignLane {
-    /// The lane of `source` to `target`.
-    pub fn new(source: u64, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
-        Self { source, shared, target, requests: JoinSet::new() }
+    /// The lane `key` to `target`.
+    pub fn new(key: LaneKey, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
+        Self { key, shared, target, waiting: Waiting::default(), requests: JoinSet::new() }
     }
 
     /// Takes a message to be sent.
     pub fn push(&mut self, draft: Draft) {
+        let claimed = match self.shared.numbers() {
+            None => Ok(false),
+            Some(_) if self.waiting.push_behind(&draft, Instant::now()) => return,
+            Some(mut numbers) => numbers.claim(draft.id, self.key).map(|()| true),
+        };
+        match claimed {
+            Ok(has_place) => self.spawn(Draft { has_place, ..draft }),
+            Err(Hold::Wait) => self.waiting.push(draft, Instant::now()),
+            Err(Hold::NoRoom) => {
+                let (key, shared) = (self.key, Arc::clone(&self.shared));
+                self.requests.spawn(async move { fail(draft, key, Reason::NoNumber, &shared) });
+            }
+        }
+    }
+
+    /// Begins to send a message whose turn it is.
+    fn spawn(&mut self, draft: Draft) {
         let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));
-        let source = self.source;
-        self.requests.spawn(async move { target.send(source, draft, shared).await });
+        let key = self.key;
+        self.requests.spawn(async move { target.send(key, draft, shared).await });
+    }
+
+    /// Begins to send the messages whose turn has come that they had to wait for.
+    fn take_turns(&mut self) {
+        if self.waiting.n_drafts() == 0 {
+            return;
+        }
+        let mut drafts = Vec::new();
+        if let Some(mut numbers) = self.shared.numbers() {
+            let take = |draft| drafts.push(draft);
+            self.waiting.take_turns(&mut numbers, self.key, Instant::now(), take);
+        }
+        for draft in drafts {
+            self.spawn(draft);
+        }
+    }
+
+    /// Gives up what waits for its turn: nothing more is to be sent since `stopped_at`. What waits
+    /// for a connection sees the stop by itself.
+    pub fn forget_drafts(&mut self, stopped_at: Instant) {
+        self.waiting.drain().for_each(|draft| self.shared.forget(&draft, stopped_at));
     }
 
     /// Requests that are on their way or wait for it.
     pub fn n_requests(&self) -> usize {
-        self.requests.len()
+        self.requests.len() + self.waiting.n_drafts()
     }
 
     /// Goes on with everything. Completes when a request has ended.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.take_turns();
         match ready!(self.requests.poll_join_next(context)) {
             Some(ended) => {
                 ended.expect("a request ends by itself");

@@ -33,10 +33,18 @@ pub enum Population {
 
 impl Population {
     /// How many there are.
-    fn n_ids(&self) -> u64 {
+    pub fn n_ids(&self) -> u64 {
         match self {
             Self::UpTo(max) => *max,
             Self::Listed(ids) => ids.len() as u64,
+        }
+    }
+
+    /// The highest of them.
+    pub fn highest(&self) -> u64 {
+        match self {
+            Self::UpTo(max) => *max,
+            Self::Listed(ids) => ids.iter().copied().max().unwrap_or_default(),
         }
     }
 
@@ -176,6 +184,11 @@ enum Draw {
 }
 
 impl Audience {
+    /// The ids.
+    pub fn population(&self) -> &Population {
+        &self.population
+    }
+
     /// The ids of `population`, as likely as `odds` say.
     pub fn new(population: Population, odds: Odds) -> Result<Self, IdsError> {
         let n = population.n_ids();

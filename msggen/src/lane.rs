@@ -10,12 +10,13 @@ use std::time::Instant;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::door::{Door, receipt_of_batch, receipt_of_one};
-use crate::link::Answer;
+use crate::link::{Answer, State};
 use crate::message::Draft;
+use crate::order::{Hold, LaneKey, Numbers, Waiting};
 use crate::pool::{Held, Pool};
 use crate::receipt::{Miss, Reason, Receipt};
 use crate::sender::Shared;
-use crate::template::push_json;
+use crate::template::{push_json, push_number};
 
 /// A control door and the connections to it.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ struct Request {
     n: u64,
     /// When it was handed to the connection.
     sent_at: Instant,
+    /// Where it ends, in bytes of all requests on the connection.
+    ends_at: u64,
 }
 
 /// How far a lane is from having a connection.
@@ -52,36 +55,39 @@ enum Way {
 /// It has a connection only while something is on its way, so that sources share few. Its requests
 /// go out and are answered in their order.
 pub struct DoorLane {
-    /// The source's number.
-    source: u64,
+    /// Whose it is and where it leads.
+    key: LaneKey,
     /// What it shares with the others.
     shared: Arc<Shared>,
     /// Where it sends.
     target: Arc<DoorTarget>,
     /// Messages that were not written yet.
     drafts: VecDeque<Draft>,
+    /// Messages that wait until those before them to the same id are answered.
+    waiting: Waiting,
     /// The connection.
     way: Way,
     /// Requests without an answer, in their order.
     in_flight: VecDeque<Request>,
-    /// When the messages of these requests were due, in their order.
-    dues: VecDeque<Option<Instant>>,
+    /// The messages of these requests, in their order.
+    sent: VecDeque<Draft>,
     /// When to look whether the oldest request is too old. It is set again only when it has come,
     /// not with every request.
     look_at: Option<Pin<Box<Sleep>>>,
 }
 
 impl DoorLane {
-    /// The lane of `source` to `target`.
-    pub fn new(source: u64, shared: Arc<Shared>, target: Arc<DoorTarget>) -> Self {
+    /// The lane `key` to `target`.
+    pub fn new(key: LaneKey, shared: Arc<Shared>, target: Arc<DoorTarget>) -> Self {
         Self {
-            source,
+            key,
             shared,
             target,
             drafts: VecDeque::new(),
+            waiting: Waiting::default(),
             way: Way::Closed,
             in_flight: VecDeque::new(),
-            dues: VecDeque::new(),
+            sent: VecDeque::new(),
             look_at: None,
         }
     }
@@ -93,12 +99,14 @@ impl DoorLane {
 
     /// Requests that are on their way or wait for it.
     pub fn n_requests(&self) -> usize {
-        self.in_flight.len() + self.drafts.len().div_ceil(self.target.batch)
+        let n_drafts = self.drafts.len() + self.waiting.n_drafts();
+        self.in_flight.len() + n_drafts.div_ceil(self.target.batch)
     }
 
     /// Gives up what was not written yet: nothing more is to be sent since `stopped_at`.
     pub fn forget_drafts(&mut self, stopped_at: Instant) {
-        self.drafts.drain(..).for_each(|draft| self.shared.forget(&draft, stopped_at));
+        let drafts = self.drafts.drain(..).chain(self.waiting.drain());
+        drafts.for_each(|draft| self.shared.forget(&draft, stopped_at));
         if matches!(self.way, Way::Asked(_)) {
             self.way = Way::Closed;
         }
@@ -107,6 +115,7 @@ impl DoorLane {
     /// Goes on with everything. Completes when there are fewer requests than before.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let n_before = self.n_requests();
+        self.take_turns();
         if !self.drafts.is_empty() {
             match self.poll_way(context) {
                 Poll::Ready(Ok(())) => self.write_drafts(),
@@ -139,44 +148,82 @@ impl DoorLane {
         }
     }
 
-    /// Writes all messages that wait to be written.
+    /// Takes the messages whose turn has come that they had to wait for.
+    fn take_turns(&mut self) {
+        if self.waiting.n_drafts() == 0 {
+            return;
+        }
+        if let Some(mut numbers) = self.shared.numbers() {
+            let take = |draft| self.drafts.push_back(draft);
+            self.waiting.take_turns(&mut numbers, self.key, Instant::now(), take);
+        }
+    }
+
+    /// Writes all messages that wait to be written and whose turn it is.
     fn write_drafts(&mut self) {
-        let Way::Open(held) = &mut self.way else { return };
-        let (shared, outbox) = (&self.shared, held.link.outbox());
         let sent_at = Instant::now();
-        let (mut body, clock) = (String::new(), shared.stamp_clock.as_ref());
+        self.number_drafts(sent_at);
+        let Way::Open(held) = &mut self.way else { return };
+        let shared = &self.shared;
+        let (source, stamps) = (self.key.source as u64, shared.stamps.as_ref());
+        let (mut body, mut message) = shared.take_scratch();
         for drafts in self.drafts.make_contiguous().chunks(self.target.batch) {
             body.clear();
             if self.target.batch > 1 {
-                let mut message = String::new();
                 for draft in drafts {
                     body.push_str("{\"id\":");
                     push_number(draft.id, &mut body);
                     body.push_str(",\"msg\":\"");
                     message.clear();
-                    shared.text.write(draft, self.source, sent_at, clock, &mut message);
+                    shared.text.write(draft, source, sent_at, stamps, &mut message);
                     push_json(&message, &mut body);
                     body.push_str("\"}\n");
                 }
-                self.target.door.write_batch(&body, outbox);
+                self.target.door.write_batch(&body, held.link.outbox());
             } else {
-                shared.text.write(&drafts[0], self.source, sent_at, clock, &mut body);
-                self.target.door.write_one(drafts[0].id, &body, outbox);
+                shared.text.write(&drafts[0], source, sent_at, stamps, &mut body);
+                self.target.door.write_one(drafts[0].id, &body, held.link.outbox());
             }
             shared.sent(drafts, sent_at);
-            self.dues.extend(drafts.iter().map(|draft| draft.due_at));
-            self.in_flight.push_back(Request { n: drafts.len() as u64, sent_at });
+            self.sent.extend(drafts);
+            let ends_at = held.link.n_requested();
+            self.in_flight.push_back(Request { n: drafts.len() as u64, sent_at, ends_at });
         }
+        shared.put_scratch((body, message));
         self.drafts.clear();
     }
 
-    /// Counts messages that there is no connection for.
+    /// Gives the messages that are to be written their numbers. Those whose turn it is not are put
+    /// aside; those that can have no number fail.
+    fn number_drafts(&mut self, now: Instant) {
+        let Some(mut numbers) = self.shared.numbers() else { return };
+        let (waiting, key, mut failed) = (&mut self.waiting, self.key, Vec::new());
+        self.drafts.retain_mut(|draft| match number(draft, &mut numbers, waiting, key, now) {
+            Ok(()) => true,
+            Err(Hold::Wait) => false,
+            Err(Hold::NoRoom) => {
+                failed.push(*draft);
+                false
+            }
+        });
+        drop(numbers);
+        if !failed.is_empty() {
+            self.shared.sent(&failed, now);
+            let receipt = Receipt::nothing(Miss::Failed(Reason::NoNumber));
+            self.shared.ended(failed.into_iter(), now, receipt);
+        }
+    }
+
+    /// Counts messages that there is no connection for. They were never sent, so they get no
+    /// number: to whoever receives the others none is missing.
     fn fail_drafts(&mut self, reason: Reason) {
         let sent_at = Instant::now();
-        let n = self.drafts.len() as u64;
-        self.shared.sent(self.drafts.make_contiguous(), sent_at);
-        self.dues.extend(self.drafts.drain(..).map(|draft| draft.due_at));
-        self.end(&Request { n, sent_at }, Receipt::nothing(Miss::Failed(reason)));
+        let drafts: Vec<Draft> = self.drafts.drain(..).collect();
+        for draft in &drafts {
+            self.shared.give_back(draft, self.key);
+        }
+        self.shared.sent(&drafts, sent_at);
+        self.shared.ended(drafts.into_iter(), sent_at, Receipt::nothing(Miss::Failed(reason)));
     }
 
     /// Writes what the connection takes, and counts what it brings.
@@ -184,19 +231,30 @@ impl DoorLane {
         if let Way::Open(held) = &mut self.way {
             let _ = held.link.poll_flush(context);
         }
-        loop {
+        while let Some(request) = self.in_flight.front() {
             let Way::Open(held) = &mut self.way else { return };
-            let Poll::Ready(answer) = held.link.poll_answer(context) else { break };
-            let Some(request) = self.in_flight.pop_front() else {
-                // An answer that nobody asked for: what follows cannot be trusted either.
-                self.way = Way::Closed;
-                return;
+            let Poll::Ready(answer) = held.link.poll_answer(context) else { return };
+            let is_early = held.link.n_taken() < request.ends_at;
+            let request = self.in_flight.pop_front().expect("it was there");
+            let state = match answer {
+                Ok(Answer { is_last: false, .. }) if self.in_flight.is_empty() => {
+                    held.link.poll_state(context)
+                }
+                _ => State::Quiet,
             };
             match answer {
+                // What comes behind the last answer that is owed was sent without being asked for,
+                // and which of them is the answer to this request is not known. Nor can an answer
+                // be to a request that is not all out, unless it is a refusal.
+                Ok(answer) if state == State::Stray || is_early && answer.is_success() => {
+                    self.target.pool.note_stray();
+                    self.end(&request, Receipt::nothing(Miss::Unanswered(Reason::BadAnswer)));
+                    return self.break_off(Reason::Cut);
+                }
                 Ok(answer) => {
                     let receipt = self.receipt(&answer, request.n);
                     self.end(&request, receipt);
-                    if answer.is_last {
+                    if answer.is_last || state == State::Ended {
                         return self.break_off(Reason::Cut);
                     }
                 }
@@ -212,6 +270,7 @@ impl DoorLane {
             }
         }
         if self.in_flight.is_empty()
+            && matches!(self.way, Way::Open(_))
             && let Way::Open(held) = std::mem::replace(&mut self.way, Way::Closed)
         {
             self.target.pool.put(held);
@@ -244,7 +303,8 @@ impl DoorLane {
     /// Counts what became of a request, the oldest one.
     fn end(&mut self, request: &Request, receipt: Receipt) {
         let n = usize::try_from(request.n).expect("its messages are in memory");
-        self.shared.ended(self.dues.drain(..n), request.sent_at, receipt);
+        self.shared.ended(self.sent.range(..n).copied(), request.sent_at, receipt);
+        self.sent.drain(..n);
     }
 
     /// Ends the connection; what has no answer will get none.
@@ -263,8 +323,24 @@ impl Drop for DoorLane {
     }
 }
 
-/// Appends a number.
-fn push_number(number: u64, to: &mut String) {
-    use std::fmt::Write as _;
-    write!(to, "{number}").expect("a string grows as needed");
+/// Gives a message its number, if it is its turn; puts it aside if it has to wait.
+fn number(
+    draft: &mut Draft,
+    numbers: &mut Numbers,
+    waiting: &mut Waiting,
+    key: LaneKey,
+    now: Instant,
+) -> Result<(), Hold> {
+    if !draft.has_place {
+        if waiting.push_behind(draft, now) {
+            return Err(Hold::Wait);
+        }
+        numbers.claim(draft.id, key).inspect_err(|hold| {
+            if *hold == Hold::Wait {
+                waiting.push(*draft, now);
+            }
+        })?;
+    }
+    draft.number = numbers.next(draft.id);
+    Ok(())
 }

@@ -19,6 +19,7 @@
 //!
 //! - [`mod@run`]: all of it together.
 //! - [`sender`]: one source's loop.
+//! - [`order`], [`numbers`]: messages to one id go one after the other and are numbered.
 //! - [`timer`]: wakes sources when their messages are due.
 //! - [`gate`]: the way to a server, and what is done while it is gone.
 //! - [`door`], [`link`], [`pool`], [`lane`]: requests to a control door; a connection; all of them;
@@ -31,6 +32,7 @@
 //!
 //! - [`receipt`]: of the messages of one request.
 //! - [`tally`]: of all of them.
+//! - [`misses`], [`sent_file`]: which messages to each id were not answered; the file of `--sent`.
 //! - [`report`]: the tally as JSON, as a line, as a table.
 //! - [`verdict`]: whether the run did what was asked.
 
@@ -44,6 +46,9 @@ pub mod interval;
 pub mod lane;
 pub mod link;
 pub mod message;
+pub mod misses;
+pub mod numbers;
+pub mod order;
 pub mod pool;
 pub mod random;
 pub mod receipt;
@@ -51,6 +56,7 @@ pub mod report;
 pub mod route;
 pub mod run;
 pub mod sender;
+pub mod sent_file;
 pub mod shutdown;
 pub mod tally;
 pub mod template;
@@ -94,8 +100,12 @@ pub struct Config {
     pub n_connections: usize,
     /// What every source's ids and random intervals follow from.
     pub seed: u64,
-    /// Whether messages carry their due time and lateness.
+    /// Whether messages carry a stamp.
     pub has_stamps: bool,
+    /// Whether messages that have numbers may overtake others to the same id.
+    pub is_unordered: bool,
+    /// Where to write what was sent to each id, if anywhere. Needs stamps.
+    pub sent: Option<PathBuf>,
     /// How long an answer may take before its messages count as unanswered.
     pub timeout: Duration,
     /// How long messages wait for a server that is gone before they fail.
@@ -104,6 +114,13 @@ pub struct Config {
     pub report_every: Duration,
     /// The logs to keep, if any.
     pub out: Option<out::Folder>,
+}
+
+impl Config {
+    /// Whether messages have numbers, and so an order.
+    pub fn numbers_messages(&self) -> bool {
+        self.has_stamps || self.text.template.has_number() || self.route.has_number()
+    }
 }
 
 /// Why a run could not begin. The message names the cause and, where there is one, the cure.
@@ -134,6 +151,18 @@ pub enum Error {
     /// More messages are asked for than can be counted.
     #[error("{n_sources} sources × {n_messages} messages are more than 2^64; lower --num")]
     TooManyMessages {
+        /// Sources asked for.
+        n_sources: u64,
+        /// Messages a source asked for.
+        n_messages: u64,
+    },
+    /// More messages are asked for than can be numbered.
+    #[error(
+        "{n_sources} sources × {n_messages} messages are more than can be numbered, {}; lower \
+         --num, or leave out --stamp and {{n}}",
+        numbers::HIGHEST_NUMBER
+    )]
+    TooManyNumbers {
         /// Sources asked for.
         n_sources: u64,
         /// Messages a source asked for.
@@ -203,6 +232,12 @@ pub enum Error {
     /// The folder of `--out` cannot be used.
     #[error(transparent)]
     Out(#[from] out::OutError),
+    /// The file of `--sent` cannot be written.
+    #[error(transparent)]
+    Sent(#[from] sent_file::SentFileError),
+    /// The operating system gives no random number.
+    #[error("cannot draw a random number: {0}")]
+    Random(#[source] io::Error),
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Client(#[source] reqwest::Error),

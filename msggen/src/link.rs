@@ -5,9 +5,8 @@
 //! requests need not wait for each other's answers, and two thirds of the time a general client
 //! takes for a request.
 
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -45,6 +44,17 @@ impl Answer {
     }
 }
 
+/// What has come on a connection that owes no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Quiet,
+    /// Its end.
+    Ended,
+    /// Bytes that nobody asked for. What follows cannot be trusted either.
+    Stray,
+}
+
 /// A connection to a control door.
 #[derive(Debug)]
 pub struct Link {
@@ -54,6 +64,8 @@ pub struct Link {
     outbox: Vec<u8>,
     /// Bytes of the outbox that the kernel took.
     n_written: usize,
+    /// Bytes of requests that the kernel took before those in the outbox.
+    n_gone: u64,
     /// Whether the kernel takes no more. What the server said before is still read.
     is_torn: bool,
     /// Bytes of answers that are not complete, and room for more.
@@ -69,6 +81,7 @@ impl Link {
             stream,
             outbox: Vec::new(),
             n_written: 0,
+            n_gone: 0,
             is_torn: false,
             inbox: Vec::new(),
             n_received: 0,
@@ -80,10 +93,33 @@ impl Link {
         &mut self.outbox
     }
 
-    /// Whether nothing has come that nobody asked for, such as the end of the connection.
-    pub fn is_quiet(&self) -> bool {
-        let nothing = self.stream.try_read(&mut [0]);
-        self.n_received == 0 && nothing.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock)
+    /// Bytes of all requests so far, those in the outbox included: where the last one ends.
+    pub fn n_requested(&self) -> u64 {
+        self.n_gone + self.outbox.len() as u64
+    }
+
+    /// Bytes of requests that the kernel took.
+    pub fn n_taken(&self) -> u64 {
+        self.n_gone + self.n_written as u64
+    }
+
+    /// What has come on a connection that owes no answer.
+    pub fn state(&mut self) -> State {
+        self.poll_state(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The same; if nothing has come, the task is woken when something does.
+    pub fn poll_state(&mut self, context: &mut Context<'_>) -> State {
+        if self.n_received > 0 {
+            return State::Stray;
+        }
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        match Pin::new(&mut self.stream).poll_read(context, &mut room) {
+            Poll::Pending => State::Quiet,
+            Poll::Ready(Ok(())) if !room.filled().is_empty() => State::Stray,
+            Poll::Ready(_) => State::Ended,
+        }
     }
 
     /// Writes what the outbox holds. Completes when it is empty or cannot be written: the reason for
@@ -96,6 +132,7 @@ impl Link {
                 Err(_) => self.is_torn = true,
             }
         }
+        self.n_gone += self.n_written as u64;
         self.outbox.clear();
         self.n_written = 0;
         Poll::Ready(())

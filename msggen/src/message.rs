@@ -1,11 +1,10 @@
 //! What a message says.
 
-use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use reports::stamp::{Clock, Stamp, as_us};
+use reports::stamp::{Clock, Sender, as_us};
 
-use crate::template::{Filling, Template};
+use crate::template::{Filling, Template, push_number};
 
 /// The article's message.
 pub const DEFAULT_TEXT: &str = "Fake message Num = {k}";
@@ -28,28 +27,71 @@ pub struct Draft {
     pub id: u64,
     /// When it is due; none means when it is sent.
     pub due_at: Option<Instant>,
+    /// Its number among the messages to the id, from 1; 0 as long as it has none.
+    pub number: u64,
+    /// Whether its turn has come for which it had to wait, and a place was taken for it.
+    pub has_place: bool,
+    /// How long it waited for its turn.
+    pub waited: Duration,
+}
+
+impl Draft {
+    /// A message that was not sent yet.
+    pub fn new(countdown: u64, id: u64, due_at: Option<Instant>) -> Self {
+        Self { countdown, id, due_at, number: 0, has_place: false, waited: Duration::ZERO }
+    }
+}
+
+/// What the stamps of a run are made of.
+#[derive(Debug)]
+pub struct Stamps {
+    /// Turns due times into wall times.
+    pub clock: Clock,
+    /// The sender as it is written.
+    sender: String,
+}
+
+impl Stamps {
+    /// The stamps of `sender`.
+    pub fn new(clock: Clock, sender: Sender) -> Self {
+        Self { clock, sender: sender.to_string() }
+    }
+
+    /// Appends the stamp of a message sent at `sent_at`. It is [`reports::stamp::Stamp`] as it is
+    /// displayed, in a quarter of the time.
+    fn push(&self, draft: &Draft, sent_at: Instant, to: &mut String) {
+        let due_at = draft.due_at.unwrap_or(sent_at);
+        to.push_str(" @");
+        push_number(self.clock.unix_us(due_at), to);
+        to.push('~');
+        push_number(as_us(sent_at.saturating_duration_since(due_at)), to);
+        to.push('#');
+        push_number(draft.id, to);
+        to.push(':');
+        push_number(draft.number, to);
+        to.push('.');
+        to.push_str(&self.sender);
+        to.push(';');
+    }
 }
 
 impl Text {
-    /// Appends the message of `draft` from `source`, sent at `sent_at`, to `to`. With a clock, it
-    /// carries when it was due and how late it was sent.
+    /// Appends the message of `draft` from `source`, sent at `sent_at`, to `to`, with its stamp if
+    /// it is to have one.
     pub fn write(
         &self,
         draft: &Draft,
         source: u64,
         sent_at: Instant,
-        clock: Option<&Clock>,
+        stamps: Option<&Stamps>,
         to: &mut String,
     ) {
         let start = to.len();
-        let (countdown, id) = (draft.countdown, draft.id);
-        self.template.fill(Filling { countdown, id, source, message: "" }, to);
+        let Draft { countdown, id, number, .. } = *draft;
+        self.template.fill(Filling { countdown, id, source, number, message: "" }, to);
         let text_end = to.len();
-        if let Some(clock) = clock {
-            let due_at = draft.due_at.unwrap_or(sent_at);
-            let late_us = as_us(sent_at.saturating_duration_since(due_at));
-            let stamp = Stamp { due_unix_us: clock.unix_us(due_at), late_us, mark: None };
-            write!(to, "{stamp}").expect("a string grows as needed");
+        if let Some(stamps) = stamps {
+            stamps.push(draft, sent_at, to);
         }
         // Before the stamp, which is looked for at the end.
         let n_missing = self.size.saturating_sub(to.len() - start);
@@ -61,23 +103,23 @@ impl Text {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use reports::stamp::{Mark, Stamp};
 
     use super::*;
 
-    fn written(text: &str, size: usize, clock: Option<&Clock>, late: Duration) -> String {
+    fn written(text: &str, size: usize, stamps: Option<&Stamps>, late: Duration) -> String {
         let text = Text { template: Template::of_message(text).unwrap(), size };
         let sent_at = Instant::now();
-        let draft = Draft { countdown: 12, id: 345, due_at: sent_at.checked_sub(late) };
+        let draft = Draft { number: 67, ..Draft::new(12, 345, sent_at.checked_sub(late)) };
         let mut to = "before ".to_owned();
-        text.write(&draft, 6, sent_at, clock, &mut to);
+        text.write(&draft, 6, sent_at, stamps, &mut to);
         to.strip_prefix("before ").unwrap().to_owned()
     }
 
     #[test]
     fn a_message_says_what_its_template_says() {
         assert_eq!(written(DEFAULT_TEXT, 0, None, Duration::ZERO), "Fake message Num = 12");
-        assert_eq!(written("{source}>{id}#{k}", 0, None, Duration::ZERO), "6>345#12");
+        assert_eq!(written("{source}>{id}#{k}/{n}", 0, None, Duration::ZERO), "6>345#12/67");
     }
 
     #[test]
@@ -89,10 +131,13 @@ mod tests {
 
     #[test]
     fn the_stamp_comes_last_and_counts_for_the_size() {
-        let clock = Clock::start();
-        let message = written("x", 200, Some(&clock), Duration::from_micros(50));
+        let stamps = Stamps::new(Clock::start(), Sender(0x0bad_cafe));
+        let message = written("x", 200, Some(&stamps), Duration::from_micros(50));
         assert_eq!(message.len(), 200);
-        assert!(message.starts_with("x....") && message.ends_with("+50"), "{message}");
-        assert!(message.contains(" @"));
+        assert!(message.starts_with("x...."), "{message}");
+        let stamp = Stamp::first_in(message.as_bytes()).unwrap();
+        assert!(message.ends_with(&stamp.to_string()), "{message}");
+        let mark = Mark { id: 345, n: 67, sender: Sender(0x0bad_cafe) };
+        assert_eq!((stamp.mark, stamp.late_us), (Some(mark), 50));
     }
 }

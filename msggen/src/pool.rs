@@ -1,11 +1,12 @@
 //! Connections to one control door, kept between requests.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::gate::Gate;
-use crate::link::Link;
+use crate::link::{Link, State};
 use crate::receipt::Reason;
 
 /// The connections to one control door, shared by all sources.
@@ -16,6 +17,8 @@ pub struct Pool {
     /// Those that nobody uses, the one used last at the end. It is taken first, so that no more are
     /// in use than are needed.
     idle: Mutex<Vec<Link>>,
+    /// How often bytes came on a connection that owed no answer.
+    n_strays: AtomicU64,
 }
 
 /// A connection that somebody uses.
@@ -30,7 +33,7 @@ pub struct Held {
 impl Pool {
     /// A pool without connections.
     pub fn new(gate: Gate) -> Self {
-        Self { gate, idle: Mutex::default() }
+        Self { gate, idle: Mutex::default(), n_strays: AtomicU64::new(0) }
     }
 
     /// Takes a connection that nobody uses, if there is one and nobody waits for it.
@@ -44,7 +47,15 @@ impl Pool {
         let room = self.gate.room().await;
         let link = match self.take_idle() {
             Some(link) => link,
-            None => Link::new(self.gate.connect().await?),
+            None => {
+                let mut link = Link::new(self.gate.connect().await?);
+                // A server that speaks first speaks something else.
+                if link.state() == State::Stray {
+                    self.note_stray();
+                    return Err(Reason::BadAnswer);
+                }
+                link
+            }
         };
         Ok(Held { link, _room: room })
     }
@@ -58,9 +69,31 @@ impl Pool {
     fn take_idle(&self) -> Option<Link> {
         let mut idle = self.idle();
         loop {
-            let link = idle.pop()?;
-            if link.is_quiet() {
-                return Some(link);
+            let mut link = idle.pop()?;
+            match link.state() {
+                State::Quiet => return Some(link),
+                State::Stray => self.note_stray(),
+                State::Ended => {}
+            }
+        }
+    }
+
+    /// Notes that bytes came on a connection that owed no answer.
+    pub fn note_stray(&self) {
+        self.n_strays.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was.
+    pub fn n_strays(&self) -> u64 {
+        self.n_strays.load(Ordering::Relaxed)
+    }
+
+    /// Looks at all connections that nobody uses, and closes them.
+    pub fn look_for_strays(&self) {
+        let links = std::mem::take(&mut *self.idle());
+        for mut link in links {
+            if link.state() == State::Stray {
+                self.note_stray();
             }
         }
     }

@@ -6,8 +6,21 @@
 //! the high half of a 64-bit draw × n, and one that would favour some numbers is thrown away
 //! (Lemire's method). Changing any of it makes old seeds mean other runs.
 
+use std::io;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// A number that the operating system draws: no seed repeats it.
+pub fn from_system() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    let mut n_filled = 0;
+    while n_filled < bytes.len() {
+        n_filled += getrandom(&mut bytes[n_filled..], GetRandomFlags::empty())?;
+    }
+    Ok(u64::from_ne_bytes(bytes))
+}
 
 /// One stream of a seed's random numbers.
 #[derive(Debug, Clone)]

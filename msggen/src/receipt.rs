@@ -7,6 +7,10 @@
 use std::fmt;
 use std::io;
 
+/// The most connections that a message can reach: no server has more, and sums of fewer stay
+/// numbers. An answer with more of them is a bad answer.
+pub const HIGHEST_CONNECTIONS: u64 = u32::MAX as u64;
+
 /// What became of the messages of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -14,16 +18,24 @@ pub struct Receipt {
     pub answered: u64,
     /// Of these, messages that are known to have reached somebody.
     pub reached: u64,
-    /// Of these, messages that are known to have reached nobody. In a cluster a server does not
-    /// know of all.
+    /// Of these, messages that are known to have reached nobody. Of those that are in neither
+    /// count it is not known: few servers say it, and in a cluster one does not know of all.
     pub void: u64,
-    /// Connections reached by all of them, as far as the server says.
+    /// Connections that all of them are known to have reached.
     pub connections: u64,
     /// What became of the other messages of the request; none when there are no others.
     pub miss: Option<Miss>,
 }
 
 impl Receipt {
+    /// The receipt of a request with one message, which the server took. How many connections it
+    /// reached, if that is known.
+    pub fn taken(connections: Option<u64>) -> Self {
+        let reached = u64::from(connections.is_some_and(|n| n > 0));
+        let void = u64::from(connections == Some(0));
+        Self { answered: 1, reached, void, connections: connections.unwrap_or(0), miss: None }
+    }
+
     /// The receipt of a request none of whose messages was taken.
     pub fn nothing(miss: Miss) -> Self {
         Self { miss: Some(miss), ..Self::default() }
@@ -54,12 +66,17 @@ pub enum Reason {
     NoDescriptors,
     /// This machine has no port left for another connection.
     NoPorts,
+    /// There is no room for the numbers of another id.
+    NoNumber,
     /// There was no connection for a reason without a name of its own.
     NoConnection,
     /// The server answered with another status than 2xx.
     Status(u16),
-    /// The server answered with something that is not an answer to the request.
+    /// The server answered with something that is not an answer to the request, or without being
+    /// asked.
     BadAnswer,
+    /// The server answered with a 2xx and a body that is not what `--ok` wants.
+    NotOk,
     /// The run ended before there was an answer.
     Interrupted,
 }
@@ -99,9 +116,11 @@ impl fmt::Display for Reason {
             Self::Cut => "cut",
             Self::NoDescriptors => "no descriptors",
             Self::NoPorts => "no ports",
+            Self::NoNumber => "no number",
             Self::NoConnection => "no connection",
             Self::Status(code) => return write!(f, "status {code}"),
             Self::BadAnswer => "bad answer",
+            Self::NotOk => "not ok",
             Self::Interrupted => "interrupted",
         })
     }

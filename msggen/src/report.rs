@@ -4,11 +4,14 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use reports::books::{ByReason, SendReport};
-use reports::expect::{Figure, Figures};
+use reports::expect::{Figure, Figures, Unit};
 use reports::latency::LatencySummary;
 use serde::Serialize;
 
 use crate::tally::Counts;
+
+/// The words for what no server said.
+const NOT_KNOWN: &str = "not known";
 
 /// One of the figures of a delay, in milliseconds.
 type DelayMs = fn(&LatencySummary) -> f64;
@@ -33,6 +36,9 @@ pub struct Outcome {
     /// What the logs of the run lack, if anything.
     #[serde(skip)]
     pub log_shortfall: Option<String>,
+    /// Why there is no file of what was sent, if there was to be one.
+    #[serde(skip)]
+    pub sent_shortfall: Option<String>,
 }
 
 impl Outcome {
@@ -55,6 +61,7 @@ impl Outcome {
     pub fn line(&self) -> String {
         let SendReport { elapsed_s, sent, achieved_per_s, answered, .. } = self.figures;
         let SendReport { reached, void, failed, unanswered, late, .. } = self.figures;
+        let (reached, void) = (known(reached), known(void));
         let mut line = format!(
             "{elapsed_s:.1} s: sent {sent} ({achieved_per_s:.1}/s), answered {answered}, \
              reached {reached}, void {void}, failed {failed}, unanswered {unanswered}"
@@ -85,24 +92,33 @@ impl Outcome {
             write!(f, ", {share:.3} % of the schedule's pace")?;
         }
         writeln!(f, "\nanswered   {:>12}", figures.answered)?;
-        // Servers of other makes do not say who was reached.
-        if figures.answered == 0 || figures.reached + figures.void > 0 {
-            writeln!(f, "  reached  {:>12}  {} connections", figures.reached, figures.connections)?;
-            writeln!(f, "  void     {:>12}", figures.void)?;
-            let known = figures.reached.saturating_add(figures.void);
-            let unknown = figures.answered.saturating_sub(known);
-            if unknown > 0 {
-                writeln!(f, "  unknown  {unknown:>12}  sent to other nodes of a cluster, if any")?;
+        match (figures.reached, figures.void, figures.connections) {
+            (Some(reached), Some(void), Some(connections)) => {
+                writeln!(f, "  reached  {reached:>12}  {connections} connections")?;
+                writeln!(f, "  void     {void:>12}")?;
+                if figures.reach_unknown > 0 {
+                    writeln!(f, "  not known{:>12}", figures.reach_unknown)?;
+                }
             }
+            _ => writeln!(f, "  whom they reached is not known; --reached REGEX reads it")?,
         }
         write!(f, "failed     {:>12}", figures.failed)?;
         write_reasons(f, &figures.failures)?;
         write!(f, "unanswered {:>12}", figures.unanswered)?;
         write_reasons(f, &self.unanswered_by)?;
+        if figures.stray_answers > 0 {
+            let n = figures.stray_answers;
+            writeln!(f, "stray      {n:>12}  answers that nothing was sent for")?;
+        }
         if self.has_due_times() {
             writeln!(f, "late       {:>12}  sent more than 1 ms after due", figures.late)?;
         }
-        writeln!(f, "seed       {:>12}", self.seed)
+        writeln!(f, "seed       {:>12}", self.seed)?;
+        if let Some(sender) = figures.sender {
+            let order = if figures.is_unordered { "  unordered" } else { "" };
+            writeln!(f, "sender     {sender:>12}{order}")?;
+        }
+        Ok(())
     }
 
     /// Writes the delays side by side. Flat out, a message is due when it is sent: one delay.
@@ -112,6 +128,9 @@ impl Outcome {
         if self.has_due_times() {
             columns.insert(0, ("send latency", "from due", &figures.send_from_due));
             columns.insert(0, ("lateness", "due to send", &figures.lateness));
+        }
+        if figures.order_wait.count > 0 {
+            columns.insert(0, ("order wait", "for the last", &figures.order_wait));
         }
         let rows: [(&str, DelayMs); 6] = [
             ("p50", |summary| ms(summary.p50_us)),
@@ -151,22 +170,31 @@ impl fmt::Display for Outcome {
 pub fn figures(outcome: &Outcome) -> Figures {
     let SendReport { sent, answered, reached, void, connections, .. } = outcome.figures;
     let SendReport { failed, unanswered, late, achieved_per_s, .. } = outcome.figures;
+    let SendReport { reach_unknown, stray_answers, .. } = outcome.figures;
     let counts = [
         ("sent", sent),
         ("answered", answered),
-        ("reached", reached),
-        ("void", void),
-        ("connections", connections),
+        ("reach_unknown", reach_unknown),
         ("failed", failed),
         ("unanswered", unanswered),
+        ("stray_answers", stray_answers),
         ("late", late),
     ];
+    // What is known of some messages says nothing of all of them.
+    let known = |count: Option<u64>| match count {
+        Some(n) if reach_unknown == 0 => Figure::Count(n),
+        _ => Figure::Null(Unit::Count, NOT_KNOWN),
+    };
     Figures::default()
         .with_counts(counts)
+        .with("reached", known(reached))
+        .with("void", known(void))
+        .with("connections", known(connections))
         .with("achieved_per_s", Figure::Number(achieved_per_s))
         .with_delays("lateness", &outcome.figures.lateness)
-        .with_delays("latency", &outcome.figures.send_from_due)
-        .with_delays("raw_latency", &outcome.figures.send_from_send)
+        .with_delays("order_wait", &outcome.figures.order_wait)
+        .with_delays("send_from_due", &outcome.figures.send_from_due)
+        .with_delays("send_from_send", &outcome.figures.send_from_send)
 }
 
 impl Counts {
@@ -178,6 +206,11 @@ impl Counts {
              unanswered {unanswered}, late {late}"
         )
     }
+}
+
+/// A count in a few words, where it may not be known.
+fn known(count: Option<u64>) -> String {
+    count.map_or_else(|| NOT_KNOWN.to_owned(), |n| n.to_string())
 }
 
 /// The reasons with their counts, as they stand behind the sum of them.

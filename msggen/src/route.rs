@@ -8,7 +8,7 @@ use reqwest::{Method, Url};
 
 use crate::Error;
 use crate::args::HIGHEST_ID;
-use crate::foreign::Form;
+use crate::foreign::{Form, Wants};
 use crate::message::{Draft, Text};
 use crate::template::{Filling, Template};
 
@@ -46,6 +46,7 @@ impl Route {
         headers: Vec<HeaderTemplate>,
         body: Template,
         token: Option<&HeaderValue>,
+        wants: Wants,
         text: &Text,
     ) -> Result<Self, Error> {
         let mut fields: Vec<_> = headers.into_iter().map(|it| (it.name, it.value)).collect();
@@ -53,7 +54,7 @@ impl Route {
             let token = token.to_str().expect("it was made of text");
             fields.push((AUTHORIZATION, Template::plain(token)));
         }
-        let form = Form { method, fields, body };
+        let form = Form { method, fields, body, wants };
         let one = |url: &String| {
             let error = |why| Error::To { text: url.clone(), why };
             let template = Template::of_url(url).map_err(error)?;
@@ -61,6 +62,36 @@ impl Route {
             Ok((template, sample))
         };
         Ok(Self::Foreign { urls: urls.iter().map(one).collect::<Result<_, Error>>()?, form })
+    }
+}
+
+impl Route {
+    /// Whether requests have the number of a message among those to its id.
+    pub fn has_number(&self) -> bool {
+        match self {
+            Self::Doors { .. } => false,
+            Self::Foreign { urls, form } => {
+                let fields = form.fields.iter().map(|(_, value)| value);
+                let mut all = urls.iter().map(|(url, _)| url).chain(fields).chain([&form.body]);
+                all.any(Template::has_number)
+            }
+        }
+    }
+
+    /// Whether answers say whom messages reached.
+    pub fn tells_reach(&self) -> bool {
+        match self {
+            Self::Doors { .. } => true,
+            Self::Foreign { form, .. } => form.wants.reached.is_some(),
+        }
+    }
+
+    /// The targets as they were given.
+    pub fn targets(&self) -> Vec<String> {
+        match self {
+            Self::Doors { servers, .. } => servers.iter().map(ToString::to_string).collect(),
+            Self::Foreign { urls, .. } => urls.iter().map(|(url, _)| url.to_string()).collect(),
+        }
     }
 }
 
@@ -88,9 +119,9 @@ impl FromStr for HeaderTemplate {
 fn check_to(url: &Template, form: &Form, text: &Text) -> Result<Url, String> {
     let try_with = |id, countdown, source| {
         let mut message = String::new();
-        let draft = Draft { countdown, id, due_at: None };
+        let draft = Draft { number: countdown, ..Draft::new(countdown, id, None) };
         text.write(&draft, source, std::time::Instant::now(), None, &mut message);
-        let filling = Filling { countdown, id, source, message: &message };
+        let filling = Filling { countdown, id, source, number: countdown, message: &message };
         form.try_request(url, filling).map(|request| request.url().clone())
     };
     let (least, most) = (try_with(1, 1, 0)?, try_with(HIGHEST_ID, u64::MAX, u64::MAX)?);

@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use reports::books::SendReport;
 use reports::out::Out;
-use reports::stamp::Clock;
+use reports::sent::{End, Header, VERSION};
+use reports::stamp::{Clock, Sender};
 use reqwest::Url;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
@@ -17,11 +19,15 @@ use crate::gate::{Gate, find};
 use crate::ids::Ids;
 use crate::interval::Dues;
 use crate::lane::DoorTarget;
+use crate::message::Stamps;
+use crate::misses::Misses;
+use crate::numbers::HIGHEST_NUMBER;
+use crate::order::{Numbers, Rule, UNORDERED_ON_THEIR_WAY};
 use crate::pool::Pool;
 use crate::sender::{Plan, Shared, Source, Target};
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
-use crate::{Config, Error, Outcome, Route, descriptors};
+use crate::{Config, Error, Outcome, Route, descriptors, random, sent_file};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
 /// ready, so that the first ones are no later than the others.
@@ -62,6 +68,10 @@ pub async fn run(
     let (n_sources, n_messages) = (config.n_sources, config.n_messages);
     let too_many = Error::TooManyMessages { n_sources, n_messages };
     let asked = n_sources.checked_mul(n_messages).ok_or(too_many)?;
+    if config.numbers_messages() && asked > HIGHEST_NUMBER {
+        return Err(Error::TooManyNumbers { n_sources, n_messages });
+    }
+    config.sent.as_deref().map(sent_file::check).transpose()?;
     descriptors::make_room(&config)?;
     let targets = targets(&config).await?;
     let clock = Clock::start();
@@ -71,14 +81,28 @@ pub async fn run(
         .map_err(Error::Timer)?;
     let lead = if config.interval.is_zero() { Duration::ZERO } else { START_LEAD };
     let started_at = Instant::now() + lead;
+    #[expect(clippy::cast_possible_truncation, reason = "half of a random number is random")]
+    let sender = Sender(random::from_system().map_err(Error::Random)? as u32);
     let shared = Arc::new(Shared {
         timer,
         text: config.text.clone(),
-        stamp_clock: config.has_stamps.then_some(clock),
+        stamps: config.has_stamps.then(|| Stamps::new(clock, sender)),
+        numbers: numbers(&config).map(Mutex::new),
+        scratch: Mutex::default(),
         timeout: config.timeout,
-        tally: Mutex::new(Tally::new(started_at, per_second(&config))),
+        tally: Mutex::new(Tally::new(started_at, per_second(&config), config.route.tells_reach())),
     });
-    let mut run = Run { asked, started_at, out, seed: config.seed, shared };
+    let mut run = Run {
+        asked,
+        started_at,
+        out,
+        seed: config.seed,
+        clock,
+        sender: config.has_stamps.then_some(sender),
+        is_unordered: config.is_unordered,
+        targets: targets.clone(),
+        shared,
+    };
     let mut sources = JoinSet::new();
     let mut alarms = JoinSet::new();
     let shared = Arc::clone(&run.shared);
@@ -95,9 +119,11 @@ pub async fn run(
     // with their request count themselves as unanswered.
     let _ = timeout(GRACE, all_ended(&mut sources)).await;
     sources.shutdown().await;
+    targets.iter().for_each(Target::look_for_strays);
     let mut outcome = run.outcome();
     outcome.figures.is_final = true;
     run.log(&outcome, observer);
+    outcome.sent_shortfall = run.write_sent(&config, &outcome);
     outcome.log_shortfall = run.out.as_ref().and_then(Out::shortfall);
     // It is the last one, so there is nothing left for a break to end.
     let _ = observer.report(&outcome);
@@ -148,6 +174,19 @@ fn plan(config: &Config, number: u64, started_at: Instant) -> Plan {
     }
 }
 
+/// The numbers of the messages, if they have any.
+fn numbers(config: &Config) -> Option<Numbers> {
+    let rule = match config.route {
+        _ if config.is_unordered => Rule::Fewer(UNORDERED_ON_THEIR_WAY),
+        Route::Doors { .. } => Rule::BehindInLane,
+        // Each of its requests may have a connection of its own.
+        Route::Foreign { .. } => Rule::Fewer(1),
+    };
+    let misses = config.sent.as_ref().map(|_| Misses::default());
+    let population = config.audience.population();
+    config.numbers_messages().then(|| Numbers::new(population, rule, misses))
+}
+
 /// Messages a second that are asked for; 0 for as many as are answered.
 fn per_second(config: &Config) -> f64 {
     let interval = config.interval.mean();
@@ -164,6 +203,14 @@ struct Run {
     out: Option<Out>,
     /// What its ids follow from.
     seed: u64,
+    /// Turns its times into wall times.
+    clock: Clock,
+    /// Who sends, as the stamps say; none without stamps.
+    sender: Option<Sender>,
+    /// Whether messages to one id may overtake each other.
+    is_unordered: bool,
+    /// Where it sends.
+    targets: Vec<Target>,
     /// What its sources share.
     shared: Arc<Shared>,
 }
@@ -213,17 +260,53 @@ impl Run {
         }
     }
 
+    /// Writes the file of what was sent, if there is to be one. Returns why it could not be written.
+    fn write_sent(&self, config: &Config, outcome: &Outcome) -> Option<String> {
+        let (path, sender) = (config.sent.as_ref()?, self.sender.unwrap_or_default());
+        let numbers = self.shared.numbers()?;
+        let (first_due_at, last_answer_at) = {
+            let tally = self.shared.tally();
+            (tally.first_due_at(), tally.last_answer_at().unwrap_or_else(Instant::now))
+        };
+        let header = Header {
+            sent: VERSION,
+            sender,
+            seed: self.seed,
+            targets: config.route.targets(),
+            first_due_unix_us: self.clock.unix_us(first_due_at),
+            unordered: self.is_unordered,
+        };
+        let figures = &outcome.figures;
+        let end = End {
+            end: true,
+            last_answer_unix_us: self.clock.unix_us(last_answer_at),
+            ids: 0,
+            messages: figures.sent,
+            answered: figures.answered,
+            failed: figures.failed,
+            unanswered: figures.unanswered,
+        };
+        sent_file::write(path, &header, &numbers, end).err().map(|error| error.to_string())
+    }
+
     /// The report of the run so far.
     fn outcome(&self) -> Outcome {
         let tally = self.shared.tally();
+        let figures = SendReport {
+            sender: self.sender,
+            is_unordered: self.is_unordered,
+            stray_answers: self.targets.iter().map(Target::n_strays).sum(),
+            ..tally.report(self.asked, Instant::now())
+        };
         Outcome {
-            figures: tally.report(self.asked, Instant::now()),
+            figures,
             unanswered_by: tally.unanswered_by(),
             seed: self.seed,
             planned_s: tally.planned().as_secs_f64(),
             took_s: tally.took().as_secs_f64(),
             behind_s: tally.behind().as_secs_f64(),
             log_shortfall: None,
+            sent_shortfall: None,
         }
     }
 }

@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use reports::share::share_of;
-use reports::stamp::Clock;
-
 use crate::foreign::{ForeignLane, ForeignTarget};
 use crate::ids::Ids;
 use crate::interval::Dues;
 use crate::lane::{DoorLane, DoorTarget};
-use crate::message::{Draft, Text};
+use crate::message::{Draft, Stamps, Text};
+use crate::order::{LaneKey, Numbers};
 use crate::receipt::Receipt;
 use crate::tally::Tally;
 use crate::timer::Timer;
+use reports::share::share_of;
+
+/// Bytes of memory for writing messages that are kept from one request to the next.
+const SCRATCH_BYTES: usize = 1024 * 1024;
 
 /// What all sources of a run share.
 #[derive(Debug)]
@@ -24,8 +26,13 @@ pub struct Shared {
     pub timer: Timer,
     /// What messages say.
     pub text: Text,
-    /// Turns due times into the wall times that messages carry; none when they carry none.
-    pub stamp_clock: Option<Clock>,
+    /// The stamps that messages carry, if they do.
+    pub stamps: Option<Stamps>,
+    /// The numbers that messages have, if they do. Held for the messages of one request, never
+    /// while waiting, and never together with the tally.
+    pub numbers: Option<Mutex<Numbers>>,
+    /// Memory to write messages in.
+    pub scratch: Mutex<(String, String)>,
     /// How long an answer may take.
     pub timeout: Duration,
     /// What became of the messages. Held for an update and never while waiting.
@@ -46,15 +53,44 @@ impl Shared {
         }
     }
 
-    /// Counts what became of messages that were due at `dues` and sent at `sent_at`, which is known
-    /// now.
+    /// Counts what became of messages that were sent at `sent_at`, which is known now.
     pub fn ended(
         &self,
-        dues: impl ExactSizeIterator<Item = Option<Instant>>,
+        drafts: impl ExactSizeIterator<Item = Draft> + Clone,
         sent_at: Instant,
         receipt: Receipt,
     ) {
-        self.tally().ended(dues, sent_at, receipt, Instant::now());
+        self.tally().ended(drafts.clone(), sent_at, receipt, Instant::now());
+        if let Some(mut numbers) = self.numbers() {
+            numbers.ended(drafts, &receipt, |source| self.timer.nudge(source));
+        }
+    }
+
+    /// The numbers, for the messages of one request.
+    pub fn numbers(&self) -> Option<MutexGuard<'_, Numbers>> {
+        let numbers = self.numbers.as_ref()?;
+        Some(numbers.lock().expect("no change of the numbers panics"))
+    }
+
+    /// Memory to write messages in, which keeps what it has grown to.
+    pub fn take_scratch(&self) -> (String, String) {
+        std::mem::take(&mut self.scratch.lock().expect("nothing panics with it"))
+    }
+
+    /// Gives it back, unless it is large: one batch is not to hold memory for the whole run.
+    pub fn put_scratch(&self, scratch: (String, String)) {
+        if scratch.0.capacity() <= SCRATCH_BYTES {
+            *self.scratch.lock().expect("nothing panics with it") = scratch;
+        }
+    }
+
+    /// Gives back the place of a message that is not sent.
+    pub fn give_back(&self, draft: &Draft, lane: LaneKey) {
+        if draft.has_place
+            && let Some(mut numbers) = self.numbers()
+        {
+            numbers.give_back(draft.id, lane, |source| self.timer.nudge(source));
+        }
     }
 
     /// Notes a message that was not sent because nothing more was to be sent from `stopped_at` on.
@@ -74,12 +110,30 @@ pub enum Target {
     Foreign(Arc<ForeignTarget>),
 }
 
+impl Target {
+    /// How often bytes came on a connection that owed no answer. Of other servers it is not known:
+    /// the client closes such connections by itself, and gives no such answer to a request.
+    pub fn n_strays(&self) -> u64 {
+        match self {
+            Self::Door(door) => door.pool.n_strays(),
+            Self::Foreign(_) => 0,
+        }
+    }
+
+    /// Looks whether bytes have come on connections that nobody uses.
+    pub fn look_for_strays(&self) {
+        if let Self::Door(door) = self {
+            door.pool.look_for_strays();
+        }
+    }
+}
+
 /// What one source sends to one target.
 enum Lane {
     /// To a control door.
     Door(Box<DoorLane>),
     /// To a server of another make.
-    Foreign(ForeignLane),
+    Foreign(Box<ForeignLane>),
 }
 
 impl Lane {
@@ -147,18 +201,20 @@ pub struct Plan {
 impl Source {
     /// Source `number`, which sends to `targets` as planned.
     pub fn new(number: u64, plan: Plan, targets: &[Target], shared: Arc<Shared>) -> Self {
-        let lane = |target: &Target| {
+        let lane = |(k, target): (usize, &Target)| {
             let shared = Arc::clone(&shared);
+            let source = usize::try_from(number).expect("sources are in memory");
+            let key = LaneKey { source, target: k };
             match target {
                 Target::Door(door) => {
-                    Lane::Door(DoorLane::new(number, shared, Arc::clone(door)).into())
+                    Lane::Door(DoorLane::new(key, shared, Arc::clone(door)).into())
                 }
                 Target::Foreign(foreign) => {
-                    Lane::Foreign(ForeignLane::new(number, shared, Arc::clone(foreign)))
+                    Lane::Foreign(ForeignLane::new(key, shared, Arc::clone(foreign)).into())
                 }
             }
         };
-        let lanes = targets.iter().map(lane).collect();
+        let lanes = targets.iter().enumerate().map(lane).collect();
         let Plan { n_messages: n_left, ids, dues, batch, in_flight } = plan;
         Self { number, n_left, ids, dues, alarm_at: None, batch, in_flight, lanes, shared }
     }
@@ -168,6 +224,9 @@ impl Source {
         let shared = Arc::clone(&self.shared);
         let number = usize::try_from(self.number).expect("it is one of the sources");
         loop {
+            // Messages that fail at once end without anything to wait for, and the others are to
+            // have their turn all the same.
+            tokio::task::coop::consume_budget().await;
             if let Some(stopped_at) = shared.timer.stopped_at() {
                 self.stop(stopped_at);
             }
@@ -199,7 +258,7 @@ impl Source {
                 break;
             }
             // They are numbered backwards, as the article's are: the last one is number 1.
-            let draft = Draft { countdown: self.n_left, id: self.ids.next_id(), due_at };
+            let draft = Draft::new(self.n_left, self.ids.next_id(), due_at);
             self.dues.advance();
             self.n_left -= 1;
             let target = share_of(draft.id, self.lanes.len());
@@ -217,9 +276,9 @@ impl Source {
         }
         self.n_left = 0;
         for lane in &mut self.lanes {
-            // Those to other servers see the stop by themselves.
-            if let Lane::Door(lane) = lane {
-                lane.forget_drafts(stopped_at);
+            match lane {
+                Lane::Door(lane) => lane.forget_drafts(stopped_at),
+                Lane::Foreign(lane) => lane.forget_drafts(stopped_at),
             }
         }
     }

@@ -22,6 +22,8 @@ pub struct Tally {
     started_at: Instant,
     /// Messages a second that are asked for; 0 when messages have no due times.
     asked_per_s: f64,
+    /// Whether the servers say whom messages reached.
+    tells_reach: bool,
     /// The counts that are shown while the run goes on.
     pub counts: Counts,
     /// Failed messages by reason.
@@ -30,14 +32,20 @@ pub struct Tally {
     unanswered_by: BTreeMap<Reason, u64>,
     /// When the last message was sent.
     last_sent_at: Option<Instant>,
+    /// When the first of the messages sent was due.
+    first_due_at: Option<Instant>,
     /// When the last of the messages sent was due.
     last_due_at: Option<Instant>,
     /// How far behind its schedule any source was at its end.
     behind: Duration,
     /// When the last request ended, with an answer or without.
     last_ended_at: Option<Instant>,
+    /// When the last request ended of which a message was answered.
+    last_answer_at: Option<Instant>,
     /// From when messages were due to when they were sent.
     lateness: Latency,
+    /// How long numbered messages waited for those before them to the same id.
+    order_wait: Latency,
     /// From when messages were due to their answer.
     from_due: Latency,
     /// From when messages were sent to their answer.
@@ -51,11 +59,11 @@ pub struct Counts {
     pub sent: u64,
     /// Messages that the server took.
     pub answered: u64,
-    /// Of the answered, those that reached somebody, as far as the server said.
+    /// Of the answered, those that are known to have reached somebody.
     pub reached: u64,
-    /// Of the answered, those to an id that nobody was logged in as, as far as the server said.
+    /// Of the answered, those that are known to have reached nobody.
     pub void: u64,
-    /// Connections that the answered ones reached.
+    /// Connections that the answered ones are known to have reached.
     pub connections: u64,
     /// Messages that the server does not have.
     pub failed: u64,
@@ -63,6 +71,13 @@ pub struct Counts {
     pub unanswered: u64,
     /// Messages sent more than 1 ms after they were due.
     pub late: u64,
+}
+
+impl Counts {
+    /// Of the answered, those of which it is not known whether they reached anybody.
+    pub fn reach_unknown(&self) -> u64 {
+        self.answered - self.reached - self.void
+    }
 }
 
 /// The delays that go into the logs of `--out`.
@@ -77,19 +92,24 @@ pub const SERIES: [Series; 3] = [
 
 impl Tally {
     /// Nothing yet, of a run that begins at `started_at` and is to send `asked_per_s` messages a
-    /// second; 0 for as many as are answered.
-    pub fn new(started_at: Instant, asked_per_s: f64) -> Self {
+    /// second; 0 for as many as are answered. Whether the servers say whom messages reached is in
+    /// `tells_reach`.
+    pub fn new(started_at: Instant, asked_per_s: f64, tells_reach: bool) -> Self {
         Self {
             started_at,
             asked_per_s,
+            tells_reach,
             counts: Counts::default(),
             failures: BTreeMap::new(),
             unanswered_by: BTreeMap::new(),
             last_sent_at: None,
+            first_due_at: None,
             last_due_at: None,
             behind: Duration::ZERO,
             last_ended_at: None,
+            last_answer_at: None,
             lateness: Latency::default(),
+            order_wait: Latency::default(),
             from_due: Latency::default(),
             from_send: Latency::default(),
         }
@@ -104,6 +124,11 @@ impl Tally {
     pub fn sent(&mut self, draft: &Draft, sent_at: Instant) {
         self.counts.sent += 1;
         self.last_sent_at = self.last_sent_at.max(Some(sent_at));
+        if draft.number > 0 {
+            self.order_wait.record(draft.waited);
+        }
+        let due_at = draft.due_at.unwrap_or(sent_at);
+        self.first_due_at = Some(self.first_due_at.map_or(due_at, |first| first.min(due_at)));
         if let Some(due_at) = draft.due_at {
             let late = sent_at.saturating_duration_since(due_at);
             self.counts.late += u64::from(late > LATE);
@@ -120,11 +145,11 @@ impl Tally {
         self.behind = self.behind.max(behind);
     }
 
-    /// Counts what became of the messages of a request that were due at `dues` and sent at
-    /// `sent_at`. Those that were answered are the first ones of them.
+    /// Counts what became of the messages of a request that were sent at `sent_at`. Those that were
+    /// answered are the first ones of them.
     pub fn ended(
         &mut self,
-        dues: impl ExactSizeIterator<Item = Option<Instant>>,
+        drafts: impl ExactSizeIterator<Item = Draft>,
         sent_at: Instant,
         receipt: Receipt,
         ended_at: Instant,
@@ -133,8 +158,13 @@ impl Tally {
         self.counts.answered += receipt.answered;
         self.counts.reached += receipt.reached;
         self.counts.void += receipt.void;
-        self.counts.connections += receipt.connections;
-        let n_missed = dues.len() as u64 - receipt.answered;
+        // Beyond what is a number nobody counts.
+        let connections = self.counts.connections.saturating_add(receipt.connections);
+        self.counts.connections = connections;
+        if receipt.answered > 0 {
+            self.last_answer_at = self.last_answer_at.max(Some(ended_at));
+        }
+        let n_missed = drafts.len() as u64 - receipt.answered;
         match receipt.miss {
             Some(Miss::Failed(reason)) => {
                 self.counts.failed += n_missed;
@@ -146,9 +176,10 @@ impl Tally {
             }
             None => assert_eq!(n_missed, 0, "a receipt that lacks messages says why"),
         }
-        for (due_at, _) in dues.zip(0..receipt.answered) {
+        for (draft, _) in drafts.zip(0..receipt.answered) {
             // Without a due time a message is due when it is sent.
-            self.from_due.record(ended_at.saturating_duration_since(due_at.unwrap_or(sent_at)));
+            let due_at = draft.due_at.unwrap_or(sent_at);
+            self.from_due.record(ended_at.saturating_duration_since(due_at));
             self.from_send.record(ended_at.saturating_duration_since(sent_at));
         }
     }
@@ -162,9 +193,10 @@ impl Tally {
             asked,
             sent: counts.sent,
             answered: counts.answered,
-            reached: counts.reached,
-            void: counts.void,
-            connections: counts.connections,
+            reached: self.tells_reach.then_some(counts.reached),
+            void: self.tells_reach.then_some(counts.void),
+            connections: self.tells_reach.then_some(counts.connections),
+            reach_unknown: counts.reach_unknown(),
             failed: counts.failed,
             failures: by_name(&self.failures),
             unanswered: counts.unanswered,
@@ -172,9 +204,24 @@ impl Tally {
             achieved_per_s: self.achieved_per_s(),
             asked_per_s: self.asked_per_s,
             lateness: self.lateness.summary(),
+            order_wait: self.order_wait.summary(),
             send_from_due: self.from_due.summary(),
             send_from_send: self.from_send.summary(),
+            // What the run knows by itself.
+            stray_answers: 0,
+            sender: None,
+            is_unordered: false,
         }
+    }
+
+    /// When the first of the messages sent was due; when the run began, if none was.
+    pub fn first_due_at(&self) -> Instant {
+        self.first_due_at.unwrap_or(self.started_at)
+    }
+
+    /// When a message was answered last.
+    pub fn last_answer_at(&self) -> Option<Instant> {
+        self.last_answer_at
     }
 
     /// How long the messages sent so far would have taken on schedule, from the start to when the

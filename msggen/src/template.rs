@@ -1,8 +1,8 @@
-//! Text with blanks to fill in: `{k}`, `{id}`, `{source}`, `{message}`.
+//! Text with blanks to fill in: `{k}`, `{id}`, `{source}`, `{n}`, `{message}`.
 //!
 //! Only a lower-case word in braces is a blank, so JSON stands in a template as it is.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -15,6 +15,8 @@ enum Blank {
     Id,
     /// The number of the source that sends it.
     Source,
+    /// Its number among the messages to the id.
+    Number,
     /// Its text.
     Message,
     /// Its text as it stands between the quotes of a JSON string.
@@ -24,10 +26,11 @@ enum Blank {
 }
 
 /// The names of the blanks.
-const BLANKS: [(&str, Blank); 6] = [
+const BLANKS: [(&str, Blank); 7] = [
     ("k", Blank::Countdown),
     ("id", Blank::Id),
     ("source", Blank::Source),
+    ("n", Blank::Number),
     ("message", Blank::Message),
     ("message:json", Blank::MessageInJson),
     ("message:url", Blank::MessageInUrl),
@@ -55,6 +58,8 @@ pub struct Filling<'a> {
     pub id: u64,
     /// The number of the source that sends it.
     pub source: u64,
+    /// Its number among the messages to the id, from 1.
+    pub number: u64,
     /// Its text.
     pub message: &'a str,
 }
@@ -62,7 +67,7 @@ pub struct Filling<'a> {
 impl Template {
     /// The template of a message, which cannot contain itself.
     pub fn of_message(text: &str) -> Result<Self, String> {
-        Self::parse(text, &BLANKS[..3])
+        Self::parse(text, &BLANKS[..4])
     }
 
     /// The template of a part of a request.
@@ -118,6 +123,11 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// Whether it has the blank for the number among the messages to an id.
+    pub fn has_number(&self) -> bool {
+        self.0.contains(&Part::Blank(Blank::Number))
+    }
+
     /// Appends the text to `to`, its blanks filled in.
     pub fn fill(&self, filling: Filling<'_>, to: &mut String) {
         for part in &self.0 {
@@ -128,14 +138,10 @@ impl Template {
                 Part::Blank(Blank::MessageInUrl) => {
                     to.extend(utf8_percent_encode(filling.message, NON_ALPHANUMERIC));
                 }
-                Part::Blank(blank @ (Blank::Countdown | Blank::Id | Blank::Source)) => {
-                    let number = match blank {
-                        Blank::Countdown => filling.countdown,
-                        Blank::Id => filling.id,
-                        _ => filling.source,
-                    };
-                    write!(to, "{number}").expect("a string grows as needed");
-                }
+                Part::Blank(Blank::Countdown) => push_number(filling.countdown, to),
+                Part::Blank(Blank::Id) => push_number(filling.id, to),
+                Part::Blank(Blank::Source) => push_number(filling.source, to),
+                Part::Blank(Blank::Number) => push_number(filling.number, to),
             }
         }
     }
@@ -147,6 +153,39 @@ impl Template {
         text
     }
 }
+
+/// As it was given.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Blank(blank) => {
+                let name = BLANKS.iter().find(|(_, it)| it == blank).map(|(name, _)| *name);
+                write!(f, "{{{}}}", name.expect("every blank has a name"))
+            }
+        })
+    }
+}
+
+/// Appends a number in decimal. Every message has several, and the general way to write one takes
+/// three times as long.
+pub fn push_number(mut number: u64, to: &mut String) {
+    let mut digits = [b'0'; DIGITS];
+    let mut first = DIGITS;
+    loop {
+        first -= 1;
+        let digit = (number % 10) as u8;
+        digits[first] += digit;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    to.push_str(std::str::from_utf8(&digits[first..]).expect("digits are text"));
+}
+
+/// Digits of the largest number.
+const DIGITS: usize = 20;
 
 /// Appends `text` as it stands between the quotes of a JSON string.
 pub fn push_json(text: &str, to: &mut String) {
@@ -163,7 +202,16 @@ mod tests {
     use super::*;
 
     const FILLING: Filling<'_> =
-        Filling { countdown: 9, id: 7, source: 3, message: "a \"b\" + ü" };
+        Filling { countdown: 9, id: 7, source: 3, number: 5, message: "a \"b\" + ü" };
+
+    #[test]
+    fn numbers_are_written_as_everywhere() {
+        for number in [0, 7, 10, 99, 100, 1_764_022_500_123_456, u64::MAX] {
+            let mut to = "x".to_owned();
+            push_number(number, &mut to);
+            assert_eq!(to, format!("x{number}"));
+        }
+    }
 
     fn filled(text: &str) -> String {
         Template::of_request(text).unwrap().filled(FILLING)
@@ -176,6 +224,9 @@ mod tests {
             assert_eq!(filled(text), text);
         }
         assert_eq!(filled("{{id}}"), "{7}");
+        assert_eq!(filled("{id}/{n}"), "7/5");
+        let text = "{id} {\"a\": {message:json}} {n}";
+        assert_eq!(Template::of_request(text).unwrap().to_string(), text);
     }
 
     #[test]
@@ -196,7 +247,7 @@ mod tests {
     fn a_blank_that_there_is_not_is_named_with_those_that_there_are() {
         assert_eq!(
             Template::of_message("{id} {message}").unwrap_err(),
-            "there is no {message} here; there are {k}, {id}, {source}"
+            "there is no {message} here; there are {k}, {id}, {source}, {n}"
         );
         assert!(
             Template::of_request("{messsage}").unwrap_err().starts_with("there is no {messsage}")

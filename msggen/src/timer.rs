@@ -84,6 +84,11 @@ impl Timer {
         }
     }
 
+    /// Wakes `source` now, for another reason than the time.
+    pub fn nudge(&self, source: usize) {
+        self.alarms[source].notify_one();
+    }
+
     /// Waits until `source` is woken.
     pub async fn alarm(&self, source: usize) {
         self.alarms[source].notified().await;

@@ -72,6 +72,10 @@ fn shortfalls(outcome: &Outcome, demands: &Demands) -> Vec<String> {
         let (n, reasons) = (sums.unanswered, reasons(&outcome.unanswered_by));
         shortfalls.push(format!("{n} of {} unanswered: {reasons}", messages(outcome)));
     }
+    if sums.stray_answers > 0 {
+        let n = sums.stray_answers;
+        shortfalls.push(format!("answers came {n} times to requests that were never sent"));
+    }
     let allowed_s = (outcome.took_s * TOLERANCE).max(TOLERANCE_S);
     if outcome.behind_s > allowed_s && !demands.allows_late {
         shortfalls.push(format!(
@@ -82,6 +86,7 @@ fn shortfalls(outcome: &Outcome, demands: &Demands) -> Vec<String> {
     }
     shortfalls.extend(demands.expectations.shortfalls(&figures(outcome)));
     shortfalls.extend(outcome.log_shortfall.clone());
+    shortfalls.extend(outcome.sent_shortfall.clone());
     shortfalls
 }
 
@@ -156,7 +161,7 @@ mod tests {
         let demands = Demands { allows_late: true, expectations };
         assert_eq!(
             Verdict::of(&run(1_000, 50.0), &demands).shortfalls(),
-            ["expected lateness.p99<1ms, found nothing measured"]
+            ["lateness.p99: nothing measured (expected lateness.p99<1ms)"]
         );
     }
 }

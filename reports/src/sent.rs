@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -160,6 +160,20 @@ impl Sent {
     }
 }
 
+/// Bytes from the end of a file in which its last line is looked for; it has about 200.
+const LAST_LINE_BYTES: u64 = 4 * 1024;
+
+/// The last line of a file, read by itself; `None` if the file is not there, or has none yet.
+pub fn end(path: &Path) -> Option<End> {
+    let mut file = path.metadata().ok()?.is_file().then(|| File::open(path).ok())??;
+    let len = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(LAST_LINE_BYTES))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LAST_LINE_BYTES).read_to_end(&mut bytes).ok()?;
+    let line = bytes.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+    serde_json::from_slice(line).ok()
+}
+
 /// A line after the first.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -247,6 +261,11 @@ mod tests {
         let (failed, unanswered) = (vec![(3, 3), (7, 9)], vec![(12, 12)]);
         assert_eq!(sent.ids[&17], IdLine { id: 17, n: 12, failed, unanswered });
         assert_eq!((sent.ids.len(), sent.end.unwrap().answered), (1, 11));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(end(file.path()), None);
+        std::fs::write(file.path(), format!("{HEADER}\n{END}\n")).unwrap();
+        assert_eq!(end(file.path()).unwrap().answered, 11);
+        assert_eq!(end(Path::new("/dev/zero")), None, "an endless device");
         assert_eq!(serde_json::to_string(&sent.header).unwrap(), HEADER);
         assert_eq!(serde_json::to_string(&sent.ids[&17]).unwrap(), id);
     }

@@ -5,11 +5,10 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use crate::Config;
 use crate::cluster;
 use crate::limits::MIN_OPEN_FILES;
+use crate::token;
 
 /// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
 const MAX_THREADS: usize = 1_024;
@@ -49,9 +48,16 @@ pub struct Args {
     /// How long a shutdown may take.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
-    /// A file with the token that senders must show; needed to bind --control beyond loopback.
+    /// A file with the token that senders must show (Authorization: Bearer …): at least 16
+    /// characters, in a file that not everybody on this machine can read. Needed to bind --control
+    /// beyond loopback.
     #[arg(long, value_name = "FILE")]
     pub control_token_file: Option<PathBuf>,
+    /// A name that requests to the control door may have as their Host, besides localhost and
+    /// loopback addresses; may be repeated. Without a token no other Host is answered, so that web
+    /// pages cannot send. With a token every Host is.
+    #[arg(long, value_name = "NAME", value_parser = parse_host)]
+    pub control_host: Vec<String>,
     /// Makes this server a node of a cluster, by the pub/sub of a Redis or Valkey server:
     /// redis://host:port, redis://user@host:port, or rediss:// for TLS. Several share the ids:
     /// redis://host:port,host:port. List the same brokers, spelled the same way, on every node.
@@ -119,17 +125,9 @@ impl Args {
             config.max_connections = n_wanted;
         }
         if let Some(file) = &self.control_token_file {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read the token file {}", file.display()))?;
-            let token = text.trim();
-            anyhow::ensure!(!token.is_empty(), "the token file {} is empty", file.display());
-            anyhow::ensure!(
-                token.bytes().all(|byte| byte.is_ascii_graphic()),
-                "the token in {} cannot be sent in a field: write visible ASCII, without spaces",
-                file.display()
-            );
-            config.control_token = Some(token.to_owned());
+            config.control_token = Some(token::read(file)?);
         }
+        config.control_hosts.clone_from(&self.control_host);
         anyhow::ensure!(
             self.control.ip().is_loopback() || config.control_token.is_some(),
             "the control door on {} would be open to everybody; give --control-token-file, or \
@@ -149,6 +147,15 @@ impl Args {
         }
         Ok(config)
     }
+}
+
+/// A name or an address, as it stands in a `Host` field before the port.
+fn parse_host(text: &str) -> Result<String, String> {
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_name_byte) {
+        return Ok(text.to_owned());
+    }
+    Err("write a name without scheme and port, like comet.example".to_owned())
 }
 
 /// A count, `10000` or `10k`.

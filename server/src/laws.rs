@@ -1,9 +1,15 @@
 //! What must hold for any bytes that come in, however they are cut. The tests try it with the seeds
 //! of the fuzzers and with a list of malformed requests, the fuzzers with whatever they find.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::cluster::replies_in;
+use crate::control::guard::Guard;
+use crate::control::head::{self, Call};
+use crate::control::room::{INPUT_BYTES, Input, Pool};
 use crate::lines::Lines;
-use crate::request::{self, Parsed, Request};
+use crate::request::{self, MAX_HEAD_BYTES, Parsed, Request};
+use crate::send::MAX_MESSAGE_BYTES;
 
 /// A request head: what was decided on some bytes stays decided when more come, and makes sense.
 pub fn head(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
@@ -17,7 +23,7 @@ pub fn head(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
         );
     }
     match whole {
-        Parsed::Incomplete => assert!(bytes.len() < request::MAX_HEAD_BYTES, "it would grow"),
+        Parsed::Incomplete => assert!(bytes.len() < MAX_HEAD_BYTES, "it would grow"),
         Parsed::Complete(request, n_bytes) => {
             assert!(bytes[..n_bytes].ends_with(b"\r\n\r\n"));
             if let Request::Follow { ids, .. } = request {
@@ -48,6 +54,104 @@ pub fn replies(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     for cut in cuts {
         let (before, after) = bytes.split_at(cut);
         assert_eq!(replies_in(&[before, after]), whole, "cut at {cut}");
+    }
+}
+
+/// What a connection of the control door sends: the same requests with the same bodies and the same
+/// refusal come out, however the bytes were cut, and nothing needs more room than there is.
+pub fn control(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
+    let whole = requests(&[bytes]);
+    for cut in cuts {
+        let (before, after) = bytes.split_at(cut);
+        assert_eq!(requests(&[before, after]), whole, "cut at {cut}");
+    }
+}
+
+/// Requests that come in such pieces, and how it ends: as text, to be compared.
+fn requests(pieces: &[&[u8]]) -> Vec<String> {
+    let guard = Guard::new(None, Vec::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let (pool, mut input) = (Pool::default(), Input::default());
+    let mut reader = RequestReader::default();
+    for piece in pieces {
+        let mut rest = *piece;
+        // As from a socket: no more at a time than there is room for.
+        while !rest.is_empty() && !reader.is_over {
+            let mut tail = input.tail(&pool);
+            let n = rest.len().min(bytes::BufMut::remaining_mut(&tail));
+            assert!(n > 0, "it waits for more and has no room for it");
+            bytes::BufMut::put_slice(&mut tail, &rest[..n]);
+            rest = &rest[n..];
+            while !reader.is_over && reader.step(&mut input, &guard) {}
+            assert!(input.window().len() < INPUT_BYTES);
+            input.rest(&pool);
+        }
+    }
+    reader.seen
+}
+
+/// Reads requests as a connection does, and carries out none.
+#[derive(Default)]
+struct RequestReader {
+    /// What came of them.
+    seen: Vec<String>,
+    /// The request whose body is being read, and what came of the body.
+    begun: Option<(head::Ask, Vec<u8>)>,
+    /// Whether nothing more is read.
+    is_over: bool,
+}
+
+impl RequestReader {
+    /// Goes on by a head or a piece of a body. Returns whether there was one.
+    fn step(&mut self, input: &mut Input, guard: &Guard) -> bool {
+        let Some((mut ask, mut body)) = self.begun.take() else {
+            match head::parse(input.window(), guard) {
+                head::Parsed::Incomplete => {
+                    assert!(input.window().len() < MAX_HEAD_BYTES, "it would grow");
+                    return false;
+                }
+                head::Parsed::Refused(refusal) => {
+                    assert!(refusal.status().starts_with(['4', '5']));
+                    self.end(format!("{} {}", refusal.status(), refusal.sentence));
+                }
+                head::Parsed::Complete(ask, n_bytes) => {
+                    input.consume(n_bytes);
+                    self.begun = Some((ask, Vec::new()));
+                }
+            }
+            return true;
+        };
+        // A message is gathered in front, lines and what nobody wants is used as it comes.
+        let is_message = matches!(ask.call, Ok(Call::Send { .. }));
+        match input.take(&mut ask.body, ask.n_taken) {
+            Err(why) => self.end(format!("{:?} {why}", ask.call)),
+            Ok(n_bytes) => {
+                if is_message {
+                    ask.n_taken += n_bytes;
+                } else {
+                    body.extend_from_slice(&input.window()[..n_bytes]);
+                    input.consume(n_bytes);
+                }
+                if ask.n_taken > MAX_MESSAGE_BYTES {
+                    self.end("a message is too long".to_owned());
+                } else if ask.body.is_at_end() {
+                    body.extend_from_slice(&input.window()[..ask.n_taken]);
+                    input.consume(ask.n_taken);
+                    let body = String::from_utf8_lossy(&body);
+                    self.seen.push(format!("{:?} {:?} {body:?}", ask.call, ask.frame));
+                    self.is_over = !ask.frame.keeps;
+                } else {
+                    self.begun = Some((ask, body));
+                    return n_bytes > 0;
+                }
+            }
+        }
+        true
+    }
+
+    /// Nothing more is read.
+    fn end(&mut self, why: String) {
+        self.seen.push(why);
+        self.is_over = true;
     }
 }
 
@@ -127,6 +231,20 @@ mod tests {
         for seed in seeds {
             replies(&seed, cuts(&seed));
             replies(&seed, a_few_cuts(&seed));
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_the_control_door_are_read_alike_wherever_they_are_cut() {
+        let seeds = seeds("control");
+        assert!(seeds.len() > 30);
+        for seed in seeds {
+            control(&seed, cuts(&seed));
+            control(&seed, a_few_cuts(&seed));
+        }
+        // What is refused at the public door for its form is refused here as well.
+        for (bytes, _) in malformed::cases() {
+            control(&bytes, cuts(&bytes).step_by(23));
         }
     }
 

@@ -40,6 +40,7 @@ mod send;
 mod stats;
 mod strict;
 mod sync;
+mod token;
 mod wire;
 
 use std::future::Future;
@@ -59,6 +60,8 @@ use self::accept::Acceptor;
 use self::addresses::Addresses;
 use self::close::CloseReason;
 use self::cluster::{Cluster, ClusterConfig, Departures};
+use self::control::Door;
+pub use self::control::{ByStatus, ControlStats};
 use self::heads::{AcceptStats, HeadLimits, Heads};
 use self::router::{Limits, Router};
 use self::send::Sender;
@@ -85,7 +88,7 @@ pub struct Config {
     /// Connections held at a time from one IPv4 address or IPv6 /64 network, if there is a limit;
     /// one more is answered 429.
     pub max_connections_per_ip: Option<NonZeroU64>,
-    /// Connections of the control door served at a time; more wait.
+    /// Connections of the control door at a time. Of one in ten the place is for newcomers.
     pub max_control_connections: usize,
     /// Refused connections that may take their time to read why, beyond `max_connections`.
     pub max_lingering: usize,
@@ -100,6 +103,8 @@ pub struct Config {
     pub grace: Duration,
     /// What senders must show at the control door, if anything.
     pub control_token: Option<String>,
+    /// Names that requests to the control door may have as their `Host`, if there is no token.
+    pub control_hosts: Vec<String>,
     /// How this server is a node of a cluster, if it is.
     pub cluster: Option<ClusterConfig>,
 }
@@ -119,6 +124,7 @@ impl Config {
             ping: None,
             grace: Duration::from_secs(5),
             control_token: None,
+            control_hosts: Vec::new(),
             cluster: None,
         }
     }
@@ -134,6 +140,8 @@ pub(crate) struct Shared {
     pub(crate) sender: Sender,
     /// The other nodes, if there are any.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    /// What the connections of the control door share.
+    pub(crate) door: Door,
     /// What was counted before connections were parked.
     accept_stats: Arc<Mutex<AcceptStats>>,
     /// Senders that left in mid-message.
@@ -157,8 +165,15 @@ impl Shared {
         let n_aborted = self.n_aborted.load(Ordering::Relaxed);
         let is_down = *self.is_down.borrow();
         let uptime = self.started_at.elapsed();
+        let control = self.door.stats();
         let cluster = self.cluster.as_ref().map(|cluster| cluster.stats());
-        Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime, cluster)
+        Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime, control, cluster)
+    }
+
+    /// Whether connections are accepted: not while descriptors have run out, nor at the end.
+    pub(crate) fn is_accepting(&self) -> bool {
+        let accept = self.accept_stats.lock().expect("nothing panics while it holds the counts");
+        !accept.is_paused && !*self.is_down.borrow()
     }
 }
 
@@ -218,11 +233,13 @@ pub async fn serve(
     let spares = control::Spares::open();
     control.set_nonblocking(true)?;
     let control = tokio::net::TcpListener::from_std(control)?;
+    let door = Door::new(&config, &control, spares)?;
     let shared = Arc::new(Shared {
         config,
         sender,
         router,
         cluster,
+        door,
         accept_stats,
         n_aborted: AtomicU64::new(0),
         started_at: Instant::now(),
@@ -237,7 +254,7 @@ pub async fn serve(
         let router = Arc::clone(&shared.router);
         tasks.spawn(async move { ping::run(router, every).await });
     }
-    let controlling = tokio::spawn(control::run(control, spares, Arc::clone(&shared), is_down));
+    let controlling = tokio::spawn(control::run(control, Arc::clone(&shared), is_down));
     tokio::select! {
         () = shutdown => {}
         // Neither ends by itself, except by an error of epoll.

@@ -11,7 +11,7 @@ use crate::send::MAX_MESSAGE_BYTES;
 /// Bytes in a line: a message and its frame.
 const MAX_LINE_BYTES: usize = MAX_MESSAGE_BYTES + 256;
 
-/// A line as it comes in.
+/// A line as it comes in: an object with these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line<'line> {
@@ -46,9 +46,9 @@ impl Lines {
         loop {
             self.forget_done();
             let Some(end) = memchr::memchr(b'\n', piece) else {
-                self.begun.extend_from_slice(piece);
+                let is_kept = self.keep(piece);
                 *piece = &[];
-                if self.begun.len() <= MAX_LINE_BYTES {
+                if is_kept {
                     return None;
                 }
                 self.is_done = true;
@@ -58,9 +58,15 @@ impl Lines {
             let line = &all[..end];
             *piece = &all[end + 1..];
             self.n_seen += 1;
+            if self.begun.is_empty() && line.len() > MAX_LINE_BYTES {
+                return Some(Err(too_long(self.n_seen)));
+            }
             if !self.begun.is_empty() {
-                self.begun.extend_from_slice(line);
+                let is_kept = self.keep(line);
                 self.is_done = true;
+                if !is_kept {
+                    return Some(Err(too_long(self.n_seen)));
+                }
             }
             let is_blank = if self.is_done { is_blank(&self.begun) } else { is_blank(line) };
             if !is_blank {
@@ -82,6 +88,20 @@ impl Lines {
         !self.is_done && !self.begun.is_empty()
     }
 
+    /// Keeps a part of a line, unless the line gets too long by it. What is held has room for the
+    /// longest line and no more: a vector that grows by itself would take twice that.
+    fn keep(&mut self, part: &[u8]) -> bool {
+        let n_bytes = self.begun.len() + part.len();
+        if n_bytes > MAX_LINE_BYTES {
+            return false;
+        }
+        if n_bytes > self.begun.capacity() && n_bytes > MAX_LINE_BYTES / 8 {
+            self.begun.reserve_exact(MAX_LINE_BYTES - self.begun.len());
+        }
+        self.begun.extend_from_slice(part);
+        true
+    }
+
     /// Makes room for the next line.
     fn forget_done(&mut self) {
         if self.is_done {
@@ -98,10 +118,11 @@ fn is_blank(line: &[u8]) -> bool {
 
 /// Reads a whole line.
 fn read(line: &[u8], number: u64) -> Result<Line<'_>, String> {
-    if line.len() > MAX_LINE_BYTES {
-        return Err(too_long(number));
-    }
     let wrong = |why: String| format!("line {number}: {why}");
+    // serde would take an array of the two values as well.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong("not an object: write {\"id\":7,\"msg\":\"…\"}".to_owned()));
+    }
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
     check_id(line.id).map_err(wrong)?;
     if line.msg.len() > MAX_MESSAGE_BYTES {

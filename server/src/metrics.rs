@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::Stats;
 use crate::close::{ByReason, CloseReason};
 use crate::cluster::ClusterStats;
+use crate::control::ControlStats;
 
 /// The media type of [`text()`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,8 +57,26 @@ impl Collector for Counts {
         gauge(out, "chunks_queued", "Chunks that wait in a backlog.", router.queued)?;
         by_reason(out, "chunks_dropped", "Chunks dropped at a close.", &router.dropped)?;
         gauge(out, "accepting", "1 while connections are accepted.", u64::from(stats.accepting))?;
+        encode_control(out, &stats.control)?;
         stats.cluster.as_ref().map_or(Ok(()), |cluster| encode_cluster(out, cluster))
     }
+}
+
+/// Writes what was counted at the control door.
+fn encode_control(out: &mut DescriptorEncoder<'_>, stats: &ControlStats) -> fmt::Result {
+    gauge(out, "control_connections", "Control connections open.", stats.open)?;
+    counter(out, "control_accepted", "Control connections accepted.", stats.accepted)?;
+    let help = "Control connections closed because their time was up.";
+    counter(out, "control_timed_out", help, stats.timed_out)?;
+    let help = "Control connections closed because another one needed the place.";
+    counter(out, "control_evicted", help, stats.evicted)?;
+    let help = "Answers of the control door that say why not.";
+    let mut family = out.encode_descriptor("control_refused", help, None, MetricType::Counter)?;
+    for (status, n) in stats.refused.all() {
+        let labels = [("status", status)];
+        ConstCounter::new(n).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 /// Writes what was counted in a cluster.

@@ -1,19 +1,16 @@
 //! `POST /send` with a message a line: sent as the lines arrive, nothing held.
 
-use http_body_util::BodyExt;
-use hyper::StatusCode;
-use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::Shared;
-use crate::answer::{Response, json_response, refusal};
+use crate::answer::OK;
+use crate::control::Connection;
+use crate::control::head::{Ask, Denial};
 use crate::lines::{Line, Lines};
 use crate::router::Id;
 use crate::send::MAX_MESSAGE_BYTES;
-
-/// The media type that announces lines.
-const NDJSON: &str = "application/x-ndjson";
 
 /// Lines sent before other tasks are let in: at 7 µs a write, half a millisecond.
 pub(crate) const LINES_AT_A_TIME: u64 = 64;
@@ -55,61 +52,74 @@ struct ClusterOutcome {
 /// Why lines are no longer sent.
 #[derive(Debug)]
 enum End {
-    /// A line is bad, or the body broke off.
+    /// A line is bad.
     Bad(String),
+    /// The body broke off.
+    BrokenOff(Denial),
     /// The cluster did not take some.
     NotSent(String),
 }
 
-impl From<String> for End {
-    fn from(why: String) -> Self {
-        Self::Bad(why)
-    }
-}
-
 /// Sends line by line. A bad line ends it; what was before it stays sent, and the answer says so.
-pub(crate) async fn send(request: hyper::Request<Incoming>, shared: &Shared) -> Response {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
-    if !media_type.is_some_and(|given| given.eq_ignore_ascii_case(NDJSON)) {
-        let why = format!("POST /send takes lines of JSON, as Content-Type: {NDJSON}");
-        return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why);
-    }
-    let cluster = shared.cluster.as_ref().map(|_| ClusterOutcome::default());
+/// Returns status and body of the answer.
+pub(crate) async fn send(connection: &mut Connection, ask: &mut Ask) -> (&'static str, String) {
+    let cluster = connection.shared().cluster.as_ref().map(|_| ClusterOutcome::default());
     let mut outcome = Outcome { cluster, ..Outcome::default() };
-    let (status, error) = match send_lines(request.into_body(), shared, &mut outcome).await {
-        Ok(()) => (StatusCode::OK, None),
-        Err(End::Bad(why)) => (StatusCode::BAD_REQUEST, Some(why)),
-        Err(End::NotSent(why)) => (StatusCode::SERVICE_UNAVAILABLE, Some(why)),
+    let (status, error) = match send_lines(connection, ask, &mut outcome).await {
+        Ok(()) => (OK, None),
+        Err(End::Bad(why)) => ("400 Bad Request", Some(why)),
+        Err(End::BrokenOff(denial)) => {
+            ask.frame.keeps = false;
+            (denial.status, Some(denial.why.into_owned()))
+        }
+        Err(End::NotSent(why)) => ("503 Service Unavailable", Some(why)),
     };
     outcome.error = error;
-    json_response(status, serde_json::to_string(&outcome).expect("counts are plain JSON"))
+    (status, serde_json::to_string(&outcome).expect("counts are plain JSON"))
 }
 
 /// Cuts the body into lines and sends them. No more of the body is read than is being sent, so a
 /// sender that is faster than its receivers waits.
-async fn send_lines(mut body: Incoming, shared: &Shared, outcome: &mut Outcome) -> Result<(), End> {
-    // A sender that leaves drops this whole future, wherever it waits.
-    let mut counted = Counted { shared, lines: Lines::default() };
+async fn send_lines(
+    connection: &mut Connection,
+    ask: &mut Ask,
+    outcome: &mut Outcome,
+) -> Result<(), End> {
+    let shared = Arc::clone(connection.shared());
+    // A server at its end drops this whole future, wherever it waits.
+    let mut counted = Counted { shared: &shared, lines: Lines::default() };
     let mut batch = Batch::default();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("the body broke off: {error}"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let mut piece = &data[..];
-        while let Some(line) = counted.lines.next(&mut piece) {
-            match line {
-                Ok(line) => send_line(&line, shared, &mut batch, outcome).await?,
-                // Those before it are sent.
-                Err(why) => return batch.send(shared, outcome).await.and(Err(End::Bad(why))),
-            }
-        }
-        batch.send(shared, outcome).await?;
+    while let Some(n_bytes) =
+        connection.piece(ask).await.map_err(|fault| End::BrokenOff(fault.denial()))?
+    {
+        let mut piece = &connection.window()[..n_bytes];
+        let sent = send_piece(&mut piece, &mut counted, &mut batch, outcome).await;
+        connection.consume(n_bytes);
+        sent?;
     }
     if let Some(line) = counted.lines.last() {
-        send_line(&line?, shared, &mut batch, outcome).await?;
-        batch.send(shared, outcome).await?;
+        send_line(&line.map_err(End::Bad)?, &shared, &mut batch, outcome).await?;
+        batch.send(&shared, outcome).await?;
     }
     Ok(())
+}
+
+/// Sends the lines that end in a piece of the body.
+async fn send_piece(
+    piece: &mut &[u8],
+    counted: &mut Counted<'_>,
+    batch: &mut Batch,
+    outcome: &mut Outcome,
+) -> Result<(), End> {
+    let shared = counted.shared;
+    while let Some(line) = counted.lines.next(piece) {
+        match line {
+            Ok(line) => send_line(&line, shared, batch, outcome).await?,
+            // Those before it are sent.
+            Err(why) => return batch.send(shared, outcome).await.and(Err(End::Bad(why))),
+        }
+    }
+    batch.send(shared, outcome).await
 }
 
 /// Sends one line, or puts it into the batch that is sent to a cluster.

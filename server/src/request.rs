@@ -19,7 +19,7 @@ use crate::strict::{check_fields, path_of};
 pub(crate) const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// Field lines in a request head; browsers send about 15.
-const MAX_FIELDS: usize = 100;
+pub(crate) const MAX_FIELDS: usize = 100;
 
 /// Ids in one request: as many as fit a head when they are short.
 const MAX_IDS: usize = 1_024;
@@ -104,29 +104,40 @@ fn try_parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     if let [b'\r' | b'\n', ..] = bytes {
         return Err(bad("the request begins with a blank line"));
     }
-    // Only the bytes before the first bare LF and within the limit are looked at, so that what is
-    // wrong first is what is refused.
-    let within = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
-    let bare_lf = find_bare_lf(within);
-    let within = &within[..bare_lf.unwrap_or(within.len())];
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    let n_bytes = match request.parse(within) {
-        Ok(httparse::Status::Complete(n_bytes)) => n_bytes,
-        Ok(httparse::Status::Partial) if bare_lf.is_some() => {
-            return Err(bad("a line of the request head ends without a carriage return"));
-        }
-        Ok(httparse::Status::Partial) if within.len() == MAX_HEAD_BYTES => return Err(too_large()),
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
-        Err(error) => return Err(bad(format!("the request head is malformed: {error}"))),
-    };
+    let Some((request, n_bytes)) = read_head(bytes, 0, &mut fields)? else { return Ok(None) };
     let is_http_1_1 = request.version == Some(1);
     let read = check_fields(request.headers, is_http_1_1)?;
     let method = request.method.expect("a complete head has a method");
     let target = request.path.expect("a complete head has a target");
     let style = Style::new(is_http_1_1, read.accepts_events);
     Ok(Some((route(method, target, style)?, n_bytes)))
+}
+
+/// Finds the request line and the fields of a head, at either door. `n_before` bytes before it count
+/// to the limit. `None` while it is not complete, otherwise it and the bytes that it takes.
+pub(crate) fn read_head<'fields, 'bytes>(
+    bytes: &'bytes [u8],
+    n_before: usize,
+    fields: &'fields mut [httparse::Header<'bytes>],
+) -> Result<Option<(httparse::Request<'fields, 'bytes>, usize)>, Refusal> {
+    // Only the bytes before the first bare LF and within the limit are looked at, so that what is
+    // wrong first is what is refused.
+    let limit = MAX_HEAD_BYTES - n_before;
+    let within = &bytes[..bytes.len().min(limit)];
+    let bare_lf = find_bare_lf(within);
+    let within = &within[..bare_lf.unwrap_or(within.len())];
+    let mut request = httparse::Request::new(fields);
+    match request.parse(within) {
+        Ok(httparse::Status::Complete(n_bytes)) => Ok(Some((request, n_bytes))),
+        Ok(httparse::Status::Partial) if bare_lf.is_some() => {
+            Err(bad("a line of the request head ends without a carriage return"))
+        }
+        Ok(httparse::Status::Partial) if within.len() == limit => Err(too_large()),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(too_large()),
+        Err(error) => Err(bad(format!("the request head is malformed: {error}"))),
+    }
 }
 
 /// The refusal of a request that is not complete in time, of which `bytes` have come.
@@ -187,9 +198,21 @@ fn out_of_range(number: &str) -> String {
     format!("{number} is not an id: ids are 1 to {MAX_ID}")
 }
 
-/// Where a line ends in LF alone: what stands in front of us may end it elsewhere.
+/// Where a line of the head ends in LF alone: what stands in front of us may end it elsewhere. What
+/// comes behind the blank line that ends the head is not looked at.
 fn find_bare_lf(bytes: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'\n', bytes).find(|&at| at == 0 || bytes[at - 1] != b'\r')
+    let mut line_start = 0;
+    for at in memchr::memchr_iter(b'\n', bytes) {
+        if at == 0 || bytes[at - 1] != b'\r' {
+            return Some(at);
+        }
+        let ends_the_head = at == line_start + 1 && line_start > 0;
+        if ends_the_head {
+            return None;
+        }
+        line_start = at + 1;
+    }
+    None
 }
 
 /// A refusal as malformed.

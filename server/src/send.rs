@@ -37,23 +37,34 @@ impl Sender {
     }
 
     /// Sends `text` to whoever is logged in as `id`. Returns the number of connections reached.
-    ///
-    /// A send to several connections waits its turn, so that all of them see the messages of an
-    /// id in the same order. It is a task of its own: whoever asked for it may leave, and the
-    /// message still goes to all.
     pub(crate) async fn send(&self, id: Id, text: &str) -> u64 {
+        match self.try_send(id, text) {
+            Ok(n_reached) => n_reached,
+            Err(message) => self.clone().send_to_many(id, message).await,
+        }
+    }
+
+    /// The same, without waiting. What is for several connections comes back, for
+    /// [`send_to_many`](Self::send_to_many).
+    pub(crate) fn try_send(&self, id: Id, text: &str) -> Result<u64, Message> {
         let begun_at = Instant::now();
         let message = Message::new(text);
         match self.router.send(id, &message) {
             Sent::Done(n_reached) => {
                 self.cost.observe(begun_at.elapsed().as_secs_f64());
-                n_reached
+                Ok(n_reached)
             }
-            Sent::Many => {
-                let fan_out = tokio::spawn(self.clone().fan_out(id, message));
-                fan_out.await.expect("a fan-out neither panics nor is it cancelled")
-            }
+            Sent::Many => Err(message),
         }
+    }
+
+    /// Sends to several connections. Returns how many were reached.
+    ///
+    /// Such a send waits its turn, so that all of them see the messages of an id in the same order.
+    /// It is a task of its own: whoever asked for it may leave, and the message still goes to all.
+    pub(crate) async fn send_to_many(self, id: Id, message: Message) -> u64 {
+        let fan_out = tokio::spawn(self.fan_out(id, message));
+        fan_out.await.expect("a fan-out neither panics nor is it cancelled")
     }
 
     /// Sends to many connections, letting others in after every slice.

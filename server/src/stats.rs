@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cluster::ClusterStats;
+use crate::control::ControlStats;
 use crate::heads::AcceptStats;
 use crate::router::RouterStats;
 
@@ -26,6 +27,8 @@ pub struct Stats {
     pub accepting: bool,
     /// Senders that left in mid-message; what they had begun was not sent.
     pub aborted: u64,
+    /// What happened at the control door.
+    pub control: ControlStats,
     /// What became of connections and messages; its `closed` counts those that were never parked
     /// as well.
     #[serde(flatten)]
@@ -43,6 +46,7 @@ impl Stats {
         n_aborted: u64,
         is_down: bool,
         uptime: Duration,
+        control: ControlStats,
         cluster: Option<ClusterStats>,
     ) -> Self {
         router.closed.merge(&accept.closed);
@@ -54,6 +58,7 @@ impl Stats {
             heads: accept.heads,
             accepting: !accept.is_paused && !is_down,
             aborted: n_aborted,
+            control,
             router,
             cluster,
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reports::sent::Sent;
+use reports::sent;
 use reports::stamp::as_us;
 use rustix::event::epoll;
 
@@ -24,10 +24,8 @@ impl Engine<'_> {
             return Ok(());
         }
         // A sender that has not ended is not waited for: its file is not there.
-        let last_answers =
-            self.job.accounting.sent.iter().filter_map(|path| {
-                Some(Sent::read(path, |_| false).ok()?.end?.last_answer_unix_us)
-            });
+        let ends = self.job.accounting.sent.iter().filter_map(|path| sent::end(path));
+        let last_answers = ends.map(|end| end.last_answer_unix_us);
         let Some(last_answer_unix_us) = last_answers.max() else { return Ok(()) };
         let settle = self.job.accounting.settle;
         let until_us = last_answer_unix_us.saturating_add(as_us(settle));

@@ -4,9 +4,10 @@
 //! - this file: requests, and whether a line of the URL file has what they need
 //! - `header`: header fields, read and checked
 //! - `template`: texts with places that each connection fills in
-//! - `args`: the flags
+//! - `args`, `error`: the flags, and what may be wrong with them
 
 mod args;
+mod error;
 mod header;
 mod template;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::url::Url;
 pub use args::{Established, RequestArgs};
+pub use error::{LineError, RequestError};
 use header::{Header, MAX_HEAD_FILE_BYTES, is_text, is_token, read_file};
 pub(crate) use template::{Filling, Template, fill, has_place};
 
@@ -26,121 +28,11 @@ pub(crate) use template::{Filling, Template, fill, has_place};
 /// connection that is being opened, and there may be thousands.
 const MAX_BODY_BYTES: u64 = 1024 * 1024;
 
+/// Bytes that it may have when it is filled in: a field of 8 KiB can stand in it 300,000 times.
+const MAX_FILLED_BYTES: usize = 16 * 1024 * 1024;
+
 /// How floodtest names itself.
 const USER_AGENT: &str = concat!("floodtest/", env!("CARGO_PKG_VERSION"));
-
-/// Why nothing can be asked with these flags. All are found before the first connect.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// A file cannot be read.
-    #[error("cannot read {path}: {reason}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the operating system says.
-        reason: std::io::Error,
-    },
-    /// It is a pipe, a folder or a device.
-    #[error("{path} is not a regular file")]
-    NotAFile {
-        /// The file.
-        path: String,
-    },
-    /// It is too long.
-    #[error("{path} is longer than {max_kib} KiB")]
-    TooLarge {
-        /// The file.
-        path: String,
-        /// What it may have.
-        max_kib: u64,
-    },
-    /// A file of header fields is not UTF-8.
-    #[error("{path} is not UTF-8 text")]
-    NotText {
-        /// The file.
-        path: String,
-    },
-    /// It is no header field.
-    #[error("{whence}: not a header field{text}; write 'Name: value'")]
-    NoHeader {
-        /// The flag, or file and line.
-        whence: String,
-        /// A colon and what was written, where that may be shown.
-        text: String,
-    },
-    /// A value has a line feed or the like, which would begin another field.
-    #[error("{whence}: the value of {name} has a line break or another control character")]
-    Control {
-        /// The flag, or file and line.
-        whence: String,
-        /// The name of the field.
-        name: String,
-    },
-    /// A field contradicts what floodtest does.
-    #[error("{whence}: {name} cannot be set: {why}")]
-    Refused {
-        /// The flag, or file and line.
-        whence: String,
-        /// The name of the field.
-        name: String,
-        /// Why.
-        why: &'static str,
-    },
-    /// A field that a request has once is given twice.
-    #[error("{whence}: {name} is given twice")]
-    Twice {
-        /// The flag, or file and line, of the second.
-        whence: String,
-        /// The name of the field.
-        name: String,
-    },
-    /// The file of `--token-file` has no token in it.
-    #[error("--token-file {path} is empty; write the token into it, and nothing else")]
-    EmptyToken {
-        /// The file.
-        path: String,
-    },
-    /// What is in it is no token.
-    #[error(
-        "--token-file {path} does not hold a token: a space, a line break inside or another \
-         character that no bearer token has"
-    )]
-    BadToken {
-        /// The file.
-        path: String,
-    },
-    /// The method is no word.
-    #[error("--method {0:?} is not a method; write GET, POST or another word")]
-    Method(String),
-    /// The method has responses without a body, or none of HTTP.
-    #[error("--method {0} cannot be used: its responses have no body to hold")]
-    NoBody(String),
-}
-
-/// Why a line of the URL file cannot be asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LineError {
-    /// It has too few fields.
-    #[error("no field {{{number}}}, which {used_by} needs; fields follow the URL, after tabs")]
-    NoField {
-        /// The field's number, from 1 on.
-        number: u8,
-        /// What needs it.
-        used_by: &'static str,
-    },
-    /// A field is to be sent in the head and has a character that would end it.
-    #[error("a control character in field {{{number}}}, which --header sends")]
-    Control {
-        /// The field's number, from 1 on.
-        number: u8,
-    },
-    /// Both the URL and a flag say who asks.
-    #[error("a name in the URL beside --token-file or --header Authorization; give one of them")]
-    TwoNames,
-    /// The host depends on the connection's number.
-    #[error("{{place}} in the host; hosts are found out about before the first connect")]
-    Place,
-}
 
 /// How a request is sent on after a redirect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -231,6 +123,9 @@ impl Requests {
         let mut of_body = self.body.iter().flat_map(Template::fields);
         if let Some(number) = of_body.find(|number| filling.field(*number).is_none()) {
             return Err(LineError::NoField { number, used_by: "--body" });
+        }
+        if self.body.as_ref().is_some_and(|body| body.len(filling) > MAX_FILLED_BYTES) {
+            return Err(LineError::TooLong);
         }
         if url.userinfo.is_some() && self.has_authorization {
             return Err(LineError::TwoNames);
@@ -470,6 +365,9 @@ mod tests {
         let body = requests("X: y", Some("{1}"));
         assert!(check(&body, "http://a/").unwrap_err().contains("which --body needs"));
         assert_eq!(check(&body, "http://a/\ta\rb"), Ok(()));
+        let long = requests("X: y", Some(&"{1}".repeat(3_000)));
+        let line = format!("http://a/\t{}", "x".repeat(6_000));
+        assert!(check(&long, &line).unwrap_err().contains("longer than 16 MiB"));
         let named = requests("Authorization: Basic x", None);
         assert!(check(&named, "http://me@a/").unwrap_err().contains("a name in the URL beside"));
     }

@@ -10,6 +10,7 @@ use reports::stamp::{Sender, as_us};
 use serde::{Deserialize, Serialize};
 
 use crate::judge::{Found, Joined};
+use crate::kinds::Kinds;
 use crate::reason::Reason;
 
 /// The counters of a run.
@@ -28,7 +29,7 @@ pub(crate) struct Tally {
     /// The most connections that were open at once.
     pub(crate) peak: u64,
     /// Established connections by their `Content-Type`.
-    pub(crate) content_types: ContentTypes,
+    pub(crate) content_types: Kinds,
     /// Responses whose status line lacks the space behind the status.
     pub(crate) lenient: u64,
     /// Redirects that were followed.
@@ -158,37 +159,6 @@ impl Reasons {
             *by_word.entry(reason.to_string()).or_default() += n;
         }
         by_word
-    }
-}
-
-/// Kinds of content that are counted by name. Servers choose the names, and each costs memory.
-const MAX_KINDS: usize = 20;
-
-/// Established connections by their media type. There are few, so that they are searched in order.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct ContentTypes(Vec<(String, u64)>);
-
-impl ContentTypes {
-    /// Counts `n` responses of this media type; an empty one is malformed or too long.
-    pub(crate) fn count(&mut self, kind: &str, n: u64) {
-        let kind = if kind.is_empty() { "other" } else { kind };
-        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| known == kind) {
-            *count += n;
-        } else if self.0.len() < MAX_KINDS || kind == "other" {
-            self.0.push((kind.to_owned(), n));
-        } else {
-            self.count("other", n);
-        }
-    }
-
-    /// All counts.
-    pub(crate) fn by_name(&self) -> ByReason {
-        self.0.iter().cloned().collect()
-    }
-
-    /// Takes in the counts of another process.
-    fn merge(&mut self, other: &Self) {
-        other.0.iter().for_each(|(kind, n)| self.count(kind, *n));
     }
 }
 

@@ -44,7 +44,8 @@ fn start() -> Running {
 fn send(control: SocketAddr, id: u64, message: &str) {
     let mut stream = TcpStream::connect(control).unwrap();
     let length = message.len();
-    let head = format!("POST /send/{id} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
+    let head =
+        format!("POST /send/{id} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
     write!(stream, "{head}Connection: close\r\n\r\n{message}").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::{Arc, Barrier};
 
-use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::Signal;
 
 use crate::support::{OUR_HEAD, Server, UrlFile, hold, messages, run, send, start, start_limited};
@@ -107,21 +107,26 @@ fn a_large_body_goes_through_whatever_the_socket_takes_at_once() {
 
 #[test]
 fn a_body_is_sent_on_after_an_early_head() {
-    let body = "0123456789abcdef".repeat(60_000);
-    let in_file = file(&body);
-    let n_bytes = body.len();
+    // More than a socket takes before the server has read some of it.
+    const N_FIELDS: usize = 2_000;
+    let (body, field) = ("{1}".repeat(N_FIELDS), "x".repeat(4_000));
+    let has_head = Arc::new(Barrier::new(3));
+    let may_read = Arc::clone(&has_head);
     let server = Server::start(move |_, stream| {
-        set_socket_recv_buffer_size(&*stream, 4_096).unwrap();
-        send(stream, OUR_HEAD);
-        let mut received = vec![0; n_bytes];
+        send(stream, &format!("{OUR_HEAD}{}", messages(&[1])));
+        may_read.wait();
+        let mut received = vec![0; N_FIELDS * 4_000];
         stream.read_exact(&mut received).unwrap();
-        send(stream, &messages(&[1]));
+        assert!(received.iter().all(|byte| *byte == b'x'));
+        send(stream, &messages(&[2]));
         hold(stream);
     });
-    let urls = server.urls(2);
-    let flags = ["--method", "POST", "--body-file", in_file.path(), "--report", "20ms", "--json"];
-    let mut running = start(&[&["--urls", urls.path()], &flags[..]].concat());
+    let urls = file(&format!("http://{}/test/1\t{field}\n", server.address));
+    let flags = ["--method", "POST", "--body", &body, "--report", "100ms", "--json"];
+    let mut running = start(&[&["--urls", urls.path(), "--connections", "2"], &flags[..]].concat());
     running.wait_for(|report| report.chunks == 2);
+    has_head.wait();
+    running.wait_for(|report| report.chunks == 4);
     running.signal(Signal::INT);
     running.end().with_code(0);
 }

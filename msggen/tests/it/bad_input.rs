@@ -102,7 +102,11 @@ fn requests_to_other_servers_that_are_none_are_refused_with_the_cure() {
         ("http://h{id}/", "", "its host and port must be the same for all messages"),
         ("http://h:{id}/", "", "invalid port number"),
         ("http://me@h/", "", "a user name is not supported; write --header 'Authorization: …'"),
-        ("http://h/{ids}", "", "there is no {ids} here; there are {k}, {id}, {source}, {message}"),
+        (
+            "http://h/{ids}",
+            "",
+            "there is no {ids} here; there are {k}, {id}, {source}, {n}, {message}",
+        ),
         ("http://h/", "--header=X", "write 'Name: value'"),
         ("http://h/", "--header=é:1", "no header is named \"é\""),
         ("http://h/", "--header=X:\u{1}", "--header x: a header cannot carry this value"),

@@ -1,9 +1,10 @@
 //! Servers of other makes, and what goes to them.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Door, Reply, Request, msggen, msggen_with};
+use crate::support::{Door, Reply, Request, msggen, msggen_with, reached};
 
 /// A server that accepts everything, with nothing to say.
 fn accepting() -> Door {
@@ -83,9 +84,117 @@ fn every_success_is_an_answer_and_everything_else_failed_with_its_status() {
     let flags = format!("--num 8 --interval 0 --max 9 --to http://{}/", server.address());
     let run = msggen(&format!("{flags} --json")).code(1).says("2 of 8 messages failed: status 404");
     let report = run.balanced();
-    assert_eq!((&report["answered"], &report["reached"]), (&6.into(), &0.into()));
+    assert_eq!((&report["answered"], &report["reach_unknown"]), (&6.into(), &6.into()));
+    let names = ["reached", "void", "connections"];
+    assert_eq!(names.map(|name| report[name].is_null()), [true; 3], "{report}");
     let run = msggen(&flags).code(1);
     run.assert(!run.stdout.contains("void"), "who was reached is not known");
+    run.assert(run.stdout.contains("  whom they reached is not known"), "and that is said");
+}
+
+/// Answers with a 2xx whose body is not all there: those that the server ends, and those that it
+/// does not.
+const INCOMPLETE: [(Reply, &str); 4] = [
+    (Reply::BytesAndClose("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), "cut"),
+    (
+        Reply::BytesAndClose("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"),
+        "cut",
+    ),
+    (Reply::Bytes("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), "timed out"),
+    (Reply::Bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc"), "timed out"),
+];
+
+#[test]
+fn an_answer_that_breaks_off_or_never_ends_is_none() {
+    for (reply, reason) in INCOMPLETE {
+        let reply = Mutex::new(Some(reply));
+        let door = Door::new(move |request| {
+            let incomplete = reply.lock().unwrap().take();
+            incomplete.unwrap_or_else(|| {
+                let answer = "{\"connections\":1}".to_owned();
+                Reply::Answer(
+                    200,
+                    if request.head.contains("/send/") { answer } else { String::new() },
+                )
+            })
+        });
+        let flags = "--num 3 --interval 0 --max 1 --timeout 400ms --json";
+        let run = msggen(&format!("{flags} --to {}", door.url())).code(1);
+        let report = run.balanced();
+        run.assert(report["unanswered_by"][reason] == 1, reason);
+        run.assert(report["answered"] == 2, "the others were answered");
+    }
+}
+
+#[test]
+fn an_answer_to_the_control_door_that_breaks_off_or_never_ends_is_none() {
+    for (reply, reason) in INCOMPLETE {
+        // A body without a length is no answer of a control door at all.
+        if matches!(reply, Reply::Bytes(it) | Reply::BytesAndClose(it) if it.contains("chunked")) {
+            continue;
+        }
+        let reply = Mutex::new(Some(reply));
+        let door = Door::new(move |_| reply.lock().unwrap().take().unwrap_or_else(|| reached(1)));
+        let flags = "--num 3 --interval 0 --max 1 --timeout 400ms --json";
+        let run = msggen(&format!("{flags} --server {}", door.url())).code(1);
+        run.assert(run.balanced()["unanswered_by"][reason] == 1, reason);
+    }
+}
+
+#[test]
+fn what_no_server_said_meets_no_expectation() {
+    let server = accepting();
+    let flags = format!("--num 2 --interval 0 --max 9 --to {}", server.url());
+    for expected in ["void=0", "reached=0", "connections<9"] {
+        let figure = expected.split(['=', '<']).next().unwrap();
+        msggen(&format!("{flags} --expect {expected}"))
+            .code(1)
+            .says(&format!("msggen: {figure}: not known (expected {expected})"));
+    }
+    let flags = "--num 60 --interval 5 --max 9 --report 50ms --allow-late";
+    let run = msggen(&format!("{flags} --to {}", server.url())).code(0);
+    let line = run.stdout.lines().next().unwrap_or_default();
+    run.assert(line.contains(", reached not known, void not known, "), "progress says so too");
+}
+
+#[test]
+fn whom_a_message_reached_is_read_from_the_answer_where_it_says_so() {
+    let server = Door::new(|request| {
+        let text = match request.number % 4 {
+            0 => "active subscribers: 2\r\n",
+            1 => "active subscribers: 0\r\n",
+            // Neither of these says it.
+            2 => "active subscribers: 99999999999999999999\r\n",
+            _ => "queued",
+        };
+        Reply::Answer(201, text.to_owned())
+    });
+    let flags = format!("--num 8 --interval 0 --max 9 --json --to {}", server.url());
+    let reached = ["--reached", "active subscribers: ([0-9]+)"];
+    let run = msggen_with(&flags, &reached).code(0);
+    let report = run.balanced();
+    let names = ["reached", "void", "connections", "reach_unknown"];
+    assert_eq!(names.map(|name| report[name].as_u64().unwrap()), [2, 2, 4, 4]);
+    // What is known of some says nothing of all.
+    let all = [reached[0], reached[1], "--expect", "void=2"];
+    msggen_with(&flags, &all).code(1).says("msggen: void: not known (expected void=2)");
+    for (regex, why) in [("[0-9]+", "it has 0 groups"), ("(a)(b)", "2 groups"), ("(", "--reached")]
+    {
+        msggen_with(&flags, &["--reached", regex]).code(2).says(why);
+    }
+}
+
+#[test]
+fn a_success_whose_body_is_not_what_is_wanted_failed_with_a_reason_of_its_own() {
+    let server = Door::new(|request| match request.number % 2 {
+        0 => Reply::Answer(200, "{\"ok\":true}".to_owned()),
+        _ => Reply::Answer(200, "{\"error\":{\"code\":102}}".to_owned()),
+    });
+    let flags = format!("--num 6 --interval 0 --max 9 --json --to {}", server.url());
+    let run = msggen_with(&flags, &["--ok", "\"ok\": *true"]).code(1);
+    let run = run.says("3 of 6 messages failed: not ok 3");
+    assert_eq!(run.balanced()["failures"]["not ok"], 3);
+    msggen(&flags).code(0);
 }
 
 #[test]

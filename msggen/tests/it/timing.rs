@@ -139,7 +139,7 @@ fn flat_out_has_no_due_times_and_nothing_is_late() {
 fn reports_come_as_asked_and_the_last_one_is_final() {
     let door = Door::open();
     let server = door.url();
-    let flags = "--num 45 --interval 10 --max 9 --report 100ms";
+    let flags = "--num 45 --interval 10 --max 9 --report 100ms --allow-late";
     let run = msggen(&format!("{flags} --json --server {server}")).code(0);
     let finals: Vec<bool> = run
         .stdout

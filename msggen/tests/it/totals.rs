@@ -23,7 +23,8 @@ fn answered_messages_reached_somebody_or_went_into_the_void() {
 fn a_run_is_judged_by_what_is_expected_of_it() {
     let door = Door::new(|request| reached([0, 1, 3][request.number % 3]));
     let flags = format!("--num 9 --interval 1 --max 9 --server {}", door.url());
-    msggen(&format!("{flags} --expect void=3,answered>=9,achieved_per_s>1,latency.max<1h")).code(0);
+    msggen(&format!("{flags} --expect void=3,answered>=9,achieved_per_s>1,send_from_due.max<1h"))
+        .code(0);
     msggen(&format!("{flags} --expect void=0,connections=12,lateness.p50>1h"))
         .code(1)
         .says("msggen: expected void=0, found 3\nmsggen: expected lateness.p50>1h, found ");
@@ -221,7 +222,7 @@ fn the_logs_hold_every_report_and_all_delays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let flags = format!(
-        "--num 30 --interval 5 --max 9 --json --log-interval 20ms --out {} --server {}",
+        "--allow-late --num 30 --interval 5 --max 9 --json --log-interval 20ms --out {} --server {}",
         path.display(),
         door.url()
     );

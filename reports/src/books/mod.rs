@@ -20,6 +20,7 @@ pub use flood::{
 pub use server::{ClusterStats, ServerStats};
 
 use crate::latency::LatencySummary;
+use crate::stamp::Sender;
 
 /// Counts by reason, in the order of the reasons' names.
 pub type ByReason = BTreeMap<String, u64>;
@@ -37,19 +38,26 @@ pub struct SendReport {
     pub sent: u64,
     /// Messages that the server accepted.
     pub answered: u64,
-    /// Of the answered, messages that are known to have reached at least one connection. In a
-    /// cluster a server knows of its own connections only.
-    pub reached: u64,
-    /// Of the answered, messages that are known to have reached nobody.
-    pub void: u64,
-    /// Connections reached, over all messages.
-    pub connections: u64,
+    /// Of the answered, messages that are known to have reached at least one connection; `None`
+    /// where the servers do not say.
+    pub reached: Option<u64>,
+    /// Of the answered, messages that are known to have reached nobody; `None` likewise.
+    pub void: Option<u64>,
+    /// Connections that all messages are known to have reached; `None` likewise.
+    pub connections: Option<u64>,
+    /// Of the answered, messages of which it is not known whether they reached anybody.
+    #[serde(default)]
+    pub reach_unknown: u64,
     /// Messages that were refused, or that could not be sent at all.
     pub failed: u64,
     /// Why messages failed.
     pub failures: ByReason,
     /// Messages that were sent and never answered: the server may or may not have them.
     pub unanswered: u64,
+    /// Times that bytes came on a connection that owed no answer, such as an answer to a request
+    /// that was never sent. The connection was closed.
+    #[serde(default)]
+    pub stray_answers: u64,
     /// Messages sent more than 1 ms after they were due.
     pub late: u64,
     /// Achieved messages a second: those sent after the first, over the time from the first due to
@@ -59,10 +67,20 @@ pub struct SendReport {
     pub asked_per_s: f64,
     /// How much later than due messages were sent.
     pub lateness: LatencySummary,
+    /// How long numbered messages waited for those before them to the same id: a part of their
+    /// lateness. Empty where messages have no numbers.
+    #[serde(default)]
+    pub order_wait: LatencySummary,
     /// From when a message was due to its answer.
     pub send_from_due: LatencySummary,
     /// From when a message was sent to its answer.
     pub send_from_send: LatencySummary,
+    /// Who sent the messages, as in their stamps; `None` where they have none.
+    #[serde(default)]
+    pub sender: Option<Sender>,
+    /// Whether messages to one id may have overtaken each other.
+    #[serde(default)]
+    pub is_unordered: bool,
 }
 
 /// One identity: two figures that must agree, to within a named number of messages.
@@ -139,6 +157,7 @@ impl Books {
             send.sent,
             send.answered + send.failed + send.unanswered,
         );
+        let (reached, void) = (send.reached.unwrap_or_default(), send.void.unwrap_or_default());
         if let Some(nodes) = &server.cluster {
             let arrived = nodes.received + nodes.echoed;
             let in_doubt = unconfirmed + nodes.unconfirmed;
@@ -153,15 +172,15 @@ impl Books {
             // An id has one connection here, and so one node that hears of it, where nobody else
             // listens at the broker. What is not void reached it there or elsewhere, and what is
             // known to have reached it did so on the node that was asked.
-            let told = send.answered.saturating_sub(send.void);
+            let told = send.answered.saturating_sub(void);
             books.within("msggen answered - void = received + echoed", told, arrived, in_doubt);
-            books.within("msggen reached = echoed", send.reached, nodes.echoed, in_doubt);
+            books.within("msggen reached = echoed", reached, nodes.echoed, in_doubt);
         } else {
-            let told = send.void + send.reached;
+            let told = void.saturating_add(reached);
             books.exact("msggen answered = void + reached", send.answered, told);
             let (answered, messages) = (send.answered, server.messages);
             books.within("msggen answered = server messages", answered, messages, unconfirmed);
-            let (reached, there) = (send.reached, server.reached);
+            let there = server.reached;
             books.within("msggen reached = server reached", reached, there, unconfirmed);
         }
         // What was written to a connection that then closed may never have been read. How many
@@ -260,8 +279,8 @@ mod tests {
             asked: 10,
             sent: 10,
             answered: 10,
-            reached: 8,
-            void: 2,
+            reached: Some(8),
+            void: Some(2),
             ..Default::default()
         };
         (server, flood, send)
@@ -291,7 +310,7 @@ mod tests {
             ("connected", |run| run.1.connected -= 1),
             ("lost", |run| run.1.lost = Some(1)),
             ("sent", |run| run.2.sent += 1),
-            ("reached", |run| (run.2.reached, run.2.void) = (9, 1)),
+            ("reached", |run| (run.2.reached, run.2.void) = (Some(9), Some(1))),
         ];
         for (figure, break_it) in breaks {
             let mut run = good_run();
@@ -304,7 +323,7 @@ mod tests {
     fn in_a_cluster_every_message_is_published_and_arrives_at_a_node() {
         let (server, flood, mut send) = good_run();
         // Of the five that another node had it is not known here whether they reached anybody.
-        send.reached = 3;
+        send.reached = Some(3);
         let cluster = ClusterStats { published: 10, received: 5, echoed: 3, unconfirmed: 0 };
         // The five that another node had are counted twice: as void here, and as reached there.
         let (messages, void, cluster) = (15, 7, Some(cluster));

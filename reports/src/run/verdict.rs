@@ -33,10 +33,10 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
         ));
     }
     // Every id that is sent to has been connected before.
-    if sent.void > 0 {
+    if let Some(void) = sent.void.filter(|void| *void > 0) {
         shortfalls.push(format!(
             "{} of {} messages went to ids that nobody had any more",
-            grouped(sent.void),
+            grouped(void),
             grouped(sent.answered)
         ));
     }

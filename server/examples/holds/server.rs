@@ -178,7 +178,7 @@ impl Door {
     /// One request; returns the answer's body.
     pub(crate) fn ask(&mut self, method: &str, path: &str, body: &str) -> String {
         let n_bytes = body.len();
-        let fields = format!("Host: x\r\nContent-Length: {n_bytes}");
+        let fields = format!("Host: localhost\r\nContent-Length: {n_bytes}");
         let fields = match path {
             "/send" => format!("{fields}\r\nContent-Type: application/x-ndjson"),
             _ => fields,

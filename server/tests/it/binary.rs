@@ -33,7 +33,20 @@ fn bad_flags_name_the_cause_and_exit_with_2() {
     fails(&with_token, "is empty");
     std::fs::write(token.path(), "two words").unwrap();
     fails(&with_token, "write visible ASCII, without spaces");
+    std::fs::write(token.path(), "x").unwrap();
+    fails(&with_token, "has 1 characters, and 16 to 1024 are allowed; make one with `head -c 24");
+    std::fs::write(token.path(), "x".repeat(1_025)).unwrap();
+    fails(&with_token, "has 1025 characters, and 16 to 1024 are allowed");
+    std::fs::write(token.path(), "0123456789abcdef").unwrap();
+    for mode in [0o604, 0o602, 0o644] {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(token.path(), permissions).unwrap();
+        fails(&with_token, "everybody on this machine can read or change the token file");
+    }
     fails(&with(&["--control-token-file", "/nowhere"]), "cannot read the token file /nowhere");
+    for host in ["", "http://comet.example", "comet.example:8001", "a b"] {
+        fails(&with(&["--control-host", host]), "write a name without scheme and port");
+    }
     fails(
         &["--listen", "127.0.0.1:0", "--control", "0.0.0.0:0"],
         "the control door on 0.0.0.0:0 would be open to everybody; give --control-token-file",

@@ -7,6 +7,7 @@ mod binary;
 mod browser;
 mod cluster;
 mod control;
+mod door;
 mod events;
 mod limits;
 mod malformed;

@@ -69,7 +69,7 @@ impl Server {
     /// One request to the control door: status and body.
     pub(crate) fn ask(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, Value) {
         let mut client = Client::connect(self.control);
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{fields}");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}");
         write!(request, "Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
             .unwrap();
         client.stream.write_all(request.as_bytes()).unwrap();
@@ -276,7 +276,7 @@ impl Door {
     ) -> Option<(u16, String)> {
         let n_bytes = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {n_bytes}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {n_bytes}\r\n\r\n{body}"
         );
         self.0.get_mut().write_all(request.as_bytes()).ok()?;
         let (mut status, mut n_bytes) = (0, 0);

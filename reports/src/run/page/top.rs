@@ -66,8 +66,8 @@ pub(super) fn top(run: &Run, summary: &Summary) -> Markup {
 fn what_held(summary: &Summary) -> String {
     let (received, sent) = (&summary.received, &summary.sent);
     let void = match sent.void {
-        0 => String::new(),
-        void => format!(" {} of them went to ids that nobody had.", grouped(void)),
+        None | Some(0) => String::new(),
+        Some(void) => format!(" {} of them went to ids that nobody had.", grouped(void)),
     };
     format!(
         "All {} connections stayed open to the end. {} messages were sent, and {} chunks received: \

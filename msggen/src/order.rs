@@ -1,0 +1,256 @@
+//! The numbers of messages, and that messages to one id are sent one after the other.
+//!
+//! A message gets its number when it is written, so that whoever reads them finds 1, 2, 3, …. That
+//! is worth something only where nothing overtakes: two requests on two connections may be served
+//! in either order. So the next message to an id is sent when the last one was answered, or behind
+//! it on the same connection. Whoever cannot send yet waits in line, and is woken when it is its
+//! turn.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::ids::Population;
+use crate::message::Draft;
+use crate::misses::Misses;
+use crate::numbers::Table;
+use crate::receipt::{Miss, Receipt};
+
+/// Messages to one id that may be on their way with `--unordered`. A server that does not answer
+/// for one id holds up no more than these.
+pub const UNORDERED_ON_THEIR_WAY: u64 = 32;
+
+/// A lane: the way of one source to one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LaneKey {
+    /// The source's number.
+    pub source: usize,
+    /// The target's number.
+    pub target: usize,
+}
+
+impl LaneKey {
+    /// As it stands in the word of an id. An id has one target, so the source is enough.
+    fn way(self) -> u64 {
+        self.source as u64 + 1
+    }
+}
+
+/// When a message to an id may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// When none is on its way, or behind those that are in the same lane: a lane has one
+    /// connection, on which nothing overtakes.
+    BehindInLane,
+    /// When fewer than so many are on their way.
+    Fewer(u64),
+}
+
+/// Why a message cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// It is not its turn. Its lane is woken when it is.
+    Wait,
+    /// There is no room for another id's numbers.
+    NoRoom,
+}
+
+/// The numbers of all messages, and whose turn it is.
+#[derive(Debug)]
+pub struct Numbers {
+    /// When a message may be sent.
+    rule: Rule,
+    /// The word of each id.
+    table: Table,
+    /// The lanes that wait for an id, in line. A lane is in the line of an id once.
+    lines: HashMap<u64, VecDeque<LaneKey>, RandomState>,
+    /// The ids whose turn came to a lane that has not looked yet.
+    turns: HashMap<LaneKey, Vec<u64>, RandomState>,
+    /// The messages that were not answered; none when nobody asks for them.
+    misses: Option<Misses>,
+}
+
+impl Numbers {
+    /// Numbers for messages to the ids of `population`.
+    pub fn new(population: &Population, rule: Rule, misses: Option<Misses>) -> Self {
+        Self {
+            rule,
+            table: Table::new(population),
+            lines: HashMap::default(),
+            turns: HashMap::default(),
+            misses,
+        }
+    }
+
+    /// The highest number of every id.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The messages that were not answered, if they are kept.
+    pub fn misses(&self) -> Option<&Misses> {
+        self.misses.as_ref()
+    }
+
+    /// Takes a place for a message of `lane` to `id`, or puts the lane in line.
+    pub fn claim(&mut self, id: u64, lane: LaneKey) -> Result<(), Hold> {
+        if !self.table.has_room(id) {
+            return Err(Hold::NoRoom);
+        }
+        let word = self.table.get(id);
+        let way = match (self.rule, word.way()) {
+            // Nobody waits where nothing is on its way.
+            (Rule::BehindInLane, 0) => Some(lane.way()),
+            // Where others wait, a lane goes to the end of the line, or it would keep the id.
+            (Rule::BehindInLane, way) => (way == lane.way() && !word.is_contended()).then_some(way),
+            (Rule::Fewer(limit), n) => (n < limit && !word.is_contended()).then_some(n + 1),
+        };
+        if let Some(way) = way {
+            self.table.set(id, word.with_way(way));
+            return Ok(());
+        }
+        self.table.set(id, word.with_contended(true));
+        self.lines.entry(id).or_default().push_back(lane);
+        Err(Hold::Wait)
+    }
+
+    /// The number of the next message to `id`, for which a place was taken.
+    pub fn next(&mut self, id: u64) -> u64 {
+        let word = self.table.get(id).next();
+        self.table.set(id, word);
+        word.number()
+    }
+
+    /// Whether one turn is for all messages of a lane to an id that wait.
+    pub fn is_for_all(&self) -> bool {
+        self.rule == Rule::BehindInLane
+    }
+
+    /// The ids whose turn came to `lane`.
+    pub fn turns(&mut self, lane: LaneKey) -> Vec<u64> {
+        self.turns.remove(&lane).unwrap_or_default()
+    }
+
+    /// Gives back a place that was taken for a message of `lane` which was never sent.
+    pub fn give_back(&mut self, id: u64, lane: LaneKey, wake: impl FnMut(usize)) {
+        if self.rule != Rule::BehindInLane || self.table.get(id).way() == lane.way() {
+            self.release(id, wake);
+        }
+    }
+
+    /// Notes what became of messages that were sent, of which the first were answered as `receipt`
+    /// says. The next ones to their ids may be sent.
+    pub fn ended(
+        &mut self,
+        drafts: impl Iterator<Item = Draft>,
+        receipt: &Receipt,
+        mut wake: impl FnMut(usize),
+    ) {
+        for (draft, k) in drafts.zip(0..).filter(|(draft, _)| draft.number > 0) {
+            // In a lane answers come in order, so the last one sent is the last one answered.
+            if self.rule != Rule::BehindInLane || self.table.get(draft.id).number() == draft.number
+            {
+                self.release(draft.id, &mut wake);
+            }
+            let Some(misses) = &mut self.misses else { continue };
+            match receipt.miss {
+                _ if k < receipt.answered => {}
+                Some(Miss::Failed(_)) => misses.failed(draft.id, draft.number),
+                _ => misses.unanswered(draft.id, draft.number),
+            }
+        }
+    }
+
+    /// Passes a place on to the next in line, if there is one.
+    fn release(&mut self, id: u64, mut wake: impl FnMut(usize)) {
+        let word = self.table.get(id);
+        if !word.is_contended() {
+            let way = match self.rule {
+                Rule::BehindInLane => 0,
+                Rule::Fewer(_) => word.way() - 1,
+            };
+            return self.table.set(id, word.with_way(way));
+        }
+        let line = self.lines.get_mut(&id).expect("an id that is contended has a line");
+        let next = line.pop_front().expect("and somebody in it");
+        let is_contended = !line.is_empty();
+        if !is_contended {
+            self.lines.remove(&id);
+        }
+        let word = word.with_contended(is_contended);
+        self.table.set(
+            id,
+            match self.rule {
+                Rule::BehindInLane => word.with_way(next.way()),
+                Rule::Fewer(_) => word,
+            },
+        );
+        self.turns.entry(next).or_default().push(id);
+        wake(next.source);
+    }
+}
+
+/// The messages of a lane that wait for their turn.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Those to each id, in their order, and since when they have waited.
+    groups: HashMap<u64, VecDeque<(Draft, Instant)>, RandomState>,
+    /// How many there are.
+    n_drafts: usize,
+}
+
+impl Waiting {
+    /// How many messages wait.
+    pub fn n_drafts(&self) -> usize {
+        self.n_drafts
+    }
+
+    /// Adds a message, if others to the same id wait already.
+    pub fn push_behind(&mut self, draft: &Draft, now: Instant) -> bool {
+        let group = if self.n_drafts > 0 { self.groups.get_mut(&draft.id) } else { None };
+        group.is_some_and(|group| {
+            group.push_back((*draft, now));
+            self.n_drafts += 1;
+            true
+        })
+    }
+
+    /// Adds a message, the first one to its id.
+    pub fn push(&mut self, draft: Draft, now: Instant) {
+        self.groups.entry(draft.id).or_default().push_back((draft, now));
+        self.n_drafts += 1;
+    }
+
+    /// Takes the messages whose turn has come, each with the time that it waited.
+    pub fn take_turns(
+        &mut self,
+        numbers: &mut Numbers,
+        lane: LaneKey,
+        now: Instant,
+        mut take: impl FnMut(Draft),
+    ) {
+        for id in numbers.turns(lane) {
+            let group = self.groups.get_mut(&id).expect("a lane waits for what it lined up for");
+            while let Some((draft, since)) = group.pop_front() {
+                self.n_drafts -= 1;
+                let waited = now.saturating_duration_since(since);
+                take(Draft { has_place: true, waited, ..draft });
+                let goes_on = numbers.is_for_all() || group.is_empty();
+                if !goes_on && numbers.claim(id, lane).is_err() {
+                    break;
+                }
+            }
+            if group.is_empty() {
+                self.groups.remove(&id);
+            }
+        }
+    }
+
+    /// Takes all messages: nothing more is to be sent.
+    pub fn drain(&mut self) -> impl Iterator<Item = Draft> {
+        self.n_drafts = 0;
+        self.groups.drain().flat_map(|(_, group)| group).map(|(draft, _)| draft)
+    }
+}

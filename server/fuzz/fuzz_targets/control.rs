@@ -1,0 +1,7 @@
+//! What a connection of the control door sends, cut in two.
+
+#![no_main]
+
+use comet_server::laws;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| laws::control(bytes, laws::a_few_cuts(bytes)));

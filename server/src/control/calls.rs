@@ -1,0 +1,208 @@
+//! What a request to the control door has done, and its answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::connection::{Connection, Fault};
+use super::head::{Ask, Call, Denial};
+use crate::Shared;
+use crate::answer::{self, OK};
+use crate::cluster::Cluster;
+use crate::metrics;
+use crate::ndjson;
+use crate::router::Id;
+
+/// Why there is no 200.
+const UNAVAILABLE: &str = "503 Service Unavailable";
+
+/// What a request still waits for.
+pub(super) enum Rest {
+    /// The rest of a message.
+    Message,
+    /// Lines.
+    Lines,
+    /// A send.
+    Sending(Sending),
+    /// Logging out.
+    LogOut(Id),
+}
+
+/// What became of a message that had to be waited for.
+pub(super) enum Sent {
+    /// It reached so many connections of this server.
+    Here(u64),
+    /// It was for all nodes of a cluster: status and body of the answer.
+    ToAll(&'static str, String),
+}
+
+/// A send that has to be waited for.
+pub(super) type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
+
+impl Connection {
+    /// Does what a request asks for, and appends the answer; or returns what has to be waited for.
+    pub(super) fn carry_out(&mut self, ask: &mut Ask) -> Option<Rest> {
+        match ask.call {
+            Ok(Call::Send { id, is_counted }) => match self.take_message(ask) {
+                Ok(Some(n_bytes)) => self.send(id, is_counted, n_bytes, ask).map(Rest::Sending),
+                Ok(None) => Some(Rest::Message),
+                Err(fault) => {
+                    self.give_up(ask, &fault);
+                    None
+                }
+            },
+            Ok(Call::SendLines) => Some(Rest::Lines),
+            Ok(Call::LogOut(id)) => Some(Rest::LogOut(id)),
+            _ => {
+                self.tell(ask);
+                None
+            }
+        }
+    }
+
+    /// Does the rest.
+    pub(super) async fn carry_out_rest(&mut self, ask: &mut Ask, rest: Rest) {
+        let sending = match (rest, &ask.call) {
+            (Rest::Sending(sending), _) => sending,
+            (Rest::LogOut(id), _) => {
+                let n_connections = self.shared().router.logout(id) as u64;
+                return self.answer_connections(ask, n_connections);
+            }
+            (Rest::Message, Ok(Call::Send { id, is_counted })) => {
+                let (id, is_counted) = (*id, *is_counted);
+                match self.message(ask).await {
+                    Ok(n_bytes) => match self.send(id, is_counted, n_bytes, ask) {
+                        Some(sending) => sending,
+                        None => return,
+                    },
+                    Err(fault) => return self.give_up(ask, &fault),
+                }
+            }
+            _ => {
+                let (status, outcome) = ndjson::send(self, ask).await;
+                return self.answer_json(ask, status, &outcome);
+            }
+        };
+        let sent = sending.await;
+        self.note_sent();
+        match sent {
+            Sent::Here(n_reached) => self.answer_connections(ask, n_reached),
+            Sent::ToAll(status, answer) => self.answer_json(ask, status, &answer),
+        }
+    }
+
+    /// Answers a message that did not come whole.
+    fn give_up(&mut self, ask: &mut Ask, fault: &Fault) {
+        if *fault != Fault::TooLarge {
+            self.shared().count_aborted();
+        }
+        ask.frame.keeps = false;
+        self.deny(ask.frame, &fault.denial());
+    }
+
+    /// Answers what needs no body and no time.
+    fn tell(&mut self, ask: &Ask) {
+        let call = match &ask.call {
+            Ok(call) => *call,
+            Err(denial) => return self.deny(self.frame(ask), denial),
+        };
+        match call {
+            Call::Send { .. } | Call::SendLines | Call::LogOut(_) => {}
+            Call::CountLogins(id) => {
+                let n_connections = self.shared().router.n_logins(id) as u64;
+                self.answer_connections(ask, n_connections);
+            }
+            Call::Stats => {
+                let stats = serde_json::to_string(&self.shared().stats());
+                self.answer_json(ask, OK, &stats.expect("counts are plain JSON"));
+            }
+            Call::Metrics => {
+                let text = metrics::text(self.shared().stats(), self.shared().sender.cost());
+                let frame = self.frame(ask);
+                answer::write(self.output(), frame, OK, metrics::CONTENT_TYPE, &text);
+            }
+            Call::Health => match complaint(self.shared()) {
+                None => self.answer_json(ask, OK, "{\"status\":\"ok\"}"),
+                Some(why) => self.deny(self.frame(ask), &Denial::new(UNAVAILABLE, why)),
+            },
+        }
+    }
+
+    /// `POST /send/{id}`: sends the message of `n_bytes` at the front of the window, and appends the
+    /// answer; or returns what is to be waited for first.
+    fn send(&mut self, id: Id, is_counted: bool, n_bytes: usize, ask: &Ask) -> Option<Sending> {
+        let shared = self.shared();
+        let begun = match std::str::from_utf8(&self.window()[..n_bytes]) {
+            Err(error) => Err(format!("the message is not UTF-8: {error}")),
+            Ok(text) => Ok(match &shared.cluster {
+                Some(cluster) => {
+                    let (cluster, text) = (Arc::clone(cluster), text.to_owned());
+                    let sending = send_to_all(cluster, id, text, is_counted);
+                    Err(Box::pin(sending) as Sending)
+                }
+                None => shared.sender.try_send(id, text).map_err(|message| {
+                    let sender = shared.sender.clone();
+                    let sending = sender.send_to_many(id, message);
+                    Box::pin(async move { Sent::Here(sending.await) }) as Sending
+                }),
+            }),
+        };
+        self.consume(n_bytes);
+        match begun {
+            Ok(Ok(n_reached)) => {
+                self.note_sent();
+                self.answer_connections(ask, n_reached);
+                None
+            }
+            Ok(Err(sending)) => Some(sending),
+            Err(why) => {
+                self.deny(self.frame(ask), &Denial::new("400 Bad Request", why));
+                None
+            }
+        }
+    }
+
+    /// Appends a JSON answer.
+    fn answer_json(&mut self, ask: &Ask, status: &'static str, body: &str) {
+        if status != OK {
+            self.shared().door.counts.count_refused(status);
+        }
+        let frame = self.frame(ask);
+        answer::write_json(self.output(), frame, status, body);
+    }
+
+    /// Appends `{"connections": N}`.
+    fn answer_connections(&mut self, ask: &Ask, n: u64) {
+        let frame = self.frame(ask);
+        answer::write_connections(self.output(), frame, n);
+    }
+}
+
+/// Sends a message to all nodes of a cluster.
+async fn send_to_all(cluster: Arc<Cluster>, id: Id, text: String, is_counted: bool) -> Sent {
+    let sent = if is_counted {
+        cluster.send_counted(id, text).await
+    } else {
+        cluster.send(vec![(id, text)]).await.pop().expect("there is one for each message")
+    };
+    match sent {
+        Ok(reach) => {
+            let answer = serde_json::to_string(&reach).expect("counts are plain JSON");
+            Sent::ToAll(OK, answer)
+        }
+        Err(failure) => {
+            let why = json!({ "error": &*failure.why, "unconfirmed": failure.is_unconfirmed });
+            Sent::ToAll(UNAVAILABLE, why.to_string())
+        }
+    }
+}
+
+/// Why this server is not healthy, if it is not.
+fn complaint(shared: &Shared) -> Option<String> {
+    if !shared.is_accepting() {
+        let why = "no connections are accepted: out of descriptors, or shutting down";
+        return Some(why.to_owned());
+    }
+    shared.cluster.as_ref().and_then(|cluster| cluster.complaint())
+}
