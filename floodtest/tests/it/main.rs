@@ -14,5 +14,6 @@ mod schema;
 mod stall;
 mod support;
 mod terminal;
+mod unread;
 mod verdict;
 mod workers;
