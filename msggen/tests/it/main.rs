@@ -12,4 +12,5 @@ mod real_server;
 mod support;
 mod timing;
 mod totals;
+mod unread;
 mod wire;
