@@ -12,3 +12,4 @@ mod charts;
 mod faults;
 mod recording;
 mod support;
+mod unread;
