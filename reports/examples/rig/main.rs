@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
 
+mod child;
 mod experiment;
 mod interrupts;
 mod job;
@@ -69,6 +70,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = child::become_program() {
+        eprintln!("rig: {error:#}");
+        return ExitCode::from(COULD_NOT_RUN);
+    }
     let held = match Args::parse().command {
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
         Command::Cluster(args) => args.job().and_then(|job| {
