@@ -136,7 +136,7 @@ impl Sample {
     pub fn kernel_kb(&self) -> Option<u64> {
         match (self.kernel_tcp_kb, self.slab_kb) {
             (None, None) => None,
-            (tcp, slab) => Some(tcp.unwrap_or_default() + slab.unwrap_or_default()),
+            (tcp, slab) => Some(tcp.unwrap_or_default().saturating_add(slab.unwrap_or_default())),
         }
     }
 }
