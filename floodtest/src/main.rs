@@ -18,6 +18,7 @@ use floodtest::live::{self, Style};
 use floodtest::text::{FinalText, StatsLine};
 use floodtest::{Observer, generate};
 use reports::books::FloodReport;
+use reports::causes::with_causes;
 use reports::output::{self, Form, Patience, Stream};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return DONE;
         }
-        say(&format!("{error:#}"));
+        say(&with_causes(error.as_ref()));
         COULD_NOT_RUN
     });
     code.into()
@@ -71,7 +72,7 @@ fn hold(args: &HoldArgs) -> anyhow::Result<u8> {
     let (stdout, stderr) = streams.context("cannot start a thread for the output")?;
     let mut printer = Printer { json: args.json, stdout, stderr };
     let code = run(args, &stop, &mut printer).unwrap_or_else(|error| {
-        printer.say(&format!("{error:#}"));
+        printer.say(&with_causes(error.as_ref()));
         COULD_NOT_RUN
     });
     Ok(printer.finish(code, &|| is_told.load(Ordering::SeqCst)))

@@ -10,6 +10,7 @@ use clap::Parser as _;
 use memlog::args::{Args, Command, RecordArgs};
 use memlog::record::{Observer, record};
 use memlog::{Error, log, plot, wait};
+use reports::causes::with_causes;
 use reports::memory_log::Sample;
 use reports::output::{self, Form, Patience, Stream};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         }
     };
     execute(&args).unwrap_or_else(|error| {
-        say(&error.to_string());
+        say(&with_causes(error.as_ref()));
         ExitCode::from(COULD_NOT_RUN)
     })
 }
@@ -69,7 +70,7 @@ fn run(args: &RecordArgs) -> Result<ExitCode, Box<dyn StdError>> {
     let code = match record(&config, &mut printer) {
         Ok(outcome) => ended(&outcome.shortfalls, |text| printer.say(text)),
         Err(error) => {
-            printer.say(&error.to_string());
+            printer.say(&with_causes(&error));
             ExitCode::from(COULD_NOT_RUN)
         }
     };

@@ -10,6 +10,7 @@ use clap::Parser as _;
 use msggen::args::Args;
 use msggen::tally::Counts;
 use msggen::{Observer, Outcome, Verdict, shutdown};
+use reports::causes::with_causes;
 use reports::output::{self, Form, Patience, Stream};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::sync::Notify;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    execute(&args).unwrap_or_else(|error| could_not_run(&error.to_string()))
+    execute(&args).unwrap_or_else(|error| could_not_run(&with_causes(error.as_ref())))
 }
 
 /// Runs what `args` ask for, and waits until what it said is read. An error means that there is
@@ -54,7 +55,7 @@ fn execute(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let has_watcher = io::stderr().is_terminal();
     let mut printer = Printer { is_json: args.json, has_watcher, stdout, stderr };
     let code = run(args, &mut printer, &is_left).unwrap_or_else(|error| {
-        printer.say(&error.to_string());
+        printer.say(&with_causes(error.as_ref()));
         COULD_NOT_RUN
     });
     Ok(ExitCode::from(printer.finish(code, &|| is_told.load(Ordering::SeqCst))))

@@ -13,12 +13,14 @@
 //! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
 //! - [`out`]: the logs of a tool in the folder of `--out`.
 //! - [`output`]: what a program says, so that nobody who reads it slowly holds it up.
+//! - [`causes`]: an error in one line.
 //! - [`memory_log`]: a line of the memory log, read and written; [`date`] begins it.
 //! - [`chart`]: memory, connections, traffic and delays, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
 //! - [`run`]: the folder that a run leaves behind.
 
 pub mod books;
+pub mod causes;
 pub mod chart;
 pub mod date;
 pub mod expect;

@@ -15,7 +15,7 @@ fn samples_are_taken_whoever_reads_them_and_the_log_has_them_all() {
     let target = Target::start(dir.path(), "unread");
     // Full from the beginning, so that the first line finds no room.
     let (_out, mut stdout) = pipe().unwrap();
-    stdout.write_all(&[b'x'; PIPE_BYTES]).unwrap();
+    stdout.write_all(&vec![b'x'; PIPE_BYTES]).unwrap();
     let log = dir.path().join("mem.log");
     let mut memlog = Command::new(env!("CARGO_BIN_EXE_memlog"))
         .args(["--interval", "100ms", "--pid", &target.pid().to_string(), "--log"])

@@ -20,6 +20,7 @@ use clap::Parser as _;
 use interrupts::Interrupts;
 use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
 use preflight::Preflight;
+use reports::causes::with_causes;
 use reports::run::{self, files};
 
 /// The run was made and fell short.
@@ -71,7 +72,7 @@ enum Command {
 
 fn main() -> ExitCode {
     if let Err(error) = child::become_program() {
-        eprintln!("rig: {error:#}");
+        eprintln!("rig: {}", with_causes(error.as_ref()));
         return ExitCode::from(COULD_NOT_RUN);
     }
     let held = match Args::parse().command {
@@ -88,7 +89,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FELL_SHORT),
         Err(error) => {
-            eprintln!("rig: {error:#}");
+            eprintln!("rig: {}", with_causes(error.as_ref()));
             ExitCode::from(COULD_NOT_RUN)
         }
     }

@@ -327,7 +327,9 @@ fn a_folder_that_holds_no_run_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let output = rig_command(&["report"]).arg(folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
-    assert!(told(&output).contains("plan.toml"), "{}", told(&output));
+    let told = told(&output);
+    assert!(told.contains("plan.toml: No such file or directory (os error 2)\n"), "{told}");
+    assert_eq!(told.matches("os error 2").count(), 1, "{told}");
 }
 
 #[test]
