@@ -22,6 +22,11 @@ pub(crate) const FILES: [&str; 12] = [
     files::LATENESS,
 ];
 
+/// How the name of file number `file` ends.
+pub(crate) fn ending(file: usize) -> &'static str {
+    FILES[file].rsplit_once('.').unwrap().1
+}
+
 /// Numbers at which arithmetic ends, or is about to.
 pub(crate) const EXTREMES: [&str; 6] =
     ["-1", "253402300799", "9007199254740992", "18446744073709551615", "1e300", "1e-320"];
@@ -46,7 +51,7 @@ impl Bent {
         let text = &self.texts[file];
         let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
         let begins = (0..text.len()).filter(|at| is_digit(*at) && (*at == 0 || !is_digit(at - 1)));
-        let end = |begin: usize| (begin..).find(|at| !is_digit(*at)).unwrap_or(text.len());
+        let end = |begin| (begin..text.len()).find(|at| !is_digit(*at)).unwrap_or(text.len());
         begins.map(|begin| (begin, end(begin))).collect()
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use reports::run::{Exits, Verdict, files, report};
 use tempfile::TempDir;
 
-use crate::bent::{Bent, EXTREMES, FILES};
+use crate::bent::{Bent, EXTREMES, FILES, ending};
 use crate::fixture::Fixture;
 
 /// A very short run.
@@ -24,11 +24,11 @@ fn tiny() -> (TempDir, Bent) {
 /// histograms are no numbers.
 fn places(bent: &Bent, file: usize) -> Vec<(usize, usize)> {
     let text = &bent.texts[file];
-    let is_log = !FILES[file].ends_with(".toml");
+    let is_log = ending(file) != "toml";
     let last_begin = text[..text.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
     let mut numbers = bent.numbers(file);
     numbers.retain(|(begin, _)| !is_log || *begin > last_begin);
-    if FILES[file].ends_with(".hlog") {
+    if ending(file) == "hlog" {
         numbers.truncate(6);
     }
     numbers
@@ -38,7 +38,7 @@ fn places(bent: &Bent, file: usize) -> Vec<(usize, usize)> {
 fn a_number_may_be_anything_and_nothing_panics() {
     let (folder, bent) = tiny();
     // To decode histograms takes a thousand times as long as all the rest.
-    let is_delays = |file: usize| FILES[file].ends_with(".hlog");
+    let is_delays = |file: usize| ending(file) == "hlog";
     for file in (0..FILES.len()).filter(|file| is_delays(*file)) {
         fs::remove_file(folder.path().join(FILES[file])).unwrap();
     }
