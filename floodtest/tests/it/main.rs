@@ -19,5 +19,6 @@ mod states;
 mod support;
 mod terminal;
 mod trust;
+mod unread;
 mod verdict;
 mod workers;

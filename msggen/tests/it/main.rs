@@ -15,4 +15,5 @@ mod sent;
 mod support;
 mod timing;
 mod totals;
+mod unread;
 mod wire;
