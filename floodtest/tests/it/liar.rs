@@ -11,10 +11,10 @@ use reports::books::FloodReport;
 use crate::support::{OUR_HEAD, Server, chunk, run, send, start_limited};
 
 /// Seeds, each a run of its own.
-const N_SEEDS: u64 = 20;
+pub(crate) const N_SEEDS: u64 = 20;
 
 /// Connections of a run.
-const N_CONNECTIONS: u64 = 40;
+pub(crate) const N_CONNECTIONS: u64 = 40;
 
 /// Messages of each, before any are dropped.
 const N_MESSAGES: u64 = 1_000;
@@ -25,10 +25,10 @@ const REACH: u64 = 63;
 
 /// How often the server has lied.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Lies {
-    lost: u64,
-    duplicated: u64,
-    reordered: u64,
+pub(crate) struct Lies {
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
 }
 
 /// How messages are numbered.
@@ -77,11 +77,12 @@ impl Style {
     }
 }
 
-/// The numbers that a connection is sent, in order, and what is untrue about them.
-fn lie(random: &mut ChaCha8Rng, style: Style, lies: &mut Lies) -> Vec<u64> {
+/// The numbers that a connection is sent, in order; what is untrue about them is added to `lies`.
+/// All below `first_lie` are honest.
+pub(crate) fn lie(random: &mut ChaCha8Rng, first_lie: u64, lies: &mut Lies) -> Vec<u64> {
     // Places in order are even. What is moved comes right behind the message it is moved to.
     let mut sent = Vec::new();
-    let mut honest_until = style.first_lie();
+    let mut honest_until = first_lie;
     for n in 1..=N_MESSAGES {
         let behind = |by: u64| (2 * (n + by) + 1, n);
         let may_lie = n >= honest_until && n + REACH < N_MESSAGES;
@@ -116,7 +117,7 @@ fn liar(seed: u64, style: Style) -> (Server, Lies, u64) {
     let (mut lies, mut n_sent) = (Lies::default(), 0);
     let mut texts = Vec::new();
     for _ in 0..N_CONNECTIONS {
-        let numbers = lie(&mut random, style, &mut lies);
+        let numbers = lie(&mut random, style.first_lie(), &mut lies);
         n_sent += numbers.len() as u64;
         let messages: String = numbers.into_iter().map(|n| style.message(n)).collect();
         texts.push(format!("{}{messages}0\r\n\r\n", style.head()));
@@ -126,7 +127,7 @@ fn liar(seed: u64, style: Style) -> (Server, Lies, u64) {
 }
 
 /// What floodtest found.
-fn found(report: &FloodReport) -> Lies {
+pub(crate) fn found(report: &FloodReport) -> Lies {
     let judged = |count: Option<u64>| count.expect("all messages have numbers");
     Lies {
         lost: judged(report.lost),

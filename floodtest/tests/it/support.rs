@@ -287,6 +287,11 @@ impl Running {
         }
     }
 
+    /// Whether it has come to its end already.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Its process number.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -354,6 +359,12 @@ impl Ended {
     pub(crate) fn mentioning(self, words: &str) -> Self {
         assert!(self.stderr.contains(words), "missing: {words}\n{self}");
         self
+    }
+
+    /// The final report of a `--json` run, if there is one.
+    pub(crate) fn last_report(&self) -> Option<FloodReport> {
+        let report: FloodReport = serde_json::from_str(self.stdout.lines().last()?).ok()?;
+        report.is_final.then_some(report)
     }
 
     /// The last report of a `--json` run.
