@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -22,12 +22,14 @@ use tokio::task::coop::unconstrained;
 use crate::Shared;
 use crate::answer::{Response, json_response, not_allowed, refusal, text_response};
 use crate::cluster::Cluster;
+use crate::logout;
 use crate::metrics;
 use crate::ndjson;
 use crate::overload::{Complaint, PAUSE};
 use crate::request::parse_id;
 use crate::router::Id;
 use crate::send::MAX_MESSAGE_BYTES;
+use crate::sync::Mutex;
 
 type Request = hyper::Request<Incoming>;
 
@@ -112,12 +114,12 @@ impl Spares {
 
     /// Frees one, if there is one.
     fn take(&self) -> bool {
-        self.0.lock().expect("nothing panics while it holds the spares").pop().is_some()
+        self.0.lock().pop().is_some()
     }
 
     /// Opens what is missing, as far as it can.
     fn refill(&self) {
-        let mut spares = self.0.lock().expect("nothing panics while it holds the spares");
+        let mut spares = self.0.lock();
         while spares.len() < N_SPARES {
             let Ok(spare) = File::open("/dev/null") else { return };
             spares.push(spare);
@@ -175,7 +177,7 @@ async fn answer(request: Request, shared: &Shared) -> Response {
         (("send", Some(id), None), &Method::POST) => send(id, request, shared).await,
         (("send", None, None), &Method::POST) => ndjson::send(request, shared).await,
         (("send", _, None), _) => not_allowed("POST"),
-        (("logins", Some(id), None), method) => logins(id, method, shared),
+        (("logins", Some(id), None), method) => logins(id, method, shared).await,
         (("stats", None, None), &Method::GET) => {
             let stats = serde_json::to_string(&shared.stats()).expect("counts are plain JSON");
             json_response(StatusCode::OK, stats)
@@ -264,14 +266,14 @@ async fn after_the_others() {
 }
 
 /// `GET /logins/{id}` counts connections, `DELETE` logs them out.
-fn logins(id: &str, method: &Method, shared: &Shared) -> Response {
+async fn logins(id: &str, method: &Method, shared: &Shared) -> Response {
     let id = match parse_id(id) {
         Ok(id) => id,
         Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
     };
     let n_connections = match *method {
         Method::GET => shared.router.n_logins(id),
-        Method::DELETE => shared.router.logout(id),
+        Method::DELETE => logout::log_out(&shared.router, id).await,
         _ => return not_allowed("GET, DELETE"),
     };
     json_response(StatusCode::OK, json!({ "connections": n_connections }).to_string())

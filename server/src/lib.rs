@@ -25,6 +25,7 @@ mod heads;
 pub mod laws;
 pub mod limits;
 mod lines;
+mod logout;
 #[cfg(test)]
 mod malformed;
 mod metrics;
@@ -46,8 +47,8 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
@@ -63,6 +64,7 @@ use self::heads::{AcceptStats, HeadLimits, Heads};
 use self::router::{Limits, Router};
 use self::send::Sender;
 pub use self::stats::Stats;
+use self::sync::Mutex;
 use self::wire::Poller;
 
 /// Bytes that a connection may send after its request before it is closed as chatty: a page of
@@ -71,6 +73,16 @@ const CHATTY_BYTES: usize = 64 * 1024;
 
 /// Room for reading what connections send after their requests; it is dropped.
 const DROP_BYTES: usize = 16 * 1024;
+
+/// What one reader may be behind.
+const DEFAULT_BACKLOG_BYTES: usize = 64 * 1024;
+
+/// What all backlogs together may take: a thousand readers that are as far behind as one may be.
+const DEFAULT_BACKLOG_TOTAL_BYTES: usize = 64 * 1024 * 1024;
+
+/// Ids of all connections together: what a million connections need with one each. As further ids of
+/// few connections they take 52 to 60 MB.
+const DEFAULT_MAX_IDS: u64 = 1 << 20;
 
 /// How often a drain looks whether all connections are gone.
 const DRAIN_TICK: Duration = Duration::from_millis(5);
@@ -94,6 +106,11 @@ pub struct Config {
     pub head_timeout: Duration,
     /// Bytes that may wait for one connection.
     pub backlog_bytes: usize,
+    /// Bytes of memory that all backlogs together may take.
+    pub backlog_total_bytes: usize,
+    /// Ids that all connections together may follow; a request with more than are left is answered
+    /// 503.
+    pub max_ids: u64,
     /// How often an event stream gets a comment, if ever.
     pub ping: Option<Duration>,
     /// How long a shutdown may take.
@@ -115,7 +132,9 @@ impl Config {
             max_control_connections: split.control,
             max_lingering: split.lingering,
             head_timeout: Duration::from_secs(10),
-            backlog_bytes: 64 * 1024,
+            backlog_bytes: DEFAULT_BACKLOG_BYTES,
+            backlog_total_bytes: DEFAULT_BACKLOG_TOTAL_BYTES,
+            max_ids: DEFAULT_MAX_IDS.max(split.connections),
             ping: None,
             grace: Duration::from_secs(5),
             control_token: None,
@@ -152,8 +171,7 @@ impl Shared {
 
     /// All counts.
     pub(crate) fn stats(&self) -> Stats {
-        let accept = self.accept_stats.lock().expect("nothing panics while it holds the counts");
-        let accept = accept.clone();
+        let accept = self.accept_stats.lock().clone();
         let n_aborted = self.n_aborted.load(Ordering::Relaxed);
         let is_down = *self.is_down.borrow();
         let uptime = self.started_at.elapsed();
@@ -188,13 +206,20 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Stats> {
     let (go_down, is_down) = watch::channel(false);
-    let addresses = config.max_connections_per_ip.map(|limit| Arc::new(Addresses::new(limit)));
+    let addresses = config
+        .max_connections_per_ip
+        .map(|limit| Arc::new(Addresses::new(limit, limits::ids_per_ip(&config, limit))));
     let departures = config.cluster.as_ref().map(|cluster| Arc::new(Departures::new(cluster)));
     let poller = |_| Poller::for_shard(addresses.clone(), departures.clone());
     let pollers = (0..config.threads.get()).map(poller);
     let pollers = pollers.collect::<Result<Vec<_>, _>>()?;
     let waiters = pollers.iter().map(Poller::waiter).collect::<Result<Vec<_>, _>>()?;
-    let limits = Limits { backlog_bytes: config.backlog_bytes, chatty_bytes: CHATTY_BYTES };
+    let limits = Limits {
+        backlog_bytes: config.backlog_bytes,
+        backlog_total_bytes: config.backlog_total_bytes,
+        chatty_bytes: CHATTY_BYTES,
+        max_ids: config.max_ids,
+    };
     let router = Arc::new(Router::new(pollers, rand::rng().random(), limits));
     let sender = Sender::new(Arc::clone(&router));
     let mut tasks = JoinSet::new();
@@ -244,7 +269,7 @@ pub async fn serve(
         ended = &mut accepting => return Err(ended_early(ended)),
         Some(ended) = tasks.join_next() => return Err(ended_early(ended)),
     }
-    let deadline = Instant::now() + shared.config.grace;
+    let deadline = limits::deadline(shared.config.grace);
     go_down.send_replace(true);
     accepting.await??;
     drain(&shared.router, deadline).await;
