@@ -25,6 +25,7 @@ mod heads;
 pub mod laws;
 pub mod limits;
 mod lines;
+pub mod logging;
 mod logout;
 #[cfg(test)]
 mod malformed;
@@ -54,7 +55,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::accept::Acceptor;
 use self::addresses::Addresses;
@@ -205,77 +206,110 @@ pub async fn serve(
     control: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Stats> {
-    let (go_down, is_down) = watch::channel(false);
-    let addresses = config
-        .max_connections_per_ip
-        .map(|limit| Arc::new(Addresses::new(limit, limits::ids_per_ip(&config, limit))));
-    let departures = config.cluster.as_ref().map(|cluster| Arc::new(Departures::new(cluster)));
-    let poller = |_| Poller::for_shard(addresses.clone(), departures.clone());
-    let pollers = (0..config.threads.get()).map(poller);
-    let pollers = pollers.collect::<Result<Vec<_>, _>>()?;
-    let waiters = pollers.iter().map(Poller::waiter).collect::<Result<Vec<_>, _>>()?;
-    let limits = Limits {
-        backlog_bytes: config.backlog_bytes,
-        backlog_total_bytes: config.backlog_total_bytes,
-        chatty_bytes: CHATTY_BYTES,
-        max_ids: config.max_ids,
-    };
-    let router = Arc::new(Router::new(pollers, rand::rng().random(), limits));
-    let sender = Sender::new(Arc::clone(&router));
-    let mut tasks = JoinSet::new();
-    let cluster = config.cluster.clone().zip(departures).map(|(config, departures)| {
-        Cluster::start(config, departures, Arc::clone(&router), sender.clone(), &mut tasks)
-    });
-    let accept_stats = Arc::new(Mutex::new(AcceptStats::default()));
-    let limits = HeadLimits {
-        max_connections: config.max_connections,
-        max_lingering: config.max_lingering,
-        timeout: config.head_timeout,
-    };
-    let heads = Heads::new(
-        Arc::clone(&router),
-        limits,
-        Arc::clone(&accept_stats),
-        addresses.clone(),
-        cluster.clone(),
-    )?;
-    let acceptor = Acceptor::new(listeners, heads, addresses)?;
-    let spares = control::Spares::open();
-    control.set_nonblocking(true)?;
-    let control = tokio::net::TcpListener::from_std(control)?;
-    let shared = Arc::new(Shared {
-        config,
-        sender,
-        router,
-        cluster,
-        accept_stats,
-        n_aborted: AtomicU64::new(0),
-        started_at: Instant::now(),
-        is_down: is_down.clone(),
-    });
+    Running::start(config, listeners, control)?.run_until(shutdown).await
+}
 
-    let mut accepting = tokio::spawn(acceptor.run(is_down.clone()));
-    for (shard, poller) in waiters.into_iter().enumerate() {
-        tasks.spawn(run_poller(poller, shard, Arc::clone(&shared.router)));
+/// A running server.
+struct Running {
+    /// What its parts share.
+    shared: Arc<Shared>,
+    /// Tells all parts that it goes down.
+    go_down: watch::Sender<bool>,
+    /// Accepts connections.
+    accepting: JoinHandle<io::Result<()>>,
+    /// Serves the control door.
+    controlling: JoinHandle<()>,
+    /// Everything else; none of it ends by itself.
+    tasks: JoinSet<io::Result<()>>,
+}
+
+impl Running {
+    /// Starts it. To be called on its runtime.
+    fn start(
+        config: Config,
+        listeners: Vec<TcpListener>,
+        control: TcpListener,
+    ) -> io::Result<Self> {
+        let (go_down, is_down) = watch::channel(false);
+        let addresses = config
+            .max_connections_per_ip
+            .map(|limit| Arc::new(Addresses::new(limit, limits::ids_per_ip(&config, limit))));
+        let departures = config.cluster.as_ref().map(|cluster| Arc::new(Departures::new(cluster)));
+        let poller = |_| Poller::for_shard(addresses.clone(), departures.clone());
+        let pollers = (0..config.threads.get()).map(poller);
+        let pollers = pollers.collect::<Result<Vec<_>, _>>()?;
+        let waiters = pollers.iter().map(Poller::waiter).collect::<Result<Vec<_>, _>>()?;
+        let limits = Limits {
+            backlog_bytes: config.backlog_bytes,
+            backlog_total_bytes: config.backlog_total_bytes,
+            chatty_bytes: CHATTY_BYTES,
+            max_ids: config.max_ids,
+        };
+        let router = Arc::new(Router::new(pollers, rand::rng().random(), limits));
+        let sender = Sender::new(Arc::clone(&router));
+        let mut tasks = JoinSet::new();
+        let cluster = config.cluster.clone().zip(departures).map(|(config, departures)| {
+            Cluster::start(config, departures, Arc::clone(&router), sender.clone(), &mut tasks)
+        });
+        let accept_stats = Arc::new(Mutex::new(AcceptStats::default()));
+        let limits = HeadLimits {
+            max_connections: config.max_connections,
+            max_lingering: config.max_lingering,
+            timeout: config.head_timeout,
+        };
+        let heads = Heads::new(
+            Arc::clone(&router),
+            limits,
+            Arc::clone(&accept_stats),
+            addresses.clone(),
+            cluster.clone(),
+        )?;
+        let acceptor = Acceptor::new(listeners, heads, addresses)?;
+        let spares = control::Spares::open();
+        control.set_nonblocking(true)?;
+        let control = tokio::net::TcpListener::from_std(control)?;
+        let shared = Arc::new(Shared {
+            config,
+            sender,
+            router,
+            cluster,
+            accept_stats,
+            n_aborted: AtomicU64::new(0),
+            started_at: Instant::now(),
+            is_down: is_down.clone(),
+        });
+
+        let accepting = tokio::spawn(acceptor.run(is_down.clone()));
+        for (shard, poller) in waiters.into_iter().enumerate() {
+            tasks.spawn(run_poller(poller, shard, Arc::clone(&shared.router)));
+        }
+        if let Some(every) = shared.config.ping {
+            let router = Arc::clone(&shared.router);
+            tasks.spawn(async move { ping::run(router, every).await });
+        }
+        let controlling = tokio::spawn(control::run(control, spares, Arc::clone(&shared), is_down));
+        Ok(Self { shared, go_down, accepting, controlling, tasks })
     }
-    if let Some(every) = shared.config.ping {
-        let router = Arc::clone(&shared.router);
-        tasks.spawn(async move { ping::run(router, every).await });
+
+    /// Serves until `shutdown` resolves, then ends.
+    async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> io::Result<Stats> {
+        tokio::select! {
+            biased;
+            // First, as it says more than the end of a task that met the same.
+            () = sync::poisoned() => return Err(half_changed()),
+            // None of these ends by itself, except by an error of epoll or a panic.
+            ended = &mut self.accepting => return Err(ended_early(ended)),
+            Some(ended) = self.tasks.join_next() => return Err(ended_early(ended)),
+            () = shutdown => {}
+        }
+        let deadline = limits::deadline(self.shared.config.grace);
+        self.go_down.send_replace(true);
+        self.accepting.await??;
+        drain(&self.shared.router, deadline).await;
+        // Requests in progress at the control door have what is left of the time.
+        _ = tokio::time::timeout_at(deadline.into(), self.controlling).await;
+        Ok(self.shared.stats())
     }
-    let controlling = tokio::spawn(control::run(control, spares, Arc::clone(&shared), is_down));
-    tokio::select! {
-        () = shutdown => {}
-        // Neither ends by itself, except by an error of epoll.
-        ended = &mut accepting => return Err(ended_early(ended)),
-        Some(ended) = tasks.join_next() => return Err(ended_early(ended)),
-    }
-    let deadline = limits::deadline(shared.config.grace);
-    go_down.send_replace(true);
-    accepting.await??;
-    drain(&shared.router, deadline).await;
-    // Requests in progress at the control door have what is left of the time.
-    _ = tokio::time::timeout_at(deadline.into(), controlling).await;
-    Ok(shared.stats())
 }
 
 /// Waits for the events of one shard and hands them to the router.
@@ -318,11 +352,60 @@ pub(crate) async fn went_down(is_down: &mut watch::Receiver<bool>) {
     _ = is_down.wait_for(|&is_down| is_down).await;
 }
 
+/// The error after which no count and no table can be trusted.
+fn half_changed() -> io::Error {
+    io::Error::other(
+        "a panic has left its tables half changed, so it ends rather than lose messages in \
+         silence; start it again, and report what the panic said",
+    )
+}
+
 /// The error of a task that ended though nobody asked it to.
 fn ended_early(ended: Result<io::Result<()>, tokio::task::JoinError>) -> io::Error {
     match ended {
         Ok(Ok(())) => io::Error::other("a task ended too early"),
         Ok(Err(error)) => error,
         Err(error) => io::Error::other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_that_leaves_a_table_half_changed_ends_the_server_with_a_sentence() {
+        for n_threads in [1, 2] {
+            let threads = NonZeroUsize::new(n_threads).unwrap();
+            let config = Config { threads, ..Config::with_descriptors(256) };
+            let runtime = runtime(&config).unwrap();
+            let error = runtime.block_on(async {
+                let at = "127.0.0.1:0".parse().unwrap();
+                let (listener, control) =
+                    (limits::listen(at).unwrap(), limits::listen(at).unwrap());
+                let public = listener.local_addr().unwrap();
+                let running = Running::start(config, vec![listener], control).unwrap();
+                let router = Arc::clone(&running.shared.router);
+                let panicking = std::thread::spawn(move || {
+                    let mut client = std::net::TcpStream::connect(public).unwrap();
+                    client.write_all(b"GET /test/7 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+                    client.read_exact(&mut [0; 12]).unwrap();
+                    // The lock of a shard is held while its ids are shown.
+                    let show = |shard| _ = router.ids_slice(shard, 0, |_| panic!("provoked"));
+                    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        (0..router.n_shards()).for_each(show);
+                    }));
+                    assert!(panicked.is_err());
+                    // Who connects next, or sends, or leaves, meets what is left.
+                    drop(client);
+                });
+                let ended = running.run_until(std::future::pending()).await;
+                panicking.join().unwrap();
+                ended.unwrap_err()
+            });
+            assert!(error.to_string().contains("half changed"), "{error}");
+        }
     }
 }

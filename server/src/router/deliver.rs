@@ -163,13 +163,11 @@ impl<W: Wire> Shard<W> {
         if failed.is_none() && ended.is_some() {
             W::finish(&connection.socket);
         }
-        match failed.or(ended) {
-            Some(reason) => self.close(row.slot, reason),
-            None => {
-                self.extras.tidy(connection, row.slot);
-                self.watch_writable(row, false);
-            }
+        if let Some(reason) = failed.or(ended) {
+            return self.close(row.slot, reason);
         }
+        self.extras.tidy(connection, row.slot);
+        self.watch_writable(row, false);
     }
 
     /// Reads until nothing is left, so that the next event is seen, and drops what was read.

@@ -78,7 +78,9 @@ impl LogOut {
         let slice = &self.targets[self.n_done..end];
         for of_one_shard in slice.chunk_by(|left, right| left.shard == right.shard) {
             let mut shard = router.lock(of_one_shard[0].shard.into());
-            of_one_shard.iter().for_each(|&row| shard.end(row, CloseReason::Logout));
+            for &row in of_one_shard {
+                shard.end(row, CloseReason::Logout);
+            }
             router.release(shard);
         }
         self.n_done = end;
