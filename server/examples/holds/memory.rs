@@ -93,11 +93,14 @@ pub(crate) fn crowd(launcher: &Launcher) -> Vec<Figure> {
             stream
         })
         .collect();
-    let stats = server.stats();
+    // They are counted when they have read why.
+    let n_newcomers = inside.len() as u64;
+    let (_, told) = server.wait_for(|stats| stats["closed"]["crowded_out"] == n_newcomers);
     drop((silent, inside));
     vec![
         Figure::at_most(1.0, "seconds until a newcomer is served, at most", slowest.as_secs_f64()),
-        Figure::info("silent ones that had to go", count(&stats["closed"], "crowded_out") as f64),
+        Figure::info("newcomers, and silent ones that had to go", n_newcomers as f64),
+        Figure::at_most(5.0, "seconds until these are closed", told.as_secs_f64()),
     ]
 }
 
