@@ -9,6 +9,7 @@ mod cluster;
 mod control;
 mod events;
 mod limits;
+mod log;
 mod malformed;
 mod page;
 mod stream;
