@@ -16,6 +16,12 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// The allocator. glibc's keeps what a crowd has left behind wherever something small lies above it:
+/// 45 MB of 61 after a million ids. This one gives pages back ten seconds after they were last used,
+/// wherever they lie, from a thread of its own, so that an idle server does so as well.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long the end waits for what is still to be logged, if nobody reads it.
 const LOG_TIME: Duration = Duration::from_secs(1);
 
