@@ -6,8 +6,8 @@
 
 mod crowding;
 mod oldest;
+mod waiting;
 
-use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use self::oldest::Oldest;
+use self::waiting::unsubscribed;
 use crate::CHATTY_BYTES;
 use crate::addresses::Addresses;
 use crate::close::{ByReason, CloseReason};
-use crate::cluster::{Asked, Cluster, LOGIN_WAIT, Ticket};
+use crate::cluster::{Cluster, Ticket};
 use crate::framing::{Style, short_response};
 use crate::limits::deadline;
 use crate::request::{self, MAX_HEAD_BYTES, Parsed, Refusal, Request};
@@ -344,60 +345,6 @@ impl Heads {
         tracing::debug!(target: "logins", ?ids, ?row, "login");
     }
 
-    /// Logs a connection in once the cluster has subscribed its ids.
-    fn ask(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
-        let Some(cluster) = self.cluster.clone() else { return };
-        match cluster.ask(self.table.vacant_key(), ids) {
-            Asked::Ready => {
-                self.log_in(socket, style, ids, n_extra_bytes);
-                cluster.release(ids);
-            }
-            Asked::Wait(ticket) => {
-                let n_extra_bytes = small(n_extra_bytes);
-                let state = HeadState::Waiting { ticket, style, n_extra_bytes };
-                self.keep(socket, LOGIN_WAIT, state);
-            }
-            Asked::Full => self.refuse(socket, &unsubscribed("too many wait for the cluster")),
-        }
-    }
-
-    /// Waits until some have waited long enough for the cluster; for ever if there is none.
-    pub(crate) fn acknowledgements(&self) -> impl Future<Output = ()> + use<> {
-        let cluster = self.cluster.clone();
-        async move {
-            match &cluster {
-                Some(cluster) => cluster.acknowledgements().await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Logs in those whose ids the cluster has subscribed.
-    pub(crate) fn log_in_acknowledged(&mut self) {
-        let Some(cluster) = self.cluster.clone() else { return };
-        for (slot, ticket) in cluster.take_done() {
-            // Who left has taken its ticket along; its slot may have another owner.
-            let head = self.table.get(slot).map(|head| &head.state);
-            let Some(&HeadState::Waiting { ticket: its, style, n_extra_bytes }) = head else {
-                continue;
-            };
-            if its == ticket {
-                let head = self.release(slot);
-                let ids = cluster.claim(ticket);
-                self.log_in(head.socket, style, &ids, n_extra_bytes as usize);
-                cluster.release(&ids);
-            }
-        }
-    }
-
-    /// Gives up the wait of a connection that is about to be closed, if it waits.
-    fn give_up(&self, state: &HeadState) {
-        if let (HeadState::Waiting { ticket, .. }, Some(cluster)) = (state, &self.cluster) {
-            let ids = cluster.claim(*ticket);
-            cluster.release(&ids);
-        }
-    }
-
     /// Answers a request that is not served.
     pub(crate) fn refuse(&mut self, socket: OwnedFd, refusal: &Refusal) {
         let response = short_response(refusal.status(), &refusal.sentence, refusal.with_body);
@@ -495,9 +442,4 @@ impl Heads {
 /// A number of bytes that were read at a time, or not too many.
 fn small(n_bytes: usize) -> u32 {
     u32::try_from(n_bytes).expect("a connection that sent more was closed")
-}
-
-/// The answer to a client whose ids could not be subscribed.
-fn unsubscribed(why: &'static str) -> Refusal {
-    Refusal::new(CloseReason::Unsubscribed, why)
 }
