@@ -13,38 +13,18 @@ pub struct Style {
     pub is_coloured: bool,
 }
 
-/// The view of a run, drawn over the one before.
-#[derive(Debug, Default)]
-pub struct Live {
-    /// Lines that stand on the terminal.
-    n_lines: usize,
-}
-
-impl Live {
-    /// What draws `report` over what was drawn before.
-    pub fn draw(&mut self, report: &FloodReport, style: Style) -> String {
-        let mut drawing = self.erase();
-        let lines = lines(report);
-        self.n_lines = lines.len();
-        for line in lines {
-            let mut shown: String = line.text.chars().take(style.columns.max(1) - 1).collect();
-            if line.is_bad && style.is_coloured {
-                shown = format!("\x1b[31m{shown}\x1b[0m");
-            }
-            drawing.push_str(&shown);
-            drawing.push('\n');
+/// The lines that show `report`, each ended.
+pub fn view(report: &FloodReport, style: Style) -> String {
+    let mut view = String::new();
+    for line in lines(report) {
+        let mut shown: String = line.text.chars().take(style.columns.max(1) - 1).collect();
+        if line.is_bad && style.is_coloured {
+            shown = format!("\x1b[31m{shown}\x1b[0m");
         }
-        drawing
+        view.push_str(&shown);
+        view.push('\n');
     }
-
-    /// What removes the view, so that something else can be written.
-    pub fn erase(&mut self) -> String {
-        match std::mem::take(&mut self.n_lines) {
-            0 => String::new(),
-            // To the start of its first line, and away with all from there on.
-            n => format!("\x1b[{n}F\x1b[J"),
-        }
-    }
+    view
 }
 
 /// A line of the view.
@@ -156,8 +136,8 @@ mod tests {
 
     #[test]
     fn the_view_has_rates_latency_and_reasons() {
-        let drawn = Live::default().draw(&report(), PLAIN);
-        let lines: Vec<_> = drawn.lines().collect();
+        let shown = view(&report(), PLAIN);
+        let lines: Vec<_> = shown.lines().collect();
         assert_eq!(
             lines,
             [
@@ -173,23 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn a_view_is_drawn_over_the_one_before() {
-        let mut live = Live::default();
-        assert_eq!(live.erase(), "");
-        let first = live.draw(&report(), PLAIN);
-        assert!(!first.contains('\x1b'), "{first}");
-        let second = live.draw(&FloodReport::default(), PLAIN);
-        assert!(second.starts_with("\x1b[7F\x1b[J0 s: 0 of 0 open"), "{second}");
-        assert_eq!(live.erase(), "\x1b[2F\x1b[J");
-        assert_eq!(live.erase(), "");
-    }
-
-    #[test]
     fn no_line_is_as_long_as_the_terminal_is_wide_and_colour_can_be_had_or_not() {
         let narrow = Style { columns: 20, is_coloured: false };
-        let drawn = Live::default().draw(&report(), narrow);
-        assert!(drawn.lines().all(|line| line.chars().count() < 20), "{drawn}");
-        let coloured = Live::default().draw(&report(), Style { is_coloured: true, ..PLAIN });
+        let shown = view(&report(), narrow);
+        assert!(shown.lines().all(|line| line.chars().count() < 20), "{shown}");
+        let coloured = view(&report(), Style { is_coloured: true, ..PLAIN });
         assert!(coloured.contains("\n\x1b[31mfailed: 8 refused\x1b[0m\n"), "{coloured}");
         assert!(coloured.starts_with("12 s: "), "{coloured}");
     }

@@ -8,16 +8,18 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use floodtest::args::{AccountingArgs, Cli, Command, HoldArgs, UrlsArgs};
-use floodtest::live::{Live, Style};
+use floodtest::live::{self, Style};
 use floodtest::text::{FinalText, StatsLine};
-use floodtest::{Observer, generate};
+use floodtest::{Config, Observer, generate};
 use reports::books::FloodReport;
+use reports::causes::with_causes;
+use reports::output::{self, Form, Patience, Stream};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// The run did what was asked.
@@ -43,38 +45,62 @@ fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return DONE;
         }
-        say(&format!("{error:#}"));
+        say(&with_causes(error.as_ref()));
         COULD_NOT_RUN
     });
     code.into()
 }
 
-/// `floodtest --urls …`: makes one run.
+/// `floodtest --urls …`: makes one run, and waits until what it said is read.
 fn hold(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
     let (stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
-    let is_second = Arc::new(AtomicBool::new(false));
+    let is_told = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal asks to stop, a second one ends the process at once.
         let signalled = signalled.try_clone().context("cannot make a signal pipe")?;
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_second))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&is_second)))
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_told))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&is_told)))
             .and_then(|_| signal_hook::low_level::pipe::register(signal, signalled))
             .context("cannot handle signals")?;
     }
+    let form = if args.json { Form::Json } else { Form::Text };
+    // A reader of stdout that is gone ends the run like a signal.
+    let when_broken = move || {
+        let _ = (&signalled).write(&[0]);
+    };
+    let streams = output::start(&io::stdout(), form, &io::stderr(), when_broken);
+    let (stdout, stderr) = streams.context("cannot start a thread for the output")?;
+    let mut printer = Printer { json: args.json, stdout, stderr };
     let config = args.config(accounting, has_live_view());
-    let mut printer = Printer { json: args.json, live: Live::default(), result: Ok(()) };
-    let outcome = floodtest::run(&config, stop, &mut printer)?;
-    printer.erase();
-    printer.result?;
-    if !args.json {
-        write!(io::stdout(), "{}", FinalText(&outcome))?;
-    }
+    let code = run(args, &config, &stop, &mut printer).unwrap_or_else(|error| {
+        printer.say(&with_causes(error.as_ref()));
+        COULD_NOT_RUN
+    });
+    Ok(printer.finish(code, &|| is_told.load(Ordering::SeqCst)))
+}
+
+/// Makes one run, until `stop` is readable.
+fn run(
+    args: &HoldArgs,
+    config: &Config,
+    stop: &UnixStream,
+    printer: &mut Printer,
+) -> anyhow::Result<u8> {
+    let outcome = floodtest::run(config, stop, printer)?;
+    printer.stderr.show(String::new());
     let shortfalls = outcome.shortfalls(args.expect.as_ref());
-    for shortfall in &shortfalls {
-        say(shortfall);
+    if !args.json {
+        let mut text = FinalText(&outcome).to_string();
+        if shortfalls.is_empty() {
+            text.push_str(&format!("verdict       {}\n", outcome.verdict()));
+        }
+        printer.stdout.last(text);
     }
-    if shortfalls.is_empty() && !args.json {
-        writeln!(io::stdout(), "verdict       {}", outcome.verdict())?;
+    if printer.stdout.error().is_some() {
+        return Ok(DONE);
+    }
+    for shortfall in &shortfalls {
+        printer.say(shortfall);
     }
     Ok(match outcome.report.established {
         _ if shortfalls.is_empty() => DONE,
@@ -139,48 +165,73 @@ fn work(urls: &Path) -> anyhow::Result<u8> {
     }
 }
 
-/// Prints a run's reports to stdout and its progress to stderr.
+/// Says a run's reports on stdout and its progress on stderr, and never waits for their readers
+/// while it goes on.
 struct Printer {
     /// Whether reports are JSON.
     json: bool,
-    /// What stands on the terminal.
-    live: Live,
-    /// The first error of stdout, which ends the run.
-    result: anyhow::Result<()>,
+    /// Where reports go.
+    stdout: Stream,
+    /// Where people are told.
+    stderr: Stream,
 }
 
 impl Printer {
-    /// Prints one report.
-    fn print(&mut self, report: &FloodReport) -> anyhow::Result<()> {
-        self.erase();
-        if self.json {
-            writeln!(io::stdout(), "{}", serde_json::to_string(report)?)?;
-        } else {
-            writeln!(io::stdout(), "{}", StatsLine(report))?;
-        }
-        Ok(())
+    /// Says one line to people.
+    fn say(&self, line: &str) {
+        self.stderr.last(format!("floodtest: {line}\n"));
     }
 
-    /// Makes room on the terminal.
-    fn erase(&mut self) {
-        // A terminal that is gone is no reason to end the run.
-        let _ = write!(io::stderr(), "{}", self.live.erase());
+    /// Waits until all is read, or for 1.5 s once `is_told` says that the run is told to end. The
+    /// exit code of a run that would have ended with `code`.
+    fn finish(self, code: u8, is_told: &dyn Fn() -> bool) -> u8 {
+        let mut patience = Patience::new(is_told);
+        let read = self.stdout.finish(&mut patience);
+        let code = match (read, self.stdout.error()) {
+            // Whoever read our output has seen enough of it.
+            (_, Some(error)) if error.kind() == ErrorKind::BrokenPipe => DONE,
+            (_, Some(error)) => {
+                self.say(&format!("cannot write to stdout: {error}"));
+                COULD_NOT_RUN
+            }
+            (Err(unread), None) => {
+                self.say(&unread.to_string());
+                code.max(FELL_SHORT)
+            }
+            (Ok(()), None) => code,
+        };
+        let n_dropped = self.stdout.n_dropped();
+        if n_dropped > 0 {
+            self.say(&format!("{n_dropped} reports were dropped: nobody read stdout in time"));
+        }
+        // If stderr is not read there is nobody to tell.
+        let _ = self.stderr.finish(&mut patience);
+        code
     }
 }
 
 impl Observer for Printer {
     fn report(&mut self, report: &FloodReport) -> ControlFlow<()> {
-        self.result = self.print(report);
-        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let text = if self.json {
+            serde_json::to_string(report).expect("numbers under names are JSON") + "\n"
+        } else {
+            format!("{}\n", StatsLine(report))
+        };
+        if report.is_final {
+            self.stdout.last(text);
+        } else {
+            self.stdout.live(text);
+        }
+        let is_broken = self.stdout.error().is_some();
+        if is_broken { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn progress(&mut self, report: &FloodReport) {
-        let _ = write!(io::stderr(), "{}", self.live.draw(report, style()));
+        self.stderr.show(live::view(report, style()));
     }
 
     fn trouble(&mut self, what: &str) {
-        self.erase();
-        say(what);
+        self.stderr.live(format!("floodtest: {what}\n"));
     }
 }
 

@@ -3,12 +3,17 @@
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
 use memlog::args::{Args, Command, RecordArgs};
 use memlog::record::{Observer, record};
 use memlog::{Error, log, plot, wait};
+use reports::causes::with_causes;
 use reports::memory_log::Sample;
+use reports::output::{self, Form, Patience, Stream};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// It ran and fell short.
 const FELL_SHORT: u8 = 1;
@@ -29,58 +34,82 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    match execute(&args) {
-        Ok(shortfalls) if shortfalls.is_empty() => ExitCode::SUCCESS,
-        Ok(shortfalls) => {
-            for shortfall in &shortfalls {
-                say(shortfall);
-            }
-            ExitCode::from(FELL_SHORT)
-        }
-        Err(error) => {
-            say(&error.to_string());
-            ExitCode::from(COULD_NOT_RUN)
-        }
-    }
+    execute(&args).unwrap_or_else(|error| {
+        say(&with_causes(error.as_ref()));
+        ExitCode::from(COULD_NOT_RUN)
+    })
 }
 
 /// Does what `args` ask for, and says what it fell short of. An error means that nothing was done.
-fn execute(args: &Args) -> Result<Vec<String>, Box<dyn StdError>> {
+fn execute(args: &Args) -> Result<ExitCode, Box<dyn StdError>> {
     match &args.command {
         None => run(&args.record),
         Some(Command::Mark { text, log }) => {
             let no_memlog = |source| Error::NoMemlog { path: log.clone(), source };
             let name = log::mark_name(log).map_err(no_memlog)?;
             wait::send_mark(&name, text).map_err(no_memlog)?;
-            Ok(Vec::new())
+            Ok(ExitCode::SUCCESS)
         }
         Some(Command::Plot { logs, out, look }) => {
-            Ok(plot::draw_logs(logs, &look.plot(out.clone()))?)
+            let shortfalls = plot::draw_logs(logs, &look.plot(out.clone()))?;
+            Ok(ended(&shortfalls, say))
         }
     }
 }
 
-/// Records.
-fn run(args: &RecordArgs) -> Result<Vec<String>, Box<dyn StdError>> {
+/// Records, and waits until what it said is read.
+fn run(args: &RecordArgs) -> Result<ExitCode, Box<dyn StdError>> {
     let config = args.check()?;
-    let mut printer = Printer { is_quiet: args.quiet };
-    Ok(record(&config, &mut printer)?.shortfalls)
+    let is_told = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&is_told))?;
+    }
+    // The log is what counts; whoever closed stdout has read enough.
+    let (stdout, stderr) = output::start(&io::stdout(), Form::Text, &io::stderr(), || ())?;
+    let mut printer = Printer { is_quiet: args.quiet, stdout, stderr };
+    let code = match record(&config, &mut printer) {
+        Ok(outcome) => ended(&outcome.shortfalls, |text| printer.say(text)),
+        Err(error) => {
+            printer.say(&with_causes(&error));
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    };
+    // Whoever does not read finds all in the log.
+    let is_told = || is_told.load(Ordering::SeqCst);
+    let mut patience = Patience::new(&is_told);
+    let _ = printer.stdout.finish(&mut patience);
+    let _ = printer.stderr.finish(&mut patience);
+    Ok(code)
 }
 
-/// Prints each line as it goes to the log, as the article's `tee` does.
+/// Says what was done less than asked for; the exit code for that.
+fn ended(shortfalls: &[String], mut say: impl FnMut(&str)) -> ExitCode {
+    for shortfall in shortfalls {
+        say(shortfall);
+    }
+    if shortfalls.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FELL_SHORT) }
+}
+
+/// Prints each line as it goes to the log, as the article's `tee` does. Neither stream's reader
+/// holds up the samples.
 struct Printer {
     /// Whether nobody reads stdout.
     is_quiet: bool,
+    /// Where lines go.
+    stdout: Stream,
+    /// Where people are told.
+    stderr: Stream,
 }
 
 impl Observer for Printer {
     fn sample(&mut self, sample: &Sample) {
-        // The log is what counts; whoever closed stdout has read enough.
-        self.is_quiet = self.is_quiet || writeln!(io::stdout(), "{sample}").is_err();
+        if !self.is_quiet {
+            self.stdout.live(format!("{sample}\n"));
+        }
     }
 
     fn say(&mut self, text: &str) {
-        say(text);
+        self.stderr.last(format!("memlog: {text}\n"));
     }
 }
 

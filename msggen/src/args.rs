@@ -19,6 +19,7 @@ use crate::message::{DEFAULT_TEXT, Text};
 use crate::report::figures;
 use crate::route::{HeaderTemplate, Route, read_token};
 use crate::template::Template;
+use crate::tls::Trust;
 use crate::verdict::Demands;
 use crate::{Config, Error, Outcome};
 
@@ -116,7 +117,7 @@ pub struct Args {
     #[arg(long, requires = "stamp", help_heading = "What")]
     pub unordered: bool,
 
-    /// The server's control door; several share the ids by their hash
+    /// The server's control door, http or https; several share the ids by their hash
     #[arg(
         long,
         value_name = "URL",
@@ -166,6 +167,15 @@ pub struct Args {
     #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_reached,
           help_heading = "Where to")]
     pub reached: Option<Regex>,
+
+    /// PEM file with the certificates to trust for https, instead of the system's: those of
+    /// authorities, or the server's own
+    #[arg(long, value_name = "FILE", help_heading = "Where to")]
+    pub ca: Option<PathBuf>,
+
+    /// Accept any certificate of a server, for https
+    #[arg(long, conflicts_with = "ca", help_heading = "Where to")]
+    pub insecure: bool,
 
     /// File with a token, which is sent as `Authorization: Bearer`
     #[arg(long, value_name = "FILE", help_heading = "Where to")]
@@ -249,6 +259,7 @@ impl Args {
             text,
             route,
             token,
+            trust: Trust { ca: self.ca.clone(), any: self.insecure },
             n_connections: self.connections,
             seed: self.seed.unwrap_or_else(random_seed),
             has_stamps: self.stamp,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use regex::bytes::Regex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
+use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
 use crate::Error;
@@ -24,6 +25,7 @@ use crate::order::{Hold, LaneKey, Waiting};
 use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
 use crate::sender::Shared;
 use crate::template::{Filling, Template};
+use crate::tls;
 
 /// Bytes of the body of an answer that are kept, for the regular expressions to look at. What
 /// follows is read and thrown away: an answer counts when it is complete.
@@ -92,6 +94,7 @@ impl ForeignTarget {
         gate: Gate,
         form: Arc<Form>,
         timeout: Duration,
+        tls: Option<&ClientConfig>,
     ) -> Result<Self, Error> {
         let (url, sample) = url;
         let host = sample.host_str().expect("a checked URL has a host");
@@ -109,6 +112,9 @@ impl ForeignTarget {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
+            // Given also where it is not needed: the client would look for cryptography that it
+            // could use by itself, and there is none.
+            .tls_backend_preconfigured(tls.cloned().unwrap_or_else(tls::trusting_nobody))
             .build()
             .map_err(Error::Client)?;
         Ok(Self { client, gate, url, form })

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Error;
 use crate::receipt::Reason;
+use crate::stream::{Stream, Tls};
 
 /// How long a connection may take to be established.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Finds a server: resolves its host once, and returns the first address that takes a connection.
 /// All later ones go there.
-pub async fn find(server: &Url) -> Result<SocketAddr, Error> {
+pub async fn find(server: &Url, tls: Option<&Tls>) -> Result<SocketAddr, Error> {
     let host = server.host_str().expect("a checked URL has a host");
     let port = server.port_or_known_default().expect("http has a default port");
     // An IPv6 address stands in brackets in a URL and without them anywhere else.
@@ -36,7 +37,12 @@ pub async fn find(server: &Url) -> Result<SocketAddr, Error> {
     let mut refusal = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(_probe)) => return Ok(address),
+            Ok(Ok(probe)) => {
+                if let Some(tls) = tls {
+                    handshake(server, tls, probe).await?;
+                }
+                return Ok(address);
+            }
             Ok(Err(error)) => refusal = error,
             Err(_elapsed) => refusal = io::ErrorKind::TimedOut.into(),
         }
@@ -45,11 +51,21 @@ pub async fn find(server: &Url) -> Result<SocketAddr, Error> {
     Err(Error::NobodyListening { server, source: refusal })
 }
 
+/// Tries whether a server speaks TLS and is trusted.
+async fn handshake(server: &Url, tls: &Tls, probe: TcpStream) -> Result<(), Error> {
+    let result = timeout(CONNECT_TIMEOUT, tls.connect(probe)).await;
+    let result = result.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()));
+    let server = server.origin().ascii_serialization();
+    result.map(drop).map_err(|source| Error::Handshake { server, source })
+}
+
 /// The way to one server, shared by all sources.
 #[derive(Debug)]
 pub struct Gate {
     /// Where it is.
     address: SocketAddr,
+    /// How connections are protected, if they are.
+    tls: Option<Tls>,
     /// Connections that it may still get.
     room: Arc<Semaphore>,
     /// How long messages wait for a server that is gone before they fail.
@@ -60,9 +76,14 @@ pub struct Gate {
 
 impl Gate {
     /// The way to `address`, with at most `n_connections` at a time.
-    pub fn new(address: SocketAddr, n_connections: usize, patience: Duration) -> Self {
+    pub fn new(
+        address: SocketAddr,
+        tls: Option<Tls>,
+        n_connections: usize,
+        patience: Duration,
+    ) -> Self {
         let room = Arc::new(Semaphore::new(n_connections));
-        Self { address, room, patience, lost_at: Mutex::default() }
+        Self { address, tls, room, patience, lost_at: Mutex::default() }
     }
 
     /// Waits for room for a connection, in the order of asking. It is given back by dropping it.
@@ -77,15 +98,12 @@ impl Gate {
 
     /// Connects. While the server is gone it is tried again and again, with pauses, until it has
     /// been gone for as long as messages wait; after that, once.
-    pub async fn connect(&self) -> Result<TcpStream, Reason> {
+    pub async fn connect(&self) -> Result<Stream, Reason> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let reason = match timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await {
+            let reason = match timeout(CONNECT_TIMEOUT, self.try_connect()).await {
                 Ok(Ok(stream)) => {
                     *self.lost_at() = None;
-                    // A request is written whole; a delay to fill a segment would be a source's
-                    // delay. Where it cannot be set, the measured delays show it.
-                    let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
                 Ok(Err(error)) => Reason::of_connecting(&error),
@@ -97,6 +115,18 @@ impl Gate {
             }
             sleep(pause.min(patience_left)).await;
             pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Connects once.
+    async fn try_connect(&self) -> io::Result<Stream> {
+        let stream = TcpStream::connect(self.address).await?;
+        // A request is written whole; a delay to fill a segment would be a source's delay. Where it
+        // cannot be set, the measured delays show it.
+        let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => Ok(Stream::Plain(stream)),
+            Some(tls) => tls.connect(stream).await,
         }
     }
 

@@ -25,6 +25,7 @@
 //! - [`door`], [`link`], [`pool`], [`lane`]: requests to a control door; a connection; all of them;
 //!   what one source has on one of them.
 //! - [`foreign`]: requests to servers of other makes.
+//! - [`stream`], [`tls`]: plain connections and TLS; whom to trust.
 //! - [`shutdown`]: how a run is told to end.
 //! - [`descriptors`]: room for the connections.
 //!
@@ -58,9 +59,11 @@ pub mod run;
 pub mod sender;
 pub mod sent_file;
 pub mod shutdown;
+pub mod stream;
 pub mod tally;
 pub mod template;
 pub mod timer;
+pub mod tls;
 pub mod verdict;
 
 use std::io;
@@ -96,6 +99,8 @@ pub struct Config {
     pub route: Route,
     /// `Bearer …`, for a control door that wants one.
     pub token: Option<HeaderValue>,
+    /// Whom to trust where a URL is `https`.
+    pub trust: tls::Trust,
     /// Connections to a server at a time; at least 1.
     pub n_connections: usize,
     /// What every source's ids and random intervals follow from.
@@ -214,6 +219,20 @@ pub enum Error {
         /// Its scheme, host and port.
         server: String,
         /// What connecting ended in.
+        source: io::Error,
+    },
+    /// `https` cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// A server does not speak TLS, or is not trusted.
+    #[error(
+        "no TLS with {server}: {source}; --ca names a certificate to trust, --insecure trusts all, \
+         and a server without TLS has an http URL"
+    )]
+    Handshake {
+        /// Its scheme, host and port.
+        server: String,
+        /// What the handshake ended in.
         source: io::Error,
     },
     /// So many connections may be needed at the same time, and there are not as many.

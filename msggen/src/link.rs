@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::receipt::Reason;
+use crate::stream::Stream;
 
 /// Bytes in the head of an answer; the door's have about 100. A longer one is not the door's.
 const HEAD_LIMIT_BYTES: usize = 8 * 1024;
@@ -59,7 +59,7 @@ pub enum State {
 #[derive(Debug)]
 pub struct Link {
     /// The connection.
-    stream: TcpStream,
+    stream: Stream,
     /// Requests, of which the first [`Self::n_written`] bytes are gone.
     outbox: Vec<u8>,
     /// Bytes of the outbox that the kernel took.
@@ -76,7 +76,7 @@ pub struct Link {
 
 impl Link {
     /// A link over a connection that nothing was sent on.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self {
             stream,
             outbox: Vec::new(),
@@ -131,6 +131,10 @@ impl Link {
                 Ok(n) => self.n_written += n,
                 Err(_) => self.is_torn = true,
             }
+        }
+        // Within TLS there may be bytes that were taken and did not go out.
+        if !self.is_torn && ready!(Pin::new(&mut self.stream).poll_flush(context)).is_err() {
+            self.is_torn = true;
         }
         self.n_gone += self.n_written as u64;
         self.outbox.clear();

@@ -1,13 +1,22 @@
 //! `msggen`: reads its flags, runs, prints the reports, and chooses the exit code.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
 use msggen::args::Args;
 use msggen::tally::Counts;
 use msggen::{Observer, Outcome, Verdict, shutdown};
+use reports::causes::with_causes;
+use reports::output::{self, Form, Patience, Stream};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::sync::Notify;
+
+/// It did what was asked.
+const DONE: u8 = 0;
 
 /// It ran and fell short.
 const FELL_SHORT: u8 = 1;
@@ -22,98 +31,152 @@ fn main() -> ExitCode {
             let text = error.to_string();
             return could_not_run(text.trim_start_matches("error: ").trim_end());
         }
-        Err(help) => return written(write!(io::stdout(), "{help}")),
+        Err(help) => {
+            // Whoever closed stdout has read enough.
+            let _ = write!(io::stdout(), "{help}");
+            return ExitCode::SUCCESS;
+        }
     };
-    match execute(&args) {
-        Ok(code) => code,
-        Err(error) => could_not_run(&error.to_string()),
-    }
+    execute(&args).unwrap_or_else(|error| could_not_run(&with_causes(error.as_ref())))
 }
 
-/// Runs what `args` ask for. An error means that there was no run.
+/// Runs what `args` ask for, and waits until what it said is read. An error means that there is
+/// nothing to run with.
 fn execute(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let is_told = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&is_told))?;
+    }
+    let is_left = Arc::new(Notify::new());
+    let left = Arc::clone(&is_left);
+    let form = if args.json { Form::Json } else { Form::Text };
+    let (stdout, stderr) =
+        output::start(&io::stdout(), form, &io::stderr(), move || left.notify_one())?;
+    let has_watcher = io::stderr().is_terminal();
+    let mut printer = Printer { is_json: args.json, has_watcher, stdout, stderr };
+    let code = run(args, &mut printer, &is_left).unwrap_or_else(|error| {
+        printer.say(&with_causes(error.as_ref()));
+        COULD_NOT_RUN
+    });
+    Ok(ExitCode::from(printer.finish(code, &|| is_told.load(Ordering::SeqCst))))
+}
+
+/// Makes one run, until it is told to end or stdout `is_left` by its reader. An error means that
+/// there was no run.
+fn run(
+    args: &Args,
+    printer: &mut Printer,
+    is_left: &Notify,
+) -> Result<u8, Box<dyn std::error::Error>> {
     let (config, demands) = (args.check()?, args.demands()?);
     if args.seed.is_none() {
-        say(&format!("the seed is {}; --seed {0} repeats the ids of this run", config.seed));
+        let seed = config.seed;
+        printer.say(&format!("the seed is {seed}; --seed {seed} repeats the ids of this run"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let has_watcher = io::stderr().is_terminal();
-    let mut printer = Printer { is_json: args.json, has_watcher, written: Ok(()) };
     let outcome = runtime.block_on(async {
-        let shutdown = shutdown::on_signal(FELL_SHORT)?;
-        Ok::<_, Box<dyn std::error::Error>>(msggen::run(config, &mut printer, shutdown).await?)
+        let signal = shutdown::on_signal(FELL_SHORT)?;
+        let shutdown = async {
+            tokio::select! {
+                () = signal => {}
+                () = is_left.notified() => {}
+            }
+        };
+        Ok::<_, Box<dyn std::error::Error>>(msggen::run(config, printer, shutdown).await?)
     })?;
     let verdict = Verdict::of(&outcome, &demands);
     for shortfall in verdict.shortfalls() {
-        say(shortfall);
+        printer.say(shortfall);
     }
-    let code = match verdict {
-        Verdict::Held => 0,
+    Ok(match verdict {
+        Verdict::Held => DONE,
         Verdict::FellShort(_) => FELL_SHORT,
         Verdict::NothingAnswered(_) => COULD_NOT_RUN,
-    };
-    Ok(match printer.written {
-        Ok(()) => ExitCode::from(code),
-        Err(_) => written(printer.written),
     })
 }
 
-/// Prints reports on stdout and, on a terminal, the progress on stderr.
+/// Says reports on stdout and, on a terminal, the progress on stderr. Neither's reader holds up
+/// the run.
 struct Printer {
     /// Whether reports are for programs.
     is_json: bool,
     /// Whether somebody watches stderr.
     has_watcher: bool,
-    /// Whether stdout took everything so far.
-    written: io::Result<()>,
+    /// Where reports go.
+    stdout: Stream,
+    /// Where people are told.
+    stderr: Stream,
 }
 
 impl Printer {
-    /// Shows `text` in the place of the progress that was shown before.
-    fn show(&self, text: &str) {
-        if self.has_watcher {
-            let _ = write!(io::stderr(), "\r\x1b[K{text}");
+    /// Says one line to people.
+    fn say(&self, text: &str) {
+        self.stderr.last(format!("msggen: {text}\n"));
+    }
+
+    /// Waits until all is read, or for 1.5 s once `is_told` says that the run is told to end. The
+    /// exit code of a run that would have ended with `code`.
+    fn finish(self, code: u8, is_told: &dyn Fn() -> bool) -> u8 {
+        let mut patience = Patience::new(is_told);
+        let read = self.stdout.finish(&mut patience);
+        let code = match (read, self.stdout.error()) {
+            // Whoever closed stdout has read enough.
+            (_, Some(error)) if error.kind() == ErrorKind::BrokenPipe => DONE,
+            (_, Some(error)) => {
+                self.say(&format!("cannot write to stdout: {error}"));
+                FELL_SHORT
+            }
+            (Err(unread), None) => {
+                self.say(&unread.to_string());
+                code.max(FELL_SHORT)
+            }
+            (Ok(()), None) => code,
+        };
+        let n_dropped = self.stdout.n_dropped();
+        if n_dropped > 0 {
+            self.say(&format!("{n_dropped} reports were dropped: nobody read stdout in time"));
         }
+        // If stderr is not read there is nobody to tell.
+        let _ = self.stderr.finish(&mut patience);
+        code
     }
 }
 
 impl Observer for Printer {
     fn progress(&mut self, counts: &Counts, asked: u64) {
-        self.show(&counts.progress(asked));
+        if self.has_watcher {
+            // A line that is wrapped could not be replaced.
+            let shown = counts.progress(asked).chars().take(columns() - 1).collect::<String>();
+            self.stderr.show(shown + "\n");
+        }
     }
 
     fn report(&mut self, outcome: &Outcome) -> ControlFlow<()> {
-        self.show("");
-        if self.written.is_ok() {
-            self.written = io::stdout().write_all(outcome.text(self.is_json).as_bytes());
+        let text = outcome.text(self.is_json);
+        if outcome.figures.is_final {
+            self.stderr.show(String::new());
+            self.stdout.last(text);
+        } else {
+            self.stdout.live(text);
         }
-        if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let is_broken = self.stdout.error().is_some();
+        if is_broken { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn trouble(&mut self, what: &str) {
-        self.show("");
-        say(what);
+        self.stderr.live(format!("msggen: {what}\n"));
     }
 }
 
-/// The exit code of having written to stdout: whoever closed it has read enough.
-fn written(result: io::Result<()>) -> ExitCode {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            say(&format!("cannot write to stdout: {error}"));
-            ExitCode::from(FELL_SHORT)
-        }
-        _ => ExitCode::SUCCESS,
-    }
+/// Characters of a line of the terminal, which is as wide as a punched card if it does not say.
+fn columns() -> usize {
+    let n = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+    if n == 0 { 80 } else { n.into() }
 }
 
 /// Says why there was no run.
 fn could_not_run(why: &str) -> ExitCode {
-    say(why);
+    // Where nobody listens there is nobody to tell that either.
+    let _ = writeln!(io::stderr(), "msggen: {why}");
     ExitCode::from(COULD_NOT_RUN)
-}
-
-/// Says something on stderr. Where nobody listens there is nobody to tell that either.
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "msggen: {text}");
 }

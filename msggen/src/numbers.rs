@@ -80,8 +80,8 @@ impl Word {
 pub enum Table {
     /// The word of id n is at place n.
     Dense(Vec<u64>),
-    /// The words of the ids that were sent to.
-    Sparse(HashMap<u64, u64, RandomState>),
+    /// The words of the ids that were sent to, and how many there may be.
+    Sparse(HashMap<u64, u64, RandomState>, usize),
 }
 
 impl Table {
@@ -95,7 +95,7 @@ impl Table {
             // Zeros that the kernel provides: a page that is never touched costs nothing.
             Self::Dense(vec![0; length])
         } else {
-            Self::Sparse(HashMap::default())
+            Self::Sparse(HashMap::default(), TABLE_IDS)
         }
     }
 
@@ -103,7 +103,7 @@ impl Table {
     pub fn get(&self, id: u64) -> Word {
         let word = match self {
             Self::Dense(words) => words.get(place(id)).copied(),
-            Self::Sparse(words) => words.get(&id).copied(),
+            Self::Sparse(words, _) => words.get(&id).copied(),
         };
         Word(word.unwrap_or_default())
     }
@@ -112,7 +112,7 @@ impl Table {
     pub fn has_room(&self, id: u64) -> bool {
         match self {
             Self::Dense(words) => place(id) < words.len(),
-            Self::Sparse(words) => words.len() < TABLE_IDS || words.contains_key(&id),
+            Self::Sparse(words, most) => words.len() < *most || words.contains_key(&id),
         }
     }
 
@@ -120,7 +120,7 @@ impl Table {
     pub fn set(&mut self, id: u64, word: Word) {
         match self {
             Self::Dense(words) => words[place(id)] = word.0,
-            Self::Sparse(words) => match words.entry(id) {
+            Self::Sparse(words, _) => match words.entry(id) {
                 MapEntry::Occupied(mut old) => _ = old.insert(word.0),
                 MapEntry::Vacant(place) => _ = place.insert(word.0),
             },
@@ -131,7 +131,7 @@ impl Table {
     pub fn each(&self) -> impl Iterator<Item = (u64, u64)> {
         let (dense, sparse) = match self {
             Self::Dense(words) => (Some(words), None),
-            Self::Sparse(words) => (None, Some(words)),
+            Self::Sparse(words, _) => (None, Some(words)),
         };
         let dense = dense.into_iter().flatten().zip(0_u64..).map(|(word, id)| (id, *word));
         let sparse = sparse.into_iter().flatten().map(|(id, word)| (*id, *word));
@@ -145,7 +145,7 @@ impl Table {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Dense(words) => words.capacity() * size_of::<u64>(),
-            Self::Sparse(words) => words.allocation_size(),
+            Self::Sparse(words, _) => words.allocation_size(),
         }
     }
 }
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_few_listed_ids_far_apart_take_a_table_and_many_near_each_other_do_not() {
         let listed = |ids: &[u64]| Table::new(&Population::Listed(Arc::from(ids)));
-        assert!(matches!(listed(&[7, 1_000_000]), Table::Sparse(_)));
+        assert!(matches!(listed(&[7, 1_000_000]), Table::Sparse(..)));
         assert!(matches!(listed(&[3, 2, 8]), Table::Dense(_)));
     }
 

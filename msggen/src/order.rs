@@ -254,3 +254,96 @@ impl Waiting {
         self.groups.drain().flat_map(|(_, group)| group).map(|(draft, _)| draft)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receipt::Reason;
+
+    /// The lane of a source to the only target.
+    fn lane(source: usize) -> LaneKey {
+        LaneKey { source, target: 0 }
+    }
+
+    /// A message to `id` that was sent with this number.
+    fn sent(id: u64, number: u64) -> Draft {
+        Draft { number, ..Draft::new(1, id, None) }
+    }
+
+    /// Numbers for nine ids.
+    fn numbers(rule: Rule) -> Numbers {
+        Numbers::new(&Population::UpTo(9), rule, Some(Misses::default()))
+    }
+
+    /// Ends messages to `id`, and returns the sources that are woken.
+    fn end(numbers: &mut Numbers, id: u64, sent_numbers: &[u64], receipt: &Receipt) -> Vec<usize> {
+        let mut woken = Vec::new();
+        let drafts = sent_numbers.iter().map(|number| sent(id, *number));
+        numbers.ended(drafts, receipt, |source| woken.push(source));
+        woken
+    }
+
+    const ANSWERED: Receipt =
+        Receipt { answered: 9, reached: 0, void: 0, connections: 0, miss: None };
+
+    #[test]
+    fn a_lane_sends_behind_its_own_messages_and_others_wait_in_line() {
+        let mut numbers = numbers(Rule::BehindInLane);
+        let send = |numbers: &mut Numbers, source| {
+            numbers.claim(7, lane(source)).map(|()| numbers.next(7))
+        };
+        assert_eq!(send(&mut numbers, 0), Ok(1));
+        assert_eq!(send(&mut numbers, 0), Ok(2));
+        assert_eq!(send(&mut numbers, 1), Err(Hold::Wait));
+        assert_eq!(send(&mut numbers, 2), Err(Hold::Wait));
+        // It would never end if the first could always go on.
+        assert_eq!(send(&mut numbers, 0), Err(Hold::Wait));
+        assert_eq!(end(&mut numbers, 7, &[1], &ANSWERED), [0; 0]);
+        assert_eq!(end(&mut numbers, 7, &[2], &ANSWERED), [1]);
+        assert_eq!((numbers.turns(lane(1)), numbers.turns(lane(2))), (vec![7], vec![]));
+        assert_eq!(numbers.next(7), 3);
+        // One whose message is never sent passes its turn on.
+        assert_eq!(end(&mut numbers, 7, &[3], &ANSWERED), [2]);
+        let mut woken = Vec::new();
+        numbers.give_back(7, lane(2), |source| woken.push(source));
+        assert_eq!((woken, numbers.turns(lane(0))), (vec![0], vec![7]));
+        assert_eq!(numbers.next(7), 4);
+        assert_eq!(end(&mut numbers, 7, &[4], &ANSWERED), [0; 0]);
+        assert_eq!(numbers.claim(7, lane(5)), Ok(()));
+    }
+
+    #[test]
+    fn as_many_as_the_rule_allows_are_on_their_way() {
+        let mut numbers = numbers(Rule::Fewer(2));
+        assert_eq!(
+            [0, 0, 1].map(|source| numbers.claim(7, lane(source)).is_ok()),
+            [true, true, false]
+        );
+        assert_eq!(numbers.claim(8, lane(1)), Ok(()), "another id");
+        assert_eq!((numbers.next(7), numbers.next(7)), (1, 2));
+        assert_eq!(end(&mut numbers, 7, &[2], &ANSWERED), [1]);
+        assert_eq!(numbers.claim(7, lane(3)), Err(Hold::Wait), "the place was passed on");
+    }
+
+    #[test]
+    fn an_answer_that_is_missing_frees_the_id_and_is_noted() {
+        let mut numbers = numbers(Rule::BehindInLane);
+        for number in 1..=4 {
+            assert_eq!(numbers.claim(7, lane(0)).map(|()| numbers.next(7)), Ok(number));
+        }
+        let failed = Some(Miss::Failed(Reason::Status(503)));
+        end(&mut numbers, 7, &[1, 2], &Receipt { answered: 1, miss: failed, ..ANSWERED });
+        end(&mut numbers, 7, &[3, 4], &Receipt::nothing(Miss::Unanswered(Reason::Cut)));
+        assert_eq!(numbers.misses().unwrap().of(7), (&[(2, 2)][..], &[(3, 4)][..]));
+        assert_eq!(numbers.claim(7, lane(1)), Ok(()));
+    }
+
+    #[test]
+    fn an_id_for_whose_number_there_is_no_room_is_refused() {
+        let mut numbers = numbers(Rule::Fewer(1));
+        numbers.table = Table::Sparse(HashMap::default(), 2);
+        let mut claim = |id| numbers.claim(id, lane(0));
+        assert_eq!([claim(1), claim(2), claim(3)], [Ok(()), Ok(()), Err(Hold::NoRoom)]);
+        assert_eq!(claim(2), Err(Hold::Wait));
+    }
+}

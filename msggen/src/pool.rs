@@ -45,18 +45,15 @@ impl Pool {
     /// Takes a connection, or makes one.
     pub async fn take(self: Arc<Self>) -> Result<Held, Reason> {
         let room = self.gate.room().await;
-        let link = match self.take_idle() {
-            Some(link) => link,
-            None => {
-                let mut link = Link::new(self.gate.connect().await?);
-                // A server that speaks first speaks something else.
-                if link.state() == State::Stray {
-                    self.note_stray();
-                    return Err(Reason::BadAnswer);
-                }
-                link
-            }
-        };
+        if let Some(link) = self.take_idle() {
+            return Ok(Held { link, _room: room });
+        }
+        let mut link = Link::new(self.gate.connect().await?);
+        // A server that speaks first speaks something else.
+        if link.state() == State::Stray {
+            self.note_stray();
+            return Err(Reason::BadAnswer);
+        }
         Ok(Held { link, _room: room })
     }
 

@@ -17,7 +17,7 @@ use crate::template::{Filling, Template};
 pub enum Route {
     /// To the control doors of Comet servers.
     Doors {
-        /// The doors: `http`, with a host; at least one.
+        /// The doors: `http` or `https`, with a host; at least one.
         servers: Vec<Url>,
         /// Overdue messages that may go in one request; 1 gives each a request of its own.
         batch: usize,
@@ -66,6 +66,14 @@ impl Route {
 }
 
 impl Route {
+    /// Whether any target has an `https` URL.
+    pub fn has_tls(&self) -> bool {
+        match self {
+            Self::Doors { servers, .. } => servers.iter().any(|it| it.scheme() == "https"),
+            Self::Foreign { urls, .. } => urls.iter().any(|(_, it)| it.scheme() == "https"),
+        }
+    }
+
     /// Whether requests have the number of a message among those to its id.
     pub fn has_number(&self) -> bool {
         match self {
@@ -126,17 +134,14 @@ fn check_to(url: &Template, form: &Form, text: &Text) -> Result<Url, String> {
     };
     let (least, most) = (try_with(1, 1, 0)?, try_with(HIGHEST_ID, u64::MAX, u64::MAX)?);
     match least.scheme() {
-        "http" if least.origin() != most.origin() => {
+        "http" | "https" if least.origin() != most.origin() => {
             Err("its host and port must be the same for all messages".to_owned())
         }
-        "http" if !least.username().is_empty() || least.password().is_some() => {
+        "http" | "https" if !least.username().is_empty() || least.password().is_some() => {
             Err("a user name is not supported; write --header 'Authorization: …'".to_owned())
         }
-        "http" => Ok(least),
-        "https" => {
-            Err("https is not supported; name the server itself, over plain http".to_owned())
-        }
-        _ => Err("write http://host:port/path".to_owned()),
+        "http" | "https" => Ok(least),
+        _ => Err("write http://host:port/path or https://host:port/path".to_owned()),
     }
 }
 
@@ -149,15 +154,14 @@ fn parse_server(text: &str) -> Result<Url, Error> {
     }
     let url = Url::parse(text).map_err(|cause| error(cause.to_string()))?;
     let why = match url.scheme() {
-        "https" => "https is not supported; name the control door itself, over plain http",
-        "http" if !url.username().is_empty() || url.password().is_some() => {
+        "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
             "a user name is not supported; put the token into a file and name it with --token-file"
         }
-        "http" if url.query().is_some() || url.fragment().is_some() => {
+        "http" | "https" if url.query().is_some() || url.fragment().is_some() => {
             "it ends in a query or fragment; write http://host:port"
         }
-        "http" => return Ok(url),
-        _ => "write http://host:port",
+        "http" | "https" => return Ok(url),
+        _ => "write http://host:port or https://host:port",
     };
     Err(error(why.to_owned()))
 }

@@ -25,9 +25,10 @@ use crate::numbers::HIGHEST_NUMBER;
 use crate::order::{Numbers, Rule, UNORDERED_ON_THEIR_WAY};
 use crate::pool::Pool;
 use crate::sender::{Plan, Shared, Source, Target};
+use crate::stream::Tls;
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
-use crate::{Config, Error, Outcome, Route, descriptors, random, sent_file};
+use crate::{Config, Error, Outcome, Route, descriptors, random, sent_file, tls};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
 /// ready, so that the first ones are no later than the others.
@@ -132,10 +133,20 @@ pub async fn run(
 
 /// Finds the servers and makes the ways to them.
 async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
+    let client = config.route.has_tls().then(|| tls::config(&config.trust)).transpose()?;
     let gate = async |server: &Url| {
-        let address = find(server).await?;
-        Ok::<_, Error>((address, Gate::new(address, config.n_connections, config.patience)))
+        let host = server.host_str().expect("a checked URL has a host");
+        let tls = match &client {
+            Some(client) if server.scheme() == "https" => {
+                Some(Tls::new(Arc::clone(client), tls::server_name(host)?))
+            }
+            _ => None,
+        };
+        let address = find(server, tls.as_ref()).await?;
+        let gate = Gate::new(address, tls, config.n_connections, config.patience);
+        Ok::<_, Error>((address, gate))
     };
+
     let mut targets = Vec::new();
     match &config.route {
         Route::Doors { servers, batch } => {
@@ -151,7 +162,8 @@ async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
             for (url, sample) in urls {
                 let (address, gate) = gate(sample).await?;
                 let (url, form) = ((url.clone(), sample), Arc::clone(&form));
-                let foreign = ForeignTarget::new(url, address, gate, form, config.timeout)?;
+                let client = client.as_deref();
+                let foreign = ForeignTarget::new(url, address, gate, form, config.timeout, client)?;
                 targets.push(Target::Foreign(Arc::new(foreign)));
             }
         }

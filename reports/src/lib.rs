@@ -1,7 +1,8 @@
 //! What a run leaves behind, and how its figures are computed.
 //!
-//! This library is quiet: data goes in; numbers and text come out. It opens no socket, starts no
-//! thread and prints nothing. Every figure that the tools publish is computed here, once.
+//! This library is quiet: data goes in; numbers and text come out. It opens no socket and prints
+//! nothing; only [`output`] has threads, which write what a program says to where it wants it.
+//! Every figure that the tools publish is computed here, once.
 //!
 //! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.
 //! - [`plan`]: when message or connection number k is due.
@@ -12,12 +13,15 @@
 //! - [`latency`]: a histogram of delays and its summary.
 //! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
 //! - [`out`]: the logs of a tool in the folder of `--out`.
+//! - [`output`]: what a program says, so that nobody who reads it slowly holds it up.
+//! - [`causes`]: an error in one line.
 //! - [`memory_log`]: a line of the memory log, read and written; [`date`] begins it.
 //! - [`chart`]: memory, connections, traffic and delays, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
 //! - [`run`]: the folder that a run leaves behind.
 
 pub mod books;
+pub mod causes;
 pub mod chart;
 pub mod date;
 pub mod expect;
@@ -25,6 +29,7 @@ pub mod latency;
 pub mod latency_log;
 pub mod memory_log;
 pub mod out;
+pub mod output;
 pub mod plan;
 mod replace;
 pub mod run;

@@ -166,7 +166,7 @@ impl Acceptor {
     /// Counts a new connection and takes it in, if there is room for it.
     fn on_accepted(&mut self, socket: OwnedFd, from: Option<IpAddr>) {
         let number = count_accepted(&self.heads);
-        let refusal = if self.heads.is_full() {
+        let refusal = if !self.heads.make_room() {
             let sentence = "the server holds as many connections as it may";
             Refusal::new(CloseReason::Full, sentence)
         } else if let (Some(addresses), Some(from)) = (&self.addresses, from)

@@ -5,13 +5,20 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Config;
 use crate::cluster;
 use crate::limits::MIN_OPEN_FILES;
 use crate::token;
+use crate::{Config, DEFAULT_MAX_IDS};
 
 /// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
 const MAX_THREADS: usize = 1_024;
+
+/// The least that all backlogs together must be allowed: a message of 64 KiB takes up to 400 KB as
+/// HTML, and has to fit.
+const MIN_BACKLOG_TOTAL_BYTES: usize = 1024 * 1024;
+
+/// Ids that may be asked for: slots of rows are numbered in 31 bits.
+const MAX_MAX_IDS: u64 = 2_000_000_000;
 
 /// A Comet server whose idle connections cost a row in a table.
 ///
@@ -41,6 +48,15 @@ pub struct Args {
     /// Bytes that may wait for one connection; a reader further behind is closed.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
     pub backlog: usize,
+    /// Memory that all backlogs together may take; beyond it the readers furthest behind are closed.
+    /// [default: 64MiB, or --backlog where that is more]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub backlog_total: Option<usize>,
+    /// Ids that all connections together may follow, each counted for each connection; a request
+    /// with more than are left is answered 503. [default: 1048576, or --max-connections where that
+    /// is more]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_ids: Option<NonZeroU64>,
     /// How often an event stream gets a comment, so that a dead peer is found. HTML has nothing of
     /// the kind. [default: never; the kernel asks after 1 to 2 minutes of silence]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -107,6 +123,13 @@ impl Args {
         );
         config.head_timeout = self.head_timeout;
         config.backlog_bytes = self.backlog;
+        config.backlog_total_bytes =
+            self.backlog_total.unwrap_or(config.backlog_total_bytes.max(self.backlog));
+        anyhow::ensure!(
+            config.backlog_total_bytes >= self.backlog.max(MIN_BACKLOG_TOTAL_BYTES),
+            "--backlog-total is less than 1 MiB or than one --backlog, so that no message could \
+             wait; make it larger"
+        );
         config.grace = self.grace;
         anyhow::ensure!(
             self.ping != Some(Duration::ZERO),
@@ -123,7 +146,14 @@ impl Args {
                 config.max_connections
             );
             config.max_connections = n_wanted;
+            config.max_ids = DEFAULT_MAX_IDS.max(n_wanted);
         }
+        config.max_ids = self.max_ids.map_or(config.max_ids, NonZeroU64::get);
+        anyhow::ensure!(
+            config.max_ids <= MAX_MAX_IDS,
+            "cannot follow {} ids: at most {MAX_MAX_IDS}; ask for fewer",
+            config.max_ids
+        );
         if let Some(file) = &self.control_token_file {
             config.control_token = Some(token::read(file)?);
         }

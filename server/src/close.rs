@@ -45,11 +45,19 @@ pub enum CloseReason {
     FullForAddress,
     /// 503: its ids were not subscribed in the cluster in time.
     Unsubscribed,
+    /// All backlogs together were over `--backlog-total`, and it was one of those furthest behind.
+    BacklogTotal,
+    /// 503: its ids were more than `--max-ids` leaves.
+    IdsFull,
+    /// 429: its ids were more than its address has left under `--max-connections-per-ip`.
+    IdsFullForAddress,
+    /// 408 before its time: no request was unfinished for longer when others needed the room.
+    CrowdedOut,
 }
 
 impl CloseReason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Peer,
         Self::Reset,
         Self::TimedOut,
@@ -69,6 +77,10 @@ impl CloseReason {
         Self::Full,
         Self::FullForAddress,
         Self::Unsubscribed,
+        Self::BacklogTotal,
+        Self::IdsFull,
+        Self::IdsFullForAddress,
+        Self::CrowdedOut,
     ];
 
     /// The reason's name in `/stats`.
@@ -93,6 +105,10 @@ impl CloseReason {
             Self::Full => "full",
             Self::FullForAddress => "full_for_address",
             Self::Unsubscribed => "unsubscribed",
+            Self::BacklogTotal => "backlog_total",
+            Self::IdsFull => "ids_full",
+            Self::IdsFullForAddress => "ids_full_for_address",
+            Self::CrowdedOut => "crowded_out",
         }
     }
 

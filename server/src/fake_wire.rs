@@ -1,9 +1,9 @@
 //! Sockets without a network, for tests of the router.
 
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use crate::router::{Id, Ready, Wire};
+use crate::router::{Id, Meter, Ready, SharedTail, Wire};
 
 /// The poller of a shard: tests make their own events.
 #[derive(Debug)]
@@ -65,13 +65,28 @@ impl Drop for FakeSocket {
     }
 }
 
+/// What is sent: a text, and what the chunks made of it share.
+#[derive(Debug)]
+pub(crate) struct FakeMessage {
+    text: String,
+    tail: OnceLock<Arc<SharedTail>>,
+}
+
+impl FakeMessage {
+    pub(crate) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), tail: OnceLock::new() }
+    }
+}
+
 /// Something to read, nothing to write.
 pub(crate) const READABLE: Ready = Ready { readable: true, writable: false };
 
 impl Wire for FakeWire {
+    const SHARED_BYTES: usize = 8;
+
     type Socket = FakeSocket;
     type Style = ();
-    type Message = str;
+    type Message = FakeMessage;
 
     fn watch(&self, socket: &FakeSocket, key: u64) -> io::Result<()> {
         socket.peer().watched = Some((self.shard, key));
@@ -108,8 +123,15 @@ impl Wire for FakeWire {
 
     fn finish(_: &FakeSocket) {}
 
-    fn render(message: &str, n: u64, (): (), out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("{n}:{message};").as_bytes());
+    fn render(message: &FakeMessage, n: u64, (): (), out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{n}:{};", message.text).as_bytes());
+    }
+
+    fn tail(message: &FakeMessage, (): (), meter: &Arc<Meter>) -> (Arc<SharedTail>, usize) {
+        // Longer than what is used of it, as with styles that leave out the end.
+        let bytes = || format!("{};|", message.text).into_bytes();
+        let tail = message.tail.get_or_init(|| SharedTail::new(bytes(), meter));
+        (Arc::clone(tail), tail.bytes().len() - 1)
     }
 
     fn last_chunk((): ()) -> &'static [u8] {
@@ -120,7 +142,7 @@ impl Wire for FakeWire {
         b"ping;"
     }
 
-    fn closing(&self, socket: &FakeSocket) {
+    fn closing(&self, socket: &FakeSocket, _: usize) {
         socket.peer().n_closings += 1;
     }
 

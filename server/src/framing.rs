@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use crate::router::{Meter, SharedTail};
 
 /// The value of the `Server` field.
 pub(crate) const SERVER: &str = concat!("comet-server/", env!("CARGO_PKG_VERSION"));
@@ -95,17 +97,37 @@ pub(crate) struct Message {
     html: Option<String>,
     /// The text as `data:` lines, made for the first connection that wants them.
     event: OnceLock<String>,
+    /// What every chunk of HTML ends in, made for the first connection that is slow.
+    html_tail: OnceLock<Arc<SharedTail>>,
+    /// What every event ends in.
+    event_tail: OnceLock<Arc<SharedTail>>,
 }
+
+/// A message in one style, without its number: `{before_number}{n}{after_number}{text}{end}`.
+struct Parts<'message> {
+    before_number: &'static str,
+    after_number: &'static str,
+    text: &'message str,
+    end: &'static str,
+}
+
+/// What ends a chunk.
+const CHUNK_END: &str = "\r\n";
 
 impl Message {
     /// Prepares a text.
     pub(crate) fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), html: escape_html(text), event: OnceLock::new() }
+        Self {
+            text: text.to_owned(),
+            html: escape_html(text),
+            event: OnceLock::new(),
+            html_tail: OnceLock::new(),
+            event_tail: OnceLock::new(),
+        }
     }
 
-    /// Appends the message as number `n` of a connection: as `Recvd msg #{n}: '{message}'<br/>`, or
-    /// as an event with `id: {n}`.
-    pub(crate) fn render(&self, n: u64, style: Style, out: &mut Vec<u8>) {
+    /// The message in a style.
+    fn parts(&self, style: Style) -> Parts<'_> {
         let (before_number, after_number, text, end) = match style {
             Style::HtmlChunks | Style::HtmlPlain => {
                 ("Recvd msg #", ": '", self.html.as_ref().unwrap_or(&self.text), "'<br/>")
@@ -114,6 +136,28 @@ impl Message {
                 ("id: ", "\n", self.event.get_or_init(|| data_lines(&self.text)), "\n")
             }
         };
+        Parts { before_number, after_number, text, end }
+    }
+
+    /// What every chunk of this message in this style ends in: so many of the first bytes of what
+    /// connections share.
+    pub(crate) fn tail(&self, style: Style, meter: &Arc<Meter>) -> (Arc<SharedTail>, usize) {
+        let tail = match style {
+            Style::HtmlChunks | Style::HtmlPlain => &self.html_tail,
+            Style::EventChunks | Style::EventPlain => &self.event_tail,
+        };
+        let Parts { text, end, .. } = self.parts(style);
+        // One is enough for both versions of HTTP: the plain one leaves out the end of the chunk.
+        let with_chunk_end = || [text, end, CHUNK_END].concat().into_bytes();
+        let tail = tail.get_or_init(|| SharedTail::new(with_chunk_end(), meter));
+        let n_left_out = if style.is_chunked() { 0 } else { CHUNK_END.len() };
+        (Arc::clone(tail), tail.bytes().len() - n_left_out)
+    }
+
+    /// Appends the message as number `n` of a connection: as `Recvd msg #{n}: '{message}'<br/>`, or
+    /// as an event with `id: {n}`.
+    pub(crate) fn render(&self, n: u64, style: Style, out: &mut Vec<u8>) {
+        let Parts { before_number, after_number, text, end } = self.parts(style);
         if style.is_chunked() {
             let n_digits = n.checked_ilog10().unwrap_or(0) as usize + 1;
             let n_fixed = before_number.len() + after_number.len() + end.len();
@@ -124,7 +168,7 @@ impl Message {
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(end.as_bytes());
         if style.is_chunked() {
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(CHUNK_END.as_bytes());
         }
     }
 }
@@ -210,6 +254,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_connections_share_is_the_end_of_every_chunk() {
+        let meter = Arc::new(Meter::new(1_000_000));
+        for text in ["", "plain", "<'&\">", "a\nb"] {
+            let message = Message::new(text);
+            for style in
+                [Style::HtmlChunks, Style::HtmlPlain, Style::EventChunks, Style::EventPlain]
+            {
+                let (tail, n_bytes) = message.tail(style, &meter);
+                let (mut first, mut later) = (Vec::new(), Vec::new());
+                message.render(1, style, &mut first);
+                message.render(123_456, style, &mut later);
+                assert!(first.ends_with(&tail.bytes()[..n_bytes]), "{style:?}");
+                assert!(later.ends_with(&tail.bytes()[..n_bytes]), "{style:?}");
+                assert!(first.len() - n_bytes < 64, "what is not shared is short");
+            }
+        }
+        assert_eq!(meter.held(), 0, "the last of them takes it along");
     }
 
     #[test]

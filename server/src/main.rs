@@ -1,33 +1,42 @@
 //! The `comet-server` command: flags in, two printed addresses, an exit code out.
 
-#![expect(clippy::print_stderr, reason = "only a main speaks to the terminal")]
-
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use comet_server::args::{Args, Log};
+use comet_server::args::{Args, Log as Level};
+use comet_server::logging::Log;
 use comet_server::{cluster, limits, runtime, serve};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// How long the end waits for what is still to be logged, if nobody reads it.
+const LOG_TIME: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("comet-server: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    let args = Args::parse();
+    // Everything that is said goes the same way, errors and panics as well: an unread stderr must
+    // not keep the process from going on, nor from ending.
+    let Ok(log) = Log::start(io::stderr()) else {
+        return ExitCode::from(2);
+    };
+    log_panics(&log);
+    start_log(args.log, &log);
+    let code = run(&args).unwrap_or_else(|error| {
+        log.say(format!("comet-server: {error:#}\n").as_bytes());
+        ExitCode::from(2)
+    });
+    log.flush(LOG_TIME);
+    code
 }
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    start_log(args.log);
     let config = args.config(limits::raise_open_files())?;
     let listeners = args.listen.iter().map(|&at| bind(at)).collect::<anyhow::Result<Vec<_>>>()?;
     let control = bind(args.control)?;
@@ -102,10 +111,24 @@ fn announce(listeners: &[TcpListener], control: &TcpListener) -> anyhow::Result<
     }
 }
 
-fn start_log(log: Log) {
-    let level = if log == Log::Warn { LevelFilter::WARN } else { LevelFilter::INFO };
-    let logins = if log == Log::Logins { LevelFilter::DEBUG } else { LevelFilter::OFF };
+fn start_log(level: Level, log: &Log) {
+    let logins = if level == Level::Logins { LevelFilter::DEBUG } else { LevelFilter::OFF };
+    let level = if level == Level::Warn { LevelFilter::WARN } else { LevelFilter::INFO };
     let filter = Targets::new().with_default(level).with_target("logins", logins);
-    let to_stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    tracing_subscriber::registry().with(filter).with(to_stderr).init();
+    let log = log.clone();
+    let to_log = tracing_subscriber::fmt::layer().with_writer(move || log.clone());
+    tracing_subscriber::registry().with(filter).with(to_log).init();
+}
+
+/// Says what a panic said, through the log.
+fn log_panics(log: &Log) {
+    let log = log.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = match trace.status() {
+            std::backtrace::BacktraceStatus::Captured => format!("{trace}\n"),
+            _ => String::new(),
+        };
+        log.say(format!("comet-server: {panic}\n{trace}").as_bytes());
+    }));
 }

@@ -22,6 +22,8 @@ pub(crate) fn cases() -> Vec<Case> {
         }
         if !byte.is_ascii_alphanumeric() && !b"-._~!$&'()*+,;=:@/?".contains(&byte) {
             add(400, &with("GET /elsewhere", END));
+        }
+        if byte <= b' ' || byte == 127 {
             add(400, &with("GET /test/1?a", END));
         }
         if !byte.is_ascii_alphanumeric() && !b"-._~!$&'()*+,;=:".contains(&byte) {
@@ -64,6 +66,7 @@ fn oversize(add: &mut impl FnMut(u16, &[u8])) {
     add(431, head(&"A: b\r\n".repeat(100)).as_bytes());
     add(431, format!("GET /{}", "x".repeat(8_192)).as_bytes());
     add(431, "x".repeat(8_192).as_bytes());
+    add(431, format!("\r\n{}", "x".repeat(8_190)).as_bytes());
     // What is wrong behind the limit is not looked at.
     add(431, format!("GET / HTTP/1.1\r\nX: {}\n\n", "x".repeat(8_192)).as_bytes());
     add(431, format!("{}\0\r\n\r\n", head(&"A: b\r\n".repeat(101)).trim_end()).as_bytes());
@@ -196,8 +199,12 @@ const FIELDS: [&str; 57] = [
 ];
 
 /// Heads that are wrong elsewhere, and bytes of other protocols.
-const HEADS: [&str; 27] = [
-    "\r\nGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
+const HEADS: [&str; 31] = [
+    "\r\n\r\nGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "\r\n\nGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "\r\n GET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "\rGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "\r\n\rGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
     "\nGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n",
     "\r\n\r\n",
     "\n",

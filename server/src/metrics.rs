@@ -49,12 +49,14 @@ impl Collector for Counts {
         gauge(out, "connections_parked", "Connections logged in.", router.parked)?;
         by_reason(out, "connections_closed", "Connections closed.", &router.closed)?;
         gauge(out, "ids", "Different ids logged in.", router.ids)?;
+        gauge(out, "logins", "Ids of all connections together.", router.logins)?;
         counter(out, "messages", "Messages sent.", router.messages)?;
         counter(out, "messages_void", "Messages that reached nobody.", router.void)?;
         counter(out, "messages_aborted", "Messages broken off by their sender.", aborted)?;
         counter(out, "chunks", "Chunks made of messages.", router.deliveries)?;
         counter(out, "chunks_written", "Chunks that the kernel took.", router.written)?;
         gauge(out, "chunks_queued", "Chunks that wait in a backlog.", router.queued)?;
+        gauge(out, "backlog_bytes", "Memory that all backlogs hold.", router.backlog_bytes)?;
         by_reason(out, "chunks_dropped", "Chunks dropped at a close.", &router.dropped)?;
         gauge(out, "accepting", "1 while connections are accepted.", u64::from(stats.accepting))?;
         encode_control(out, &stats.control)?;

@@ -5,11 +5,18 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use crate::close::CloseReason;
-use crate::fake_wire::{FakeWire, Left, Peer, READABLE, connect, wires};
+use crate::fake_wire::{FakeMessage, FakeWire, Left, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Ready, Router, Sent};
 
 /// Small, so that a few messages fill it.
 const BACKLOG_BYTES: usize = 20;
+
+/// What all backlogs together may take where that is limited: about four of them, as each counts
+/// for 256 bytes and what it holds.
+const BACKLOG_TOTAL_BYTES: usize = 1_500;
+
+/// Ids of all connections together, so that some logins find no room.
+const MAX_IDS: u64 = 30;
 
 const HEAD: &str = "head;";
 
@@ -115,19 +122,37 @@ struct Pair {
     left: Left,
     /// The ids that were logged in after the last step.
     logged_in: Vec<Id>,
+    /// What all backlogs together may take.
+    backlog_total_bytes: usize,
 }
 
 impl Pair {
-    fn new() -> Self {
-        let limits = Limits { backlog_bytes: BACKLOG_BYTES, chatty_bytes: 10 };
+    fn new(backlog_total_bytes: usize) -> Self {
+        let limits = Limits {
+            backlog_bytes: BACKLOG_BYTES,
+            backlog_total_bytes,
+            chatty_bytes: 10,
+            max_ids: MAX_IDS,
+        };
         let (wires, left) = wires(3);
         let router = Router::new(wires, 1, limits);
-        Self { router, connections: Vec::new(), n_messages: 0, left, logged_in: Vec::new() }
+        let (connections, logged_in) = (Vec::new(), Vec::new());
+        Self { router, connections, n_messages: 0, left, logged_in, backlog_total_bytes }
+    }
+
+    /// Ids of all open connections together.
+    fn n_logins(&self) -> u64 {
+        let open = self.connections.iter().filter(|one| one.is_open);
+        open.map(|one| one.ids.len() as u64).sum()
     }
 
     fn login(&mut self, ids: Vec<Id>, room: usize) {
         let (socket, peer) = connect(room);
-        let done = self.router.login(socket, (), &ids, HEAD.as_bytes(), 0);
+        let has_room = self.n_logins() + ids.len() as u64 <= MAX_IDS;
+        let room_for_ids = self.router.room(ids.len());
+        assert_eq!(room_for_ids.is_some(), has_room);
+        let Some(room_for_ids) = room_for_ids else { return };
+        let done = self.router.login(room_for_ids, socket, (), &ids, HEAD.as_bytes(), 0);
         assert_eq!(done.is_ok(), room >= HEAD.len(), "a head that does not fit ends it");
         assert_eq!(peer.lock().unwrap().n_closings, u32::from(done.is_err()));
         if done.is_ok() {
@@ -142,14 +167,18 @@ impl Pair {
 
     fn send(&mut self, id: Id, n_more: usize) {
         // Before the router is asked: it changes what the peers have received.
-        let mut n_expected = 0;
+        let (mut n_expected, mut n_closed) = (0, 0);
         let message = format!("m{}{}", self.n_messages, "x".repeat(n_more));
+        let n_waiting_before: Vec<_> = self.connections.iter().map(Modelled::n_waiting).collect();
         for connection in &mut self.connections {
             if connection.is_open && connection.ids.contains(&id) {
                 n_expected += u64::from(connection.send(&message));
+                n_closed += u64::from(!connection.is_open);
             }
         }
         self.n_messages += 1;
+        let n_given_up_before = self.router.stats().closed.get(CloseReason::BacklogTotal);
+        let message = FakeMessage::new(&message);
         let n_reached = match self.router.send(id, &message) {
             Sent::Done(n_reached) => n_reached,
             Sent::Many => {
@@ -161,7 +190,29 @@ impl Pair {
                 }
             }
         };
-        assert_eq!(n_reached, n_expected);
+        // Whoever is closed to make room may have been reached before, or not any more.
+        let n_victims = self.check_given_up(&n_waiting_before);
+        assert!(n_expected - n_victims.min(n_expected) <= n_reached && n_reached <= n_expected);
+        let n_given_up = self.router.stats().closed.get(CloseReason::BacklogTotal);
+        let n_given_up = n_given_up - n_given_up_before;
+        assert!((n_victims..=n_victims + n_closed).contains(&n_given_up));
+    }
+
+    /// Looks for connections that were closed because all backlogs together held too much: only
+    /// those that were furthest behind may have been. Returns how many they are.
+    fn check_given_up(&mut self, n_waiting_before: &[usize]) -> u64 {
+        let is_victim = |one: &Modelled| one.is_open && one.peer.lock().unwrap().is_closed;
+        let (victims, others): (Vec<_>, Vec<_>) =
+            (0..self.connections.len()).partition(|&at| is_victim(&self.connections[at]));
+        let others = others.into_iter().filter(|&at| self.connections[at].is_open);
+        // Others may have come to wait for more after the victims were closed.
+        let most = others.map(|at| n_waiting_before[at]).max().unwrap_or(0);
+        for &at in &victims {
+            let victim = &mut self.connections[at];
+            assert!(victim.n_waiting() >= most.max(1), "another one is further behind");
+            victim.is_open = false;
+        }
+        victims.len() as u64
     }
 
     fn logout(&mut self, id: Id) {
@@ -175,7 +226,8 @@ impl Pair {
             connection.is_ending = connection.is_open;
             connection.sent += LAST;
         }
-        self.router.logout(id);
+        let mut rest = self.router.log_out(id);
+        while rest.step(&self.router).is_none() {}
     }
 
     fn ping(&mut self) {
@@ -282,6 +334,10 @@ impl Pair {
         let stats = self.router.stats();
         let n_open = self.connections.iter().filter(|one| one.is_open).count() as u64;
         assert_eq!(stats.parked, n_open);
+        assert_eq!(stats.logins, self.n_logins());
+        assert!(stats.backlog_bytes <= self.backlog_total_bytes as u64, "{stats:?}");
+        let is_waiting = self.connections.iter().any(|one| one.is_open && one.n_waiting() > 0);
+        assert_eq!(stats.backlog_bytes > 0, is_waiting, "what holds nothing takes nothing");
         assert_eq!(stats.messages, self.n_messages);
         assert_eq!(stats.messages, stats.void + stats.reached);
         assert_eq!(stats.deliveries, stats.written + stats.queued + stats.dropped.total());
@@ -290,8 +346,8 @@ impl Pair {
 
 proptest! {
     #[test]
-    fn the_router_does_what_the_model_does(steps in steps()) {
-        let mut pair = Pair::new();
+    fn the_router_does_what_the_model_does(steps in steps(), is_tight in any::<bool>()) {
+        let mut pair = Pair::new(if is_tight { BACKLOG_TOTAL_BYTES } else { usize::MAX });
         for step in steps {
             pair.take(step);
         }
@@ -311,6 +367,7 @@ proptest! {
         }
         let stats = pair.router.stats();
         prop_assert_eq!((stats.parked, stats.ids, stats.queued), (0, 0, 0), "nothing is left");
+        prop_assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
         prop_assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
     }
 }

@@ -22,7 +22,11 @@ pub(crate) const MAX_HEAD_BYTES: usize = 8 * 1024;
 pub(crate) const MAX_FIELDS: usize = 100;
 
 /// Ids in one request: as many as fit a head when they are short.
-const MAX_IDS: usize = 1_024;
+pub(crate) const MAX_IDS: usize = 1_024;
+
+/// What may come before a request: some clients end the body of the request before with it, and
+/// RFC 9112 (2.2) asks that one be skipped.
+const BLANK_LINE: &[u8] = b"\r\n";
 
 /// The largest id, 2⁶³−1, so that every id fits the signed integers of databases.
 const MAX_ID: Id = i64::MAX as Id;
@@ -60,6 +64,7 @@ impl Refusal {
 
     /// The same, for a request that begins with `bytes`.
     fn in_answer_to(self, bytes: &[u8]) -> Self {
+        let bytes = bytes.strip_prefix(BLANK_LINE).unwrap_or(bytes);
         Self { with_body: !bytes.starts_with(b"HEAD "), ..self }
     }
 
@@ -67,13 +72,14 @@ impl Refusal {
     pub(crate) fn status(&self) -> &'static str {
         match self.reason {
             CloseReason::NotFound => "404 Not Found",
-            CloseReason::HeadTimeout => "408 Request Timeout",
+            CloseReason::HeadTimeout | CloseReason::CrowdedOut => "408 Request Timeout",
             CloseReason::HeadTooLarge => "431 Request Header Fields Too Large",
             CloseReason::NotImplemented => "501 Not Implemented",
-            CloseReason::FullForAddress => "429 Too Many Requests",
-            CloseReason::Full | CloseReason::Shutdown | CloseReason::Unsubscribed => {
-                "503 Service Unavailable"
-            }
+            CloseReason::FullForAddress | CloseReason::IdsFullForAddress => "429 Too Many Requests",
+            CloseReason::Full
+            | CloseReason::IdsFull
+            | CloseReason::Shutdown
+            | CloseReason::Unsubscribed => "503 Service Unavailable",
             _ => "400 Bad Request",
         }
     }
@@ -101,17 +107,40 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
 
 /// The same, with refusals as errors.
 fn try_parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
-    if let [b'\r' | b'\n', ..] = bytes {
-        return Err(bad("the request begins with a blank line"));
+    let n_skipped = if bytes.starts_with(BLANK_LINE) { BLANK_LINE.len() } else { 0 };
+    match bytes[n_skipped..] {
+        [b'\r'] if n_skipped == 0 => return Ok(None),
+        [b'\r' | b'\n', ..] => return Err(bad("the request begins with blank lines")),
+        _ => {}
     }
+    let within = &bytes[n_skipped..bytes.len().min(MAX_HEAD_BYTES)];
+    let within = &*without_query(within);
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let Some((request, n_bytes)) = read_head(bytes, 0, &mut fields)? else { return Ok(None) };
+    let Some((request, n_bytes)) = read_head(within, n_skipped, &mut fields)? else {
+        return Ok(None);
+    };
     let is_http_1_1 = request.version == Some(1);
     let read = check_fields(request.headers, is_http_1_1)?;
     let method = request.method.expect("a complete head has a method");
     let target = request.path.expect("a complete head has a target");
     let style = Style::new(is_http_1_1, read.accepts_events);
-    Ok(Some((route(method, target, style)?, n_bytes)))
+    Ok(Some((route(method, target, style)?, n_skipped + n_bytes)))
+}
+
+/// The same head, with a query in it that `httparse` takes. It wants UTF-8 there, and browsers send
+/// what they like; here a query is thrown away in any case.
+fn without_query(head: &[u8]) -> Cow<'_, [u8]> {
+    let line = &head[..memchr::memchr(b'\n', head).unwrap_or(head.len())];
+    let Some(begin) = memchr::memchr(b'?', line) else { return Cow::Borrowed(head) };
+    let query = &line[begin..];
+    let end = query.iter().position(|&byte| byte <= b' ' || byte == DELETE);
+    let query = begin..begin + end.unwrap_or(query.len());
+    if head[query.clone()].is_ascii() {
+        return Cow::Borrowed(head);
+    }
+    let mut head = head.to_vec();
+    head[query].fill(b'?');
+    Cow::Owned(head)
 }
 
 /// Finds the request line and the fields of a head, at either door. `n_before` bytes before it count
@@ -146,6 +175,12 @@ pub(crate) fn too_late(bytes: &[u8]) -> Refusal {
     Refusal::new(CloseReason::HeadTimeout, sentence).in_answer_to(bytes)
 }
 
+/// The refusal of a request of which `bytes` have come, and whose place others need.
+pub(crate) fn crowded_out(bytes: &[u8]) -> Refusal {
+    let sentence = "the server is crowded, and no request was unfinished for longer";
+    Refusal::new(CloseReason::CrowdedOut, sentence).in_answer_to(bytes)
+}
+
 /// What is asked for, by method and target.
 fn route(method: &str, target: &str, style: Style) -> Result<Request, Refusal> {
     if !matches!(method, "GET" | "HEAD" | "POST") {
@@ -165,6 +200,9 @@ fn route(method: &str, target: &str, style: Style) -> Result<Request, Refusal> {
     Ok(if is_head { Request::Whole(style.head().into()) } else { Request::Follow { ids, style } })
 }
 
+/// A control character above all others.
+const DELETE: u8 = 127;
+
 /// Reads `7` or `7,8,9`. Repeated ids count once.
 fn parse_ids(text: &str) -> Result<Vec<Id>, String> {
     let mut ids = Vec::with_capacity(1);
@@ -172,12 +210,19 @@ fn parse_ids(text: &str) -> Result<Vec<Id>, String> {
         if n_before == MAX_IDS {
             return Err(format!("more than {MAX_IDS} ids"));
         }
-        let id = parse_id(id)?;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
+        ids.push(parse_id(id)?);
     }
-    Ok(ids)
+    Ok(if ids.len() > 1 { each_once(&ids) } else { ids })
+}
+
+/// The ids in their order, repeated ones once. A search among those before each would be half a
+/// million comparisons for a full request.
+fn each_once(ids: &[Id]) -> Vec<Id> {
+    let mut numbered: Vec<_> = ids.iter().enumerate().map(|(at, &id)| (id, at)).collect();
+    numbered.sort_unstable();
+    numbered.dedup_by_key(|&mut (id, _)| id);
+    numbered.sort_unstable_by_key(|&(_, at)| at);
+    numbered.into_iter().map(|(id, _)| id).collect()
 }
 
 /// Reads one id: decimal, 1..=2⁶³−1.
@@ -254,9 +299,35 @@ mod tests {
         assert_eq!(ids("/test/123"), [123]);
         assert_eq!(ids("/test/7,8,9"), [7, 8, 9]);
         assert_eq!(ids("/test/7,7,07"), [7], "a repeated id counts once");
+        assert_eq!(ids("/test/9,3,9,1,3,9,2"), [9, 3, 1, 2], "where it is first");
         assert_eq!(ids("/test/1?since=yesterday"), [1]);
         assert_eq!(ids("http://example.com/test/1"), [1]);
         assert_eq!(ids("/test/9223372036854775807"), [MAX_ID]);
+    }
+
+    #[test]
+    fn a_query_is_thrown_away_whatever_is_in_it() {
+        for byte in (b'!'..=255).filter(|&byte| byte != DELETE) {
+            let head = [b"GET /test/7?", &[byte][..], b"=\xff%zz HTTP/1.1\r\nHost: x\r\n\r\n"];
+            let head = head.concat();
+            let Parsed::Complete(Request::Follow { ids, .. }, n_bytes) = parse(&head) else {
+                panic!("{byte}: {:?}", parse(&head))
+            };
+            assert_eq!((ids, n_bytes), (vec![7], head.len()), "{byte}");
+            crate::laws::head(&head, 0..head.len());
+        }
+        assert_eq!(ids("/test/1?a[]=1&b=|^%"), [1]);
+    }
+
+    #[test]
+    fn one_blank_line_before_a_request_is_skipped() {
+        let head = b"\r\nGET /test/7 HTTP/1.1\r\nHost: x\r\n\r\n";
+        let Parsed::Complete(Request::Follow { ids, .. }, n_bytes) = parse(head) else { panic!() };
+        assert_eq!((ids, n_bytes), (vec![7], head.len()));
+        crate::laws::head(head, 0..head.len());
+        let Parsed::Refused(refusal) = parse(b"\r\nHEAD /x\r\n") else { panic!() };
+        assert!(!refusal.with_body);
+        assert!(!too_late(b"\r\nHEAD /").with_body);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sending from tasks: small sends at once, fan-outs in slices and in order.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::framing::Message;
 use crate::metrics;
 use crate::router::{Id, Router, Sent};
+use crate::sync::Mutex;
 use crate::wire::Poller;
 
 /// Bytes in a message, as it comes in.
@@ -96,7 +97,7 @@ impl Turns {
 
     /// The lock of an id.
     fn of(&self, id: Id) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.0.lock().expect("nothing panics while it holds the turns");
+        let mut locks = self.0.lock();
         Arc::clone(locks.entry(id).or_default())
     }
 }
@@ -114,7 +115,7 @@ struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.guard = None;
-        let mut locks = self.turns.0.lock().expect("nothing panics while it holds the turns");
+        let mut locks = self.turns.0.lock();
         // Locks are handed out under `locks` only, so one that nobody else has stays so.
         if locks.get(&self.id).is_some_and(|lock| Arc::strong_count(lock) == 1) {
             locks.remove(&self.id);
@@ -146,7 +147,7 @@ mod tests {
             assert_eq!(reported.recv().await, Some(number));
         }
         drop(other);
-        while !turns.0.lock().unwrap().is_empty() {
+        while !turns.0.lock().is_empty() {
             tokio::task::yield_now().await;
         }
     }

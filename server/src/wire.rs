@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use crate::addresses::Addresses;
 use crate::cluster::Departures;
 use crate::framing::{Message, Style};
-use crate::router::{Id, Ready, Wire};
+use crate::router::{Id, Meter, Ready, SharedTail, Wire};
 
 /// Events taken from a poller at a time.
 const N_EVENTS: usize = 256;
@@ -120,6 +120,10 @@ pub(crate) fn finish(socket: &OwnedFd) {
 }
 
 impl Wire for Poller {
+    /// A reference to shared bytes takes 16 bytes more than a copy's border, and the shared ones
+    /// are an allocation of their own: below this the copies of a few connections take less.
+    const SHARED_BYTES: usize = 512;
+
     type Socket = OwnedFd;
     type Style = Style;
     type Message = Message;
@@ -154,6 +158,10 @@ impl Wire for Poller {
         message.render(n, style, out);
     }
 
+    fn tail(message: &Message, style: Style, meter: &Arc<Meter>) -> (Arc<SharedTail>, usize) {
+        message.tail(style, meter)
+    }
+
     fn last_chunk(style: Style) -> &'static [u8] {
         style.last_chunk()
     }
@@ -162,9 +170,9 @@ impl Wire for Poller {
         style.ping()
     }
 
-    fn closing(&self, socket: &OwnedFd) {
+    fn closing(&self, socket: &OwnedFd, n_ids: usize) {
         if let Some(addresses) = &self.addresses {
-            addresses.leave(socket);
+            addresses.leave(socket, n_ids);
         }
     }
 

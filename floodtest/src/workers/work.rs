@@ -1,13 +1,12 @@
 //! A worker: holds a share of a run's connections, and tells its parent what it counts.
 
-use std::error;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::iter;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use reports::causes::with_causes;
 use reports::stamp::Clock;
 use serde::Serialize;
 
@@ -33,14 +32,6 @@ pub fn work(urls: &Path, parent: &UnixStream) -> io::Result<()> {
         Err(Error::Os(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
         Err(error) => say(parent, &Said::<Tally>::Failed(with_causes(&error))),
     }
-}
-
-/// An error and its causes in one line.
-fn with_causes(error: &dyn error::Error) -> String {
-    iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 /// Takes a job and does it.

@@ -20,6 +20,7 @@ mod states;
 mod support;
 mod terminal;
 mod trust;
+mod unread;
 mod verdict;
 mod ways;
 mod workers;

@@ -13,3 +13,4 @@ mod faults;
 mod holders;
 mod recording;
 mod support;
+mod unread;

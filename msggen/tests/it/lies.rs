@@ -36,7 +36,7 @@ fn read_head(stream: &mut TcpStream) -> bool {
 
 /// Reads until the peer ends the connection.
 fn read_to_end(mut stream: TcpStream) {
-    let mut room = [0; 64 * 1024];
+    let mut room = [0; 1024];
     while stream.read(&mut room).is_ok_and(|n| n > 0) {}
 }
 

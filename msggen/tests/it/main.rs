@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad_input;
+mod encoders;
 mod ending;
 mod foreign;
+mod https;
 mod library;
 mod lies;
 mod nchan;
@@ -15,4 +17,5 @@ mod sent;
 mod support;
 mod timing;
 mod totals;
+mod unread;
 mod wire;

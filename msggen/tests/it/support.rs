@@ -253,7 +253,7 @@ fn answer(status: u16, body: &str) -> String {
 }
 
 /// Reads a head and the body that it announces. `None` when the connection ends.
-fn read_request(reader: &mut impl io::BufRead) -> Option<(String, String)> {
+pub(crate) fn read_request(reader: &mut impl io::BufRead) -> Option<(String, String)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).ok()? == 0 {
@@ -461,4 +461,17 @@ pub(crate) fn assert_distinct<T: std::hash::Hash + Eq + std::fmt::Debug>(items: 
     for item in items {
         assert!(seen.insert(item), "{item:?} twice");
     }
+}
+
+/// Whether a program that a test talks to is installed. A gate that wants all of them fails.
+#[expect(clippy::print_stdout, reason = "whoever runs the tests is to see what they left out")]
+pub(crate) fn program_is_there(name: &str) -> bool {
+    let mut command = Command::new(name);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null());
+    let is_there = command.status().is_ok();
+    if !is_there {
+        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{name} is not installed");
+        println!("SKIPPED {name}");
+    }
+    is_there
 }

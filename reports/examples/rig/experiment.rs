@@ -40,7 +40,7 @@ const SEED: u64 = 1;
 /// are sent: whoever unsets it should know that one signal to end then ends only the sending.
 pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<PathBuf> {
     let folder = place::make(job.common.out.as_deref(), job.name)?;
-    let mut talk = Talk::default();
+    let mut talk = Talk::begin()?;
     talk.say("building");
     let names = ["comet-server", "floodtest", "msggen", "memlog"];
     let programs = Programs::build(&names, &job.common.profile).await?;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
 
+mod child;
 mod experiment;
 mod interrupts;
 mod job;
@@ -19,6 +20,7 @@ use clap::Parser as _;
 use interrupts::Interrupts;
 use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
 use preflight::Preflight;
+use reports::causes::with_causes;
 use reports::run::{self, files};
 
 /// The run was made and fell short.
@@ -69,6 +71,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = child::become_program() {
+        eprintln!("rig: {}", with_causes(error.as_ref()));
+        return ExitCode::from(COULD_NOT_RUN);
+    }
     let held = match Args::parse().command {
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
         Command::Cluster(args) => args.job().and_then(|job| {
@@ -83,7 +89,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FELL_SHORT),
         Err(error) => {
-            eprintln!("rig: {error:#}");
+            eprintln!("rig: {}", with_causes(error.as_ref()));
             ExitCode::from(COULD_NOT_RUN)
         }
     }

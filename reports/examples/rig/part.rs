@@ -18,6 +18,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
+use crate::child;
+
 /// Lines of a program's stderr that are shown when it fails.
 const LAST_WORDS: usize = 10;
 
@@ -32,11 +34,11 @@ impl Programs {
     /// Builds the programs named like their packages.
     pub(crate) async fn build(names: &[&str], profile: &str) -> anyhow::Result<Self> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
+        let mut command = child::command(Path::new(&cargo));
         command.args(["build", "--locked", "--bins", "--profile", profile]);
         command.args(["--message-format", "json-render-diagnostics"]);
         command.args(names.iter().flat_map(|name| ["--package", name]));
-        let built = command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let built = command.stdin(Stdio::null()).stderr(Stdio::inherit());
         let built = built.output().await.context("cannot run cargo")?;
         ensure!(built.status.success(), "the programs cannot be built");
         let mut paths = BTreeMap::new();
@@ -54,12 +56,12 @@ impl Programs {
         }
     }
 
-    /// A command that runs the program `name`, a built one or else one of the system, out of reach of the terminal's Ctrl-C: in which
-    /// order the programs end is for the rig to say.
+    /// A command that runs the program `name`, a built one or else one of the system. It is out of
+    /// reach of the terminal's Ctrl-C: in which order programs end is for the rig to say.
     fn command(&self, name: &str) -> Command {
-        let path = self.0.get(name).map_or(Path::new(name), PathBuf::as_path);
-        let mut command = Command::new(path);
-        command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
+        let mut command =
+            child::command(self.0.get(name).map_or(Path::new(name), PathBuf::as_path));
+        command.stdin(Stdio::null()).process_group(0);
         command
     }
 
@@ -133,9 +135,16 @@ impl Part {
         std::iter::once(own).chain(children).collect()
     }
 
-    /// The next line of its stdout, or none when it has ended.
+    /// The next line of its stdout, or none when it has ended. Notes on lines that were not read in
+    /// time, because the rig itself was stopped, are passed over.
     pub(crate) async fn line(&mut self) -> anyhow::Result<Option<String>> {
-        self.lines.next_line().await.with_context(|| format!("cannot read from {}", self.name))
+        loop {
+            let line = self.lines.next_line().await;
+            let line = line.with_context(|| format!("cannot read from {}", self.name))?;
+            if line.as_ref().is_none_or(|line| !line.starts_with('#')) {
+                return Ok(line);
+            }
+        }
     }
 
     /// The next line of its stdout; an error with its last words when it has ended instead.

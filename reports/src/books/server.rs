@@ -4,6 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use super::ByReason;
+use crate::run::MOST;
 
 /// What comet-server answers to `GET /stats`. Fields of it that no identity needs are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,35 +50,68 @@ pub struct ClusterStats {
 }
 
 impl ServerStats {
-    /// The sum over several servers, whose answers stand in `json` one after the other.
+    /// The sum over several servers, whose answers stand in `json` one after the other. An error as
+    /// well when it is more than any server can have counted.
     pub fn sum(json: &[u8]) -> Result<Self, serde_json::Error> {
         let mut all = serde_json::Deserializer::from_slice(json).into_iter::<Self>();
         let mut sum = all.next().ok_or_else(|| serde_json::Error::custom("there are none"))??;
+        let too_great = || serde_json::Error::custom(format!("there are more than {MOST}"));
+        sum.check().ok_or_else(too_great)?;
         for stats in all {
-            let stats = stats?;
-            sum.accepted += stats.accepted;
-            sum.open += stats.open;
-            sum.parked += stats.parked;
-            sum.messages += stats.messages;
-            sum.void += stats.void;
-            sum.reached += stats.reached;
-            sum.deliveries += stats.deliveries;
-            sum.written += stats.written;
-            sum.queued += stats.queued;
-            for (all, one) in [(&mut sum.closed, stats.closed), (&mut sum.dropped, stats.dropped)] {
-                for (reason, n) in one {
-                    *all.entry(reason).or_default() += n;
-                }
-            }
-            if let Some(one) = stats.cluster {
-                let all = sum.cluster.get_or_insert_default();
-                all.published += one.published;
-                all.unconfirmed += one.unconfirmed;
-                all.received += one.received;
-                all.echoed += one.echoed;
-            }
+            sum.add(stats?).and_then(|()| sum.check()).ok_or_else(too_great)?;
         }
         Ok(sum)
+    }
+
+    /// Adds the counts of another server. None if a sum is too great for a number.
+    fn add(&mut self, other: Self) -> Option<()> {
+        let sums = [
+            (&mut self.accepted, other.accepted),
+            (&mut self.open, other.open),
+            (&mut self.parked, other.parked),
+            (&mut self.messages, other.messages),
+            (&mut self.void, other.void),
+            (&mut self.reached, other.reached),
+            (&mut self.deliveries, other.deliveries),
+            (&mut self.written, other.written),
+            (&mut self.queued, other.queued),
+        ];
+        for (sum, n) in sums {
+            *sum = sum.checked_add(n)?;
+        }
+        for (all, one) in [(&mut self.closed, other.closed), (&mut self.dropped, other.dropped)] {
+            for (reason, n) in one {
+                let sum = all.entry(reason).or_default();
+                *sum = sum.checked_add(n)?;
+            }
+        }
+        if let Some(one) = other.cluster {
+            let all = self.cluster.get_or_insert_default();
+            let sums = [
+                (&mut all.published, one.published),
+                (&mut all.unconfirmed, one.unconfirmed),
+                (&mut all.received, one.received),
+                (&mut all.echoed, one.echoed),
+            ];
+            for (sum, n) in sums {
+                *sum = sum.checked_add(n)?;
+            }
+        }
+        Some(())
+    }
+
+    /// None if a count, or the sum over all reasons, is more than [`MOST`]: the books add them up.
+    fn check(&self) -> Option<()> {
+        let total =
+            |by_reason: &ByReason| by_reason.values().try_fold(0_u64, |sum, n| sum.checked_add(*n));
+        let Self { accepted, open, parked, messages, void, reached, .. } = *self;
+        let Self { deliveries, written, queued, .. } = *self;
+        let cluster = self.cluster.clone().unwrap_or_default();
+        let counts = [accepted, open, parked, messages, void, reached, deliveries, written, queued];
+        let of_cluster = [cluster.published, cluster.unconfirmed, cluster.received, cluster.echoed];
+        let totals = [total(&self.closed)?, total(&self.dropped)?];
+        let mut all = counts.into_iter().chain(of_cluster).chain(totals);
+        all.all(|count| count <= MOST).then_some(())
     }
 }
 

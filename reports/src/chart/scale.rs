@@ -23,7 +23,9 @@ pub(super) struct Scale {
 impl Scale {
     /// An axis up to exactly `highest`.
     pub(super) fn new(highest: f64, begin_px: i32, end_px: i32) -> Self {
-        Self { highest: if highest > 0.0 { highest } else { 1.0 }, begin_px, end_px }
+        // The steps of an axis that is shorter than this would be zero.
+        const LEAST: f64 = 1e-9;
+        Self { highest: if highest > LEAST { highest } else { 1.0 }, begin_px, end_px }
     }
 
     /// An axis up to the round number above `highest`, so that nothing touches its end.
@@ -93,6 +95,7 @@ mod tests {
         assert_eq!((scale.px(0.0), scale.px(75_000.0), scale.px(1e9)), (200, 100, 0));
         assert_eq!(Scale::rounded(10_000.0, 0, 1, 5).highest, 12_000.0, "not on the edge");
         assert_eq!(Scale::new(0.0, 0, 10).highest, 1.0);
+        assert_eq!(Scale::new(1e-320, 0, 10).ticks(5).len(), 6);
     }
 
     #[test]

@@ -1,16 +1,25 @@
 //! Reading and writing the files of a run folder, and what is wrong with them.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::chart::ChartError;
 
 /// The format of a run folder that is written here, and the latest that is read.
 pub const FORMAT: u64 = 1;
+
+/// The greatest number that is taken from a file: greater ones are no whole numbers any more where
+/// figures are computed, and in most readers of JSON. A day of 100 GB/s is less.
+pub(crate) const MOST: u64 = 1 << 53;
+
+/// The greatest time that is taken from a file, in seconds since the Unix epoch: the end of the
+/// year 9999, after which dates have another form.
+pub(crate) const LAST_UNIX_S: u64 = 253_402_300_799;
 
 /// Why a run folder was not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -58,14 +67,66 @@ pub enum RunError {
     Chart(#[from] ChartError),
 }
 
+/// Opens a file of the folder. A pipe would be waited for, and a device may have no end.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    File::open(path)
+}
+
+/// Reads a file of the folder whole.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads a file of the folder as text.
 pub(crate) fn read_text(path: &Path) -> Result<String, RunError> {
-    fs::read_to_string(path).map_err(|source| RunError::Read { path: path.to_owned(), source })
+    let text = read(path).and_then(|bytes| {
+        String::from_utf8(bytes)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))
+    });
+    text.map_err(|source| RunError::Read { path: path.to_owned(), source })
+}
+
+/// Why a number of `value` is none that a run can have, if so. Sums of such numbers would not fit.
+pub(crate) fn too_great(value: &impl Serialize) -> Option<String> {
+    let value = serde_json::to_value(value).expect("plain fields are JSON");
+    greatest(&value).map(|(name, number)| {
+        format!("its {name} is {number}, and no run has more than {MOST} of anything")
+    })
+}
+
+/// A number in `value` beyond [`MOST`], and what it is called.
+fn greatest(value: &Value) -> Option<(String, String)> {
+    match value {
+        Value::Number(number) => {
+            let is_too_great = number.as_f64().is_none_or(|number| number.abs() > MOST as f64);
+            is_too_great.then(|| ("number".to_owned(), number.to_string()))
+        }
+        Value::Array(values) => values.iter().find_map(greatest),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let (_, number) = greatest(value)?;
+            Some((name.clone(), number))
+        }),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
 }
 
 /// Reads a TOML file.
-pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    parse_toml(&read_text(path)?, path)
+pub(crate) fn read_toml<T: DeserializeOwned + Serialize>(path: &Path) -> Result<T, RunError> {
+    let value = parse_toml(&read_text(path)?, path)?;
+    checked(value, path)
+}
+
+/// What was read from `path`, unless it has numbers that no run has.
+pub(crate) fn checked<T: Serialize>(value: T, path: &Path) -> Result<T, RunError> {
+    match too_great(&value) {
+        None => Ok(value),
+        Some(why) => Err(RunError::Damaged { path: path.to_owned(), line: 1, why }),
+    }
 }
 
 /// Reads TOML that came from `path`.

@@ -51,7 +51,7 @@ impl Footprint {
             phase: phase.to_owned(),
             slab_kb: kb_of(&meminfo, "Slab:"),
             tcp_sockets: of_tcp(&sockstat, "inuse"),
-            tcp_buffers_kb: of_tcp(&sockstat, "mem").map(|pages| pages * PAGE_KB),
+            tcp_buffers_kb: of_tcp(&sockstat, "mem").map(|pages| pages.saturating_mul(PAGE_KB)),
             ..Self::default()
         }
     }

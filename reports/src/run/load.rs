@@ -1,12 +1,13 @@
 //! A whole run, read from its raw files.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::folder::RunError;
+use super::folder::{LAST_UNIX_S, MOST, RunError, open, read, too_great};
 use super::{Exits, Footprints, Host, Plan, files};
 use crate::books::{FloodReport, SendReport, ServerStats};
 use crate::latency::{Latency, LatencySummary};
@@ -117,26 +118,52 @@ fn unreadable(path: &Path) -> impl Fn(io::Error) -> RunError {
 
 /// Reads a memory log, every line of which must be whole.
 fn read_memory(path: &Path) -> Result<Vec<Sample>, RunError> {
-    let file = File::open(path).map_err(unreadable(path))?;
+    let file = open(path).map_err(unreadable(path))?;
     let (mut samples, mut first_damage) = (Vec::new(), None);
     let take = |sample| samples.push(sample);
     let damaged = |damage| _ = first_damage.get_or_insert(damage);
     memory_log::read(BufReader::new(file), take, damaged).map_err(unreadable(path))?;
-    match first_damage {
+    let strange = || {
+        let at = samples.iter().position(is_strange)?;
+        let why = "it has a time or a count that no run has".to_owned();
+        Some(Damage { line: at as u64 + 1, why })
+    };
+    match first_damage.or_else(strange) {
         None => Ok(samples),
         Some(Damage { line, why }) => Err(RunError::Damaged { path: path.to_owned(), line, why }),
     }
 }
 
+/// Whether a sample has figures that sums would not hold, or a time that has no date.
+fn is_strange(sample: &Sample) -> bool {
+    let known = [
+        sample.anon_kb,
+        sample.kernel_tcp_kb,
+        sample.slab_kb,
+        sample.n_threads,
+        sample.cpu_ms,
+        sample.n_fds,
+    ];
+    let counts =
+        [sample.rss_kb, sample.n_connections, sample.n_missed, sample.step_ms.unsigned_abs()];
+    let mut counts = known.into_iter().flatten().chain(counts);
+    let mut times = sample.marks.iter().filter_map(|mark| mark.unix_s).chain([sample.unix_s]);
+    counts.any(|count| count > MOST) || times.any(|unix_s| unix_s > LAST_UNIX_S)
+}
+
 /// Reads the reports of a tool, one a line.
-fn read_reports<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, RunError> {
+fn read_reports<R: DeserializeOwned + Serialize>(path: &Path) -> Result<Vec<R>, RunError> {
     let damaged = |line, why| RunError::Damaged { path: path.to_owned(), line, why };
-    let file = BufReader::new(File::open(path).map_err(unreadable(path))?);
+    let file = BufReader::new(open(path).map_err(unreadable(path))?);
     let mut reports = Vec::new();
     for (line, text) in (1..).zip(file.lines()) {
         let text = text.map_err(unreadable(path))?;
         let report = serde_json::from_str(&text);
-        reports.push(report.map_err(|error| damaged(line, format!("not a report: {error}")))?);
+        let report = report.map_err(|error| damaged(line, format!("not a report: {error}")))?;
+        if let Some(why) = too_great(&report) {
+            return Err(damaged(line, why));
+        }
+        reports.push(report);
     }
     if reports.is_empty() {
         return Err(damaged(1, "there is no report in it".to_owned()));
@@ -146,7 +173,7 @@ fn read_reports<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, RunError> {
 
 /// Reads the counts of every server, and sums them up.
 fn read_stats(path: &Path) -> Result<ServerStats, RunError> {
-    let bytes = fs::read(path).map_err(unreadable(path))?;
+    let bytes = read(path).map_err(unreadable(path))?;
     ServerStats::sum(&bytes).map_err(|error| RunError::Damaged {
         path: path.to_owned(),
         line: error.line() as u64,
@@ -156,13 +183,15 @@ fn read_stats(path: &Path) -> Result<ServerStats, RunError> {
 
 /// Reads a latency log. `None` if it is not there.
 fn read_delays(path: &Path) -> Result<Option<Delays>, RunError> {
-    let log = match fs::read(path) {
+    let log = match read(path) {
         Ok(log) => log,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(path)(error)),
     };
     let (mut total, mut intervals) = (Latency::default(), Vec::new());
+    let mut last_s = 0.0;
     let take = |interval: latency_log::Interval| {
+        last_s = f64::max(last_s, interval.start_s.max(interval.duration_s));
         total.merge(&interval.latency);
         intervals.push(DelayInterval {
             start_s: interval.start_s,
@@ -176,5 +205,10 @@ fn read_delays(path: &Path) -> Result<Option<Delays>, RunError> {
         why: error.why.to_owned(),
     })?;
     let started_unix_s = latency_log::started_unix_s(&log);
+    let latest_s = started_unix_s.unwrap_or_default().max(last_s);
+    if latest_s > LAST_UNIX_S as f64 || total.count() > MOST {
+        let why = "it has a time or a count that no run has".to_owned();
+        return Err(RunError::Damaged { path: path.to_owned(), line: 1, why });
+    }
     Ok(Some(Delays { started_unix_s, total, intervals }))
 }

@@ -26,6 +26,7 @@ mod words;
 pub use compare::{Comparison, Difference, Figure, compare};
 pub use cost::{Cost, Moment};
 pub use exits::{Exit, Exits};
+pub(crate) use folder::MOST;
 pub use folder::{FORMAT, RunError};
 pub use footprint::{Footprint, Footprints, pss_kb};
 pub use host::Host;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::files;
-use super::folder::{FORMAT, RunError, parse_toml, read_text, write_toml};
+use super::folder::{FORMAT, LAST_UNIX_S, RunError, checked, parse_toml, read_text, write_toml};
 
 /// What was asked of a run: `plan.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -87,7 +87,15 @@ impl Plan {
         if format > FORMAT {
             return Err(RunError::Later { path, found: format });
         }
-        parse_toml(&text, &path)
+        let plan: Self = parse_toml(&text, &path)?;
+        if plan.started_unix_s > LAST_UNIX_S {
+            let why =
+                format!("it began {} s after 1970, in no year of four digits", plan.started_unix_s);
+            return Err(RunError::Damaged { path, line: 1, why });
+        }
+        // Any number is a seed.
+        checked(Self { seed: 0, ..plan.clone() }, &path)?;
+        Ok(plan)
     }
 
     /// Writes it into `folder`, with the format that is written here.

@@ -15,6 +15,7 @@ const IDLE_LOAD: f64 = 0.5;
 pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> Vec<String> {
     let (asked, received, sent) = (run.plan.connections, run.received(), run.sent());
     let mut shortfalls: Vec<String> = run.exits.exits.iter().filter_map(Exit::shortfall).collect();
+    shortfalls.extend(unknown_ends(run));
     for (tool, is_final, elapsed_s) in [
         ("floodtest", received.is_final, received.elapsed_s),
         ("msggen", sent.is_final, sent.elapsed_s),
@@ -51,6 +52,24 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
         }
     }
     shortfalls
+}
+
+/// The programs of which nobody says how they ended. Each run has one of each, and as many servers
+/// as were planned.
+fn unknown_ends(run: &Run) -> impl Iterator<Item = String> {
+    let n_needed =
+        [("comet-server", run.plan.nodes), ("floodtest", 1), ("msggen", 1), ("memlog", 1)];
+    n_needed.into_iter().filter_map(|(program, n_needed)| {
+        // Several servers are told apart by a name behind that of the program.
+        let ends = run.exits.exits.iter().filter(|exit| exit.program.starts_with(program));
+        let n_missing = n_needed.saturating_sub(ends.count() as u64);
+        let of = if n_needed > 1 {
+            format!("{} of {} ", grouped(n_missing), grouped(n_needed))
+        } else {
+            String::new()
+        };
+        (n_missing > 0).then(|| format!("{} does not say how {of}{program} ended", files::EXITS))
+    })
 }
 
 /// A sentence for every latency log that does not hold as many delays as were reported.
@@ -96,7 +115,7 @@ pub(super) fn doubts(run: &Run) -> Vec<String> {
 /// What a reader must know before believing the figures of a run, a sentence each.
 pub(super) fn caveats(run: &Run) -> Vec<String> {
     let mut caveats = doubts(run);
-    let n_missed: u64 = run.memory.iter().map(|sample| sample.n_missed).sum();
+    let n_missed = run.memory.iter().fold(0, |sum: u64, it| sum.saturating_add(it.n_missed));
     if n_missed > 0 {
         caveats.push(format!("{} samples of the memory log are missing.", grouped(n_missed)));
     }

@@ -44,15 +44,20 @@ impl Whole {
         let at = |phase| footprints.at(phase).cloned();
         let (empty, idle) = (at(marks::NOBODY), at(marks::CONNECTED));
         let after = at(marks::SENT);
-        let each = |more: Option<u64>, less: Option<u64>, unit: f64| {
-            let bytes = (more? as f64 - less? as f64) * unit;
+        let per_connection = |more: Option<f64>, less: Option<f64>| {
+            let bytes = more? - less?;
             (n_connections > 0).then(|| bytes / n_connections as f64)
+        };
+        let each = |more: Option<u64>, less: Option<u64>, unit: f64| {
+            let bytes = |it: Option<u64>| it.map(|it| it as f64 * unit);
+            per_connection(bytes(more), bytes(less))
         };
         let [none, all, end] = [&empty, &idle, &after].map(|it| it.clone().unwrap_or_default());
         let has_broker = none.broker_bytes.is_some();
         let used = |it: &Footprint| {
             let broker = if has_broker { it.broker_bytes? } else { 0 };
-            Some((it.slab_kb? + it.server_pss_kb? + it.floodtest_pss_kb?) * 1_024 + broker)
+            let kb = [it.slab_kb?, it.server_pss_kb?, it.floodtest_pss_kb?];
+            Some(kb.map(|kb| kb as f64 * KB).iter().sum::<f64>() + broker as f64)
         };
         let n_servers = none.server_processes.max(1) as f64;
         // With workers, the process that was started holds no connection itself.
@@ -64,7 +69,7 @@ impl Whole {
             server_bytes_per_connection: each(end.server_pss_kb, none.server_pss_kb, KB),
             floodtest_bytes_per_connection: each(end.floodtest_pss_kb, Some(0), KB),
             slab_bytes_per_connection: each(end.slab_kb, none.slab_kb, KB),
-            used_bytes_per_connection: each(used(&end), used(&none), 1.0),
+            used_bytes_per_connection: per_connection(used(&end), used(&none)),
             broker_bytes_per_id: each(all.broker_bytes, none.broker_bytes, 1.0),
             empty,
             idle,

@@ -24,8 +24,11 @@ pub(super) fn judged(count: Option<u64>) -> String {
 }
 
 /// A figure with three digits: all of its whole part, and as many decimals as are left of three. A
-/// whole number has none.
+/// whole number has none. One of more than 18 digits is written as a power of ten.
 pub(super) fn figure(value: f64) -> String {
+    if value.abs() >= 1e18 {
+        return format!("{value:.2e}");
+    }
     let decimals = match value.abs() {
         whole if whole.fract() == 0.0 => 0,
         value if value >= 99.95 => 0,

@@ -6,7 +6,9 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod bent;
 mod compare;
+mod extremes;
 mod fixture;
 mod format;
 mod hdr_tools;

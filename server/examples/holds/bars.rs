@@ -206,7 +206,7 @@ pub(crate) fn descriptors(launcher: &Launcher) -> Vec<Figure> {
     // Now for good: the limit is below what is open, and nobody can be told.
     server.exhaust_descriptors();
     let left = server.follow(0, 1);
-    let waiting: Vec<_> = (0..launcher.n(500)).map(|_| server.follow(0, 1 << 40)).collect();
+    let waiting: Vec<_> = (0..launcher.n(500)).map(|_| server.follow(0, 1_u64 << 40)).collect();
     server.wait_for(|stats| stats["accepting"] == false);
     let (cpu_s, begun_at) = (server.cpu_s(), Instant::now());
     std::thread::sleep(launcher.time(10));

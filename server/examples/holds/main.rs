@@ -14,6 +14,7 @@
 
 mod bars;
 mod crowd;
+mod memory;
 mod server;
 
 use std::path::PathBuf;
@@ -53,6 +54,12 @@ enum Bar {
     Descriptors,
     /// 5,000 requests that never finish.
     HalfOpen,
+    /// 2,000 that never read, of one id and of an id each, and messages of 393 KB.
+    Backlogs,
+    /// 19,000 connections that ask for 1,024 ids each.
+    Ids,
+    /// 500 silent connections at a server for 500.
+    Crowd,
     /// 10,000 connections at the end.
     Drain,
     /// Bytes of an idle connection, and messages flat out, of this server and of --base.
@@ -103,6 +110,9 @@ fn main() -> ExitCode {
         Bar::Resets,
         Bar::Descriptors,
         Bar::HalfOpen,
+        Bar::Backlogs,
+        Bar::Ids,
+        Bar::Crowd,
         Bar::Drain,
         Bar::Cost,
     ];
@@ -116,6 +126,9 @@ fn main() -> ExitCode {
             Bar::Resets => bars::resets(&launcher),
             Bar::Descriptors => bars::descriptors(&launcher),
             Bar::HalfOpen => bars::half_open(&launcher),
+            Bar::Backlogs => memory::backlogs(&launcher),
+            Bar::Ids => memory::ids(&launcher),
+            Bar::Crowd => memory::crowd(&launcher),
             Bar::Drain => bars::drain(&launcher),
             Bar::Cost => bars::cost(&launcher, base.as_ref()),
             Bar::Silence => bars::silence(&launcher),

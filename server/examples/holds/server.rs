@@ -1,5 +1,6 @@
 //! A server as a process, its counts, and a sender.
 
+use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -68,7 +69,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// A connection that has sent a request for `path`, from among those to all listeners.
-    pub(crate) fn follow(&self, number: usize, path: u64) -> TcpStream {
+    pub(crate) fn follow(&self, number: usize, path: impl Display) -> TcpStream {
         let mut stream = self.connect(number);
         let request = format!("GET /test/{path} HTTP/1.1\r\nHost: x\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("a new connection takes a request");

@@ -70,7 +70,7 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let limits = Limits { backlog_bytes: 100, chatty_bytes: 10 };
+        let limits = Limits::for_tests();
         let (wires, left) = wires(2);
         let router = Arc::new(Router::new(wires, 1, limits));
         let ring = Ring::new(["a", "b"]);
@@ -109,7 +109,8 @@ impl Node {
             }
             Step::LogIn => {
                 for (socket, peer, ids) in std::mem::take(&mut self.claimed) {
-                    self.router.login(socket, (), &ids, b"head;", 0).unwrap();
+                    let room = self.router.room(ids.len()).unwrap();
+                    self.router.login(room, socket, (), &ids, b"head;", 0).unwrap();
                     self.logged_in.push(peer);
                     self.ledger.release(&ids);
                 }

@@ -10,6 +10,7 @@ use super::head::{Ask, Call, Denial};
 use crate::Shared;
 use crate::answer::{self, OK};
 use crate::cluster::Cluster;
+use crate::logout;
 use crate::metrics;
 use crate::ndjson;
 use crate::router::Id;
@@ -66,7 +67,7 @@ impl Connection {
         let sending = match (rest, &ask.call) {
             (Rest::Sending(sending), _) => sending,
             (Rest::LogOut(id), _) => {
-                let n_connections = self.shared().router.logout(id) as u64;
+                let n_connections = logout::log_out(&self.shared().router, id).await as u64;
                 return self.answer_connections(ask, n_connections);
             }
             (Rest::Message, Ok(Call::Send { id, is_counted })) => {

@@ -1,8 +1,8 @@
 //! Descriptors that are kept for the control door, so that it can still be reached when all others
 //! are gone.
 
+use crate::sync::Mutex;
 use std::fs::File;
-use std::sync::Mutex;
 
 /// How many. Each is one connection at a time.
 const N_SPARES: usize = 8;
@@ -21,12 +21,12 @@ impl Spares {
 
     /// Frees one, if there is one.
     pub(crate) fn take(&self) -> bool {
-        self.0.lock().expect("nothing panics while it holds the spares").pop().is_some()
+        self.0.lock().pop().is_some()
     }
 
     /// Opens what is missing, as far as it can.
     pub(crate) fn refill(&self) {
-        let mut spares = self.0.lock().expect("nothing panics while it holds the spares");
+        let mut spares = self.0.lock();
         while spares.len() < N_SPARES {
             let Ok(spare) = File::open("/dev/null") else { return };
             spares.push(spare);

@@ -2,13 +2,15 @@
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as TableEntry;
-use slab::Slab;
 
 use super::rows::Rows;
 use super::{Id, IdHasher, Wire};
 
 /// The bit that marks an entry as the number of a list.
 const LIST: u32 = 1 << 31;
+
+/// Tables with room for no more than this are not made smaller: the largest has 5 KiB.
+pub(super) const KEPT_ROOM: usize = 1_024;
 
 /// A hash table of row slots.
 ///
@@ -19,7 +21,7 @@ pub(super) struct Index {
     /// Slots of rows; for an id with several rows, `LIST` and the number of its list.
     table: HashTable<u32>,
     /// The slots of every id that has several rows.
-    lists: Slab<Vec<u32>>,
+    lists: Vec<Vec<u32>>,
     /// Hashes ids.
     hasher: IdHasher,
 }
@@ -38,7 +40,7 @@ pub(super) enum Found<'index> {
 impl Index {
     /// An empty index.
     pub(super) fn new(hasher: IdHasher) -> Self {
-        Self { table: HashTable::new(), lists: Slab::new(), hasher }
+        Self { table: HashTable::new(), lists: Vec::new(), hasher }
     }
 
     /// The slots of the rows logged in as `id`.
@@ -67,8 +69,9 @@ impl Index {
             }
             TableEntry::Occupied(mut occupied) if occupied.get() & LIST == 0 => {
                 let first = *occupied.get();
-                let list = u32::try_from(lists.insert(vec![first, slot]));
-                *occupied.get_mut() = LIST | list.expect("lists are fewer than rows");
+                let number = u32::try_from(lists.len()).expect("lists are fewer than rows");
+                lists.push(vec![first, slot]);
+                *occupied.get_mut() = LIST | number;
                 1
             }
             TableEntry::Occupied(occupied) => {
@@ -92,20 +95,50 @@ impl Index {
         let entry = *occupied.get();
         if entry & LIST == 0 {
             occupied.remove();
+            self.shrink_table(rows);
             return true;
         }
-        let list = &mut lists[(entry & !LIST) as usize];
+        let number = (entry & !LIST) as usize;
+        let list = &mut lists[number];
         list.swap_remove(position);
         if let Some(&moved) = list.get(position) {
             rows.get_mut(moved).position = u32::try_from(position).expect("it was a u32");
         }
         if let [last] = list[..] {
             *occupied.get_mut() = last;
-            lists.remove((entry & !LIST) as usize);
+            self.remove_list(number, rows);
         } else if list.len() < list.capacity() / 4 {
             list.shrink_to(list.len() * 2);
         }
         false
+    }
+
+    /// Removes a list that no entry names any longer. The last one takes its number, so that the
+    /// lists of a crowd that has left are no gaps between others.
+    fn remove_list<W: Wire>(&mut self, number: usize, rows: &Rows<W>) {
+        let Self { table, lists, hasher } = self;
+        let last = u32::try_from(lists.len() - 1).expect("lists are fewer than rows");
+        if last as usize != number {
+            let id = rows.get(lists[last as usize][0]).id;
+            let entry = table
+                .find_mut(hasher.hash(id), |&entry| entry == LIST | last)
+                .expect("a list has an entry");
+            *entry = LIST | u32::try_from(number).expect("lists are fewer than rows");
+        }
+        lists.swap_remove(number);
+        if lists.capacity() > KEPT_ROOM && lists.len() < lists.capacity() / 8 {
+            lists.shrink_to(lists.len() * 2);
+        }
+    }
+
+    /// Gives memory back when a crowd has left: a table that is less than an eighth full is made
+    /// one that is less than half full. So few entries have to move, and not soon again.
+    fn shrink_table<W: Wire>(&mut self, rows: &Rows<W>) {
+        let Self { table, lists, hasher } = self;
+        if table.capacity() > KEPT_ROOM && table.len() < table.capacity() / 8 {
+            let hash = |&entry: &u32| hasher.hash(id_of(entry, lists, rows));
+            table.shrink_to(table.len() * 2, hash);
+        }
     }
 
     /// How many different ids are logged in.
@@ -115,7 +148,7 @@ impl Index {
 }
 
 /// The id that an entry stands for.
-fn id_of<W: Wire>(entry: u32, lists: &Slab<Vec<u32>>, rows: &Rows<W>) -> Id {
+fn id_of<W: Wire>(entry: u32, lists: &[Vec<u32>], rows: &Rows<W>) -> Id {
     let slot = if entry & LIST == 0 { entry } else { lists[(entry & !LIST) as usize][0] };
     rows.get(slot).id
 }

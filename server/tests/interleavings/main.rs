@@ -4,6 +4,7 @@
 //! `sync` below. Each scenario is run thousands of times under another schedule.
 
 #![allow(dead_code, reason = "each scenario uses some of the router and of the fake sockets")]
+#![allow(unused_imports, reason = "and some of what the router shows")]
 #![allow(unreachable_pub, missing_docs, reason = "the files are modules of a test here")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use shuttle::thread;
 
-use crate::fake_wire::{FakeWire, Peer, READABLE, connect, wires};
+use crate::fake_wire::{FakeMessage, FakeWire, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Router, Sent};
 
 /// Schedules tried for each scenario.
@@ -29,17 +30,28 @@ const N_SCHEDULES: usize = 2_000;
 const ROOM: usize = 1 << 20;
 
 fn new_router() -> Arc<Router<FakeWire>> {
-    let limits = Limits { backlog_bytes: 64, chatty_bytes: 64 };
-    Arc::new(Router::new(wires(3).0, 1, limits))
+    Arc::new(Router::new(wires(3).0, 1, Limits::for_tests()))
 }
 
 fn login(router: &Router<FakeWire>, ids: &[Id]) -> Arc<Mutex<Peer>> {
-    let (socket, peer) = connect(ROOM);
-    router.login(socket, (), ids, b"head;", 0).expect("there is room for the head");
+    login_with_room(router, ids, ROOM)
+}
+
+/// The peer takes so many bytes.
+fn login_with_room(router: &Router<FakeWire>, ids: &[Id], room: usize) -> Arc<Mutex<Peer>> {
+    let (socket, peer) = connect(room);
+    let room = router.room(ids.len()).expect("few ids are logged in");
+    router.login(room, socket, (), ids, b"head;", 0).expect("there is room for the head");
     peer
 }
 
+fn log_out(router: &Router<FakeWire>, id: Id) {
+    let mut rest = router.log_out(id);
+    while rest.step(router).is_none() {}
+}
+
 fn send(router: &Router<FakeWire>, id: Id, message: &str) -> u64 {
+    let message = &FakeMessage::new(message);
     match router.send(id, message) {
         Sent::Done(n_reached) => n_reached,
         Sent::Many => {
@@ -84,7 +96,8 @@ fn assert_balanced(router: &Router<FakeWire>) {
 fn assert_nothing_is_left(router: &Router<FakeWire>) {
     assert_balanced(router);
     let stats = router.stats();
-    assert_eq!((stats.parked, stats.ids), (0, 0));
+    assert_eq!((stats.parked, stats.ids, stats.logins), (0, 0, 0));
+    assert_eq!((stats.queued, stats.backlog_bytes), (0, 0));
 }
 
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
@@ -161,7 +174,7 @@ fn logout_and_death_of_the_same_connection_happen_once() {
         let threads: Vec<_> = (1..=2)
             .map(|id| {
                 let router = Arc::clone(&router);
-                thread::spawn(move || _ = router.logout(id))
+                thread::spawn(move || log_out(&router, id))
             })
             .collect();
         send(&router, 3, "last");
@@ -171,6 +184,43 @@ fn logout_and_death_of_the_same_connection_happen_once() {
         }
         assert_in_order(&peer);
         assert_eq!(router.stats().closed.total(), 1);
+        assert_nothing_is_left(&router);
+    });
+}
+
+#[test]
+fn backlogs_that_hold_too_much_are_given_up_by_whoever_notices() {
+    check(|| {
+        // Room for one backlog, which counts for 256 bytes and what it holds.
+        let limits = Limits { backlog_total_bytes: 700, ..Limits::for_tests() };
+        let router = Arc::new(Router::new(wires(3).0, 1, limits));
+        let slow: Vec<_> = [[1, 9], [2, 9], [3, 9], [4, 9]]
+            .into_iter()
+            .map(|ids| login_with_room(&router, &ids, 5))
+            .collect();
+        let senders: Vec<_> = [1, 9]
+            .into_iter()
+            .map(|id| {
+                let router = Arc::clone(&router);
+                thread::spawn(move || _ = send(&router, id, "a message to be shared"))
+            })
+            .collect();
+        let leaver = {
+            let (router, peer) = (Arc::clone(&router), Arc::clone(&slow[3]));
+            thread::spawn(move || leave(&router, &peer))
+        };
+        for thread in senders.into_iter().chain([leaver]) {
+            thread.join().unwrap();
+        }
+        assert_balanced(&router);
+        let stats = router.stats();
+        assert!(stats.backlog_bytes <= 700, "{stats:?}");
+        assert!(stats.closed.get(close::CloseReason::BacklogTotal) > 0);
+        for peer in slow {
+            if !peer.lock().unwrap().is_closed {
+                leave(&router, &peer);
+            }
+        }
         assert_nothing_is_left(&router);
     });
 }

@@ -1,9 +1,11 @@
 //! Shuttle's lock, which also checks the router's rule: nobody holds two shards at once.
 
-use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 
 use shuttle::sync;
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+// What is only counted up and down needs no orders tried, and unit tests count without shuttle.
+pub(crate) use std::sync::atomic::AtomicUsize;
 
 shuttle::thread_local! {
     /// Whether this thread holds a shard.
@@ -20,11 +22,10 @@ impl<T> Mutex<T> {
         Self(sync::Mutex::new(value))
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "std's does")]
-    pub(crate) fn lock(&self) -> Result<MutexGuard<'_, T>, Infallible> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         let holds_one = HOLDS_ONE.with(|holds_one| holds_one.replace(true));
         assert!(!holds_one, "a second shard is locked while one is held");
-        Ok(MutexGuard(self.0.lock().unwrap()))
+        MutexGuard(self.0.lock().unwrap())
     }
 }
 

@@ -26,6 +26,10 @@ fn bad_flags_name_the_cause_and_exit_with_2() {
         &with(&["--max-connections", "100m"]),
         "cannot hold 100000000 connections: the open-file limit is",
     );
+    fails(&with(&["--max-ids", "0"]), "write a count, like 10000 or 10k");
+    fails(&with(&["--max-ids", "10g"]), "cannot follow 10000000000 ids: at most 2000000000");
+    fails(&with(&["--backlog-total", "64KiB"]), "--backlog-total is less than 1 MiB");
+    fails(&with(&["--backlog", "10MiB", "--backlog-total", "9MiB"]), "or than one --backlog");
     fails(&with(&["--max-connections-per-ip", "0"]), "write a count, like 10000 or 10k");
     fails(&with(&["--ping", "0s"]), "leave it out for no pings");
     let token = tempfile::NamedTempFile::new().unwrap();
@@ -97,6 +101,20 @@ fn a_signal_gives_everybody_the_last_chunk_and_exits_with_0() {
         }
         assert_eq!(server.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn times_that_are_too_long_to_be_reckoned_with_are_for_ever() {
+    let long = "10000000000000000000s";
+    let mut server = Server::start(&["--head-timeout", long, "--grace", long]);
+    let silent = crate::support::Client::connect(server.public);
+    let mut client = server.follow("7");
+    assert_eq!(server.send(7, "served"), 1);
+    client.expect_message(1, "served");
+    server.signal("-TERM");
+    assert_eq!(client.read_to_end(), "0\r\n\r\n");
+    assert_eq!(server.wait().code(), Some(0));
+    drop(silent);
 }
 
 #[test]

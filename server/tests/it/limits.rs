@@ -158,6 +158,77 @@ fn out_of_descriptors_the_served_stay_served_and_accepting_resumes() {
     server.wait_for_stats(|stats| stats["accepting"] == true && stats["parked"] == 27);
 }
 
+#[test]
+fn all_connections_together_follow_as_many_ids_as_they_may() {
+    let server = Server::start(&["--max-ids", "5"]);
+    let first = server.follow("1,2,3");
+    let mut second = server.follow("3,4");
+    let mut refused = request(&server, 6);
+    let answer = refused.read_to_end();
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert!(answer.ends_with("the server follows as many ids as it may\n"), "{answer}");
+    drop(refused);
+    let stats = server.wait_for_stats(|stats| stats["open"] == 2);
+    assert_eq!((&stats["closed"]["ids_full"], &stats["logins"]), (&1.into(), &5.into()));
+    assert_eq!(server.send(4, "served"), 1);
+    second.expect_message(1, "served");
+    // Whoever leaves makes room for as many ids as it had.
+    drop(first);
+    server.wait_for_stats(|stats| stats["logins"] == 2);
+    server.follow("6,7,8");
+}
+
+#[test]
+fn the_connections_of_an_address_share_its_part_of_all_ids() {
+    // 2 of 1,000 connections may have 2 of 1,000 ids, but a whole request is always served.
+    let flags = ["--max-connections", "1000", "--max-connections-per-ip", "2"];
+    let server = Server::start(&[&flags[..], &["--max-ids", "100k"]].concat());
+    let many = (1..=1_000).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+    let first = server.follow(&many);
+    let refused =
+        server.connect(&format!("GET /test/{many} HTTP/1.1\r\nHost: x\r\n\r\n")).read_to_end();
+    assert!(refused.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{refused}");
+    let mut other = from("127.0.0.9", &server);
+    other.expect(HEAD);
+    drop(first);
+    let stats = server.wait_for_stats(|stats| stats["open"] == 1);
+    assert_eq!(stats["closed"]["ids_full_for_address"], 1);
+    server.follow(&many);
+}
+
+#[test]
+fn the_oldest_unfinished_request_goes_when_others_need_its_place() {
+    const N_PLACES: usize = 20;
+    let server = Server::start(&["--max-connections", "20", "--head-timeout", "1h"]);
+    let mut silent: Vec<_> = (0..N_PLACES).map(|_| Client::connect(server.public)).collect();
+    server.wait_for_stats(|stats| stats["heads"] == N_PLACES);
+    let mut inside: Vec<_> = (1..=N_PLACES).map(|id| server.follow(&id.to_string())).collect();
+    for client in &mut silent {
+        let answer = client.read_to_end();
+        assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    }
+    drop(silent);
+    let stats = server.wait_for_stats(|stats| stats["open"] == N_PLACES);
+    assert_eq!(stats["closed"]["crowded_out"], N_PLACES);
+    // Those who are logged in stay, whoever comes.
+    assert!(request(&server, 99).read_to_end().starts_with("HTTP/1.1 503 "));
+    assert_eq!(server.send(1, "still"), 1);
+    inside[0].expect_message(1, "still");
+}
+
+#[test]
+fn answered_connections_that_do_not_close_keep_nobody_out() {
+    let server = Server::start(&["--max-connections", "10", "--head-timeout", "1h"]);
+    let request = "GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut answered: Vec<_> = (0..10 + 64).map(|_| server.connect(request)).collect();
+    for client in &mut answered {
+        assert!(client.read_to_end().starts_with("HTTP/1.1 404 "));
+    }
+    for id in 1..=10 {
+        server.follow(&id.to_string());
+    }
+}
+
 fn request(server: &Server, id: u64) -> Client {
     server.connect(&format!("GET /test/{id} HTTP/1.1\r\nHost: x\r\n\r\n"))
 }

@@ -10,6 +10,7 @@ mod control;
 mod door;
 mod events;
 mod limits;
+mod log;
 mod malformed;
 mod page;
 mod stream;

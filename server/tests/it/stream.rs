@@ -36,6 +36,19 @@ fn one_id_may_have_many_connections_and_one_connection_many_ids() {
 }
 
 #[test]
+fn what_browsers_send_beside_the_path_does_not_matter() {
+    let server = Server::start(&[]);
+    for target in ["/test/1?a[]=1", "/test/1?x|y^z", "/test/1?%zz", "/test/1?\u{e9}"] {
+        let mut client = server.connect(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        client.expect(HEAD);
+    }
+    let mut client = Client::connect(server.public);
+    client.stream.write_all(b"GET /test/1?\xe9\xff HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    client.expect(HEAD);
+    server.connect("\r\nGET /test/1 HTTP/1.1\r\nHost: x\r\n\r\n").expect(HEAD);
+}
+
+#[test]
 fn a_request_may_come_byte_by_byte() {
     let server = Server::start(&[]);
     let mut client = Client::connect(server.public);

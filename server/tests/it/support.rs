@@ -110,6 +110,11 @@ impl Server {
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
+    /// Its stderr, if that was asked to be a pipe.
+    pub(crate) fn take_stderr(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().expect("it is piped, and taken once")
+    }
+
     /// Waits for the process to end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;

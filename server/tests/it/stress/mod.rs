@@ -3,6 +3,7 @@
 //! Each scenario knows exactly what must come out. What is random comes from a seed, which a
 //! failing test prints; `STRESS_SEED=n` repeats it.
 
+mod backlogs;
 mod drain;
 mod exhausted;
 mod half_open;

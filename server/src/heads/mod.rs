@@ -4,21 +4,28 @@
 //! They are a table, with no task and no buffer for each. A request is read into one shared buffer;
 //! only an unfinished one is copied out of it.
 
-use std::future::Future;
+mod crowding;
+mod oldest;
+mod waiting;
+
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use self::oldest::Oldest;
+use self::waiting::unsubscribed;
 use crate::CHATTY_BYTES;
 use crate::addresses::Addresses;
 use crate::close::{ByReason, CloseReason};
-use crate::cluster::{Asked, Cluster, LOGIN_WAIT, Ticket};
+use crate::cluster::{Cluster, Ticket};
 use crate::framing::{Style, short_response};
+use crate::limits::deadline;
 use crate::request::{self, MAX_HEAD_BYTES, Parsed, Refusal, Request};
 use crate::router::{Id, Router};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{self, Poller};
 
 /// How long an answered connection may take to read its answer and close.
@@ -62,6 +69,8 @@ pub(crate) struct HeadLimits {
 struct Head {
     /// Its descriptor.
     socket: OwnedFd,
+    /// Its own, in the state that it is in: a slot is used again.
+    number: u32,
     /// When it is given up.
     deadline: Instant,
     /// What it is doing.
@@ -94,6 +103,13 @@ enum HeadState {
     },
 }
 
+impl HeadState {
+    /// Bytes that are kept of an unfinished request.
+    fn n_kept_bytes(&self) -> usize {
+        if let Self::Reading(bytes) = self { bytes.capacity() } else { 0 }
+    }
+}
+
 /// The table of them.
 pub(crate) struct Heads {
     /// Watches them, under their slots as keys.
@@ -103,6 +119,14 @@ pub(crate) struct Heads {
     table: Slab<Head>,
     /// How many of them are draining.
     n_draining: usize,
+    /// Those that are reading, in the order in which they came.
+    reading: Oldest,
+    /// Those that are draining, in the order in which they were answered.
+    draining: Oldest,
+    /// The number of the last one that was kept.
+    last_number: u32,
+    /// Bytes of unfinished requests.
+    n_kept_bytes: usize,
     /// Where the others go.
     router: Arc<Router<Poller>>,
     /// Limits.
@@ -132,6 +156,10 @@ impl Heads {
             poller: Poller::new()?,
             table: Slab::new(),
             n_draining: 0,
+            reading: Oldest::default(),
+            draining: Oldest::default(),
+            last_number: 0,
+            n_kept_bytes: 0,
             router,
             limits,
             stats,
@@ -143,8 +171,8 @@ impl Heads {
     }
 
     /// Whether as many connections are open as may be.
-    pub(crate) fn is_full(&self) -> bool {
-        self.table.len() as u64 + self.router.n_parked() >= self.limits.max_connections
+    fn is_full(&self) -> bool {
+        self.n_open() >= self.limits.max_connections
     }
 
     /// Whether some are over their deadline and have not been given up for lack of time.
@@ -171,6 +199,7 @@ impl Heads {
                 Parsed::Incomplete => {
                     let bytes = self.scratch[..n].to_vec();
                     self.keep(socket, self.limits.timeout, HeadState::Reading(bytes));
+                    self.bound_kept_bytes();
                 }
                 Parsed::Complete(request, n_head) => self.serve(socket, &request, n - n_head),
                 Parsed::Refused(refusal) => self.refuse(socket, &refusal),
@@ -191,20 +220,25 @@ impl Heads {
 
     /// Puts a connection into the table and watches it.
     fn keep(&mut self, socket: OwnedFd, time: Duration, state: HeadState) {
-        let entry = self.table.vacant_entry();
-        if self.poller.add(&socket, entry.key() as u64).is_err() {
+        let slot = self.table.vacant_key();
+        if self.poller.add(&socket, slot as u64).is_err() {
             self.give_up(&state);
             self.close(socket, CloseReason::Error);
             return;
         }
         self.n_draining += usize::from(matches!(state, HeadState::Draining { .. }));
-        entry.insert(Head { socket, deadline: Instant::now() + time, state });
+        self.n_kept_bytes += state.n_kept_bytes();
+        self.last_number = self.last_number.wrapping_add(1);
+        let number = self.last_number;
+        self.table.insert(Head { socket, number, deadline: deadline(time), state });
+        self.queue(slot, number);
     }
 
     /// Takes a connection out of the table, to close it: that ends its watch.
     fn remove(&mut self, slot: usize) -> Head {
         let head = self.table.remove(slot);
         self.n_draining -= usize::from(matches!(head.state, HeadState::Draining { .. }));
+        self.n_kept_bytes -= head.state.n_kept_bytes();
         head
     }
 
@@ -218,6 +252,12 @@ impl Heads {
 
     /// Reads what a connection of the table has sent.
     fn read(&mut self, slot: usize) {
+        self.read_all(slot);
+        self.bound_kept_bytes();
+    }
+
+    /// Reads until nothing is left, or the connection has left the table.
+    fn read_all(&mut self, slot: usize) {
         loop {
             let head = &mut self.table[slot];
             let n = match wire::recv(&head.socket, &mut self.scratch) {
@@ -242,6 +282,7 @@ impl Heads {
                     *n_extra_bytes = small(n_all);
                 }
                 HeadState::Reading(bytes) => {
+                    let n_kept_before = bytes.capacity();
                     let parsed = if bytes.is_empty() {
                         (request::parse(&self.scratch[..n]), n)
                     } else {
@@ -254,12 +295,15 @@ impl Heads {
                             if bytes.is_empty() {
                                 bytes.extend_from_slice(&self.scratch[..n]);
                             }
+                            self.n_kept_bytes += bytes.capacity() - n_kept_before;
                         }
                         (Parsed::Complete(request, n_head), n_all) => {
+                            self.n_kept_bytes += bytes.capacity() - n_kept_before;
                             let head = self.release(slot);
                             return self.serve(head.socket, &request, n_all - n_head);
                         }
                         (Parsed::Refused(refusal), _) => {
+                            self.n_kept_bytes += bytes.capacity() - n_kept_before;
                             let head = self.release(slot);
                             return self.refuse(head.socket, &refusal);
                         }
@@ -282,66 +326,23 @@ impl Heads {
         }
     }
 
-    /// Logs a connection in.
+    /// Logs a connection in, if there is room for its ids.
     fn log_in(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
+        let Some(room) = self.router.room(ids.len()) else {
+            let sentence = "the server follows as many ids as it may";
+            return self.refuse(socket, &Refusal::new(CloseReason::IdsFull, sentence));
+        };
+        let addresses = self.addresses.as_ref();
+        if !addresses.is_none_or(|addresses| addresses.log_in(&socket, ids.len())) {
+            drop(room);
+            let sentence = "this address follows as many ids as it may";
+            return self.refuse(socket, &Refusal::new(CloseReason::IdsFullForAddress, sentence));
+        }
         // From here on it is counted by the router, even if it cannot be logged in.
         self.stats().heads -= 1;
-        let row = self.router.login(socket, style, ids, style.head().as_bytes(), n_extra_bytes);
+        let head = style.head().as_bytes();
+        let row = self.router.login(room, socket, style, ids, head, n_extra_bytes);
         tracing::debug!(target: "logins", ?ids, ?row, "login");
-    }
-
-    /// Logs a connection in once the cluster has subscribed its ids.
-    fn ask(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
-        let Some(cluster) = self.cluster.clone() else { return };
-        match cluster.ask(self.table.vacant_key(), ids) {
-            Asked::Ready => {
-                self.log_in(socket, style, ids, n_extra_bytes);
-                cluster.release(ids);
-            }
-            Asked::Wait(ticket) => {
-                let n_extra_bytes = small(n_extra_bytes);
-                let state = HeadState::Waiting { ticket, style, n_extra_bytes };
-                self.keep(socket, LOGIN_WAIT, state);
-            }
-            Asked::Full => self.refuse(socket, &unsubscribed("too many wait for the cluster")),
-        }
-    }
-
-    /// Waits until some have waited long enough for the cluster; for ever if there is none.
-    pub(crate) fn acknowledgements(&self) -> impl Future<Output = ()> + use<> {
-        let cluster = self.cluster.clone();
-        async move {
-            match &cluster {
-                Some(cluster) => cluster.acknowledgements().await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Logs in those whose ids the cluster has subscribed.
-    pub(crate) fn log_in_acknowledged(&mut self) {
-        let Some(cluster) = self.cluster.clone() else { return };
-        for (slot, ticket) in cluster.take_done() {
-            // Who left has taken its ticket along; its slot may have another owner.
-            let head = self.table.get(slot).map(|head| &head.state);
-            let Some(&HeadState::Waiting { ticket: its, style, n_extra_bytes }) = head else {
-                continue;
-            };
-            if its == ticket {
-                let head = self.release(slot);
-                let ids = cluster.claim(ticket);
-                self.log_in(head.socket, style, &ids, n_extra_bytes as usize);
-                cluster.release(&ids);
-            }
-        }
-    }
-
-    /// Gives up the wait of a connection that is about to be closed, if it waits.
-    fn give_up(&self, state: &HeadState) {
-        if let (HeadState::Waiting { ticket, .. }, Some(cluster)) = (state, &self.cluster) {
-            let ids = cluster.claim(*ticket);
-            cluster.release(&ids);
-        }
     }
 
     /// Answers a request that is not served.
@@ -377,7 +378,7 @@ impl Heads {
     /// Closes a connection that is in no table.
     fn close(&self, socket: OwnedFd, reason: CloseReason) {
         if let Some(addresses) = &self.addresses {
-            addresses.leave(&socket);
+            addresses.leave(&socket, 0);
         }
         drop(socket);
         let mut stats = self.stats();
@@ -387,7 +388,7 @@ impl Heads {
 
     /// The counts, for one update.
     pub(crate) fn stats(&self) -> MutexGuard<'_, AcceptStats> {
-        self.stats.lock().expect("nothing panics while it holds the counts")
+        self.stats.lock()
     }
 
     /// Gives up some of those that are over their deadline.
@@ -415,6 +416,7 @@ impl Heads {
         if self.table.is_empty() {
             // The table of a flood is not kept for the next one.
             self.table = Slab::new();
+            (self.reading, self.draining) = (Oldest::default(), Oldest::default());
         }
     }
 
@@ -440,9 +442,4 @@ impl Heads {
 /// A number of bytes that were read at a time, or not too many.
 fn small(n_bytes: usize) -> u32 {
     u32::try_from(n_bytes).expect("a connection that sent more was closed")
-}
-
-/// The answer to a client whose ids could not be subscribed.
-fn unsubscribed(why: &'static str) -> Refusal {
-    Refusal::new(CloseReason::Unsubscribed, why)
 }

@@ -1,0 +1,72 @@
+//! Connections that wait until the cluster has subscribed their ids.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+
+use super::{HeadState, Heads, small};
+use crate::close::CloseReason;
+use crate::cluster::{Asked, LOGIN_WAIT};
+use crate::framing::Style;
+use crate::request::Refusal;
+use crate::router::Id;
+
+impl Heads {
+    /// Logs a connection in once the cluster has subscribed its ids.
+    pub(super) fn ask(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        match cluster.ask(self.table.vacant_key(), ids) {
+            Asked::Ready => {
+                self.log_in(socket, style, ids, n_extra_bytes);
+                cluster.release(ids);
+            }
+            Asked::Wait(ticket) => {
+                let n_extra_bytes = small(n_extra_bytes);
+                let state = HeadState::Waiting { ticket, style, n_extra_bytes };
+                self.keep(socket, LOGIN_WAIT, state);
+            }
+            Asked::Full => self.refuse(socket, &unsubscribed("too many wait for the cluster")),
+        }
+    }
+
+    /// Waits until some have waited long enough for the cluster; for ever if there is none.
+    pub(crate) fn acknowledgements(&self) -> impl Future<Output = ()> + use<> {
+        let cluster = self.cluster.clone();
+        async move {
+            match &cluster {
+                Some(cluster) => cluster.acknowledgements().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Logs in those whose ids the cluster has subscribed.
+    pub(crate) fn log_in_acknowledged(&mut self) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        for (slot, ticket) in cluster.take_done() {
+            // Who left has taken its ticket along; its slot may have another owner.
+            let head = self.table.get(slot).map(|head| &head.state);
+            let Some(&HeadState::Waiting { ticket: its, style, n_extra_bytes }) = head else {
+                continue;
+            };
+            if its == ticket {
+                let head = self.release(slot);
+                let ids = cluster.claim(ticket);
+                self.log_in(head.socket, style, &ids, n_extra_bytes as usize);
+                cluster.release(&ids);
+            }
+        }
+    }
+
+    /// Gives up the wait of a connection that is about to be closed, if it waits.
+    pub(super) fn give_up(&self, state: &HeadState) {
+        if let (HeadState::Waiting { ticket, .. }, Some(cluster)) = (state, &self.cluster) {
+            let ids = cluster.claim(*ticket);
+            cluster.release(&ids);
+        }
+    }
+}
+
+/// The answer to a client whose ids could not be subscribed.
+pub(super) fn unsubscribed(why: &'static str) -> Refusal {
+    Refusal::new(CloseReason::Unsubscribed, why)
+}

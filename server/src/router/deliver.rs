@@ -1,0 +1,233 @@
+//! What happens to a parked connection: chunks, pings, its end, and the events of its socket.
+
+use std::io;
+
+use super::rows::{Body, Connection, RowRef, Rows};
+use super::shard::Shard;
+use super::{Ready, Wire};
+use crate::close::CloseReason;
+
+impl<W: Wire> Shard<W> {
+    /// Sends `message` to one connection, if the reference is still good. Returns whether it was
+    /// reached: the chunk written or queued.
+    pub(super) fn deliver(&mut self, row: RowRef, message: &W::Message) -> bool {
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return false };
+        let mut n_waiting = 0;
+        if let Some(extra) = self.extras.get(connection, row.slot) {
+            if extra.ending.is_some() {
+                return false;
+            }
+            n_waiting = extra.backlog.n_bytes();
+        }
+        connection.n_chunks += 1;
+        self.scratch.clear();
+        W::render(message, connection.n_chunks, connection.style, &mut self.scratch);
+        self.stats.deliveries += 1;
+
+        // One chunk may always wait, whatever its size: a limit that a single large message breaks
+        // would close readers that are not slow.
+        if n_waiting > 0 && n_waiting + self.scratch.len() > self.limits.backlog_bytes {
+            W::abort(&connection.socket);
+            self.stats.dropped.add(CloseReason::SlowReader, 1);
+            self.close(row.slot, CloseReason::SlowReader);
+            return false;
+        }
+        let n_sent =
+            if n_waiting > 0 { Ok(0) } else { send::<W>(&connection.socket, &self.scratch) };
+        match n_sent {
+            Ok(n) if n == self.scratch.len() => self.stats.written += 1,
+            Ok(n) => {
+                let rest = &self.scratch[n..];
+                // Others that are slow have the same end of this message: it is kept once.
+                let shared = (rest.len() >= W::SHARED_BYTES)
+                    .then(|| W::tail(message, connection.style, self.extras.meter()));
+                let backlog = &mut self.extras.of(connection, row.slot).backlog;
+                match shared {
+                    Some((tail, n_tail)) => backlog.push_shared(rest, tail, n_tail),
+                    None => backlog.push_chunk(rest),
+                }
+                self.stats.queued += 1;
+                if n_waiting == 0 {
+                    self.watch_writable(row, true);
+                }
+            }
+            Err(error) => {
+                let reason = CloseReason::of_error(&error);
+                self.stats.dropped.add(reason, 1);
+                self.close(row.slot, reason);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends a connection cleanly: with its last chunk, after what waits for it.
+    pub(super) fn end(&mut self, row: RowRef, reason: CloseReason) {
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        let last_chunk = W::last_chunk(connection.style);
+        let mut is_waiting = false;
+        if let Some(extra) = self.extras.get(connection, row.slot) {
+            if extra.ending.is_some() {
+                return;
+            }
+            is_waiting = !extra.backlog.is_empty();
+        }
+        let n_sent = if is_waiting { Ok(0) } else { send::<W>(&connection.socket, last_chunk) };
+        match n_sent {
+            Ok(n) if !is_waiting && n == last_chunk.len() => {
+                W::finish(&connection.socket);
+                self.close(row.slot, reason);
+            }
+            Ok(n) => {
+                let extra = self.extras.of(connection, row.slot);
+                extra.backlog.push_uncounted(&last_chunk[n..]);
+                extra.ending = Some(reason);
+                if !is_waiting {
+                    self.watch_writable(row, true);
+                }
+            }
+            Err(error) => self.close(row.slot, CloseReason::of_error(&error)),
+        }
+    }
+
+    /// Closes a connection that is too far behind, with all that waits for it.
+    pub(super) fn give_up(&mut self, row: RowRef, reason: CloseReason) {
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        W::abort(&connection.socket);
+        self.close(row.slot, reason);
+    }
+
+    /// Adds the connections that have bytes waiting, with how many.
+    pub(super) fn add_behind(&self, behind: &mut Vec<(usize, RowRef)>) {
+        behind.extend(self.extras.behind().map(|(n_bytes, slot)| (n_bytes, self.row(slot))));
+    }
+
+    /// Finds out whether the peer of the connection in `slot` is there, by bytes that mean nothing
+    /// to it. One that has bytes waiting is asked already.
+    pub(super) fn ping(&mut self, slot: u32) {
+        let row = self.row(slot);
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        let ping = W::ping(connection.style);
+        let extra = self.extras.get(connection, row.slot);
+        let is_waiting = extra.is_some_and(|extra| !extra.backlog.is_empty());
+        if ping.is_empty() || is_waiting {
+            return;
+        }
+        match send::<W>(&connection.socket, ping) {
+            // Full of bytes that the peer has not acknowledged; the kernel watches those.
+            Ok(0) => {}
+            Ok(n) if n == ping.len() => {}
+            Ok(n) => {
+                let extra = self.extras.of(connection, row.slot);
+                extra.backlog.push_uncounted(&ping[n..]);
+                self.watch_writable(row, true);
+            }
+            Err(error) => self.close(row.slot, CloseReason::of_error(&error)),
+        }
+    }
+
+    /// Handles an event of the poller. `scratch` is where dropped bytes are read to.
+    pub(super) fn on_ready(&mut self, key: u64, ready: Ready, scratch: &mut [u8]) {
+        let row = self.row_of_key(key);
+        if ready.writable {
+            self.flush(row);
+        }
+        if ready.readable {
+            self.read_and_drop(row, scratch);
+        }
+    }
+
+    /// Writes what waits for a connection, as far as its socket takes it.
+    fn flush(&mut self, row: RowRef) {
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        if !connection.has_extra {
+            return;
+        }
+        let extra = self.extras.of(connection, row.slot);
+        let mut failed = None;
+        while !extra.backlog.is_empty() {
+            match send::<W>(&connection.socket, extra.backlog.front()) {
+                Ok(0) => return,
+                Ok(n) => {
+                    let n_completed = extra.backlog.written(n);
+                    self.stats.written += n_completed;
+                    self.stats.queued -= n_completed;
+                }
+                Err(error) => {
+                    failed = Some(CloseReason::of_error(&error));
+                    break;
+                }
+            }
+        }
+        let ended = extra.ending;
+        if failed.is_none() && ended.is_some() {
+            W::finish(&connection.socket);
+        }
+        if let Some(reason) = failed.or(ended) {
+            return self.close(row.slot, reason);
+        }
+        self.extras.tidy(connection, row.slot);
+        self.watch_writable(row, false);
+    }
+
+    /// Reads until nothing is left, so that the next event is seen, and drops what was read.
+    fn read_and_drop(&mut self, row: RowRef, scratch: &mut [u8]) {
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        let reason = loop {
+            match W::recv(&connection.socket, scratch) {
+                Ok(0) => break CloseReason::Peer,
+                Ok(n) => {
+                    let extra = self.extras.of(connection, row.slot);
+                    extra.n_chatty_bytes += n;
+                    if extra.n_chatty_bytes > self.limits.chatty_bytes {
+                        break CloseReason::Chatty;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break CloseReason::of_error(&error),
+            }
+        };
+        self.close(row.slot, reason);
+    }
+
+    /// Counts bytes that came with the request, behind its end.
+    pub(super) fn count_chatty(&mut self, row: RowRef, n_bytes: usize) {
+        if let Some(connection) = connection_mut(&mut self.rows, row) {
+            self.extras.of(connection, row.slot).n_chatty_bytes += n_bytes;
+        }
+    }
+
+    /// Starts or stops watching for room in a socket. Watching only while something waits saves an
+    /// event for every other connection.
+    fn watch_writable(&mut self, row: RowRef, wanted: bool) {
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        if self.wire.watch_writable(&connection.socket, row.key(), wanted).is_err() {
+            self.close(row.slot, CloseReason::Error);
+        }
+    }
+
+    /// The row that an event's key names, in its generation.
+    fn row_of_key(&self, key: u64) -> RowRef {
+        let slot = u32::try_from(key & u64::from(u32::MAX)).expect("it was masked to 32 bits");
+        let generation = u32::try_from(key >> 32).expect("32 bits are left");
+        RowRef { shard: self.number, slot, generation }
+    }
+}
+
+/// The connection in a row, unless it is gone or its slot has another generation.
+fn connection_mut<W: Wire>(rows: &mut Rows<W>, row: RowRef) -> Option<&mut Connection<W>> {
+    let found = rows.find_mut(row.slot)?;
+    match &mut found.body {
+        Body::Connection(connection) if found.generation == row.generation => Some(connection),
+        _ => None,
+    }
+}
+
+/// Sends what the socket takes now; `Ok(0)` when it takes nothing.
+fn send<W: Wire>(socket: &W::Socket, bytes: &[u8]) -> io::Result<usize> {
+    match W::send(socket, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        sent => sent,
+    }
+}
