@@ -92,7 +92,7 @@ fn run(
     if !args.json {
         let mut text = FinalText(&outcome).to_string();
         if shortfalls.is_empty() {
-            text.push_str(&format!("verdict       {}\n", outcome.verdict()));
+            text = format!("{text}verdict       {}\n", outcome.verdict());
         }
         printer.stdout.last(text);
     }
@@ -101,6 +101,10 @@ fn run(
     }
     for shortfall in &shortfalls {
         printer.say(shortfall);
+    }
+    if args.json && shortfalls.is_empty() && outcome.report.lost.is_none() {
+        // A pipeline that only looks at the exit code is told that nobody looked at the messages.
+        printer.say(&outcome.verdict());
     }
     Ok(match outcome.report.established {
         _ if shortfalls.is_empty() => DONE,

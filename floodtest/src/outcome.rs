@@ -127,8 +127,10 @@ impl Outcome {
         if !self.must_judge {
             return None;
         }
-        let problem = self.report.notes.iter().find(|note| note.starts_with("--sent"));
-        let why = problem.cloned().or_else(|| self.why_not_judged());
+        let report = &self.report;
+        let problem = report.notes.iter().find(|note| note.starts_with("--sent"));
+        // Rising numbers are judged as far as that was asked for: what came again or out of order.
+        let why = problem.cloned().or_else(|| self.why_not_judged().filter(|why| why != RISING));
         why.map(|why| format!("messages not judged: {why}"))
     }
 
@@ -151,7 +153,7 @@ impl Outcome {
                  where the server's numbers are with --sequence",
                 report.item_kind
             ),
-            _ => "the server's numbers are rising, not consecutive".to_owned(),
+            _ => RISING.to_owned(),
         })
     }
 
@@ -216,6 +218,9 @@ impl Outcome {
         missing
     }
 }
+
+/// Why losses are not judged where that was not asked for.
+const RISING: &str = "the server's numbers are rising, not consecutive";
 
 /// Connections that were begun and are neither established nor failed.
 pub(crate) fn n_headless(report: &FloodReport) -> u64 {

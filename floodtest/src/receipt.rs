@@ -90,6 +90,12 @@ impl<'a> Receipt<'a> {
         Self { items, scratch, head_ms, stream, sequence, established, marks }
     }
 
+    /// Takes in that so many bytes have been received just now.
+    pub(crate) fn begin(&mut self, n_bytes: usize) {
+        self.marks.case.tally.bytes += n_bytes as u64;
+        self.marks.received_unix_us = None;
+    }
+
     /// Takes in the end of the body. `is_proper` if it is the end that the server meant.
     pub(crate) fn end(&mut self, is_proper: bool) {
         self.items.end(self.scratch, self.sequence, is_proper, &mut self.marks);

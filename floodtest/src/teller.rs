@@ -269,6 +269,10 @@ fn name_connections(
         worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first)).collect();
     // A file that cannot be read any more leaves the report without URLs; its counts stand.
     let by_number: BTreeMap<u64, String> = urls.pick(&numbers).unwrap_or_default();
+    if report.lost.is_none() {
+        // What numbers leave out is counted among the faults of a connection, and is none here.
+        worst.clear();
+    }
     report.worst.extend(worst.iter().filter_map(|worst| {
         let url = by_number.get(&worst.number)?.clone();
         Some(WorstConnection { url, faults: worst.faults.into() })

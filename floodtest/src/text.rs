@@ -210,6 +210,33 @@ mod tests {
         assert_eq!(StatsLine(&report).to_string(), "Stats: {10000,0,5912}");
     }
 
+    /// What the report of the next test says.
+    const EVERY_FIGURE: &str = "\
+connections   1010 asked, 997 established, 996 open at most, 995 open at the end; begun within \
+9.990 s (100.0/s)
+missing       15 = 1 failed + 2 closed + 0 connecting + 2 waiting for a head + 10 not begun
+failed        1: 1 bad head
+closed        2: 2 cut
+              first bad head (a line is wrong): http://a/17
+items         120 chunks (4800 bytes received)
+messages      107 received, 12 lost, 0 duplicated, 0 reordered
+              most of them on these connections:
+           12 http://a/3
+delivery         due to receipt  send to receipt
+  p50                  0.177 ms         0.177 ms
+  p90                  0.000 ms         0.000 ms
+  p99                  0.000 ms         0.000 ms
+  p99.9                0.000 ms         0.000 ms
+  max                 16.969 ms        16.969 ms
+  messages                  119              120
+  negative                    1                0
+The first time of each delay is the sender's clock, the second one this machine's. Where messages
+come from another machine, each delay is wrong by as much as the two clocks differ; those that came
+out negative are counted above and are in no percentile.
+connects late none recorded
+memory        4050 KB, 4000 KB before the first connect
+";
+
     #[test]
     fn the_final_report_has_every_figure() {
         let delays = |count, negative| LatencySummary {
@@ -260,32 +287,7 @@ mod tests {
             must_judge: false,
             ends: Ends::Fault,
         };
-        let expected = "\
-connections   1010 asked, 997 established, 996 open at most, 995 open at the end; begun within \
-9.990 s (100.0/s)
-missing       15 = 1 failed + 2 closed + 0 connecting + 2 waiting for a head + 10 not begun
-failed        1: 1 bad head
-closed        2: 2 cut
-              first bad head (a line is wrong): http://a/17
-items         120 chunks (4800 bytes received)
-messages      107 received, 12 lost, 0 duplicated, 0 reordered
-              most of them on these connections:
-           12 http://a/3
-delivery         due to receipt  send to receipt
-  p50                  0.177 ms         0.177 ms
-  p90                  0.000 ms         0.000 ms
-  p99                  0.000 ms         0.000 ms
-  p99.9                0.000 ms         0.000 ms
-  max                 16.969 ms        16.969 ms
-  messages                  119              120
-  negative                    1                0
-The first time of each delay is the sender's clock, the second one this machine's. Where messages
-come from another machine, each delay is wrong by as much as the two clocks differ; those that came
-out negative are counted above and are in no percentile.
-connects late none recorded
-memory        4050 KB, 4000 KB before the first connect
-";
-        assert_eq!(FinalText(&outcome).to_string(), expected);
+        assert_eq!(FinalText(&outcome).to_string(), EVERY_FIGURE);
     }
 
     #[test]

@@ -41,7 +41,7 @@ rss() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
 high() { awk '/^VmHWM:/ { print $2 }' "/proc/$1/status"; }
 pss() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; }
 ticks() { awk '{ sum += $14 + $15 } END { print sum }' $(printf '/proc/%s/stat ' "$@"); }
-field() { # NAME FILE: of the last report; a nested one is written delivery.p99_us
+field() { # NAME FILE: of the last report; a nested one is written delivery_from_due.p99_us
     tail -1 "$2" | python3 -c 'import functools, json, sys
 report = json.load(sys.stdin)
 print(functools.reduce(lambda value, key: value.get(key, 0), sys.argv[1].split("."), report))' "$1"

@@ -433,7 +433,7 @@ mod tests {
         let text = reader.join().unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let n_read = lines.len() - 2;
-        assert!(n_read * 1024 > QUEUE_BYTES && (n_read as u64) < n, "{n_read} of {n}");
+        assert!(n_read * 1024 >= QUEUE_BYTES && (n_read as u64) < n, "{n_read} of {n}");
         assert!(
             (0..n_read).all(|at| lines[at].trim_start_matches('0').parse() == Ok(at) || at == 0)
         );

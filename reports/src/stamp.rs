@@ -148,11 +148,11 @@ impl fmt::Display for Stamp {
 
 /// Bytes of the longest stamp, the space before it included: four numbers of 20 digits, eight
 /// digits of the sender, and the seven characters between and around them.
-pub const MAX_STAMP_BYTES: usize = 4 * MAX_DIGITS as usize + SENDER_DIGITS + 7;
+pub const MAX_STAMP_BYTES: usize = 4 * MAX_DIGITS + SENDER_DIGITS + 7;
 
 /// Digits of the largest number that is read, 2⁶⁴−1. Zeros in front count, so that a stamp has an
 /// end.
-const MAX_DIGITS: u8 = 20;
+const MAX_DIGITS: usize = 20;
 
 /// Digits of a sender.
 const SENDER_DIGITS: usize = 8;
@@ -250,7 +250,7 @@ impl StampFinder {
                 self.field = Field::Late { is_old: byte == b'+' };
             }
             (Field::Late { is_old: false }, b'#') => {
-                (self.late_us, self.field) = (number, Field::Id)
+                (self.late_us, self.field) = (number, Field::Id);
             }
             (Field::Late { is_old: true }, _) => {
                 let Self { due_unix_us, .. } = *self;
@@ -281,13 +281,13 @@ impl StampFinder {
     /// Takes one more digit of a number. One that is too large makes it no stamp.
     fn push(&mut self, digit: u8) -> Step {
         let (base, most) = match self.field {
-            Field::Sender => (16, SENDER_DIGITS as u8),
+            Field::Sender => (16, SENDER_DIGITS),
             _ => (10, MAX_DIGITS),
         };
         self.n_digits += 1;
         let number = self.number.checked_mul(base).and_then(|n| n.checked_add(digit.into()));
         match number {
-            Some(number) if self.n_digits <= most => {
+            Some(number) if usize::from(self.n_digits) <= most => {
                 self.number = number;
                 Step::On
             }

@@ -89,8 +89,8 @@ latency() {
         "$BIN/msggen" --num "$num" --interval 100 --max $n --sources 100 --stamp \
             --server "http://127.0.0.1:${DOORS[0]}" > msggen.out || true
         stop_flood
-        bar "delivery from node to node at 1,000/s, p50 in us" "$(field delivery.p50_us flood.out)" '<=' 5000
-        bar "delivery from node to node at 1,000/s, p99 in us" "$(field delivery.p99_us flood.out)" '<=' 5000
+        bar "delivery from node to node at 1,000/s, p50 in us" "$(field delivery_from_due.p50_us flood.out)" '<=' 5000
+        bar "delivery from node to node at 1,000/s, p99 in us" "$(field delivery_from_due.p99_us flood.out)" '<=' 5000
         bar "chunks of them" "$(field chunks flood.out)" '==' $((num * 100))
         bar "lost" "$(field lost flood.out)" '==' 0
         end_all

@@ -1,5 +1,6 @@
 //! From a readable socket to items and marks, and to the close.
 
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -102,8 +103,7 @@ impl Engine<'_> {
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
-            receipt.marks.case.tally.bytes += n as u64;
-            receipt.marks.received_unix_us = None;
+            receipt.begin(n);
             let beginning = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.beginning);
             let progress = match &mut tls {
                 None => feed(framer, beginning, &self.buffer[..n], &mut receipt, plan_number)?,
@@ -112,8 +112,7 @@ impl Engine<'_> {
                         |plain: &[u8]| feed(framer, beginning, plain, &mut receipt, plan_number);
                     self.outgoing.clear();
                     let received = &mut self.buffer[..start + n];
-                    let progress = tls.receive(received, &mut self.outgoing, plain);
-                    let progress = match progress {
+                    let progress = match tls.receive(received, &mut self.outgoing, plain) {
                         Err(Reason::Cut) if framer.ends_at_close() => Progress::Ended,
                         progress => progress?,
                     };
@@ -130,12 +129,10 @@ impl Engine<'_> {
             if n == self.buffer.len() - start {
                 // There may be more, and the others wait: to register again asks for another
                 // event if so, behind theirs.
-                let mut again = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
                 let is_unsent = |opening: &&mut Opening| !opening.unsent.is_empty();
-                if self.unsent.contains_key(&index) || opening.as_ref().is_some_and(is_unsent) {
-                    again |= EventFlags::OUT;
-                }
-                epoll::modify(&self.epoll, &*socket, EventData::new_u64(index as u64), again)?;
+                let has_more =
+                    self.unsent.contains_key(&index) || opening.as_ref().is_some_and(is_unsent);
+                register_again(&self.epoll, socket, index, has_more)?;
                 break;
             }
             if !flags.intersects(ENDING) {
@@ -210,4 +207,19 @@ impl Engine<'_> {
         Receipt::new(own, scratch, shared).end(is_proper);
         *self.scratch = Scratch::default();
     }
+}
+
+/// Registers a socket again, so that there is another event if there is more to read, or to send if
+/// `is_unsent`.
+fn register_again(
+    epoll: &OwnedFd,
+    socket: &OwnedFd,
+    index: usize,
+    is_unsent: bool,
+) -> Result<(), Errno> {
+    let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+    if is_unsent {
+        flags |= EventFlags::OUT;
+    }
+    epoll::modify(epoll, socket, EventData::new_u64(index as u64), flags)
 }

@@ -16,7 +16,8 @@ const END: u8 = 5;
 const BEHIND: &[u8] = b": '";
 
 /// How far into `BEFORE`, the digits and `BEHIND` a body has got.
-const DIGITS: u8 = BEFORE.len() as u8;
+const DIGITS: u8 = 16;
+const _: () = assert!(BEFORE.len() == 16);
 
 /// Digits that a number may have: as many as 2⁶⁴−1.
 const MAX_DIGITS: u8 = 20;

@@ -319,9 +319,9 @@ impl Items {
         match (sequence, self.kind) {
             (None, _) if !self.has(OURS) => Numbers::None,
             (Some(Sequence::Pattern(pattern)), _) => Numbers::Pattern(pattern),
-            (Some(Sequence::EventId), Kind::Events) => Numbers::EventId,
+            // comet-server numbers events by their ids as well.
+            (_, Kind::Events) => Numbers::EventId,
             (Some(Sequence::EventId), _) => Numbers::None,
-            (None | Some(Sequence::Comet), Kind::Events) => Numbers::EventId,
             (None | Some(Sequence::Comet), _) => Numbers::Comet,
         }
     }
@@ -349,7 +349,9 @@ impl Items {
                     }
                     self.set(AT_MESSAGE, is_at_message);
                     self.stamps(&bytes[..n_read], scratch, sink);
-                    number.into_iter().for_each(|number| sink.number(number));
+                    if let Some(number) = number {
+                        sink.number(number);
+                    }
                     bytes = &bytes[n_read..];
                 }
                 Numbers::Pattern(pattern) if sink.wants_numbers() => {

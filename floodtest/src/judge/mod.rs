@@ -196,7 +196,7 @@ impl Judge {
                 case.tally.n_from_one += 1;
             }
         } else {
-            self.follow(number, case);
+            Self::follow(number, case);
         }
         let found = case.window.record(number, |_| {});
         case.count(found);
@@ -204,7 +204,7 @@ impl Judge {
     }
 
     /// Notes whether the numbers of a connection, the second and later ones, follow each other.
-    fn follow(&mut self, number: u64, case: &mut Case<'_>) {
+    fn follow(number: u64, case: &mut Case<'_>) {
         let is_second = case.window.flags & IS_SINGLE != 0;
         case.window.flags &= !IS_SINGLE;
         if case.is_comet {

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// How far back a window reaches, in numbers.
 pub const WINDOW_NUMBERS: u64 = 64;
 
+/// The span of a window that has no base: all of its gaps count.
+const ALL: u8 = 64;
+
 /// What windows have found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
@@ -91,7 +94,7 @@ const IS_BEHIND: u8 = 128;
 impl Window {
     /// For numbers that begin at 1, so that a first number of 3 means two lost ones.
     pub fn from_one() -> Self {
-        Self { next: 1, span: WINDOW_NUMBERS as u8, ..Self::default() }
+        Self { next: 1, span: ALL, ..Self::default() }
     }
 
     /// For any others: whatever comes first is the base.
@@ -131,12 +134,12 @@ impl Window {
 
     /// Gaps that are open now, from the base on.
     pub fn n_missing(&self) -> u64 {
-        (self.missing & self.from_base()).count_ones().into()
+        (self.missing & self.since_base()).count_ones().into()
     }
 
     /// The numbers of these gaps.
     pub fn missing(&self) -> impl Iterator<Item = u64> {
-        let (bits, latest) = (self.missing & self.from_base(), self.latest());
+        let (bits, latest) = (self.missing & self.since_base(), self.latest());
         (0..WINDOW_NUMBERS).filter(move |age| bits >> age & 1 == 1).map(move |age| latest - age)
     }
 
@@ -150,7 +153,7 @@ impl Window {
     }
 
     /// Bits of the numbers from the base on.
-    fn from_base(&self) -> u64 {
+    fn since_base(&self) -> u64 {
         ones(u64::from(self.span) + 1)
     }
 
@@ -182,7 +185,7 @@ impl Window {
         let latest = self.next - 1;
         let by = number - latest;
         let stay = WINDOW_NUMBERS.saturating_sub(by);
-        let leaving = self.missing & self.from_base() & !ones(stay);
+        let leaving = self.missing & self.since_base() & !ones(stay);
         for age in (stay..WINDOW_NUMBERS).rev().filter(|age| leaving >> age & 1 == 1) {
             notice(Notice::Lost(latest - age, latest - age));
         }

@@ -41,7 +41,7 @@ const END_TIME: Duration = Duration::from_secs(10);
 
 /// How long all of them may take to read the senders' files (`--sent`): some 50 bytes for each id
 /// that was sent to, in every worker.
-const READ_TIME: Duration = Duration::from_secs(120);
+const READ_TIME: Duration = Duration::from_mins(2);
 
 /// Connections that they close in a second at the least, before they say their last counts: on two
 /// cores, which the other ends shared, 40,000 took less than two seconds.

@@ -201,6 +201,8 @@ impl Stage<'_> {
             let (first, last) = (address(0, n_nodes), address(n_nodes - 1, n_nodes));
             flags.extend(words(["--source-ip", &format!("{first}-{last}")]));
         }
+        // Read at the end, so that messages are judged from the first to the last.
+        flags.extend(words(["--sent", &self.sent_file()?]));
         flags.extend(self.log_flags()?);
         self.start("floodtest", &flags)
     }
@@ -228,9 +230,16 @@ impl Stage<'_> {
             controls.rotate_left(1);
         }
         flags.extend(controls.into_iter().flat_map(|control| words(["--server", control])));
-        flags.push("--stamp".to_owned());
+        flags.extend(words(["--stamp", "--sent", &self.sent_file()?]));
         flags.extend(self.log_flags()?);
         self.start("msggen", &flags)
+    }
+
+    /// Where msggen says what it sent. It is no part of the run's folder: for a million ids it has
+    /// 30 MB, and what it shows is in floodtest's last report.
+    fn sent_file(&self) -> anyhow::Result<String> {
+        let file = self.temporary.path().join("sent.ndjson");
+        Ok(file.to_str().context("the folder for temporary files has a strange name")?.to_owned())
     }
 
     /// Looks at the whole machine at the end of `phase`, and into the processes if `has_pss`.
