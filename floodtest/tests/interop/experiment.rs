@@ -12,9 +12,6 @@ use serde::Deserialize;
 use crate::programs::{DEADLINE, Program, folder, ours, python};
 use crate::recipe::Recipe;
 
-/// Seconds after the last answer in which messages may still come: floodtest's `--settle`, and more.
-const SETTLE_S: f64 = 2.5;
-
 /// What the neutral receiver has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Neutral {
@@ -86,12 +83,9 @@ pub(crate) fn run(
     }
 
     let sent = send(recipe, here);
-    let last_at_s = flood.latest().map_or(0.0, |report| report.elapsed_s);
     let n_expected = expected(&sent);
-    let is_all = |report: &FloodReport| {
-        report.messages >= n_expected && report.elapsed_s >= last_at_s + SETTLE_S
-    };
-    flood.wait_for(|report| report.is_final || is_all(report));
+    // What comes after the sender's last answer is waited for by floodtest itself.
+    flood.wait_for(|report| report.is_final || report.messages >= n_expected);
     let (flood, code) = flood.end();
 
     receiver.end_stdin();
@@ -150,14 +144,6 @@ impl Flood {
                 return;
             }
         }
-    }
-
-    /// The latest report, of those that have been printed until now.
-    fn latest(&mut self) -> Option<&FloodReport> {
-        for line in self.program.printed() {
-            self.latest = Some(serde_json::from_str(&line).unwrap());
-        }
-        self.latest.as_ref()
     }
 
     /// Interrupts it; its final report and its exit code.

@@ -104,11 +104,6 @@ impl Program {
         self.lines.recv_timeout(DEADLINE).ok()
     }
 
-    /// The lines that it has printed and nobody has asked for yet.
-    pub(crate) fn printed(&self) -> Vec<String> {
-        self.lines.try_iter().collect()
-    }
-
     /// Waits for a line that begins so, and returns what follows.
     #[track_caller]
     pub(crate) fn said(&self, start: &str) -> String {

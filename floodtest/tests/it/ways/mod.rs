@@ -139,6 +139,13 @@ fn differences(way: &Way, n: u64, n_chunks: u64, items: Option<u64>, ended: &End
     compare("encoded", is_encoded(way).to_string(), (report.encoded_bytes > 0).to_string());
     let closed = if way.ending == Ending::Closed { n } else { 0 };
     compare("ended", closed.to_string(), report.ended.to_string());
+    // Ten of the worst are named; what is not judged is no fault of theirs.
+    let n_worst: u64 = report.worst.iter().map(|it| it.faults).sum();
+    let worst = match n_worst.checked_sub(report.n_faults()) {
+        None | Some(0) => "no more than all".into(),
+        Some(_) => format!("{n_worst} of {}", report.n_faults()),
+    };
+    compare("the worst", "no more than all".into(), worst);
     let delays = delays(way, n);
     let due = |(due_us, _): &(u64, u64)| *due_us;
     let late = |(due_us, late_us): &(u64, u64)| due_us - late_us;
