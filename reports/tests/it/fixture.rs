@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use reports::books::{ByReason, FloodReport, SendReport, ServerStats};
+use reports::books::{ByReason, FloodReport, ItemKind, JudgedBy, SendReport, ServerStats};
 use reports::latency::Latency;
 use reports::latency_log;
 use reports::memory_log::{Mark, Sample};
@@ -241,6 +241,13 @@ impl Fixture {
                 connected,
                 established: connected,
                 chunks: due.count(),
+                items: due.count(),
+                item_kind: ItemKind::Chunks,
+                messages: due.count(),
+                judged_by: JudgedBy::Stamps,
+                lost: Some(0),
+                duplicated: Some(0),
+                reordered: Some(0),
                 bytes: due.count() * 60,
                 opening_s: (connected - 1) as f64 / 1_000.0,
                 delivery_from_due: due.summary(),

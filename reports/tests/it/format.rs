@@ -81,7 +81,7 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
         (files::FOOTPRINT, toml(files::FOOTPRINT)),
         (files::MSGGEN, last(files::MSGGEN)),
         (files::SERVER_STATS, json(&text(files::SERVER_STATS))),
-        ("Delays", summary["received"]["delivery"].clone()),
+        ("Delays", summary["received"]["delivery_from_due"].clone()),
         ("Moments", summary["cost"]["idle"].clone()),
         (files::SUMMARY, summary),
     ];
