@@ -167,6 +167,7 @@ pub fn run(
     if prepared.plan.workers > 0 {
         return workers::run(config, prepared, stop.as_fd(), observer);
     }
+    limits::make_room(stop.as_fd(), prepared.plan.asked);
     let clock = Clock::start();
     let mut teller = Teller::new(config, &prepared, vec![std::process::id()], &clock, observer)?;
     let mut job = Job::whole(config, &mut prepared);
