@@ -187,6 +187,7 @@ fn every_shortfall_is_a_sentence() {
             "floodtest chunks = server written: 6000 against 5999",
             "floodtest asked = connected + closed + failed: 2000 against 1999",
             "floodtest connected = server parked: 1999 against 2000",
+            "floodtest messages = server written: 6000 against 5999",
             "msggen-lateness.hlog has 0 delays where 6,000 were reported",
         ]
     );
