@@ -16,11 +16,46 @@ pub(super) struct Extra {
     /// What its socket would not take yet.
     pub(super) backlog: Backlog,
     /// The rows of its further ids.
-    pub(super) aliases: Vec<RowRef>,
+    pub(super) aliases: Aliases,
     /// Bytes that it sent after its request.
     pub(super) n_chatty_bytes: usize,
     /// Why it is closed as soon as its backlog is written, once its last chunk is in there.
     pub(super) ending: Option<CloseReason>,
+}
+
+/// The rows of a connection's further ids: in every shard that has some, the first of a chain.
+#[derive(Debug, Default)]
+pub(super) struct Aliases {
+    /// The first one in each shard.
+    firsts: Vec<RowRef>,
+    /// How many there are in all shards.
+    n: usize,
+}
+
+impl Aliases {
+    /// The first one in a shard, if there is one.
+    pub(super) fn first(&self, shard: usize) -> Option<RowRef> {
+        self.firsts.iter().copied().find(|first| usize::from(first.shard) == shard)
+    }
+
+    /// One more, which was chained in front of the [`first`](Self::first) of its shard.
+    pub(super) fn add(&mut self, row: RowRef) {
+        self.n += 1;
+        match self.firsts.iter_mut().find(|first| first.shard == row.shard) {
+            Some(first) => *first = row,
+            None => self.firsts.push(row),
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn n(&self) -> usize {
+        self.n
+    }
+
+    /// The first one of every shard that has some.
+    pub(super) fn into_firsts(self) -> Vec<RowRef> {
+        self.firsts
+    }
 }
 
 /// By slot, what the few rows with `has_extra` have beside their row.
@@ -53,8 +88,8 @@ impl Extras {
         connection.has_extra = true;
         let Self { by_slot, meter } = self;
         by_slot.entry(slot).or_insert_with(|| {
-            let backlog = Backlog::new(meter);
-            Box::new(Extra { backlog, aliases: Vec::new(), n_chatty_bytes: 0, ending: None })
+            let (backlog, aliases) = (Backlog::new(meter), Aliases::default());
+            Box::new(Extra { backlog, aliases, n_chatty_bytes: 0, ending: None })
         })
     }
 
@@ -62,7 +97,7 @@ impl Extras {
     pub(super) fn tidy<W: Wire>(&mut self, connection: &mut Connection<W>, slot: u32) {
         let is_needless = self.get(connection, slot).is_some_and(|extra| {
             let Extra { backlog, aliases, n_chatty_bytes, ending } = extra;
-            backlog.is_empty() && aliases.is_empty() && *n_chatty_bytes == 0 && ending.is_none()
+            backlog.is_empty() && aliases.n() == 0 && *n_chatty_bytes == 0 && ending.is_none()
         });
         if is_needless {
             connection.has_extra = false;

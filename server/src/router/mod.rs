@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use self::extras::Aliases;
 use self::index::Found;
 pub use self::meter::{Meter, SharedTail};
 pub use self::room::Room;
@@ -121,12 +122,16 @@ impl<W: Wire> Router<W> {
         let home = self.home(first);
         let mut shard = self.lock(home);
         let row = shard.reserve(first);
-        let mut aliases = Vec::new();
+        let mut aliases = Aliases::default();
         if !further.is_empty() {
             // The aliases come before the head, so that every id works once the peer sees it.
             // Until the row is filled they lead nowhere.
             drop(shard);
-            aliases = further.iter().map(|&id| self.lock(self.home(id)).alias(id, row)).collect();
+            for &id in further {
+                let its_home = self.home(id);
+                let next = aliases.first(its_home);
+                aliases.add(self.lock(its_home).alias(id, row, next));
+            }
             shard = self.lock(home);
         }
         let done = shard.login(row, socket, style, head, aliases);
@@ -233,7 +238,10 @@ impl<W: Wire> Router<W> {
         let orphans = shard.take_orphans();
         drop(shard);
         for orphan in orphans {
-            self.lock(orphan.shard.into()).forget_alias(orphan);
+            let mut rest = Some(orphan);
+            while let Some(first) = rest {
+                rest = self.lock(first.shard.into()).forget_aliases(first);
+            }
         }
     }
 }

@@ -2,11 +2,39 @@
 
 use super::{Id, Wire};
 
-/// Rows that are allocated together. They never move afterwards, so growing copies nothing and
-/// wastes at most one block: 256 rows are 8 KiB.
-const BLOCK: usize = 256;
+/// Rows that are allocated together. They never move afterwards, so growing copies nothing. 8,192
+/// rows are 256 KiB, which the allocator maps by themselves: so a block that is given back goes
+/// back to the system whatever lies beside it, and rows that were never used take no memory.
+const BLOCK: usize = 8_192;
 
-/// The end of a block's free list.
+/// The first rows are allocated in smaller blocks, of 8 KiB, which fit where the allocator has
+/// something free anyway: 10,000 connections take a tenth less memory so.
+const SMALL_BLOCK: usize = 256;
+
+/// How many small blocks there are: as many as have the rows of one large block.
+const N_SMALL: usize = BLOCK / SMALL_BLOCK;
+
+/// Where a slot is: which block, and which row of it.
+fn place(slot: u32) -> (usize, usize) {
+    let slot = slot as usize;
+    if slot < BLOCK {
+        (slot / SMALL_BLOCK, slot % SMALL_BLOCK)
+    } else {
+        (N_SMALL - 1 + slot / BLOCK, slot % BLOCK)
+    }
+}
+
+/// The slot of a block's first row.
+fn first_slot(block: usize) -> usize {
+    if block < N_SMALL { block * SMALL_BLOCK } else { (block - N_SMALL + 1) * BLOCK }
+}
+
+/// How many rows a block has.
+fn len(block: usize) -> usize {
+    if block < N_SMALL { SMALL_BLOCK } else { BLOCK }
+}
+
+/// The end of a list of rows.
 const NO_ROW: u32 = u32::MAX;
 
 /// Where a row is. It names one row for ever: a slot that is used again has another generation.
@@ -51,28 +79,64 @@ pub(super) enum Body<W: Wire> {
     /// A connection, under the first of its ids.
     Connection(Connection<W>),
     /// A further id of a connection whose row is elsewhere.
-    Alias(RowRef),
+    Alias(Alias),
 }
 
-/// A parked connection.
+/// What a further id of a connection leads to. Packed: with the padding of a [`RowRef`] and a link
+/// a row would not take 32 bytes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, packed(2))]
+pub(super) struct Alias {
+    /// The shard of the connection's row.
+    shard: u16,
+    /// Its slot there.
+    slot: u32,
+    /// Its generation.
+    generation: u32,
+    /// The slot of another alias of this connection in this shard, which is how they are found
+    /// when it closes: so further ids cost a row each and no list beside.
+    next: u32,
+}
+
+impl Alias {
+    /// One more alias of the connection in `home`, in front of those that it has in this shard.
+    pub(super) fn new(home: RowRef, next: Option<RowRef>) -> Self {
+        let RowRef { shard, slot, generation } = home;
+        Self { shard, slot, generation, next: next.map_or(NO_ROW, |next| next.slot) }
+    }
+
+    /// The connection's row.
+    pub(super) fn home(self) -> RowRef {
+        RowRef { shard: self.shard, slot: self.slot, generation: self.generation }
+    }
+
+    /// The slot of the next alias in this shard, if there is one.
+    pub(super) fn next(self) -> Option<u32> {
+        (self.next != NO_ROW).then_some(self.next)
+    }
+}
+
+/// A parked connection. What may have further meanings comes first, so that an [`Alias`] fits behind
+/// it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection<W: Wire> {
-    /// Chunks written or queued since login: the number of the newest one.
-    pub(super) n_chunks: u64,
-    /// Its descriptor. Dropping it closes the connection.
-    pub(super) socket: W::Socket,
-    /// How its chunks are framed.
-    pub(super) style: W::Style,
     /// Whether the shard keeps more about it than this row. Hardly any connection has more.
     pub(super) has_extra: bool,
+    /// How its chunks are framed.
+    pub(super) style: W::Style,
+    /// Its descriptor. Dropping it closes the connection.
+    pub(super) socket: W::Socket,
+    /// Chunks written or queued since login: the number of the newest one.
+    pub(super) n_chunks: u64,
 }
 
 /// Rows that are allocated together, and given back together once all of them are free.
 #[derive(Debug)]
 struct Block<W: Wire> {
-    /// The rows; none if they were given back.
-    rows: Box<[Row<W>]>,
-    /// The first free row.
+    /// The rows that were used so far, with room for the others; none if they were given back.
+    rows: Vec<Row<W>>,
+    /// The first of them that is free.
     first_free: u32,
     /// How many are taken.
     n_taken: u32,
@@ -116,30 +180,22 @@ impl<W: Wire> Rows<W> {
     pub(super) fn take_slot(&mut self) -> u32 {
         let at = self.block_with_room();
         let block = &mut self.blocks[at];
-        if block.rows.is_empty() {
-            block.fill();
-            self.n_used_blocks = self.n_used_blocks.max(at + 1);
-        }
-        let row = block.first_free;
-        let Body::Free { next } = block.rows[row as usize].body else {
-            unreachable!("the free list holds free rows only")
-        };
-        block.first_free = next;
-        block.n_taken += 1;
-        if next == NO_ROW {
+        self.n_used_blocks = self.n_used_blocks.max(at + 1);
+        let row = block.take(len(at));
+        if block.n_taken == n_rows(len(at)) {
             self.with_room[at / 64] &= !(1 << (at % 64));
         }
         if self.spare.is_some_and(|spare| spare as usize == at) {
             self.spare = None;
         }
-        u32::try_from(at * BLOCK).expect("slots are numbered in 32 bits") + row
+        u32::try_from(first_slot(at)).expect("slots are numbered in 32 bits") + row
     }
 
     /// Frees a slot and returns what was in it. References to it no longer match.
     pub(super) fn free(&mut self, slot: u32) -> Body<W> {
-        let (at, row) = (slot as usize / BLOCK, slot as usize % BLOCK);
+        let (at, row) = place(slot);
         let block = &mut self.blocks[at];
-        let next = std::mem::replace(&mut block.first_free, u32::try_from(row).expect("few"));
+        let next = std::mem::replace(&mut block.first_free, n_rows(row));
         block.n_taken -= 1;
         let is_empty = block.n_taken == 0;
         let row = &mut block.rows[row];
@@ -155,27 +211,31 @@ impl<W: Wire> Rows<W> {
 
     /// The row in a slot that is taken.
     pub(super) fn get(&self, slot: u32) -> &Row<W> {
-        &self.blocks[slot as usize / BLOCK].rows[slot as usize % BLOCK]
+        let (at, row) = place(slot);
+        &self.blocks[at].rows[row]
     }
 
     /// The same, to change it.
     pub(super) fn get_mut(&mut self, slot: u32) -> &mut Row<W> {
-        &mut self.blocks[slot as usize / BLOCK].rows[slot as usize % BLOCK]
+        let (at, row) = place(slot);
+        &mut self.blocks[at].rows[row]
     }
 
     /// The row in any slot that was ever handed out, if its block was not given back.
     pub(super) fn find(&self, slot: u32) -> Option<&Row<W>> {
-        self.blocks[slot as usize / BLOCK].rows.get(slot as usize % BLOCK)
+        let (at, row) = place(slot);
+        self.blocks[at].rows.get(row)
     }
 
     /// The same, to change it.
     pub(super) fn find_mut(&mut self, slot: u32) -> Option<&mut Row<W>> {
-        self.blocks[slot as usize / BLOCK].rows.get_mut(slot as usize % BLOCK)
+        let (at, row) = place(slot);
+        self.blocks[at].rows.get_mut(row)
     }
 
     /// How many slots there are up to the last one that has a row, free ones included.
     pub(super) fn n_slots(&self) -> u32 {
-        u32::try_from(self.n_used_blocks * BLOCK).expect("slots are numbered in 32 bits")
+        u32::try_from(first_slot(self.n_used_blocks)).expect("slots are numbered in 32 bits")
     }
 
     /// The lowest block with a free row, or a new one. Its rows may have been given back.
@@ -187,7 +247,8 @@ impl<W: Wire> Rows<W> {
             self.first_word += 1;
         }
         let at = self.blocks.len();
-        self.blocks.push(Block { rows: Box::default(), first_free: 0, n_taken: 0, generation: 0 });
+        let rows = Vec::new();
+        self.blocks.push(Block { rows, first_free: NO_ROW, n_taken: 0, generation: 0 });
         self.with_room.resize(at / 64 + 1, 0);
         self.with_room[at / 64] |= 1 << (at % 64);
         self.first_word = at / 64;
@@ -210,32 +271,56 @@ impl<W: Wire> Rows<W> {
 }
 
 impl<W: Wire> Block<W> {
-    /// Allocates rows, all of them free.
-    fn fill(&mut self) {
-        let n_rows = u32::try_from(BLOCK).expect("a block is small");
-        let free_row = |row| {
-            let next = if row + 1 == n_rows { NO_ROW } else { row + 1 };
-            let body = Body::Free { next };
-            Row { id: 0, generation: self.generation, position: 0, body }
+    /// Takes a free row of the block's `len`, one that was used before if there is one.
+    fn take(&mut self, len: usize) -> u32 {
+        self.n_taken += 1;
+        if self.first_free == NO_ROW {
+            // The room for all of them, so that they never move; its pages are touched one by one.
+            self.rows.reserve_exact(len - self.rows.len());
+            let body = Body::Free { next: NO_ROW };
+            self.rows.push(Row { id: 0, generation: self.generation, position: 0, body });
+            return n_rows(self.rows.len() - 1);
+        }
+        let row = self.first_free;
+        let Body::Free { next } = self.rows[row as usize].body else {
+            unreachable!("the free list holds free rows only")
         };
-        self.rows = (0..n_rows).map(free_row).collect();
-        self.first_free = 0;
+        self.first_free = next;
+        row
     }
 
     /// Gives back the rows, all of which are free.
     fn empty(&mut self) {
         // The generation of a free row is beyond all references to it.
         let newest = self.rows.iter().map(|row| row.generation).max();
-        self.generation = newest.expect("a block that was filled has rows");
-        self.rows = Box::default();
-        self.first_free = 0;
+        self.generation = newest.expect("a block that was used has rows");
+        self.rows = Vec::new();
+        self.first_free = NO_ROW;
     }
+}
+
+/// A number of rows of one block.
+fn n_rows(n: usize) -> u32 {
+    u32::try_from(n).expect("a block is small")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake_wire::FakeWire;
+
+    #[test]
+    fn every_slot_has_a_place_of_its_own() {
+        let mut expected = (0, 0);
+        for slot in 0..n_rows(3 * BLOCK) {
+            assert_eq!(place(slot), expected, "slot {slot}");
+            assert_eq!(first_slot(expected.0) + expected.1, slot as usize);
+            expected.1 += 1;
+            if expected.1 == len(expected.0) {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+    }
 
     #[test]
     fn the_rows_of_a_crowd_are_given_back_and_no_old_reference_matches_a_new_row() {
@@ -249,15 +334,15 @@ mod tests {
         };
         let residents = take(&mut rows, 10);
         for n_crowds in 1..=3 {
-            let crowd = take(&mut rows, 100 * BLOCK);
-            assert_eq!(rows.n_slots() as usize, 101 * BLOCK, "crowd {n_crowds}");
+            let crowd = take(&mut rows, 10 * BLOCK);
+            assert_eq!(rows.n_slots() as usize, 11 * BLOCK, "crowd {n_crowds}");
             for &(slot, _) in &crowd {
                 rows.free(slot);
             }
             let n_filled = rows.blocks.iter().filter(|block| !block.rows.is_empty()).count();
             assert_eq!(n_filled, 2, "the residents' block and a spare one");
-            assert_eq!(rows.n_slots() as usize, 2 * BLOCK);
-            let again = take(&mut rows, 100 * BLOCK);
+            assert_eq!(rows.n_slots() as usize, 2 * SMALL_BLOCK);
+            let again = take(&mut rows, 10 * BLOCK);
             let old: std::collections::HashSet<_> = crowd.into_iter().collect();
             assert!(again.iter().all(|taken| !old.contains(taken)));
             for (slot, _) in again {
@@ -265,6 +350,6 @@ mod tests {
             }
         }
         assert!(residents.iter().all(|&(slot, gen_)| rows.get(slot).generation == gen_));
-        assert!(rows.find(99 * 256).is_none());
+        assert!(rows.find(n_rows(9 * BLOCK)).is_none());
     }
 }

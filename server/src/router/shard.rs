@@ -3,13 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
-use super::extras::Extras;
+use super::extras::{Aliases, Extras};
 use super::index::{Found, Index};
 use super::meter::Meter;
-use super::rows::{Body, Connection, RowRef, Rows};
+use super::rows::{Alias, Body, Connection, RowRef, Rows};
 use super::{Id, IdHasher, Limits, RouterStats, Wire};
 use crate::close::CloseReason;
 use crate::sync::{AtomicU64, Ordering};
+
+/// Aliases that are removed under one lock: about ten microseconds.
+const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// Rows, the index over them, and the counts of what happened to them.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(super) struct Shard<W: Wire> {
     pub(super) extras: Extras,
     /// Where a chunk is put together, used again for every row.
     pub(super) scratch: Vec<u8>,
-    /// Aliases in other shards that belong to connections closed here. Whoever lets go of the lock
+    /// Aliases of connections closed here, the first of each shard. Whoever lets go of the lock
     /// takes them along and removes them: no two shards are ever locked at once.
     orphans: Vec<RowRef>,
     /// What happened.
@@ -82,7 +85,7 @@ impl<W: Wire> Shard<W> {
         socket: W::Socket,
         style: W::Style,
         head: &[u8],
-        aliases: Vec<RowRef>,
+        aliases: Aliases,
     ) -> Result<(), CloseReason> {
         // An empty socket buffer takes a head whole. One that does not is no usable connection.
         let refused = match W::send(&socket, head) {
@@ -94,14 +97,14 @@ impl<W: Wire> Shard<W> {
             Err(error) => Some(CloseReason::of_error(&error)),
         };
         if let Some(reason) = refused {
-            self.wire.closing(&socket, 1 + aliases.len());
+            self.wire.closing(&socket, 1 + aliases.n());
             self.rows.free(row.slot);
-            self.orphans.extend(aliases);
+            self.orphans.extend(aliases.into_firsts());
             self.stats.closed.add(reason, 1);
             return Err(reason);
         }
-        let mut connection = Connection { n_chunks: 0, socket, style, has_extra: false };
-        if !aliases.is_empty() {
+        let mut connection = Connection { has_extra: false, style, socket, n_chunks: 0 };
+        if aliases.n() > 0 {
             self.extras.of(&mut connection, row.slot).aliases = aliases;
         }
         self.rows.get_mut(row.slot).body = Body::Connection(connection);
@@ -110,19 +113,29 @@ impl<W: Wire> Shard<W> {
         Ok(())
     }
 
-    /// Enters a further id of the connection whose row is `home`.
-    pub(super) fn alias(&mut self, id: Id, home: RowRef) -> RowRef {
+    /// Enters a further id of the connection whose row is `home`, and of whose aliases in this
+    /// shard `next` is the first.
+    pub(super) fn alias(&mut self, id: Id, home: RowRef, next: Option<RowRef>) -> RowRef {
         let row = self.reserve(id);
-        self.rows.get_mut(row.slot).body = Body::Alias(home);
+        self.rows.get_mut(row.slot).body = Body::Alias(Alias::new(home, next));
         self.index.add(row.slot, &mut self.rows);
         row
     }
 
-    /// Removes an alias.
-    pub(super) fn forget_alias(&mut self, row: RowRef) {
-        debug_assert_eq!(self.rows.get(row.slot).generation, row.generation);
-        self.leave(row.slot);
-        self.rows.free(row.slot);
+    /// Removes an alias and some of those behind it. Returns the first of those that are left, so
+    /// that others get the lock between.
+    pub(super) fn forget_aliases(&mut self, first: RowRef) -> Option<RowRef> {
+        debug_assert_eq!(self.rows.get(first.slot).generation, first.generation);
+        let mut next = Some(first.slot);
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some(slot) = next else { break };
+            self.leave(slot);
+            let Body::Alias(alias) = self.rows.free(slot) else {
+                unreachable!("aliases are chained to aliases only, and go with their connection")
+            };
+            next = alias.next();
+        }
+        next.map(|slot| self.row(slot))
     }
 
     /// Removes the row in `slot` from the index.
@@ -150,7 +163,7 @@ impl<W: Wire> Shard<W> {
     pub(super) fn target(&self, slot: u32) -> RowRef {
         let row = self.rows.get(slot);
         match row.body {
-            Body::Alias(home) => home,
+            Body::Alias(alias) => alias.home(),
             _ => RowRef { shard: self.number, slot, generation: row.generation },
         }
     }
@@ -168,8 +181,8 @@ impl<W: Wire> Shard<W> {
             let n_dropped = extra.backlog.n_chunks();
             self.stats.queued -= n_dropped;
             self.stats.dropped.add(reason, n_dropped);
-            n_ids += extra.aliases.len();
-            self.orphans.extend(extra.aliases);
+            n_ids += extra.aliases.n();
+            self.orphans.extend(extra.aliases.into_firsts());
         }
         self.wire.closing(&connection.socket, n_ids);
         self.n_logins.fetch_sub(n_ids as u64, Ordering::Relaxed);
