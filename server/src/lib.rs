@@ -12,6 +12,7 @@
 
 mod accept;
 mod addresses;
+pub mod allocator;
 mod answer;
 pub mod args;
 pub mod close;

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use comet_server::args::{Args, Log as Level};
 use comet_server::logging::Log;
-use comet_server::{cluster, limits, runtime, serve};
+use comet_server::{allocator, cluster, limits, runtime, serve};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -20,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 const LOG_TIME: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    let started_again = allocator::give_memory_back();
     let args = Args::parse();
     // Everything that is said goes the same way, errors and panics as well: an unread stderr must
     // not keep the process from going on, nor from ending.
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
     };
     log_panics(&log);
     start_log(args.log, &log);
+    if let Err(error) = started_again {
+        tracing::info!("memory of a crowd that left may not go back to the system: {error}");
+    }
     let code = run(&args).unwrap_or_else(|error| {
         log.say(format!("comet-server: {error:#}\n").as_bytes());
         ExitCode::from(2)

@@ -14,6 +14,24 @@ fn fails(flags: &[&str], message: &str) {
 }
 
 #[test]
+fn the_allocator_is_set_to_give_memory_back_unless_somebody_set_it() {
+    let in_its_environment = |wanted: &str, given: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_comet-server"));
+        given.map(|value| command.env("GLIBC_TUNABLES", value));
+        let server = Server::start_command(&mut command);
+        let environment = server.proc_file("environ");
+        let found = environment.split('\0').find(|variable| variable.starts_with("GLIBC_TUNABLES"));
+        // Some versions of glibc cut it at its first colon while they read it.
+        assert_eq!(found.and_then(|found| found.split(':').next()), Some(wanted));
+        // The same process under the same name: it is found by both.
+        assert_eq!(server.proc_file("comm"), "comet-server\n");
+    };
+    in_its_environment("GLIBC_TUNABLES=glibc.malloc.mmap_threshold=131072", None);
+    let own = "glibc.malloc.arena_max=2";
+    in_its_environment(&format!("GLIBC_TUNABLES={own}"), Some(own));
+}
+
+#[test]
 fn bad_flags_name_the_cause_and_exit_with_2() {
     fails(&["--listen", "here"], "invalid value 'here' for '--listen <ADDRESS>'");
     fails(&with(&["--threads", "0"]), "'--threads <N>'");

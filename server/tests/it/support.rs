@@ -134,9 +134,14 @@ impl Server {
 
     /// Resident memory.
     pub(crate) fn rss_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = self.proc_file("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// A file that the kernel keeps about the process.
+    pub(crate) fn proc_file(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
     }
 
     /// The numbers of its open descriptors.
