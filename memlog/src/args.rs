@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use charts;
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use reports::chart;
 use reports::units::{parse_bytes, parse_duration};
 
 use crate::target::Choice;
@@ -86,7 +86,7 @@ pub struct LookArgs {
 impl LookArgs {
     /// The chart to draw at `path`.
     pub fn plot(&self, path: PathBuf) -> Plot {
-        let options = chart::Options { size_px: self.size, title: self.title.clone() };
+        let options = charts::Options { size_px: self.size, title: self.title.clone() };
         Plot { path, options }
     }
 }

@@ -36,7 +36,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reports::chart::{self, ChartError};
+use charts::ChartError;
 
 use crate::target::Choice;
 
@@ -67,7 +67,7 @@ pub struct Plot {
     /// Where it goes.
     pub path: PathBuf,
     /// How it is drawn.
-    pub options: chart::Options,
+    pub options: charts::Options,
 }
 
 /// Why something could not be done.

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reports::chart::{self, ChartError, History};
+use charts::{ChartError, History};
 use reports::memory_log::{self, Sample};
 
 use crate::{Error, Plot};
@@ -33,11 +33,11 @@ pub struct LivePlot {
 impl LivePlot {
     /// A chart without samples. Whether it can be written is found out now, not after a day.
     pub fn new(plot: Plot) -> Result<Self, ChartError> {
-        chart::check_writable(&plot.path)?;
+        charts::check_writable(&plot.path)?;
         let history = History::new();
         // Draws in memory: a size that cannot be drawn is found out now as well.
-        let format = chart::Format::of(&plot.path)?;
-        chart::render(&[chart::Log { label: "", history: &history }], &plot.options, format)?;
+        let format = charts::Format::of(&plot.path)?;
+        charts::render(&[charts::Log { label: "", history: &history }], &plot.options, format)?;
         Ok(Self { plot, history, drawn_at: None, has_failed: false })
     }
 
@@ -60,14 +60,14 @@ impl LivePlot {
     /// Draws now.
     pub fn draw(&self) -> Result<(), ChartError> {
         let label = self.plot.path.to_string_lossy();
-        let log = chart::Log { label: &label, history: &self.history };
-        chart::save(&self.plot.path, &[log], &self.plot.options)
+        let log = charts::Log { label: &label, history: &self.history };
+        charts::save(&self.plot.path, &[log], &self.plot.options)
     }
 }
 
 /// Draws the logs at `paths`, and says which of their lines are damaged. The rest is drawn.
 pub fn draw_logs(paths: &[PathBuf], plot: &Plot) -> Result<Vec<String>, Error> {
-    chart::check_writable(&plot.path)?;
+    charts::check_writable(&plot.path)?;
     let mut damage = Vec::new();
     let mut histories = Vec::new();
     for path in paths {
@@ -75,9 +75,9 @@ pub fn draw_logs(paths: &[PathBuf], plot: &Plot) -> Result<Vec<String>, Error> {
         damage.extend(damaged);
         histories.push((label(path), history));
     }
-    let logs: Vec<chart::Log<'_>> =
-        histories.iter().map(|(label, history)| chart::Log { label, history }).collect();
-    chart::save(&plot.path, &logs, &plot.options)?;
+    let logs: Vec<charts::Log<'_>> =
+        histories.iter().map(|(label, history)| charts::Log { label, history }).collect();
+    charts::save(&plot.path, &logs, &plot.options)?;
     Ok(damage)
 }
 

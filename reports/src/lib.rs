@@ -16,13 +16,13 @@
 //! - [`output`]: what a program says, so that nobody who reads it slowly holds it up.
 //! - [`causes`]: an error in one line.
 //! - [`memory_log`]: a line of the memory log, read and written; [`date`] begins it.
-//! - [`chart`]: memory, connections, traffic and delays, as PNG or SVG.
 //! - [`books`]: what the three programs report, and the identities that must hold between them.
-//! - [`run`]: the folder that a run leaves behind.
+//! - [`replace`]: files that are replaced whole.
+//! - `run`: the folder that a run leaves behind, with the feature of that name: its files are TOML,
+//!   which the tools that measure do without.
 
 pub mod books;
 pub mod causes;
-pub mod chart;
 pub mod date;
 pub mod expect;
 pub mod latency;
@@ -31,7 +31,8 @@ pub mod memory_log;
 pub mod out;
 pub mod output;
 pub mod plan;
-mod replace;
+pub mod replace;
+#[cfg(feature = "run")]
 pub mod run;
 pub mod sent;
 pub mod share;

@@ -14,7 +14,7 @@ const MOST_TRIES: usize = 4;
 /// Puts `bytes` in the place of the file at `path`: whoever reads it sees the old file or the new
 /// one, and never a part of one. Where `path` is a link, the link is replaced, and what it leads to
 /// is left alone.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (mut file, temporary) = create_beside(path)?;
     let written = file.write_all(bytes);
     drop(file);
@@ -27,7 +27,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Finds out whether a file can be created beside the one at `path`, and leaves none behind.
-pub(crate) fn check(path: &Path) -> io::Result<()> {
+pub fn check(path: &Path) -> io::Result<()> {
     let (_, temporary) = create_beside(path)?;
     fs::remove_file(temporary)
 }

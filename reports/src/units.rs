@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+/// The greatest number that is taken from a file: greater ones are no whole numbers any more where
+/// figures are computed, and in most readers of JSON. A day of 100 GB/s is less.
+pub const MOST: u64 = 1 << 53;
+
 /// Why a number on the command line was not understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UnitError {

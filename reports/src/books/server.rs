@@ -4,7 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use super::ByReason;
-use crate::run::MOST;
+use crate::units::MOST;
 
 /// What comet-server answers to `GET /stats`. Fields of it that no identity needs are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,22 +4,22 @@ use super::Summary;
 use super::words::{NOT_MEASURED, figure, grouped, judged, kb, of_one_core, time, with_unit};
 
 /// A figure of the article beside that of a run.
-pub(super) struct Row {
+pub struct Row {
     /// What it is.
-    pub(super) what: &'static str,
+    pub what: &'static str,
     /// What the article says.
-    pub(super) article: &'static str,
+    pub article: &'static str,
     /// What this run says.
-    pub(super) here: String,
+    pub here: String,
 }
 
 /// Which part of "A Million-user Comet Application with Mochiweb" (2008) a run repeats.
-pub(super) fn part(summary: &Summary) -> u32 {
+pub fn part(summary: &Summary) -> u32 {
     if summary.experiment == "c1m" { 3 } else { 2 }
 }
 
 /// The figures of that part of the article beside those of a run.
-pub(super) fn article(summary: &Summary) -> Vec<Row> {
+pub fn article(summary: &Summary) -> Vec<Row> {
     if part(summary) == 3 { third_part(summary) } else { second_part(summary) }
 }
 
@@ -97,10 +97,10 @@ fn third_part(summary: &Summary) -> Vec<Row> {
 
 /// A server that others wrote, as it was measured with 10,000 connections: what it is, and its
 /// figures in the columns of [`PEER_HEADS`].
-pub(super) type Peer = (&'static str, [&'static str; 6]);
+pub type Peer = (&'static str, [&'static str; 6]);
 
 /// The columns of the peers' figures.
-pub(super) const PEER_HEADS: [&str; 7] = [
+pub const PEER_HEADS: [&str; 7] = [
     "server",
     "RSS empty, MB",
     "RSS idle, MB",
@@ -111,13 +111,13 @@ pub(super) const PEER_HEADS: [&str; 7] = [
 ];
 
 /// Where and how the peers were measured.
-pub(super) const PEERS_SOURCE: &str = "The others were measured in November 2026 on a virtual \
+pub const PEERS_SOURCE: &str = "The others were measured in November 2026 on a virtual \
     machine with two cores (AMD EPYC, Linux 6.18, 24 GiB, Debian 12) over loopback: the server \
     pinned to one core, a raw epoll client and a publisher in C on the other, medians of three runs \
     of 20 s. Where two figures are added, the second one is the router.";
 
 /// The servers of others, the leanest first.
-pub(super) const PEERS: [Peer; 8] = [
+pub const PEERS: [Peer; 8] = [
     (
         "a plain write loop in C: no requests, no router, a lower limit",
         ["1.2", "1.3", "4", "–", "3.0", "–"],

@@ -66,7 +66,7 @@ impl Moment {
     }
 
     /// Kernel memory for TCP, if both parts of it are known.
-    pub(super) fn kernel_kb(&self) -> Option<u64> {
+    pub fn kernel_kb(&self) -> Option<u64> {
         Some(self.kernel_tcp_kb? + self.slab_kb?)
     }
 }

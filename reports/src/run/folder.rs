@@ -8,14 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::chart::ChartError;
+use crate::units::MOST;
 
 /// The format of a run folder that is written here, and the latest that is read.
 pub const FORMAT: u64 = 1;
-
-/// The greatest number that is taken from a file: greater ones are no whole numbers any more where
-/// figures are computed, and in most readers of JSON. A day of 100 GB/s is less.
-pub(crate) const MOST: u64 = 1 << 53;
 
 /// The greatest time that is taken from a file, in seconds since the Unix epoch: the end of the
 /// year 9999, after which dates have another form.
@@ -62,9 +58,6 @@ pub enum RunError {
         /// Its format.
         found: u64,
     },
-    /// A chart could not be drawn.
-    #[error(transparent)]
-    Chart(#[from] ChartError),
 }
 
 /// Opens a file of the folder. A pipe would be waited for, and a device may have no end.
@@ -145,7 +138,7 @@ pub(crate) fn write_toml<T: Serialize>(path: &Path, value: &T) -> Result<(), Run
 }
 
 /// Puts `bytes` in the place of the file at `path`, whole or not at all.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let error = |source| RunError::Write { path: path.to_owned(), source };
     crate::replace::replace(path, bytes).map_err(error)
 }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::folder::{LAST_UNIX_S, MOST, RunError, open, read, too_great};
+use super::folder::{LAST_UNIX_S, RunError, open, read, too_great};
 use super::{Exits, Footprints, Host, Plan, files};
 use crate::books::{FloodReport, SendReport, ServerStats};
 use crate::latency::{Latency, LatencySummary};
 use crate::latency_log;
 use crate::memory_log::{self, Damage, Sample};
+use crate::units::MOST;
 
 /// What the raw files of a run hold.
 #[derive(Debug, Clone)]

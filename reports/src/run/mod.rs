@@ -3,8 +3,7 @@
 //! Raw files are written while the run goes on and never changed afterwards. Everything else is
 //! computed from them, as often as one likes.
 
-mod beside;
-mod compare;
+pub mod beside;
 mod cost;
 mod exits;
 pub mod files;
@@ -12,27 +11,22 @@ mod folder;
 mod footprint;
 mod host;
 mod load;
-mod page;
-mod pictures;
 mod plan;
-mod report;
 mod summary;
 mod text;
-mod timeline;
+pub mod timeline;
 mod verdict;
 mod whole;
-mod words;
+pub mod words;
 
-pub use compare::{Comparison, Difference, Figure, compare};
 pub use cost::{Cost, Moment};
 pub use exits::{Exit, Exits};
-pub(crate) use folder::MOST;
-pub use folder::{FORMAT, RunError};
+pub use folder::{FORMAT, RunError, replace};
 pub use footprint::{Footprint, Footprints, pss_kb};
 pub use host::Host;
 pub use load::{DelayInterval, Delays, Run};
 pub use plan::{Command, Plan};
-pub use report::report;
 pub use summary::{Rates, Summary, Verdict};
 pub use timeline::Phase;
+pub use verdict::{caveats, doubts};
 pub use whole::Whole;

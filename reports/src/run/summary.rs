@@ -102,7 +102,7 @@ impl Summary {
     }
 
     /// Writes it into the folder of the run.
-    pub(crate) fn write(&self, folder: &Path) -> Result<(), RunError> {
+    pub fn write(&self, folder: &Path) -> Result<(), RunError> {
         let mut json = serde_json::to_vec_pretty(self).expect("a summary is plain JSON");
         json.push(b'\n');
         replace(&folder.join(files::SUMMARY), &json)

@@ -17,7 +17,7 @@ pub struct Phase {
 }
 
 /// The samples and marks of a run, by seconds since its first sample.
-pub(crate) struct Timeline<'a> {
+pub struct Timeline<'a> {
     /// Each sample and when it was taken.
     samples: Vec<(f64, &'a Sample)>,
     /// Each mark, when it was set, and when that was by the wall clock.
@@ -26,7 +26,7 @@ pub(crate) struct Timeline<'a> {
 
 impl<'a> Timeline<'a> {
     /// The timeline of a run. Steps of the wall clock are taken out.
-    pub(crate) fn of(run: &'a Run) -> Self {
+    pub fn of(run: &'a Run) -> Self {
         let first_ms = run.memory.first().map_or(0, |sample| sample.unix_ms().cast_signed());
         let mut timeline = Self { samples: Vec::new(), marks: Vec::new() };
         let mut zero_ms = first_ms;
@@ -44,23 +44,23 @@ impl<'a> Timeline<'a> {
     }
 
     /// Every mark and when it was set.
-    pub(crate) fn marks(&self) -> impl Iterator<Item = (f64, &'a str)> {
+    pub fn marks(&self) -> impl Iterator<Item = (f64, &'a str)> {
         self.marks.iter().map(|(at_s, text, _)| (*at_s, *text))
     }
 
     /// When `mark` was set.
-    pub(crate) fn at_s(&self, mark: &str) -> Option<f64> {
+    pub fn at_s(&self, mark: &str) -> Option<f64> {
         self.marks.iter().find(|(_, text, _)| *text == mark).map(|(at_s, ..)| *at_s)
     }
 
     /// The last sample before `mark`.
-    pub(crate) fn before(&self, mark: &str) -> Option<&'a Sample> {
+    pub fn before(&self, mark: &str) -> Option<&'a Sample> {
         let end_s = self.at_s(mark)?;
         self.samples.iter().rfind(|(at_s, _)| *at_s < end_s).map(|(_, sample)| *sample)
     }
 
     /// The samples from mark `from` to mark `to`. None without both of them.
-    pub(crate) fn between(&self, from: &str, to: &str) -> Vec<(f64, &'a Sample)> {
+    pub fn between(&self, from: &str, to: &str) -> Vec<(f64, &'a Sample)> {
         let (Some(begin_s), Some(end_s)) = (self.at_s(from), self.at_s(to)) else {
             return Vec::new();
         };
@@ -69,7 +69,7 @@ impl<'a> Timeline<'a> {
     }
 
     /// The phases, each of them up to the next mark and the last one up to the last sample.
-    pub(crate) fn phases(&self) -> Vec<Phase> {
+    pub fn phases(&self) -> Vec<Phase> {
         let last_s = self.samples.last().map_or(0.0, |(at_s, _)| *at_s);
         let ends = self.marks.iter().skip(1).map(|(at_s, ..)| *at_s).chain([last_s]);
         let phase = |((at_s, name, unix_s), end_s): (&(f64, &str, u64), f64)| Phase {

@@ -94,7 +94,7 @@ fn lost_delays(run: &Run) -> Vec<String> {
 }
 
 /// Why the figures of a run may be other than those of a good one, a sentence each.
-pub(super) fn doubts(run: &Run) -> Vec<String> {
+pub fn doubts(run: &Run) -> Vec<String> {
     let plan = &run.plan;
     let mut doubts = Vec::new();
     if plan.profile != "release" {
@@ -113,7 +113,7 @@ pub(super) fn doubts(run: &Run) -> Vec<String> {
 }
 
 /// What a reader must know before believing the figures of a run, a sentence each.
-pub(super) fn caveats(run: &Run) -> Vec<String> {
+pub fn caveats(run: &Run) -> Vec<String> {
     let mut caveats = doubts(run);
     let n_missed = run.memory.iter().fold(0, |sum: u64, it| sum.saturating_add(it.n_missed));
     if n_missed > 0 {

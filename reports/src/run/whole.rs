@@ -78,7 +78,7 @@ impl Whole {
     }
 
     /// The figures for people. None if nobody looked at the machine.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<Row> {
         let (Some(empty), Some(after)) = (&self.empty, &self.after) else { return Vec::new() };
         let idle = self.idle.clone().unwrap_or_default();
         let known = |it: Option<u64>| it.map_or_else(|| "–".to_owned(), grouped);

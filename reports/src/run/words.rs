@@ -3,10 +3,10 @@
 use crate::expect::NOT_JUDGED;
 
 /// What stands where a figure could not be computed.
-pub(super) const NOT_MEASURED: &str = "not measured";
+pub const NOT_MEASURED: &str = "not measured";
 
 /// A whole number with its thousands set off: `600,000`.
-pub(super) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -19,13 +19,13 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// A count, or that it was not judged.
-pub(super) fn judged(count: Option<u64>) -> String {
+pub fn judged(count: Option<u64>) -> String {
     count.map_or_else(|| NOT_JUDGED.to_owned(), grouped)
 }
 
 /// A figure with three digits: all of its whole part, and as many decimals as are left of three. A
 /// whole number has none. One of more than 18 digits is written as a power of ten.
-pub(super) fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     if value.abs() >= 1e18 {
         return format!("{value:.2e}");
     }
@@ -45,23 +45,23 @@ pub(super) fn figure(value: f64) -> String {
 }
 
 /// A figure with its unit, if there is one.
-pub(super) fn with_unit(value: Option<f64>, unit: &str) -> String {
+pub fn with_unit(value: Option<f64>, unit: &str) -> String {
     value.map_or_else(|| NOT_MEASURED.to_owned(), |value| format!("{} {unit}", figure(value)))
 }
 
 /// KB of 1,024 bytes, as `ps` prints them.
-pub(super) fn kb(kb: Option<u64>) -> String {
+pub fn kb(kb: Option<u64>) -> String {
     kb.map_or_else(|| NOT_MEASURED.to_owned(), |kb| format!("{} KB", grouped(kb)))
 }
 
 /// A share of a core in percent.
-pub(super) fn of_one_core(share: Option<f64>) -> String {
+pub fn of_one_core(share: Option<f64>) -> String {
     let percent = share.map(|share| share * 100.0);
     percent.map_or_else(|| NOT_MEASURED.to_owned(), |it| format!("{it:.1} % of one core"))
 }
 
 /// A part of a whole in percent.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub fn share(part: u64, whole: u64) -> String {
     let percent = part as f64 * 100.0 / whole.max(1) as f64;
     if percent > 0.0 && percent < 0.01 {
         "under 0.01 %".to_owned()
@@ -71,12 +71,12 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 }
 
 /// Microseconds in milliseconds.
-pub(super) fn ms(us: u64) -> String {
+pub fn ms(us: u64) -> String {
     format!("{:.3}", us as f64 / 1_000.0)
 }
 
 /// A time in the unit that people would use.
-pub(super) fn time(seconds: f64) -> String {
+pub fn time(seconds: f64) -> String {
     let (value, unit) = match seconds {
         s if s >= 7_200.0 => (s / 3_600.0, "h"),
         s if s >= 120.0 => (s / 60.0, "min"),
@@ -87,7 +87,7 @@ pub(super) fn time(seconds: f64) -> String {
 }
 
 /// A size in bytes, KB or MB.
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
         1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1_000.0),

@@ -1,4 +1,4 @@
-//! The workspace's promises about itself, and the rig as people start it.
+//! What the tools write, as other programs read it.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,13 +6,4 @@
     reason = "a test may panic, and says what it skips"
 )]
 
-mod bent;
-mod compare;
-mod extremes;
-mod fixture;
-mod format;
 mod hdr_tools;
-mod page;
-mod rig;
-mod run_folder;
-mod tidy;

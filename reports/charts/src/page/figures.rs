@@ -1,0 +1,268 @@
+//! The books, what the run cost, and how long messages took.
+
+use maud::{Markup, html};
+
+use super::{figure, section, table};
+use crate::pictures::{Drawn, Picture};
+use reports::latency::{Latency, LatencySummary};
+use reports::run::words::{
+    NOT_MEASURED, figure as number, grouped, kb, ms, of_one_core, with_unit,
+};
+use reports::run::{Moment, Run, Summary};
+
+/// The percentiles of the table, and how they are written.
+const PERCENTILES: [(f64, &str); 6] = [
+    (0.5, "50 %"),
+    (0.9, "90 %"),
+    (0.99, "99 %"),
+    (0.999, "99.9 %"),
+    (0.9999, "99.99 %"),
+    (0.99999, "99.999 %"),
+];
+
+/// The columns of the table of all delays.
+const DELAY_HEADS: [&str; 7] = ["", "p50", "p90", "p99", "p99.9", "longest", "how many"];
+
+/// Both sides of every identity.
+pub(crate) fn books(summary: &Summary) -> Markup {
+    let note = [
+        "Every message is accounted for, by three programs that share no code for it: msggen counts \
+         what was answered, the server what it wrote, floodtest what it received.",
+        "Written means that the kernel took a chunk's last byte. Counts were taken after the last \
+         message and before anybody was disconnected.",
+    ];
+    let body = html! {
+        table.books {
+            thead { tr { th scope="col" { "what must be equal" } th {} th {} th {} } }
+            tbody {
+                @for line in &summary.books.lines {
+                    tr class=[(!line.holds()).then_some("bad")] {
+                        th scope="row" { (line.what) }
+                        td.left { (grouped(line.left)) }
+                        td.sign { (line.sign()) }
+                        td.right {
+                            (grouped(line.right))
+                            @if line.slack > 0 { " (" (grouped(line.slack)) " unconfirmed)" }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    let title =
+        if summary.books.balance() { "The books balance" } else { "The books do not balance" };
+    section(title, &note, &body)
+}
+
+/// What the server's memory was, when.
+pub(crate) fn memory(summary: &Summary, drawn: &Drawn) -> Markup {
+    let note = [
+        "RSS is the resident memory of the server's process in KB of 1,024 bytes, as ps prints it; \
+         several servers are summed. Bytes per connection are what it has above the server with \
+         nobody connected, divided by the connections.",
+        "Kernel memory is that of the whole machine: on loopback both ends of every connection are \
+         in it, and everything else that uses TCP. It is much the same for every server.",
+    ];
+    let cost = &summary.cost;
+    let moments = [
+        ("nobody connected", &cost.empty),
+        ("all connected, nothing sent yet", &cost.idle),
+        ("after the last message", &cost.after),
+    ];
+    let row = |(what, moment): (&str, &Option<Moment>)| {
+        let known = |kb: fn(&Moment) -> Option<u64>| {
+            moment.as_ref().and_then(kb).map_or_else(|| "–".to_owned(), grouped)
+        };
+        vec![
+            what.to_owned(),
+            known(|it| Some(it.connections)),
+            known(|it| Some(it.rss_kb)),
+            known(|it| it.anon_kb),
+            known(|it| it.kernel_tcp_kb),
+            known(|it| it.slab_kb),
+        ]
+    };
+    let heads = [
+        "",
+        "connections",
+        "RSS, KB",
+        "anonymous, KB",
+        "kernel: TCP buffers, KB",
+        "kernel: TCP sockets, KB",
+    ];
+    let body = html! {
+        (figure(&drawn.process))
+        @if let Some(kernel) = &drawn.kernel { (figure(kernel)) }
+        (table("figures", &heads, moments.into_iter().map(row)))
+        (table("", &["", "figure", "computed from"], costs(summary)))
+    };
+    section("What it cost the server", &note, &body)
+}
+
+/// What follows from the server's memory and CPU time.
+fn costs(summary: &Summary) -> Vec<Vec<String>> {
+    let cost = &summary.cost;
+    let terms = |moment: &Option<Moment>, kb: fn(&Moment) -> Option<u64>| {
+        let kb = |moment: &Option<Moment>| moment.as_ref().and_then(kb);
+        match (kb(moment), kb(&cost.empty), moment) {
+            (Some(then), Some(empty), Some(moment)) => format!(
+                "({} − {}) KB ÷ {}",
+                grouped(then),
+                grouped(empty),
+                grouped(moment.connections)
+            ),
+            _ => String::new(),
+        }
+    };
+    let rss = |it: &Moment| Some(it.rss_kb);
+    let bytes = |bytes| with_unit(bytes, "bytes");
+    let row = |what: &str, figure: String, from: String| vec![what.to_owned(), figure, from];
+    vec![
+        row(
+            "memory for an idle connection",
+            bytes(cost.idle_bytes_per_connection),
+            terms(&cost.idle, rss),
+        ),
+        row(
+            "memory for a connection, after the messages",
+            bytes(cost.after_bytes_per_connection),
+            terms(&cost.after, rss),
+        ),
+        row(
+            "kernel memory of TCP for an idle connection, both ends",
+            bytes(cost.idle_kernel_bytes_per_connection),
+            terms(&cost.idle, Moment::kernel_kb),
+        ),
+        row(
+            "kernel memory of TCP for a connection, after the messages",
+            bytes(cost.after_kernel_bytes_per_connection),
+            terms(&cost.after, Moment::kernel_kb),
+        ),
+        row(
+            "highest RSS",
+            kb(cost.highest_rss_kb),
+            "any sample while messages were sent".to_owned(),
+        ),
+        row(
+            "growth",
+            with_unit(cost.rss_slope_kb_per_min, "KB/min"),
+            "straight line through the last half of the sending".to_owned(),
+        ),
+        row(
+            "CPU",
+            of_one_core(cost.cpu_share),
+            "CPU time ÷ elapsed time, while messages were sent".to_owned(),
+        ),
+    ]
+}
+
+/// What everything together took of the machine.
+pub(crate) fn whole(summary: &Summary) -> Markup {
+    let note = [
+        "PSS counts what processes share once: it is divided by those who share it. It is read once \
+         at the end, because reading it holds up the process.",
+        "Slab are the kernel's objects (sockets, files, poll items) for both ends of every connection.",
+    ];
+    let rows = summary.whole.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
+    html! {
+        @if !rows.is_empty() {
+            (section("The whole machine", &note, &table("", &["", "figure", "computed from"], rows)))
+        }
+    }
+}
+
+/// What went over the connections.
+pub(crate) fn traffic(run: &Run, summary: &Summary, picture: &Picture) -> Markup {
+    let (sent, rates) = (&summary.sent, &summary.rates);
+    let note = [
+        "Messages are due at fixed times, whatever the server does (open loop); connections too.",
+        "A chunk is what a message becomes for one connection that it reaches.",
+    ];
+    let opened = rates.opened_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
+    let received = rates.received_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
+    let asked = if run.plan.rate > 0 { grouped(run.plan.rate) } else { "flat out".to_owned() };
+    let rows = vec![
+        vec!["connections opened a second".to_owned(), asked, opened],
+        vec![
+            "messages sent a second".to_owned(),
+            grouped(run.plan.messages_per_second),
+            number(sent.achieved_per_s),
+        ],
+        vec!["chunks received a second".to_owned(), String::new(), received],
+    ];
+    let body = html! {
+        (figure(picture))
+        (table("figures", &["", "asked for", "here"], rows))
+    };
+    section("Connections and messages", &note, &body)
+}
+
+/// How long messages took.
+pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
+    let note = [
+        "From due: counted from when the message should have been sent, so that a server that \
+         stalls its senders cannot hide it (coordinated omission). From send: counted from when it \
+         was sent.",
+        "Delivery ends with the receipt by the client, send latency with the answer to the sender. \
+         Both ends are on this machine, with one clock.",
+        "Scales of latency are logarithmic. The longest delay of a long run says most about the \
+         machine.",
+    ];
+    let by_percentile = percentiles(run, summary);
+    let body = html! {
+        (figure(&drawn.delivery_from_due))
+        (figure(&drawn.percentiles))
+        div.pair {
+            div {
+                h3 { "Delivery latency by percentile, ms" }
+                (table("figures", &["no longer for", "from due", "from send"], by_percentile))
+            }
+            div {
+                h3 { "All delays, ms" }
+                (table("figures", &DELAY_HEADS, delays(summary)))
+            }
+        }
+    };
+    section("How long messages took", &note, &body)
+}
+
+/// Delivery latency by percentile, as far as there are delays above the percentile.
+fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
+    let totals =
+        [&run.delivery_due, &run.delivery_actual].map(|log| log.as_ref().map(|log| &log.total));
+    let cell = |total: Option<&Latency>, quantile: f64| {
+        let total = total.filter(|total| total.count() as f64 * (1.0 - quantile) >= 0.999);
+        total.map(|total| ms(total.at_quantile_us(quantile)))
+    };
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (quantile, name) in PERCENTILES {
+        let cells = totals.map(|total| cell(total, quantile));
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+            rows.push([name.to_owned()].into_iter().chain(cells).collect());
+        }
+    }
+    let longest = [&summary.received.delivery_from_due, &summary.received.delivery_from_send]
+        .map(|it| if it.count > 0 { ms(it.max_us) } else { "–".to_owned() });
+    rows.push(["all of them".to_owned()].into_iter().chain(longest).collect());
+    rows
+}
+
+/// Every delay that was recorded.
+fn delays(summary: &Summary) -> Vec<Vec<String>> {
+    let (received, sent) = (&summary.received, &summary.sent);
+    let series = [
+        ("delivery, from due", &received.delivery_from_due),
+        ("delivery, from send", &received.delivery_from_send),
+        ("send latency, from due", &sent.send_from_due),
+        ("send latency, from send", &sent.send_from_send),
+        ("lateness of sends", &sent.lateness),
+        ("lateness of connects", &received.connect_lateness),
+    ];
+    let row = |(what, it): (&str, &LatencySummary)| {
+        let ms = |us| if it.count > 0 { ms(us) } else { "–".to_owned() };
+        let figures = [it.p50_us, it.p90_us, it.p99_us, it.p999_us, it.max_us].map(ms);
+        [what.to_owned()].into_iter().chain(figures).chain([grouped(it.count)]).collect()
+    };
+    series.into_iter().map(row).collect()
+}

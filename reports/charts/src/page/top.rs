@@ -1,0 +1,120 @@
+//! The top of the page: what was done, whether it held, and the figures that people ask for first.
+
+use maud::{Markup, html};
+
+use reports::date::utc;
+use reports::run::words::{grouped, ms, time};
+use reports::run::{Plan, Run, Summary};
+
+/// What was done, in a line.
+pub(crate) fn title(run: &Run) -> String {
+    let plan = &run.plan;
+    let (connections, rate) = (grouped(plan.connections), grouped(plan.messages_per_second));
+    // The experiment's name is what people look for; its figures are what it was this time.
+    format!(
+        "{}: {connections} connections, {rate} messages a second, {}",
+        plan.experiment.to_uppercase(),
+        time(plan.duration_s)
+    )
+}
+
+/// What was run, in a line.
+pub(crate) fn kicker(plan: &Plan) -> String {
+    let commit = plan.commit.as_deref().map(|commit| format!(" at {commit}")).unwrap_or_default();
+    let modified = if plan.is_modified { ", modified" } else { "" };
+    let (toolkit, profile) = (&plan.toolkit, &plan.profile);
+    format!(
+        "{} · Comet toolkit {toolkit}{commit}{modified}, {profile} build",
+        utc(plan.started_unix_s)
+    )
+}
+
+/// The top of the page.
+pub(crate) fn top(run: &Run, summary: &Summary) -> Markup {
+    html! {
+        header {
+            p.kicker { (kicker(&run.plan)) }
+            h1 { (title(run)) }
+            @if summary.held() {
+                p.verdict.held { strong { "Held." } " " (what_held(summary)) }
+            } @else {
+                p.verdict.short {
+                    strong { "Fell short" }
+                    @match summary.shortfalls.len() {
+                        1 => { ", in one respect:" },
+                        n => { ", in " (n) " respects:" },
+                    }
+                }
+                ol.bad { @for shortfall in &summary.shortfalls { li { (shortfall) } } }
+            }
+            dl.keys {
+                @for key in keys(run, summary) {
+                    div {
+                        dt { (key.what) }
+                        dd { (key.value) @if !key.unit.is_empty() { small { " " (key.unit) } } }
+                    }
+                }
+            }
+            @if !summary.caveats.is_empty() {
+                ul.caveats { @for caveat in &summary.caveats { li { (caveat) } } }
+            }
+        }
+    }
+}
+
+/// What it means that the run held.
+fn what_held(summary: &Summary) -> String {
+    let (received, sent) = (&summary.received, &summary.sent);
+    let void = match sent.void {
+        None | Some(0) => String::new(),
+        Some(void) => format!(" {} of them went to ids that nobody had.", grouped(void)),
+    };
+    format!(
+        "All {} connections stayed open to the end. {} messages were sent, and {} chunks received: \
+         none lost, none duplicated, none out of order.{void}",
+        grouped(received.connected),
+        grouped(sent.answered),
+        grouped(received.chunks),
+    )
+}
+
+/// A figure that people ask for first.
+struct Key {
+    value: String,
+    unit: &'static str,
+    what: &'static str,
+}
+
+/// The figures that people ask for first.
+fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
+    let cost = &summary.cost;
+    let key = |value: Option<String>, unit, what| match value {
+        Some(value) => Key { value, unit, what },
+        None => Key { value: "–".to_owned(), unit: "not measured", what },
+    };
+    let whole = |value: Option<f64>| value.map(|value| format!("{value:.0}"));
+    let delivery = &summary.received.delivery_from_due;
+    let p99 = (delivery.count > 0).then(|| ms(delivery.p99_us));
+    let after = cost.after.as_ref().map(|after| grouped(after.rss_kb));
+    let cpu = cost.cpu_share.map(|share| format!("{:.1} %", share * 100.0));
+    vec![
+        key(
+            Some(grouped(summary.received.connected)),
+            "",
+            if run.plan.connections == summary.received.connected {
+                "connections open at the end, all that were asked for"
+            } else {
+                "connections open at the end"
+            },
+        ),
+        key(Some(grouped(summary.received.chunks)), "", "chunks received"),
+        key(
+            whole(cost.idle_bytes_per_connection),
+            "bytes",
+            "of the server's own memory for an idle connection",
+        ),
+        key(after, "KB", "of memory (RSS) in all for the server, after the last message"),
+        key(p99, "ms", "from due to received, or less, for 99 % of the messages"),
+        key(cpu, "", "of one core for the server, while messages were sent"),
+    ]
+}

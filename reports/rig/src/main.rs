@@ -1,0 +1,156 @@
+//! `cargo rig`: starts the server and the tools, lets them meet, and balances their books.
+
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
+
+mod child;
+mod experiment;
+mod interrupts;
+mod job;
+mod part;
+mod place;
+mod preflight;
+mod servers;
+mod talk;
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use interrupts::Interrupts;
+use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
+use preflight::Preflight;
+use reports::causes::with_causes;
+use reports::run::files;
+
+/// The run was made and fell short.
+const FELL_SHORT: u8 = 1;
+
+/// The run could not be made or read.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Runs an experiment with the server and the tools of this workspace, and keeps it in a folder.
+///
+/// Exit code: 0 when the run held; 1 when it fell short, such as when its books do not balance; 2
+/// when it could not be made or read.
+#[derive(Debug, clap::Parser)]
+#[command(name = "cargo rig")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the rig does.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// The article's experiment: 10,000 connections, 1,000 messages a second to random ones of them
+    C10k(C10kArgs),
+    /// The same with several servers that Redis joins: each message goes to a server that does not
+    /// have its id
+    Cluster(ClusterArgs),
+    /// The article's title: a million connections to as many servers as the open-file limit demands
+    C1m(C1mArgs),
+    /// Make the report of a run again, from its raw files
+    Report {
+        /// The run's folder
+        folder: PathBuf,
+        /// Print the summary as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set two runs side by side
+    Compare {
+        /// The folder of the one run
+        a: PathBuf,
+        /// The folder of the other
+        b: PathBuf,
+        /// The page to write
+        #[arg(long, value_name = "FILE", default_value = files::COMPARE)]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    if let Err(error) = child::become_program() {
+        eprintln!("rig: {}", with_causes(error.as_ref()));
+        return ExitCode::from(COULD_NOT_RUN);
+    }
+    // The rig speaks plain HTTP to the servers' control doors. Where msggen is built with it, though,
+    // reqwest has TLS, and makes no client without a provider of cryptography.
+    let _ = rustls_graviola::default_provider().install_default();
+    let held = match Args::parse().command {
+        Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
+        Command::Cluster(args) => args.job().and_then(|job| {
+            Preflight::of(&job, job.n_nodes, None)?.check()?;
+            experiment(&job)
+        }),
+        Command::C1m(args) => c1m(args),
+        Command::Report { folder, json } => report(&folder, json),
+        Command::Compare { a, b, out } => compare(&a, &b, &out),
+    };
+    match held {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FELL_SHORT),
+        Err(error) => {
+            eprintln!("rig: {}", with_causes(error.as_ref()));
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+/// A million connections, or what that takes. Returns whether the run held.
+fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
+    let (per_node, is_plan) = (args.per_node, args.plan);
+    let mut job = args.job()?;
+    let preflight = Preflight::with_enough_nodes(&job, per_node)?;
+    if is_plan && job.common.json {
+        println!("{}", serde_json::to_string(&preflight).expect("a plan is plain JSON"));
+    } else if is_plan {
+        print!("{preflight}");
+    } else {
+        eprint!("{preflight}");
+    }
+    preflight.check()?;
+    job.n_nodes = preflight.nodes;
+    if is_plan { Ok(true) } else { experiment(&job) }
+}
+
+/// Makes a run, and everything that follows from it. Returns whether the run held.
+fn experiment(job: &Job) -> anyhow::Result<bool> {
+    report(&make(job)?, job.common.json)
+}
+
+/// Makes a run and returns its folder.
+#[tokio::main(flavor = "current_thread")]
+async fn make(job: &Job) -> anyhow::Result<PathBuf> {
+    let is_sending = Cell::new(false);
+    let interrupts = Interrupts::new()?;
+    tokio::select! {
+        folder = experiment::run(job, &is_sending) => folder,
+        // Dropping the run ends every process that it has started.
+        () = interrupts.abort(&is_sending) => anyhow::bail!("interrupted; everything is stopped"),
+    }
+}
+
+/// Makes everything that follows from the raw files of a run, and says what came of it. Returns
+/// whether the run held.
+fn report(folder: &Path, is_json: bool) -> anyhow::Result<bool> {
+    let summary = charts::report(folder)?;
+    if is_json {
+        println!("{}", serde_json::to_string(&summary).expect("a summary is plain JSON"));
+    } else {
+        print!("{summary}");
+    }
+    for shortfall in &summary.shortfalls {
+        eprintln!("rig: {shortfall}");
+    }
+    eprintln!("rig: the report is {}", folder.join(files::REPORT).display());
+    Ok(summary.held())
+}
+
+/// Sets two runs side by side.
+fn compare(a: &Path, b: &Path, out: &Path) -> anyhow::Result<bool> {
+    print!("{}", charts::compare(a, b, out)?);
+    eprintln!("rig: the page is {}", out.display());
+    Ok(true)
+}

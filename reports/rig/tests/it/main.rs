@@ -1,0 +1,10 @@
+//! The workspace's promises about itself, and the rig as people start it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and says what it skips"
+)]
+
+mod rig;
+mod tidy;

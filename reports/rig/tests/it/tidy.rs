@@ -1,0 +1,129 @@
+//! The invariants of ARCHITECTURE.md that cargo can be asked about.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The folders of the packages, which are also the top level's only folders.
+const FOLDERS: [&str; 5] = ["floodtest", "memlog", "msggen", "reports", "server"];
+
+/// The packages within these folders.
+const INNER: [&str; 2] = ["reports/charts", "reports/rig"];
+
+/// The top level's files, and the folders that begin with a dot.
+const TOP_LEVEL: [&str; 10] = [
+    ".cargo",
+    ".ci",
+    ".clippy.toml",
+    ".git",
+    ".gitignore",
+    ".rustfmt.toml",
+    "ARCHITECTURE.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+];
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+/// The names of each package's normal dependencies: not those of its tests and examples.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let normal = |package: &Value| {
+        let all = package["dependencies"].as_array().unwrap().iter();
+        all.filter(|one| one["kind"].is_null()).map(|one| text(&one["name"])).collect()
+    };
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages.map(|package| (text(&package["name"]), normal(package))).collect()
+}
+
+#[test]
+fn the_measured_never_depends_on_the_measuring() {
+    let dependencies = dependencies();
+    let ours: BTreeSet<_> = dependencies.keys().cloned().collect();
+    for (package, its) in &dependencies {
+        let of_ours: Vec<_> = its.intersection(&ours).map(String::as_str).collect();
+        let allowed: &[&str] = match package.as_str() {
+            "comet-server" | "reports" => &[],
+            "memlog" | "rig" => &["charts", "reports"],
+            _ => &["reports"],
+        };
+        assert_eq!(of_ours, allowed, "{package}");
+    }
+}
+
+#[test]
+fn reports_is_quiet_and_draws_nothing() {
+    let loud = [
+        "tokio", "clap", "reqwest", "hyper", "mio", "socket2", "rustix", "tracing", "plotters",
+        "png", "maud", "dejavu",
+    ];
+    let its = &dependencies()["reports"];
+    for package in loud {
+        assert!(!its.contains(package), "reports depends on {package}");
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_was_agreed() {
+    let ignored = std::fs::read_to_string(top().join(".gitignore")).unwrap();
+    for entry in std::fs::read_dir(top()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_agreed = FOLDERS.contains(&name.as_str()) || TOP_LEVEL.contains(&name.as_str());
+        let is_ignored = ignored.lines().any(|line| line == format!("/{name}"));
+        assert!(is_agreed || is_ignored, "{name} is not in the agreed top level");
+    }
+}
+
+#[test]
+fn every_crate_takes_the_lints_of_the_workspace() {
+    let workspace = std::fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    assert!(workspace.contains("unsafe_code = \"forbid\""));
+    for folder in FOLDERS.into_iter().chain(INNER) {
+        let Ok(manifest) = std::fs::read_to_string(top().join(folder).join("Cargo.toml")) else {
+            continue;
+        };
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{folder}");
+    }
+}
+
+#[test]
+fn the_router_knows_no_http_and_http_knows_no_tables() {
+    let source = top().join("server/src");
+    for entry in std::fs::read_dir(source.join("router")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for foreign in ["httparse", "hyper", "tokio", "crate::framing", "crate::request", "rustix"]
+        {
+            assert!(!text.contains(foreign), "{} uses {foreign}", path.display());
+        }
+    }
+    for file in ["request.rs", "framing.rs"] {
+        let text = std::fs::read_to_string(source.join(file)).unwrap();
+        for table in ["Router", "Shard", "RowRef"] {
+            assert!(!text.contains(table), "{file} uses {table}");
+        }
+    }
+}
+
+#[test]
+fn the_two_ends_of_the_wire_share_no_code() {
+    for folder in ["server", "floodtest"] {
+        let manifest = std::fs::read_to_string(top().join(folder).join("Cargo.toml")).unwrap();
+        let other = if folder == "server" { "floodtest" } else { "comet-server" };
+        let normal = manifest.split("[dev-dependencies]").next().unwrap();
+        let uses = normal.lines().any(|line| line.starts_with(other));
+        assert!(!uses, "{folder} depends on {other}");
+    }
+}
