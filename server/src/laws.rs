@@ -1,6 +1,7 @@
 //! What must hold for any bytes that come in, however they are cut. The tests try it with the seeds
 //! of the fuzzers and with a list of malformed requests, the fuzzers with whatever they find.
 
+use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::cluster::replies_in;
@@ -40,36 +41,49 @@ pub fn head(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
 
 /// Lines of JSON: the same messages and the same error come out, however the bytes were cut.
 pub fn lines(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
-    let whole = messages(&[bytes]);
-    for cut in cuts {
-        let (before, after) = bytes.split_at(cut);
-        assert_eq!(messages(&[before, after]), whole, "cut at {cut}");
-    }
+    alike(messages, bytes, cuts);
 }
 
 /// What a broker says: the same replies and the same error come out, however the bytes were cut, and
 /// little is kept of what is not complete.
 pub fn replies(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
-    let whole = replies_in(&[bytes]);
-    for cut in cuts {
-        let (before, after) = bytes.split_at(cut);
-        assert_eq!(replies_in(&[before, after]), whole, "cut at {cut}");
-    }
+    alike(replies_in, bytes, cuts);
 }
 
 /// What a connection of the control door sends: the same requests with the same bodies and the same
 /// refusal come out, however the bytes were cut, and nothing needs more room than there is.
 pub fn control(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
-    let whole = requests(&[bytes]);
-    for cut in cuts {
-        let (before, after) = bytes.split_at(cut);
-        assert_eq!(requests(&[before, after]), whole, "cut at {cut}");
+    let open = Guard::new(None, Vec::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let token = Some("secret".to_owned());
+    let locked = Guard::new(token, Vec::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let cuts: Vec<_> = cuts.into_iter().collect();
+    for guard in [open, locked] {
+        alike(|pieces| requests(pieces, &guard), bytes, cuts.iter().copied());
     }
 }
 
+/// What is read is the same whether the bytes come whole, cut at one of these places, or cut at all
+/// of them.
+fn alike<T: PartialEq + Debug>(
+    read: impl Fn(&[&[u8]]) -> T,
+    bytes: &[u8],
+    cuts: impl IntoIterator<Item = usize>,
+) {
+    let whole = read(&[bytes]);
+    let mut cuts: Vec<_> = cuts.into_iter().collect();
+    for &cut in &cuts {
+        let (before, after) = bytes.split_at(cut);
+        assert_eq!(read(&[before, after]), whole, "cut at {cut}");
+    }
+    cuts.sort_unstable();
+    cuts.push(bytes.len());
+    let begins = [0].into_iter().chain(cuts.iter().copied());
+    let pieces: Vec<_> = begins.zip(&cuts).map(|(begin, &end)| &bytes[begin..end]).collect();
+    assert_eq!(read(&pieces), whole, "cut at all of {cuts:?}");
+}
+
 /// Requests that come in such pieces, and how it ends: as text, to be compared.
-fn requests(pieces: &[&[u8]]) -> Vec<String> {
-    let guard = Guard::new(None, Vec::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+fn requests(pieces: &[&[u8]], guard: &Guard) -> Vec<String> {
     let (pool, mut input) = (Pool::default(), Input::default());
     let mut reader = RequestReader::default();
     for piece in pieces {
@@ -81,7 +95,7 @@ fn requests(pieces: &[&[u8]]) -> Vec<String> {
             assert!(n > 0, "it waits for more and has no room for it");
             bytes::BufMut::put_slice(&mut tail, &rest[..n]);
             rest = &rest[n..];
-            while !reader.is_over && reader.step(&mut input, &guard) {}
+            while !reader.is_over && reader.step(&mut input, guard) {}
             assert!(input.window().len() < INPUT_BYTES);
             input.rest(&pool);
         }

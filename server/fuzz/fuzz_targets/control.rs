@@ -1,4 +1,4 @@
-//! What a connection of the control door sends, cut in two.
+//! What a connection of the control door sends, cut at a few places, one by one and all at once.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The body of `POST /send`, cut in two.
+//! The body of `POST /send`, cut at a few places, one by one and all at once.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What a broker says, cut in two.
+//! What a broker says, cut at a few places, one by one and all at once.
 
 #![no_main]
 
