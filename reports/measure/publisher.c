@@ -27,14 +27,14 @@ static const char USAGE[] =
     " -r RATE          messages/s, open loop; 0 = flat out, closed loop (0)\n"
     " -c CONNS         keep-alive connections (16)\n"
     " -D DEPTH         requests in flight per connection, pipelined when >1 (1)\n"
-    " -R               raw: only the body template is written (e.g. '{id} {msg}\\n'), no answer is\n"
-    "                  awaited\n"
+    " -R               raw: only the body template is written (e.g. '{id} {msg}\\n'), and no\n"
+    "                  answer is awaited\n"
     " -b BYTES         payload size, >=27 (54)\n"
     " -d SEC           duration (10)\n"
     " -N COUNT         stop after COUNT messages, when they are answered\n"
     "Payload: ~T<16 hex CLOCK_MONOTONIC ns>.<8 hex seq><padding>\n"
-    "PUB: sent acked errors(status not 2xx) late(turns of the loop that left a due message unsent,\n"
-    "     for want of a free connection) ack latency, with -r from when a message was due\n";
+    "PUB: sent acked errors(status not 2xx) late(turns of the loop that left a due message\n"
+    "     unsent, for want of a free connection) ack latency, with -r from when it was due\n";
 
 #define MAX_EVENTS 256
 #define PAYLOAD_BYTES_MAX 2000
