@@ -278,8 +278,8 @@ step_threads() {
 generate() { # ADDRESS FLAGS: messages as fast as they are answered; prints the rate
     local address=$1
     shift
-    $ONE "$(folder_of "${SENDER-now}")/msggen" --interval 0 --seed 1 --json --server "$address" "$@" \
-        > gen.out
+    $ONE "$(folder_of "${SENDER-now}")/msggen" --interval 0 --seed 1 --json \
+        --server "$address" "$@" > gen.out
     printf '%.0f\n' "$(field achieved_per_s gen.out)"
 }
 
@@ -399,7 +399,12 @@ step_c1m() { cargo rig c1m --messages-per-second 8000; }
 step_c1m-apart() { cargo rig c1m --no-cluster; }
 
 of_script() { # SCRIPT STEP
-    BIN=$BIN "$TOP/$1" "$2" || MISSED=1
+    local code=0
+    BIN=$BIN "$TOP/$1" "$2" || code=$?
+    case $code in
+        0 | 1) MISSED=$((MISSED | code)) ;;
+        *) exit $code ;;
+    esac
 }
 
 run() { # STEP

@@ -9,10 +9,7 @@
 set -euo pipefail
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 MEASURE=$TOP/reports/measure
-WORK=$(mktemp -d)
-STARTED=()
 MISSED=0
-trap 'end_all; rm -rf "$WORK"' EXIT
 
 cannot() { # WHY: ends the script
     echo "$(basename "$0"): $1" >&2
@@ -25,6 +22,21 @@ folder() { # NAME FOLDER: its absolute path, if a build of the server is in it
 }
 BIN=$(folder BIN "${BIN:-${CARGO_TARGET_DIR:-$TOP/target}/release}")
 [ -z "${BEFORE-}" ] || BEFORE=$(folder BEFORE "$BEFORE")
+
+STARTED=()
+end_all() { # the last one first: a client of a server that is gone would complain
+    local pid
+    exec 9>&-
+    for pid in $(printf '%s\n' "${STARTED[@]}" | tac); do
+        kill -CONT "$pid" 2>/dev/null || true
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    STARTED=()
+}
+
+WORK=$(mktemp -d)
+trap 'end_all; rm -rf "$WORK"' EXIT
 cd "$WORK"
 
 needs() { # PROGRAM...: that are not built here
@@ -43,17 +55,6 @@ run_steps() { # "STEP..." [WANTED...]: runs those that are wanted, or all, and e
     # shellcheck disable=SC2086
     for step in ${@:-$all}; do "step_$step"; done
     exit $MISSED
-}
-
-end_all() { # the last one first: a client of a server that is gone would complain
-    local pid
-    exec 9>&-
-    for pid in $(printf '%s\n' "${STARTED[@]}" | tac); do
-        kill -CONT "$pid" 2>/dev/null || true
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-    STARTED=()
 }
 
 wait_for() { # PATTERN FILE [TENTHS]: until a line of the file matches
