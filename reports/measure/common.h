@@ -101,9 +101,9 @@ _Noreturn void fail(const char *what);
 long whole_number(const char *flag, const char *text, long least, long most);
 double decimal_number(const char *flag, const char *text, double least);
 
-/* Opening many sockets and writing to closed ones is the daily bread of these programs: raises
- * the soft limit of open files to the hard one, ignores SIGPIPE, and ends each line of stdout
- * with a write, so that scripts can wait for it. */
+/* Raises the soft limit of open files to the hard one, and ignores SIGPIPE: a peer that has closed
+ * its connection shows as an error of the write. Each line of stdout is written when it is
+ * complete, so that scripts can wait for it. */
 void prepare_process(void);
 
 /* An address of a flag. */

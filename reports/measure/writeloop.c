@@ -61,8 +61,8 @@ static int random_connection(void) {
     return connections[(next_random(&random_state) >> 16) % (uint64_t)n_connections];
 }
 
-/* The first write that failed is reported with its reason; a line for each would be a second
- * load. Called right after the write, because of errno. */
+/* Reports only the first write that failed: thousands of lines would slow down what is measured.
+ * Called right after the write, because of errno. */
 static void say_failure(void) {
     if (!failure_said)
         perror("writeloop: write");
