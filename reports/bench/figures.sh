@@ -49,24 +49,20 @@ MOMENT=${MOMENT:-10}
 HELD=${HELD:-10000}
 ONE="taskset -c 0" OTHER="taskset -c 1"
 
-ratio() { # WHAT FILE OTHER_FILE: of the medians
-    echo "$1: $(calc "$(median < "$2") / $(median < "$3")")"
-}
-
-# Prints what was measured of each, in the order of the turns, with the median, and empties it.
+# Prints what was measured of each, in the order of the turns, with the median; for all but the last
+# the ratio of the last one's median to theirs.
 summary() { # WHAT UNIT NAME...
-    local what=$1 unit=$2 name
+    local what=$1 unit=$2 last=${*: -1} name
     shift 2
     for name in "$@"; do
         echo "$what: $name $(row "$name.figures") $unit, median $(median < "$name.figures")"
     done
-    if [ -e before.figures ]; then ratio "$what: now to before" now.figures before.figures; fi
     for name in "$@"; do
-        if [ "$name" != now ] && [ "$name" != before ] && [ -e now.figures ]; then
-            ratio "$what: now to $name" now.figures "$name.figures"
-        fi
+        if [ "$name" = "$last" ]; then continue; fi
+        echo "$what: $last, times $name:" \
+            "$(calc "$(median < "$last.figures") / $(median < "$name.figures")")"
     done
-    rm -f ./*.figures
+    for name in "$@"; do rm "$name.figures"; done
 }
 
 # (RSS - RSS with nobody) / connections. The first request of the control port is made before.
@@ -273,6 +269,8 @@ step_threads() {
         done
     done
     summary "threads, CPU at 1,000 messages/s" "% of a core" cpu-1 cpu-2
+    summary "threads, one message a request" /s flat-1 flat-2
+    summary "threads, batches of 100" /s batch-1 batch-2
 }
 
 generate() { # ADDRESS FLAGS: messages as fast as they are answered; prints the rate
