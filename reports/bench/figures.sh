@@ -49,20 +49,23 @@ MOMENT=${MOMENT:-10}
 HELD=${HELD:-10000}
 ONE="taskset -c 0" OTHER="taskset -c 1"
 
-# Prints what was measured of each, in the order of the turns, with the median; for all but the last
-# the ratio of the last one's median to theirs.
+# Prints what was measured of each, in the order of the turns, with the median, and the ratio of each
+# median to those of the ones before it.
 summary() { # WHAT UNIT NAME...
-    local what=$1 unit=$2 last=${*: -1} name
+    local what=$1 unit=$2 name other median_of
     shift 2
+    declare -A median_of
     for name in "$@"; do
-        echo "$what: $name $(row "$name.figures") $unit, median $(median < "$name.figures")"
+        median_of[$name]=$(median < "$name.figures")
+        echo "$what: $name $(row "$name.figures") $unit, median ${median_of[$name]}"
     done
     for name in "$@"; do
-        if [ "$name" = "$last" ]; then continue; fi
-        echo "$what: $last, times $name:" \
-            "$(calc "$(median < "$last.figures") / $(median < "$name.figures")")"
+        for other in "$@"; do
+            if [ "$other" = "$name" ]; then break; fi
+            echo "$what: $name, times $other: $(calc "${median_of[$name]} / ${median_of[$other]}")"
+        done
+        rm "$name.figures"
     done
-    for name in "$@"; do rm "$name.figures"; done
 }
 
 # (RSS - RSS with nobody) / connections. The first request of the control port is made before.
