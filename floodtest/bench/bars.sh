@@ -1,61 +1,17 @@
 #!/usr/bin/env bash
 # floodtest's figures against their bars.
 #
-#   bars.sh MEASURE [STEP...]   steps: memory tls cpu open pace many stall file liar; all by default
+#   bars.sh [STEP...]   steps: memory tls cpu open pace many stall file liar; all by default
 #
-# Build first: cargo build --release. MEASURE is a folder with the neutral C programs cclient and
-# floor. Nothing else should run on the machine. Two cores are assumed, 0 for the server and 1 for
-# the rest where a step pins them. Every process that is started here is ended here.
-set -euo pipefail
-MEASURE=$(cd "$1" && pwd)
-shift
+# Build first: cargo build --release. It needs a C compiler for the neutral programs of
+# reports/measure, which `cpu` and `open` compare with. Nothing else should run on the machine. Two
+# cores are assumed, 0 for the server and 1 for the rest where a step pins them. Every process that
+# is started here is ended here.
 . "$(dirname "$0")/../../reports/bench/lib.sh"
 RUNS=${RUNS:-3}
 
-# Source addresses that no run used before: ports in TIME_WAIT would slow the neutral client.
-NET=$((RANDOM % 200 + 10))
-sources() { # N addresses
-    NET=$((NET % 250 + 1))
-    for i in $(seq 2 $(($1 + 1))); do printf ' -s 127.%d.%d.%d' $((RANDOM % 250 + 1)) "$NET" "$i"; done
-}
-
-urls() { # N: URLs of ids 1 to N on PORT, on stdout
-    "$BIN/floodtest" urls --count "$1" --pattern "http://127.0.0.1:$PORT/test/{id}"
-}
-
-flood() { # N FLAGS: opens N connections of urls.txt, sets FLOOD
-    local n=$1
-    shift
-    : > flood.out
-    ${CPIN-} "$BIN/floodtest" --urls urls.txt --json --report 500ms "$@" > flood.out 2> flood.err &
-    FLOOD=$!
-    STARTED+=("$FLOOD")
-    wait_for "\"connected\":$n,\"closed\":0" flood.out 1200
-}
-
-stop_flood() { kill -INT "$FLOOD"; wait "$FLOOD" || true; }
-
-start_floor() { # starts the plain write loop, which listens to descriptor 9, sets PORT
-    PORT=$((7100 + RANDOM % 800))
-    rm -f fifo
-    mkfifo fifo
-    ${PIN-} "$MEASURE/floor" "$PORT" < fifo > floor.out &
-    STARTED+=($!)
-    exec 9> fifo
-    sleep 0.3
-}
-
-client() { # N: opens N connections with the neutral client, sets CLIENT
-    : > client.out
-    # shellcheck disable=SC2046
-    ${CPIN-} "$MEASURE/cclient" -p "$PORT" -n "$1" -c 100 -q $(sources 3) > client.out &
-    CLIENT=$!
-    STARTED+=("$CLIENT")
-    wait_for OPENED client.out
-}
-
 # Bytes per connection at 19,000 with stamped, numbered messages: (RSS - RSS with one) / 19,000.
-memory() {
+step_memory() {
     local n=19000 one
     for _ in $(seq "$RUNS"); do
         server server
@@ -67,7 +23,7 @@ memory() {
         urls $n > urls.txt
         flood $n --rate max
         "$BIN/msggen" --num 30 --interval 10 --max $n --sources 100 --stamp --seed 1 \
-            --server "http://127.0.0.1:$DOOR" > msggen.out
+            --server "http://127.0.0.1:$CONTROL" > msggen.out
         sleep 1
         bar "bytes per connection at $n ($one KB with one)" \
             $((($(rss "$FLOOD") - one) * 1024 / n)) '<=' 160
@@ -75,8 +31,8 @@ memory() {
     done
 }
 
-# Bytes per https connection at 5,000, against a server that sends ten messages to each and holds it.
-tls() {
+# Bytes per https connection at 5,000, of a server that sends ten messages to each and holds it.
+step_tls() {
     local n=5000 certificates=$TOP/floodtest/tests/it/tls one
     cat > tls.py <<-'PYTHON'
 	import asyncio, resource, ssl, sys
@@ -117,14 +73,14 @@ tls() {
 }
 
 # CPU for 100,000 chunks to 10,000 connections, in turns with a client that only reads.
-cpu() {
+step_cpu() {
     local PIN="taskset -c 0" CPIN="taskset -c 1" who before after
     for load in "rate 20000 10" "flat 5"; do
         rm -f cpu.*
         for _ in $(seq "$RUNS"); do
-            for who in cclient floodtest; do
-                start_floor
-                if [ $who = cclient ]; then
+            for who in client floodtest; do
+                write_loop
+                if [ $who = client ]; then
                     client 10000
                 else
                     urls 10000 > urls.txt
@@ -133,33 +89,33 @@ cpu() {
                 fi
                 before=$(ticks "$CLIENT")
                 echo "$load" >&9
-                wait_for 'writes=' floor.out
+                wait_for 'writes=' loop.out
                 sleep 0.5
                 after=$(ticks "$CLIENT")
                 exec 9>&-
-                calc "($after - $before) / 100 / $(grep -o 'writes=[0-9]*' floor.out | cut -d= -f2) * 1e5" >> cpu.$who
+                calc "($after - $before) / 100 / $(figure writes loop.out) * 1e5" >> cpu.$who
                 echo >> cpu.$who
                 end_all
             done
         done
-        echo "cpu ($load): cclient $(paste -sd' ' cpu.cclient) s, floodtest $(paste -sd' ' cpu.floodtest) s"
+        echo "cpu ($load): client $(row cpu.client) s, floodtest $(row cpu.floodtest) s"
         bar "CPU for 100,000 chunks ($load), ratio of medians" \
-            "$(calc "$(median < cpu.floodtest) / $(median < cpu.cclient)")" '<=' 1.2
+            "$(calc "$(median < cpu.floodtest) / $(median < cpu.client)")" '<=' 1.2
     done
 }
 
 # Opening flat out, in turns with the neutral client.
-open() {
+step_open() {
     local PIN="taskset -c 0" CPIN="taskset -c 1" n
     for n in 10000 19000; do
         rm -f open.*
         for _ in $(seq "$RUNS"); do
-            start_floor
+            write_loop
             client $n
-            grep -o 'conn_per_s=[0-9]*' client.out | cut -d= -f2 >> open.cclient
+            figure conn_per_s client.out >> open.client
             exec 9>&-
             end_all
-            start_floor
+            write_loop
             urls $n > urls.txt
             flood $n --rate max
             exec 9>&-
@@ -168,39 +124,42 @@ open() {
             echo >> open.floodtest
             end_all
         done
-        echo "open $n: cclient $(paste -sd' ' open.cclient)/s, floodtest $(paste -sd' ' open.floodtest)/s"
+        echo "open $n: client $(row open.client)/s, floodtest $(row open.floodtest)/s"
         bar "opening $n, ratio of medians" \
-            "$(calc "$(median < open.floodtest) / $(median < open.cclient)")" '>=' 0.8
+            "$(calc "$(median < open.floodtest) / $(median < open.client)")" '>=' 0.8
     done
 }
 
 # 10,000 at 1,000 a second: the last one is due after 9.999 s.
-pace() {
+step_pace() {
     server server
     urls 10000 > urls.txt
     "$BIN/floodtest" --urls urls.txt --rate 1000 --hold 0s --json > flood.out
-    bar "pacing: last connect, seconds from due" "$(calc "$(field opening_s flood.out) - 9.999")" '<=' 0.1
-    bar "pacing: the same, not early" "$(calc "$(field opening_s flood.out) - 9.999")" '>=' -0.1
-    bar "pacing: lateness p99, ms" "$(calc "$(field connect_lateness.p99_us flood.out) / 1000")" '<=' 2
+    local off
+    off=$(calc "$(field opening_s flood.out) - 9.999")
+    bar "pacing: last connect, seconds from due" "$off" '<=' 0.1
+    bar "pacing: the same, not early" "$off" '>=' -0.1
+    bar "pacing: lateness p99, ms" \
+        "$(calc "$(field connect_lateness.p99_us flood.out) / 1000")" '<=' 2
     end_all
 }
 
 # 200,000 connections in one command to 11 servers, held for 60 s under 5,000 messages a second.
-many() {
-    local n=200000 each=18182 doors=() servers=() senders=() written=0 door pid
+step_many() {
+    local n=200000 each=18182 controls=() servers=() senders=() written=0 control pid
     : > urls.txt
     for i in $(seq 11); do
         server "server$i"
-        doors+=("$DOOR")
+        controls+=("$CONTROL")
         servers+=("$SERVER")
         urls $each >> urls.txt
     done
     "$BIN/floodtest" --urls urls.txt --connections $n --rate max --plan
     flood $n --connections $n --rate max
     bar "200,000: seconds to open them all" "$(field opening_s flood.out)" '<' 1e9
-    for door in "${doors[@]}"; do
+    for control in "${controls[@]}"; do
         "$BIN/msggen" --num 546 --interval 110 --max $each --sources 50 --stamp --seed 1 --json \
-            --server "http://127.0.0.1:$door" > "msggen.$door" &
+            --server "http://127.0.0.1:$control" > "msggen.$control" &
         senders+=($!)
     done
     sleep 55
@@ -210,27 +169,30 @@ many() {
     done
     for pid in "${senders[@]}"; do wait "$pid" || true; done
     sleep 2
-    for door in "${doors[@]}"; do
-        written=$((written + $(curl -s "http://127.0.0.1:$door/stats" | grep -o '"written": *[0-9]*' | grep -o '[0-9]*')))
+    for control in "${controls[@]}"; do
+        written=$((written + $(stats written "$control")))
     done
     stop_flood
     bar "200,000: sum of PSS of all processes, MB" "$(calc "$sum / 1024")" '<=' 100
     bar "200,000: connected at the end" "$(field connected flood.out)" '==' $n
     bar "200,000: chunks, against what the servers wrote" "$(field chunks flood.out)" '==' $written
-    bar "200,000: lost, duplicated and reordered" \
-        $(($(field lost flood.out) + $(field duplicated flood.out) + $(field reordered flood.out))) '==' 0
+    local key
+    for key in lost duplicated reordered; do
+        bar "200,000: $key" "$(field $key flood.out)" '==' 0
+    done
     bar "200,000: messages a second" "$(calc "$written / 60")" '>=' 4900
-    echo "200,000: delivery p50 $(field delivery_from_due.p50_us flood.out) us, p99 $(field delivery_from_due.p99_us flood.out) us"
+    echo "200,000: delivery p50 $(field delivery_from_due.p50_us flood.out) us," \
+        "p99 $(field delivery_from_due.p99_us flood.out) us"
     end_all
 }
 
 # 60 s at 1,000 stamped messages a second, the server stopped from second 20 to 35.
-stall() {
+step_stall() {
     server server
     urls 1000 > urls.txt
     flood 1000 --rate max
     "$BIN/msggen" --num 600 --interval 100 --max 1000 --sources 100 --stamp --seed 1 --json \
-        --server "http://127.0.0.1:$DOOR" > msggen.out &
+        --server "http://127.0.0.1:$CONTROL" > msggen.out &
     local sender=$!
     sleep 20
     kill -STOP "$SERVER"
@@ -239,7 +201,8 @@ stall() {
     wait $sender || true
     sleep 1
     stop_flood
-    bar "stall: delivery from due, p99, s" "$(calc "$(field delivery_from_due.p99_us flood.out) / 1e6")" '>=' 13
+    bar "stall: delivery from due, p99, s" \
+        "$(calc "$(field delivery_from_due.p99_us flood.out) / 1e6")" '>=' 13
     bar "stall: lost" "$(field lost flood.out)" '==' 0
     bar "stall: chunks, against messages sent" "$(field chunks flood.out)" '==' 60000
     echo "stall: delivery from send, p99 $(field delivery_from_send.p99_us flood.out) us"
@@ -247,7 +210,7 @@ stall() {
 }
 
 # A URL file of 1,000,000 lines: the first connect, and no memory for the lines.
-file() {
+step_file() {
     local began few
     server server
     urls 10 > urls.txt
@@ -262,21 +225,23 @@ file() {
     # All of them asked for, which takes worker processes; the first few are enough to know.
     server server
     urls 1000000 > urls.txt
-    began=$(date +%s%N)
+    began=$(now)
     "$BIN/floodtest" --urls urls.txt --rate 100 > flood.out 2> flood.err &
     STARTED+=($!)
     # No pipe: what closes it early would fail it.
-    until [[ $(curl -s "http://127.0.0.1:$DOOR/stats") =~ \"accepted\":\ *[1-9] ]]; do sleep 0.01; done
-    bar "1,000,000 lines and connections: first connect, s" "$(calc "($(date +%s%N) - $began) / 1e9")" '<=' 2
+    until [[ $(curl -s "http://127.0.0.1:$CONTROL/stats") =~ \"accepted\":\ *[1-9] ]]; do
+        sleep 0.01
+    done
+    bar "1,000,000 lines and connections: first connect, s" "$(calc "$(now) - $began")" '<=' 2
     end_all
 }
 
 # The lying server.
-liar() {
-    (cd "$TOP" && timeout 600 cargo test --release -p floodtest --test it liar -- --nocapture) > liar.out 2>&1 || true
-    bar "lying server: tests of 20 seeds that are exact" "$(grep -c '^test liar::.* ok$' liar.out || true)" '==' 2
+step_liar() {
+    (cd "$TOP" && timeout 600 cargo test --release -p floodtest --test it liar -- --nocapture) \
+        > liar.out 2>&1 || true
+    bar "lying server: tests of 20 seeds that are exact" \
+        "$(grep -c '^test liar::.* ok$' liar.out || true)" '==' 2
 }
 
-[ $# -gt 0 ] || set -- memory tls cpu open pace many stall file liar
-for step in "$@"; do "$step"; done
-exit $MISSED
+run_steps "memory tls cpu open pace many stall file liar" "$@"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Measures memlog against its bars, and prints each figure with its bar.
 #
-#   run.sh STEP...     steps: one many flat draw
+#   run.sh [STEP...]   steps: one many draw, which are the default, and flat, which takes long
 #
-# N_ONE, N_MANY and MINUTES make a trial smaller. Needs release builds of comet-server, floodtest and
-# memlog in BIN, netstat (Debian net-tools) and ss. Nothing else should run on the machine. Every
-# process that is started here is ended here.
+# N_ONE, N_MANY and MINUTES (of `flat`, 20) make a trial smaller. Needs release builds of
+# comet-server, floodtest and memlog, netstat (Debian net-tools) and ss. Nothing else should run on
+# the machine. Every process that is started here is ended here.
 . "$(dirname "$0")/../../reports/bench/lib.sh"
 N_ONE=${N_ONE:-19000}
 N_MANY=${N_MANY:-100000}
@@ -24,7 +24,8 @@ connect() { # N
         STARTED+=($!)
         SERVERS=${SERVERS:+$SERVERS,}$!
         wait_for 'control on' "server.$at"
-        "$BIN/floodtest" urls --count "$n" --pattern "http://127.0.1.$at:8000/test/{id}" --out "urls.$at"
+        "$BIN/floodtest" urls --count "$n" --pattern "http://127.0.1.$at:8000/test/{id}" \
+            --out "urls.$at"
         "$BIN/floodtest" --urls "urls.$at" --rate max --json --report 500ms \
             --source-ip "127.0.2.$at" > "flood.$at" 2> "flood.err.$at" &
         STARTED+=($!)
@@ -49,20 +50,21 @@ sample_ms() { # FLAGS
 }
 
 # One sample of a server with 19,000 connections; RSS of a memlog that draws a chart too.
-one() {
+step_one() {
     MOST=$N_ONE connect "$N_ONE"
     for _ in 1 2 3; do sample_ms | tee -a one.ms; done
     "$BIN/memlog" --quiet --pid "$SERVERS" --interval 1s --plot one.png --log one.log 2> said &
     local memlog=$!
     STARTED+=($memlog)
     sleep 20
-    echo "one: $(tail -1 one.log | cut -f4) connections: a sample takes $(median < one.ms) ms of CPU (bar: 40);" \
+    echo "one: $(tail -1 one.log | cut -f4) connections:" \
+        "a sample takes $(median < one.ms) ms of CPU (bar: 40);" \
         "own RSS with a chart $(high $memlog) KB at most (bar: 20480)"
     end_all
 }
 
 # One sample with 200,000 sockets on the machine, beside netstat and ss.
-many() {
+step_many() {
     connect "$N_MANY"
     for _ in 1 2 3; do
         sample_ms >> many.ms
@@ -75,15 +77,17 @@ many() {
     sockets=$(awk '/^TCP:/ { print $3 }' /proc/net/sockstat)
     ms=$(median < many.ms)
     netstat=$(median < netstat.ms)
-    echo "many: $sockets sockets, $(tail -1 sample.log | cut -f4) connections: a sample takes $ms ms of CPU (bar: 250)," \
-        "$(awk -v a="$ms" -v b="$netstat" 'BEGIN { printf "%.2f", a / b }') of netstat's $netstat ms (bar: 0.5);" \
-        "with --port $(median < port.ms) ms; ss -tan $(median < ss.ms) ms, ss with the port $(median < filter.ms) ms"
+    echo "many: $sockets sockets, $(tail -1 sample.log | cut -f4) connections:" \
+        "a sample takes $ms ms of CPU (bar: 250)," \
+        "$(calc "$ms / $netstat") of netstat's $netstat ms (bar: 0.5);" \
+        "with --port $(median < port.ms) ms;" \
+        "ss -tan $(median < ss.ms) ms, ss with the port $(median < filter.ms) ms"
     end_all
 }
 
 # memlog's own RSS and descriptors at its shortest interval, as other memlogs see them. One that
 # draws fills its history in the first seven minutes, and merges it then.
-flat() {
+step_flat() {
     MOST=$N_ONE connect 1000
     local name pids=()
     for name in plain chart; do
@@ -94,27 +98,39 @@ flat() {
         STARTED+=($!)
     done
     sleep 20
-    "$BIN/memlog" --quiet --pid "${pids[0]}" --interval 1s --for "${MINUTES}m" --log own.plain 2> said &
+    local watch=("$BIN/memlog" --quiet --interval 1s --for "${MINUTES}m")
+    "${watch[@]}" --pid "${pids[0]}" --log own.plain 2> said &
     STARTED+=($!)
-    "$BIN/memlog" --quiet --pid "${pids[1]}" --interval 1s --for "${MINUTES}m" --log own.chart 2> said
+    "${watch[@]}" --pid "${pids[1]}" --log own.chart 2> said
     for name in plain chart; do
         awk -F '\t' -v name=$name '
-            { fds = $0; sub(/.*fds=/, "", fds); sub(/\t.*/, "", fds); fds += 0; t[NR] = $2; rss[NR] = $3
+            { fds = $0; sub(/.*fds=/, "", fds); sub(/\t.*/, "", fds); fds += 0
+              t[NR] = $2; rss[NR] = $3
               if (NR == 1 || fds < low) low = fds
               if (NR == 1 || fds > high) high = fds
               if (rss[NR] > most) most = rss[NR] }
-            END { for (i = int(NR / 2); i <= NR; i++) { n++; x = (t[i] - t[1]) / 60; sx += x; sy += rss[i]; sxx += x * x; sxy += x * rss[i] }
-                  printf "flat: %s, %d s at 100 ms: RSS %d KB at first, %d at most, %d at last,", name, NR, rss[1], most, rss[NR]
-                  printf " slope of the last half %.2f KB/min (bar: 1); %d to %d descriptors (bar: the same)\n", (n * sxy - sx * sy) / (n * sxx - sx * sx), low, high }
+            END { for (i = int(NR / 2); i <= NR; i++) {
+                      n++; x = (t[i] - t[1]) / 60
+                      sx += x; sy += rss[i]; sxx += x * x; sxy += x * rss[i]
+                  }
+                  slope = (n * sxy - sx * sy) / (n * sxx - sx * sx)
+                  printf "flat: %s, %d s at 100 ms: RSS %d KB at first, %d at most, %d at last,",
+                      name, NR, rss[1], most, rss[NR]
+                  printf " slope of the last half %.2f KB/min (bar: 1);", slope
+                  printf " %d to %d descriptors (bar: the same)\n", low, high }
         ' own.$name
     done
     end_all
 }
 
 # A day of seconds, drawn.
-draw() {
-    awk 'BEGIN { for (i = 0; i < 86400; i++) printf "Sun Nov 22 16:00:00 UTC 2026\t%d\t%d\t%d\tv=1\tms=%d\tanon_kb=%d\tkernel_tcp_kb=4000\tslab_kb=50000\tthreads=2\tcpu_ms=%d\tfds=10020\n", \
-        1795363200 + i, 4000 + (i % 977) * (i % 3 + 1), (i < 400 ? i * 25 : 10000), i % 7, 2000 + i % 977, i * 40 }' > day.log
+step_draw() {
+    awk 'BEGIN { for (i = 0; i < 86400; i++) {
+        printf "Sun Nov 22 16:00:00 UTC 2026\t%d\t%d\t%d\tv=1\tms=%d\t", 1795363200 + i,
+            4000 + (i % 977) * (i % 3 + 1), (i < 400 ? i * 25 : 10000), i % 7
+        printf "anon_kb=%d\tkernel_tcp_kb=4000\tslab_kb=50000\tthreads=2\tcpu_ms=%d\tfds=10020\n",
+            2000 + i % 977, i * 40
+    } }' > day.log
     local begun
     for _ in 1 2 3; do
         begun=${EPOCHREALTIME/./}
@@ -124,4 +140,5 @@ draw() {
     echo "draw: a day of seconds, $(wc -l < day.log) lines, in $(median < draw.ms) ms (bar: 2000)"
 }
 
-for step in "$@"; do "$step"; done
+[ $# -gt 0 ] || set -- one many draw
+run_steps "one many flat draw" "$@"
