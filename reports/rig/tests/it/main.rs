@@ -6,5 +6,6 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod imports;
 mod rig;
 mod tidy;
