@@ -7,5 +7,6 @@
 )]
 
 mod imports;
+mod readme;
 mod rig;
 mod tidy;
