@@ -7,8 +7,8 @@ use charts;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use reports::units::{parse_bytes, parse_duration};
 
+use crate::config::{Config, Plot};
 use crate::target::Choice;
-use crate::{Config, Plot};
 
 /// The server that is looked for when nothing else is said.
 const DEFAULT_NAME: &str = "comet-server";

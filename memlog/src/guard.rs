@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::clock::Seldom;
 use crate::holders::{Holders, Owners, listed};
 use crate::process::{self, Identity};
-use crate::sockets::{Door, SockDiag};
+use crate::sockets::{ListenAddr, SockDiag};
+use crate::text;
 
 /// Warnings that are given at once. A server that forks for each connection has other children all
 /// the time.
@@ -79,15 +80,15 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// Looks who holds `doors` beside those who are `watched`. A warning if it was so at the look
+    /// Looks who holds `addrs` beside those who are `watched`. A warning if it was so at the look
     /// before, too, and has not been said: what is over by then is no reason for one.
     pub fn look(
         &mut self,
         diag: &mut SockDiag,
-        doors: &BTreeSet<Door>,
+        addrs: &BTreeSet<ListenAddr>,
         watched: BTreeSet<Identity>,
     ) -> io::Result<Option<String>> {
-        self.holders.refresh(diag, doors)?;
+        self.holders.refresh(diag, addrs)?;
         if !watched.is_subset(&self.watched) {
             self.holders.expect_change();
         }
@@ -105,7 +106,7 @@ impl Guard {
         if !self.seldom.is_now() {
             return Ok(None);
         }
-        let warning = self.warning(&lasting, doors);
+        let warning = self.warning(&lasting, addrs);
         self.warned = lasting;
         Ok(Some(warning))
     }
@@ -135,10 +136,10 @@ impl Guard {
     }
 
     /// What to say of those that were `found`.
-    fn warning(&self, found: &Found, doors: &BTreeSet<Door>) -> String {
-        let ports: BTreeSet<u16> = doors.iter().map(|door| door.port).collect();
+    fn warning(&self, found: &Found, addrs: &BTreeSet<ListenAddr>) -> String {
+        let ports: BTreeSet<u16> = addrs.iter().map(|addr| addr.port).collect();
         let flags: Vec<String> = ports.iter().map(u16::to_string).collect();
-        let ports = crate::ports_listed(ports.iter().copied());
+        let ports = text::ports_listed(ports.iter().copied());
         let also =
             if self.owners.keys().any(|it| self.watched.contains(it)) { "also " } else { "" };
         let mut who = Vec::new();
@@ -174,13 +175,13 @@ mod tests {
     fn a_stranger_is_warned_of_at_the_second_look_and_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let doors = Door::on_port(port).into();
+        let addrs = ListenAddr::on_port(port).into();
         let mut diag = SockDiag::open().unwrap();
         let own = Identity::of(std::process::id()).unwrap();
         // Not one of the descendants of this process, and one that lasts.
         let other = Identity::of(1).unwrap();
         let mut look = |guard: &mut Guard, watched: Identity| {
-            guard.look(&mut diag, &doors, [watched].into()).unwrap()
+            guard.look(&mut diag, &addrs, [watched].into()).unwrap()
         };
         let mut guard = Guard::default();
         assert_eq!(look(&mut guard, own), None);

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use crate::clock::uptime;
 use crate::process::{self, Identity};
-use crate::sockets::{Door, SockDiag};
+use crate::sockets::{ListenAddr, SockDiag};
+use crate::text;
 
 /// How many times as long as a walk took there is none after it: walks take up to 1 % of one core,
 /// even where the listening sockets change all the time, or belong to nobody who can be seen.
@@ -26,11 +27,11 @@ const SOCKET_ACTIVATOR: &str = "systemd";
 /// The listening sockets that each process has open: inodes.
 pub type Owners = BTreeMap<Identity, BTreeSet<u32>>;
 
-/// Watches who holds some doors.
+/// Watches who holds some listening addresses.
 #[derive(Debug, Default)]
 pub struct Holders {
-    /// The doors.
-    doors: BTreeSet<Door>,
+    /// The listening addresses.
+    addrs: BTreeSet<ListenAddr>,
     /// The listening sockets at the last look, each with its port.
     listening: BTreeMap<u32, u16>,
     /// Whether something has changed since the last walk.
@@ -66,13 +67,13 @@ impl Seen {
 }
 
 impl Holders {
-    /// Asks the kernel which sockets listen on `doors`.
-    pub fn refresh(&mut self, diag: &mut SockDiag, doors: &BTreeSet<Door>) -> io::Result<()> {
-        let listening = diag.listening(doors)?;
+    /// Asks the kernel which sockets listen on `addrs`.
+    pub fn refresh(&mut self, diag: &mut SockDiag, addrs: &BTreeSet<ListenAddr>) -> io::Result<()> {
+        let listening = diag.listening(addrs)?;
         self.is_walk_due |= listening.keys().any(|inode| !self.listening.contains_key(inode));
         self.listening = listening;
-        if self.doors != *doors {
-            self.doors.clone_from(doors);
+        if self.addrs != *addrs {
+            self.addrs.clone_from(addrs);
         }
         Ok(())
     }
@@ -148,7 +149,7 @@ impl Holders {
             return Ok(());
         }
         let all: BTreeSet<u32> = sockets.values().flatten().copied().collect();
-        let connections = diag.connections_among(&self.doors, &all)?;
+        let connections = diag.connections_among(&self.addrs, &all)?;
         for (process, own) in sockets {
             if let Some(seen) = self.seen.get_mut(process) {
                 seen.is_holder = own.iter().any(|inode| connections.contains_key(inode));
@@ -196,7 +197,7 @@ pub fn listed(processes: impl IntoIterator<Item = Identity>) -> String {
             n_more += 1;
         }
     }
-    let group = |(name, pids): (&String, &Vec<u32>)| format!("{} ({name})", crate::listed(pids));
+    let group = |(name, pids): (&String, &Vec<u32>)| format!("{} ({name})", text::listed(pids));
     let mut groups: Vec<String> = by_name.iter().map(group).collect();
     if n_more > 0 {
         groups.push(format!("{n_more} more"));
@@ -211,15 +212,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_owns_its_door_and_is_found_by_one_walk() {
+    fn this_process_owns_its_port_and_is_found_by_one_walk() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let doors = Door::on_port(listener.local_addr().unwrap().port()).into();
+        let addrs = ListenAddr::on_port(listener.local_addr().unwrap().port()).into();
         let mut diag = SockDiag::open().unwrap();
         let mut holders = Holders::default();
-        holders.refresh(&mut diag, &doors).unwrap();
+        holders.refresh(&mut diag, &addrs).unwrap();
         let own = Identity::of(std::process::id()).unwrap();
         assert!(holders.owners().unwrap().contains_key(&own));
-        holders.refresh(&mut diag, &doors).unwrap();
+        holders.refresh(&mut diag, &addrs).unwrap();
         assert!(holders.is_settled() && holders.owners().is_none(), "nothing has changed");
         holders.expect_change();
         assert!(holders.owners().is_none(), "not so soon after the last one");

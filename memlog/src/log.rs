@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use reports::memory_log::{self, LONGEST_LINE_BYTES, Sample};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-use crate::Error;
+use crate::error::Error;
 
 /// Lines that wait for room on a full disk: four days of samples a minute, at 180 bytes each.
 /// Beyond it the newest are dropped, and counted as missed.

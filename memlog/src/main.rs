@@ -1,6 +1,5 @@
 //! `memlog`: reads its flags, records or marks, and chooses the exit code.
 
-use std::error::Error as StdError;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
 use memlog::args::{Args, Command, RecordArgs};
+use memlog::error::Error;
 use memlog::record::{Observer, record};
-use memlog::{Error, log, plot, wait};
+use memlog::{log, plot, wait};
 use reports::causes::with_causes;
 use reports::memory_log::Sample;
 use reports::output::{self, Form, Patience, Stream};
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 /// Does what `args` ask for, and says what it fell short of. An error means that nothing was done.
-fn execute(args: &Args) -> Result<ExitCode, Box<dyn StdError>> {
+fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         None => run(&args.record),
         Some(Command::Mark { text, log }) => {
@@ -58,8 +58,8 @@ fn execute(args: &Args) -> Result<ExitCode, Box<dyn StdError>> {
 }
 
 /// Records, and waits until what it said is read.
-fn run(args: &RecordArgs) -> Result<ExitCode, Box<dyn StdError>> {
-    let config = args.check()?;
+fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
+    let config = args.check().map_err(anyhow::Error::msg)?;
     let is_told = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&is_told))?;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use charts::{ChartError, History};
 use reports::memory_log::{self, Sample};
 
-use crate::{Error, Plot};
+use crate::config::Plot;
+use crate::error::Error;
 
 /// The shortest time from one drawing to the next. A chart takes a tenth of a second of CPU, which
 /// must stay small beside that of a server on the same machine.

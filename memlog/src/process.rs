@@ -1,14 +1,20 @@
-//! What `/proc` says about one process.
+//! What the system says about processes.
 //!
-//! Two small files a sample, `status` and `stat`, the children of each thread, and the size of a
-//! folder. What walks the target's mappings or descriptors says so: it is for rare moments, so that
-//! the target is never held up.
+//! They are found and described by sysinfo. What is taken with every sample is read from `/proc`
+//! here: two small files, `status` and `stat`, the children of each thread, and the size of a
+//! folder. For a server with 10,000 connections that takes 35 µs; sysinfo takes 61 µs for the memory
+//! alone, and 11 ms to count descriptors, since it walks them. It has neither the anonymous part of
+//! the memory nor a start time that tells two processes of one second apart. What walks the
+//! target's mappings or descriptors says so: it is for rare moments, so that the target is never
+//! held up.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
 /// A process, told apart from a later one with the same pid by when it was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +52,7 @@ struct Stat {
 
 impl Identity {
     /// The process that has `pid` now. `None` when there is none, or only what its parent has not
-    /// yet buried.
+    /// yet reaped.
     pub fn of(pid: u32) -> Option<Self> {
         let stat = Stat::read(pid)?;
         Some(Self { pid, started_ticks: stat.started_ticks })
@@ -98,21 +104,35 @@ impl Identity {
 
     /// Its name as the kernel keeps it, or a question mark when it has ended.
     pub fn name(&self) -> String {
-        let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        match name.trim_ascii_end() {
-            [] => "?".to_owned(),
-            name => String::from_utf8_lossy(name).replace(char::is_control, "?"),
+        let name = self.described(least(), |it| it.name().to_string_lossy().into_owned());
+        match name.as_deref() {
+            None | Some("") => "?".to_owned(),
+            Some(name) => name.replace(char::is_control, "?"),
         }
     }
 
-    /// The file of its program. ` (deleted)` ends it when that file has been replaced meanwhile.
-    pub fn program(&self) -> io::Result<PathBuf> {
-        fs::read_link(format!("/proc/{}/exe", self.pid))
+    /// The file of its program. `None` when it has ended, or when this user may not look into the
+    /// processes of its user.
+    pub fn program(&self) -> Option<PathBuf> {
+        let kind = least().with_exe(UpdateKind::Always);
+        self.described(kind, |it| it.exe().map(Path::to_path_buf))?
     }
 
     /// The user that it belongs to.
     pub fn user(&self) -> Option<u32> {
-        Some(fs::metadata(format!("/proc/{}", self.pid)).ok()?.uid())
+        let kind = least().with_user(UpdateKind::Always);
+        self.described(kind, |it| it.user_id().map(|id| **id))?
+    }
+
+    /// What `of` takes from sysinfo's description of it. The description is made for this question
+    /// alone: sysinfo would keep a file open for each process that it knows.
+    fn described<T>(
+        &self,
+        kind: ProcessRefreshKind,
+        of: impl FnOnce(&sysinfo::Process) -> T,
+    ) -> Option<T> {
+        let pid = Pid::from_u32(self.pid);
+        described(ProcessesToUpdate::Some(&[pid]), kind).process(pid).map(of)
     }
 }
 
@@ -147,31 +167,46 @@ fn status_kb(status: &str, key: &str) -> Option<u64> {
 /// Every live process that is called `name`, oldest first: by its own name, or by the file that it
 /// was started as.
 pub fn named(name: &str) -> Vec<Identity> {
-    let own = std::process::id();
-    let is_named = |pid: &u32| *pid != own && is_called(*pid, name);
-    let mut found: Vec<Identity> = pids().filter(is_named).filter_map(Identity::of).collect();
+    let own = Pid::from_u32(std::process::id());
+    let system = all(least().with_cmd(UpdateKind::Always));
+    let called = system.processes().values().filter(|it| it.pid() != own && is_called(it, name));
+    let mut found: Vec<Identity> =
+        called.filter_map(|it| Identity::of(it.pid().as_u32())).collect();
     found.sort_by_key(|it| (it.started_ticks, it.pid));
     found
 }
 
 /// The pids of all processes.
-pub fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+pub fn pids() -> Vec<u32> {
+    all(least()).processes().keys().map(|pid| pid.as_u32()).collect()
 }
 
-/// Whether the process `pid` is called `name`.
-fn is_called(pid: u32, name: &str) -> bool {
-    /// The kernel keeps this many bytes of a process's name.
-    const COMM_BYTES: usize = 15;
-    let Ok(comm) = fs::read(format!("/proc/{pid}/comm")) else { return false };
-    let comm = comm.trim_ascii_end();
-    if name.len() <= COMM_BYTES && comm == name.as_bytes() {
+/// The least that sysinfo looks up: what a process is called and when it was started. Its threads
+/// would be listed as processes of their own otherwise.
+fn least() -> ProcessRefreshKind {
+    ProcessRefreshKind::nothing().without_tasks()
+}
+
+/// All processes, with no more looked up than `kind` says.
+fn all(kind: ProcessRefreshKind) -> System {
+    described(ProcessesToUpdate::All, kind)
+}
+
+/// Those of `which` that are there, with no more looked up than `kind` says.
+fn described(which: ProcessesToUpdate<'_>, kind: ProcessRefreshKind) -> System {
+    let mut system = System::new().expect("sysinfo has Linux, where memlog runs");
+    system.refresh_processes_specifics(which, true, kind);
+    system
+}
+
+/// Whether `process` is called `name`.
+fn is_called(process: &sysinfo::Process, name: &str) -> bool {
+    // The kernel keeps 15 bytes of a process's name, so a longer one is never equal to it.
+    if process.name() == OsStr::new(name) {
         return true;
     }
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
-    program.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes())
+    let program = process.cmd().first().map(Path::new);
+    program.and_then(Path::file_name) == Some(OsStr::new(name))
 }
 
 /// The descendants of `roots`, without these.
@@ -260,7 +295,7 @@ pub(crate) mod tests {
     fn this_process_has_a_pss_a_program_and_a_user() {
         let identity = Identity::of(std::process::id()).unwrap();
         assert!(identity.pss_kb().unwrap() > 100);
-        assert_eq!(identity.program().unwrap(), std::env::current_exe().unwrap());
+        assert_eq!(identity.program(), Some(std::env::current_exe().unwrap()));
         assert_eq!(identity.user(), Some(rustix::process::geteuid().as_raw()));
         assert!(!identity.name().is_empty());
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use reports::memory_log::{Mark, Sample};
 
 use crate::clock::{Now, Schedule, Steps};
+use crate::config::Config;
+use crate::error::Error;
 use crate::log::{self, Log};
 use crate::plot::LivePlot;
 use crate::sampler::{Sampler, Taken};
 use crate::wait::{Waiter, Wake};
-use crate::{Config, Error};
 
 /// The exit code of a run that a second signal cuts short.
 const CUT_SHORT: u8 = 1;

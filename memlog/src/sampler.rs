@@ -7,14 +7,16 @@ use std::time::Duration;
 use reports::memory_log::{Mark, OnPort, Sample, Share};
 
 use crate::clock::Seldom;
+use crate::error::Error;
 use crate::guard::Guard;
 use crate::holders::listed;
+use crate::kernel;
 use crate::process::{Identity, Vitals};
 use crate::provenance;
 use crate::pss::{Pss, PssReader};
-use crate::sockets::{Door, SockDiag};
+use crate::sockets::{ListenAddr, SockDiag};
 use crate::target::{Choice, Look, Target};
-use crate::{Error, kernel};
+use crate::text;
 
 /// Changes of the processes that are marked at once. A server that forks for each connection has
 /// others with every sample, and a chart keeps a hundred marks.
@@ -33,12 +35,12 @@ pub struct Sampler {
     /// Ports that were given, instead of those that the target listens on.
     ports: Vec<u16>,
     /// Where the target listens.
-    doors: BTreeSet<Door>,
+    addrs: BTreeSet<ListenAddr>,
     /// Samples of each process since it was first seen.
     looks: BTreeMap<Identity, u64>,
     /// The processes of the last sample, each with its RSS in KB.
     watched: Vec<(Identity, u64)>,
-    /// Looks for others who hold the doors.
+    /// ….
     guard: Guard,
     /// Reads the PSS.
     pss: PssReader,
@@ -68,12 +70,12 @@ impl Sampler {
     pub fn new(choice: Choice, with_tree: bool, ports: Vec<u16>) -> Result<Self, Error> {
         let mut diag = SockDiag::open().map_err(Error::SockDiag)?;
         let target = Target::find(choice, with_tree, &mut diag)?;
-        let doors = ports.iter().flat_map(|port| Door::on_port(*port)).collect();
+        let addrs = ports.iter().flat_map(|port| ListenAddr::on_port(*port)).collect();
         let mut sampler = Self {
             target,
             diag,
             ports,
-            doors,
+            addrs,
             looks: BTreeMap::new(),
             watched: Vec::new(),
             guard: Guard::default(),
@@ -84,7 +86,7 @@ impl Sampler {
         };
         let look = sampler.target.look(&mut sampler.diag).map_err(Error::SockDiag)?;
         if let Look::Alive { processes, .. } = look {
-            sampler.find_doors(&processes).map_err(|source| {
+            sampler.find_listening(&processes).map_err(|source| {
                 let target = sampler.target.label();
                 match source.kind() {
                     io::ErrorKind::PermissionDenied => Error::Ports { target, source },
@@ -139,7 +141,7 @@ impl Sampler {
         self.watched = with_rss(processes);
         if is_restarted {
             self.marks.push(Mark::new("restart", None));
-            self.forget_doors();
+            self.forget_listening();
             self.say_which();
             return;
         }
@@ -156,7 +158,7 @@ impl Sampler {
             changes.push(format!("new: {}", listed(added)));
         }
         if !gone.is_empty() {
-            changes.push(format!("gone: {}", crate::listed(&gone)));
+            changes.push(format!("gone: {}", text::listed(&gone)));
         }
         let changes = changes.join("; ");
         let seldom = if self.changes.is_spent() {
@@ -203,36 +205,37 @@ impl Sampler {
     }
 
     /// Forgets where an earlier process listened.
-    fn forget_doors(&mut self) {
+    fn forget_listening(&mut self) {
         self.looks.clear();
         if self.ports.is_empty() {
-            self.doors.clear();
+            self.addrs.clear();
         }
     }
 
     /// Counts connections by port, and finds new ports first.
     fn count(&mut self, processes: &[(Identity, Vitals)]) -> io::Result<BTreeMap<u16, u64>> {
-        self.find_doors(processes)?;
+        self.find_listening(processes)?;
         self.watch_out(processes)?;
-        self.diag.established(&self.doors)
+        self.diag.established(&self.addrs)
     }
 
-    /// Warns where others hold the doors.
+    /// Warns where others hold the ports.
     fn watch_out(&mut self, processes: &[(Identity, Vitals)]) -> io::Result<()> {
-        if self.target.is_by_port() || self.doors.is_empty() {
+        if self.target.is_by_port() || self.addrs.is_empty() {
             return Ok(());
         }
         let watched = processes.iter().map(|(it, _)| *it).collect();
-        self.notices.extend(self.guard.look(&mut self.diag, &self.doors, watched)?);
+        self.notices.extend(self.guard.look(&mut self.diag, &self.addrs, watched)?);
         Ok(())
     }
 
     /// Finds where processes listen that may have begun to since they were looked at.
     ///
-    /// A server opens its doors one after the other, some time after it was started; a program that
-    /// never listens must not have its descriptors walked with every sample. So each process is
-    /// looked at with its first two samples and, as long as there is no door, with its 4th, 8th, …
-    fn find_doors(&mut self, processes: &[(Identity, Vitals)]) -> io::Result<()> {
+    /// A server begins to listen on one address after the other, some time after it was started; a
+    /// program that never listens must not have its descriptors walked with every sample. So each
+    /// process is looked at with its first two samples and, as long as there is no address, with
+    /// its 4th, 8th, …
+    fn find_listening(&mut self, processes: &[(Identity, Vitals)]) -> io::Result<()> {
         if !self.ports.is_empty() {
             return Ok(());
         }
@@ -241,7 +244,7 @@ impl Sampler {
         for (process, _) in processes {
             let n_looks = self.looks.entry(*process).or_default();
             *n_looks += 1;
-            if *n_looks <= 2 || (self.doors.is_empty() && n_looks.is_power_of_two()) {
+            if *n_looks <= 2 || (self.addrs.is_empty() && n_looks.is_power_of_two()) {
                 new.push(*process);
             }
         }
@@ -249,9 +252,9 @@ impl Sampler {
             return Ok(());
         }
         let inodes = Target::socket_inodes(new.into_iter());
-        match inodes.and_then(|inodes| self.diag.doors(&inodes)) {
-            Ok(doors) => {
-                self.doors.extend(doors);
+        match inodes.and_then(|inodes| self.diag.listen_addrs(&inodes)) {
+            Ok(addrs) => {
+                self.addrs.extend(addrs);
                 Ok(())
             }
             Err(error) => {
@@ -293,13 +296,13 @@ impl Sampler {
     fn ports_said(&self) -> String {
         match self.ports().as_slice() {
             [] => "no port yet".to_owned(),
-            ports => crate::ports_listed(ports.iter().copied()),
+            ports => text::ports_listed(ports.iter().copied()),
         }
     }
 
     /// The ports on which connections are counted, in order.
     pub fn ports(&self) -> Vec<u16> {
-        let ports: BTreeSet<u16> = self.doors.iter().map(|door| door.port).collect();
+        let ports: BTreeSet<u16> = self.addrs.iter().map(|addr| addr.port).collect();
         ports.into_iter().collect()
     }
 }

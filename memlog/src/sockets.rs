@@ -27,7 +27,7 @@ const HEADER_BYTES: usize = 16;
 
 /// Where a server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Door {
+pub struct ListenAddr {
     /// `AF_INET` or `AF_INET6`.
     family: u8,
     /// The port.
@@ -36,8 +36,8 @@ pub struct Door {
     ip: Option<IpAddr>,
 }
 
-impl Door {
-    /// The doors of a port on every address, v4 and v6.
+impl ListenAddr {
+    /// The listening addresses of a port on every address, v4 and v6.
     pub fn on_port(port: u16) -> [Self; 2] {
         [AF_INET, AF_INET6].map(|family| Self { family, port, ip: None })
     }
@@ -66,47 +66,47 @@ impl SockDiag {
         Ok(Self { socket, buffer: vec![0; BUFFER_BYTES], sequence_number: 0 })
     }
 
-    /// The doors among the sockets with these inodes.
-    pub fn doors(&mut self, inodes: &BTreeSet<u32>) -> io::Result<BTreeSet<Door>> {
-        let mut doors = BTreeSet::new();
+    /// The listening addresses among the sockets with these inodes.
+    pub fn listen_addrs(&mut self, inodes: &BTreeSet<u32>) -> io::Result<BTreeSet<ListenAddr>> {
+        let mut addrs = BTreeSet::new();
         for family in [AF_INET, AF_INET6] {
             self.dump(family, &StateFlags::LISTEN, 0, |socket| {
                 if inodes.contains(&socket.inode) {
                     let ip = socket.socket_id.source_address;
                     let ip = (!ip.is_unspecified()).then_some(ip);
-                    doors.insert(Door { family, port: socket.socket_id.source_port, ip });
+                    addrs.insert(ListenAddr { family, port: socket.socket_id.source_port, ip });
                 }
             })?;
         }
-        Ok(doors)
+        Ok(addrs)
     }
 
-    /// How many connections are established on each port of `doors`.
-    pub fn established(&mut self, doors: &BTreeSet<Door>) -> io::Result<BTreeMap<u16, u64>> {
-        let mut counts: BTreeMap<u16, u64> = doors.iter().map(|door| (door.port, 0)).collect();
-        self.on_doors(doors, &StateFlags::ESTABLISHED, |port, _| {
+    /// How many connections are established on each port of `addrs`.
+    pub fn established(&mut self, addrs: &BTreeSet<ListenAddr>) -> io::Result<BTreeMap<u16, u64>> {
+        let mut counts: BTreeMap<u16, u64> = addrs.iter().map(|addr| (addr.port, 0)).collect();
+        self.on_addrs(addrs, &StateFlags::ESTABLISHED, |port, _| {
             *counts.entry(port).or_default() += 1;
         })?;
         Ok(counts)
     }
 
-    /// The inodes of the sockets that listen on `doors`, each with its port.
-    pub fn listening(&mut self, doors: &BTreeSet<Door>) -> io::Result<BTreeMap<u32, u16>> {
+    /// The inodes of the sockets that listen on `addrs`, each with its port.
+    pub fn listening(&mut self, addrs: &BTreeSet<ListenAddr>) -> io::Result<BTreeMap<u32, u16>> {
         let mut found = BTreeMap::new();
-        self.on_doors(doors, &StateFlags::LISTEN, |port, inode| {
+        self.on_addrs(addrs, &StateFlags::LISTEN, |port, inode| {
             found.insert(inode, port);
         })?;
         Ok(found)
     }
 
-    /// Those of `inodes` that are established connections on `doors`, each with its port.
+    /// Those of `inodes` that are established connections on `addrs`, each with its port.
     pub fn connections_among(
         &mut self,
-        doors: &BTreeSet<Door>,
+        addrs: &BTreeSet<ListenAddr>,
         inodes: &BTreeSet<u32>,
     ) -> io::Result<BTreeMap<u32, u16>> {
         let mut found = BTreeMap::new();
-        self.on_doors(doors, &StateFlags::ESTABLISHED, |port, inode| {
+        self.on_addrs(addrs, &StateFlags::ESTABLISHED, |port, inode| {
             if inodes.contains(&inode) {
                 found.insert(inode, port);
             }
@@ -114,18 +114,18 @@ impl SockDiag {
         Ok(found)
     }
 
-    /// Calls `take` with port and inode of every socket on `doors` that is in `states`.
-    fn on_doors(
+    /// Calls `take` with port and inode of every socket on `addrs` that is in `states`.
+    fn on_addrs(
         &mut self,
-        doors: &BTreeSet<Door>,
+        addrs: &BTreeSet<ListenAddr>,
         states: &StateFlags,
         mut take: impl FnMut(u16, u32),
     ) -> io::Result<()> {
         let asked: BTreeSet<(u8, u16)> =
-            doors.iter().map(|door| (door.family, door.port)).collect();
+            addrs.iter().map(|addr| (addr.family, addr.port)).collect();
         for (family, port) in asked {
-            let is_here = |door: &&Door| (door.family, door.port) == (family, port);
-            let ips: Vec<Option<IpAddr>> = doors.iter().filter(is_here).map(|it| it.ip).collect();
+            let is_here = |addr: &&ListenAddr| (addr.family, addr.port) == (family, port);
+            let ips: Vec<Option<IpAddr>> = addrs.iter().filter(is_here).map(|it| it.ip).collect();
             let is_any = ips.contains(&None);
             self.dump(family, states, port, |socket| {
                 // A kernel that does not know the filter sends every port.
@@ -215,11 +215,11 @@ mod tests {
     use super::*;
     use crate::process::sockets;
 
-    /// The doors of this process on `port`.
-    fn doors(diag: &mut SockDiag, port: u16) -> BTreeSet<Door> {
+    /// The listening addresses of this process on `port`.
+    fn addrs(diag: &mut SockDiag, port: u16) -> BTreeSet<ListenAddr> {
         let inodes = sockets(std::process::id()).unwrap();
-        let doors = diag.doors(&inodes).unwrap();
-        doors.into_iter().filter(|door| door.port == port).collect()
+        let addrs = diag.listen_addrs(&inodes).unwrap();
+        addrs.into_iter().filter(|addr| addr.port == port).collect()
     }
 
     #[test]
@@ -231,29 +231,32 @@ mod tests {
         let v6 = TcpListener::bind(("::", port));
         let _clients = [(); 3].map(|()| TcpStream::connect(("127.0.0.1", port)).unwrap());
         let _other = TcpStream::connect(("127.0.0.2", port)).unwrap();
-        let doors = doors(&mut diag, port);
-        assert_eq!(doors.len(), 2 + usize::from(v6.is_ok()), "{doors:?}");
+        let addrs = addrs(&mut diag, port);
+        assert_eq!(addrs.len(), 2 + usize::from(v6.is_ok()), "{addrs:?}");
         let ip = v4.local_addr().unwrap().ip();
-        let only = doors.iter().filter(|door| door.ip == Some(ip)).copied().collect();
+        let only = addrs.iter().filter(|addr| addr.ip == Some(ip)).copied().collect();
         assert_eq!(diag.established(&only).unwrap(), [(port, 3)].into());
-        assert_eq!(diag.established(&doors).unwrap(), [(port, 4)].into());
-        assert_eq!(diag.established(&Door::on_port(port).into()).unwrap(), [(port, 4)].into());
-        let listening = diag.listening(&doors).unwrap();
-        assert_eq!(listening.len(), doors.len(), "{listening:?}");
+        assert_eq!(diag.established(&addrs).unwrap(), [(port, 4)].into());
+        assert_eq!(
+            diag.established(&ListenAddr::on_port(port).into()).unwrap(),
+            [(port, 4)].into()
+        );
+        let listening = diag.listening(&addrs).unwrap();
+        assert_eq!(listening.len(), addrs.len(), "{listening:?}");
         assert_eq!(diag.listening(&only).unwrap().len(), 1);
         let own = sockets(std::process::id()).unwrap();
         // Nobody has accepted: a connection without an inode is in nobody's hands yet.
-        assert!(diag.connections_among(&doors, &own).unwrap().is_empty());
+        assert!(diag.connections_among(&addrs, &own).unwrap().is_empty());
         let accepted = v4.accept().unwrap();
         let own = sockets(std::process::id()).unwrap();
-        let held = diag.connections_among(&doors, &own).unwrap();
+        let held = diag.connections_among(&addrs, &own).unwrap();
         assert_eq!(held.values().collect::<Vec<_>>(), [&port], "one is accepted");
         drop(accepted);
         drop(other);
     }
 
     #[test]
-    fn no_door_has_no_connection() {
+    fn no_address_has_no_connection() {
         assert!(SockDiag::open().unwrap().established(&BTreeSet::new()).unwrap().is_empty());
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use crate::Error;
+use crate::error::Error;
 use crate::holders::{Holders, listed};
 use crate::process::{self, Identity, Vitals};
-use crate::sockets::{Door, SockDiag};
+use crate::sockets::{ListenAddr, SockDiag};
+use crate::text;
 
 /// What to watch, as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Target {
         diag: &mut SockDiag,
         ports: &BTreeSet<u16>,
     ) -> Result<Vec<Identity>, Error> {
-        self.holders.refresh(diag, &doors(ports)).map_err(Error::SockDiag)?;
+        self.holders.refresh(diag, &addrs(ports)).map_err(Error::SockDiag)?;
         let listening = self.holders.listening().clone();
         let without = |inodes: &mut dyn Iterator<Item = &u32>| -> Vec<u16> {
             let having: BTreeSet<u16> =
@@ -120,8 +121,8 @@ impl Target {
     /// Looks at it, and for it when it is gone. An error: the kernel does not say who holds a port.
     pub fn look(&mut self, diag: &mut SockDiag) -> io::Result<Look> {
         if let Choice::Listening(ports) = &self.choice {
-            let doors = doors(ports);
-            return self.look_at_holders(diag, &doors);
+            let addrs = addrs(ports);
+            return self.look_at_holders(diag, &addrs);
         }
         let mut vitals = vitals(self.roots.iter().copied());
         let mut ended = Vec::new();
@@ -155,9 +156,13 @@ impl Target {
         Ok(self.alive(vitals, is_restarted, ended))
     }
 
-    /// Looks at those who hold `doors`, and for others when they have become others.
-    fn look_at_holders(&mut self, diag: &mut SockDiag, doors: &BTreeSet<Door>) -> io::Result<Look> {
-        self.holders.refresh(diag, doors)?;
+    /// Looks at those who hold `addrs`, and for others when they have become others.
+    fn look_at_holders(
+        &mut self,
+        diag: &mut SockDiag,
+        addrs: &BTreeSet<ListenAddr>,
+    ) -> io::Result<Look> {
+        self.holders.refresh(diag, addrs)?;
         let before: Vec<Identity> = self.roots.iter().chain(&self.workers).copied().collect();
         self.roots.retain(Identity::is_alive);
         if self.roots.is_empty() && !self.holders.listening().is_empty() {
@@ -242,10 +247,10 @@ impl Target {
             Choice::Only(name) | Choice::Named(name) => name.clone(),
             Choice::Pids(pids) => match pids.as_slice() {
                 [pid] => format!("process {pid}"),
-                pids => format!("processes {}", crate::listed(pids)),
+                pids => format!("processes {}", text::listed(pids)),
             },
             Choice::Listening(ports) => {
-                format!("the server on {}", crate::ports_listed(ports.iter().copied()))
+                format!("the server on {}", text::ports_listed(ports.iter().copied()))
             }
         }
     }
@@ -256,9 +261,9 @@ impl Target {
     }
 }
 
-/// The doors of `ports` on every address.
-fn doors(ports: &BTreeSet<u16>) -> BTreeSet<Door> {
-    ports.iter().flat_map(|port| Door::on_port(*port)).collect()
+/// The listening addresses of `ports` on every address.
+fn addrs(ports: &BTreeSet<u16>) -> BTreeSet<ListenAddr> {
+    ports.iter().flat_map(|port| ListenAddr::on_port(*port)).collect()
 }
 
 /// Those of `processes` that are alive, with their vitals.

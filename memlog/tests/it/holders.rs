@@ -5,7 +5,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use reports::memory_log::{NoPss, Sample};
 
@@ -280,12 +279,10 @@ impl Nginx {
         let mut command = Command::new("nginx");
         command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(&path);
         let mut master = command.spawn().unwrap();
-        let begun_at = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun_at.elapsed() < DEADLINE, "nginx does not listen");
+        testing::wait_until("nginx listens", || {
             assert!(master.try_wait().unwrap().is_none(), "nginx ended");
-            std::thread::park_timeout(std::time::Duration::from_millis(5));
-        }
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         Some(Self { master, port, folder })
     }
 

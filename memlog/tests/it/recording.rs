@@ -84,7 +84,7 @@ fn a_process_that_joins_the_others_brings_its_ports() {
 #[test]
 fn connections_on_several_ports_are_summed_and_kept_apart() {
     let dir = tempfile::tempdir().unwrap();
-    let target = Target::start_on(2, dir.path(), "doors");
+    let target = Target::start_on(2, dir.path(), "ports");
     let [public, control] = [target.ports[0], target.ports[1]];
     let _clients = [public, public, control].map(connect);
     let pid = target.pid().to_string();
@@ -177,4 +177,32 @@ fn ports_can_be_given() {
     let memlog = Memlog::start(dir.path(), &["--pid", &own, "--port", &port]);
     memlog.wait(|samples| samples.last().is_some_and(|it| it.n_connections == 1));
     assert_eq!(memlog.interrupt().code, Some(0));
+}
+
+#[test]
+fn a_log_that_has_grown_is_set_aside_and_no_sample_is_lost() {
+    const LIMIT_BYTES: usize = 64 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start(dir.path(), "rotated");
+    let pid = target.pid().to_string();
+    let memlog = Memlog::start(dir.path(), &["--pid", &pid]);
+    memlog.wait(|samples| !samples.is_empty());
+    assert_eq!(memlog.interrupt().code, Some(0));
+    // As if it had run for long: lines until the limit is near.
+    let (log, first) = (dir.path().join("mem.log"), dir.path().join("mem.log.1"));
+    let mut text = fs::read_to_string(&log).unwrap();
+    let line = text.lines().last().unwrap().to_owned() + "\n";
+    while text.len() + 3 * line.len() < LIMIT_BYTES {
+        text.push_str(&line);
+    }
+    let n_before = text.lines().count();
+    fs::write(&log, text).unwrap();
+    let memlog = Memlog::start(dir.path(), &["--pid", &pid, "--rotate", "64KiB"]);
+    memlog.wait(|samples| first.exists() && samples.len() >= 2);
+    let done = memlog.interrupt();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let (old, new) = (samples(&first), samples(&log));
+    assert!(fs::metadata(&first).unwrap().len() <= LIMIT_BYTES as u64);
+    assert_eq!(old.len() + new.len(), n_before + done.stdout.lines().count(), "each is in one");
+    check_gaps(&[&old[n_before..], &new[..]].concat());
 }

@@ -5,13 +5,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use reports::memory_log::{self, Sample};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long anything may take before its test fails. Nothing that works takes a tenth of it.
-pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+pub(crate) use testing::{DEADLINE, skip};
 
 /// The interval of memlogs that are tested, which is the shortest.
 pub(crate) const INTERVAL_MS: u64 = 100;
@@ -156,12 +154,6 @@ pub(crate) fn is_alone(name: &str) -> bool {
     false
 }
 
-/// Says that a test is skipped since `what` is not there, and fails where everything must be.
-pub(crate) fn skip(what: &str) {
-    assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{what} is not there, or not allowed");
-    println!("SKIPPED {what}");
-}
-
 /// A running memlog.
 pub(crate) struct Memlog {
     /// The process, until its end is waited for.
@@ -187,16 +179,10 @@ impl Memlog {
 
     /// Waits until the samples in the log are as `is_so` says, and returns them.
     pub(crate) fn wait(&self, is_so: impl Fn(&[Sample]) -> bool) -> Vec<Sample> {
-        let begun_at = Instant::now();
-        loop {
+        testing::wait_for("the log is as the test waits for", || {
             let samples = samples(&self.log);
-            if is_so(&samples) {
-                return samples;
-            }
-            let last: Vec<&Sample> = samples.iter().rev().take(20).collect();
-            assert!(begun_at.elapsed() < DEADLINE, "the log never came to be so: {last:#?}");
-            std::thread::yield_now();
-        }
+            is_so(&samples).then_some(samples)
+        })
     }
 
     /// Reads what it says until `words` are in it.

@@ -2,9 +2,8 @@
 
 use std::io::{Write as _, pipe};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
-use crate::support::{DEADLINE, Target, samples};
+use crate::support::{Target, samples};
 
 /// Bytes that a pipe holds unless it is told otherwise.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -25,11 +24,7 @@ fn samples_are_taken_whoever_reads_them_and_the_log_has_them_all() {
         .stderr(stdout)
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + DEADLINE;
-    while samples(&log).len() < 5 {
-        assert!(Instant::now() < deadline, "it takes no samples");
-        std::thread::yield_now();
-    }
+    testing::wait_until("five samples", || samples(&log).len() >= 5);
     let pid = memlog.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
     assert_eq!(memlog.wait().unwrap().code(), Some(0), "all that it did is in the log");

@@ -6,5 +6,7 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod imports;
+mod readme;
 mod rig;
 mod tidy;

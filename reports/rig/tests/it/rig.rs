@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use reports::memory_log;
 use serde_json::{Value, json};
@@ -120,11 +119,8 @@ fn is_running(pid: u32) -> bool {
 
 /// Waits until none of `parts` runs.
 fn all_gone(parts: &[u32]) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while parts.iter().any(|pid| is_running(*pid)) {
-        assert!(Instant::now() < deadline, "some of {parts:?} are left");
-        std::thread::yield_now();
-    }
+    let what = format!("{parts:?} are gone");
+    testing::wait_until(&what, || !parts.iter().any(|pid| is_running(*pid)));
 }
 
 fn signal(pid: u32, name: &str) {

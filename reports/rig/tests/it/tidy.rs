@@ -6,14 +6,25 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::imports::{Imports, said};
+
 /// The folders of the packages, which are also the top level's only folders.
 const FOLDERS: [&str; 5] = ["floodtest", "memlog", "msggen", "reports", "server"];
 
-/// The packages within these folders.
-const INNER: [&str; 2] = ["reports/charts", "reports/rig"];
+/// The packages.
+const PACKAGES: [&str; 8] = [
+    "floodtest",
+    "memlog",
+    "msggen",
+    "reports",
+    "reports/charts",
+    "reports/rig",
+    "reports/testing",
+    "server",
+];
 
 /// The top level's files, and the folders that begin with a dot.
-const TOP_LEVEL: [&str; 10] = [
+const TOP_LEVEL: [&str; 12] = [
     ".cargo",
     ".ci",
     ".clippy.toml",
@@ -23,6 +34,8 @@ const TOP_LEVEL: [&str; 10] = [
     "ARCHITECTURE.md",
     "Cargo.lock",
     "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
     "README.md",
 ];
 
@@ -55,7 +68,7 @@ fn the_measured_never_depends_on_the_measuring() {
     for (package, its) in &dependencies {
         let of_ours: Vec<_> = its.intersection(&ours).map(String::as_str).collect();
         let allowed: &[&str] = match package.as_str() {
-            "comet-server" | "reports" => &[],
+            "comet-server" | "reports" | "testing" => &[],
             "memlog" | "rig" => &["charts", "reports"],
             _ => &["reports"],
         };
@@ -90,31 +103,67 @@ fn the_top_level_holds_what_was_agreed() {
 fn every_crate_takes_the_lints_of_the_workspace() {
     let workspace = std::fs::read_to_string(top().join("Cargo.toml")).unwrap();
     assert!(workspace.contains("unsafe_code = \"forbid\""));
-    for folder in FOLDERS.into_iter().chain(INNER) {
-        let Ok(manifest) = std::fs::read_to_string(top().join(folder).join("Cargo.toml")) else {
-            continue;
-        };
+    for folder in PACKAGES {
+        let manifest = std::fs::read_to_string(top().join(folder).join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[lints]\nworkspace = true"), "{folder}");
+        assert!(manifest.contains("license.workspace = true"), "{folder}");
     }
 }
 
 #[test]
 fn the_router_knows_no_http_and_http_knows_no_tables() {
-    let source = top().join("server/src");
-    for entry in std::fs::read_dir(source.join("router")).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        for foreign in ["httparse", "hyper", "tokio", "crate::framing", "crate::request", "rustix"]
-        {
-            assert!(!text.contains(foreign), "{} uses {foreign}", path.display());
+    let imports = Imports::of_crate(&top().join("server"));
+    let module = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    // Of the router, HTTP knows ids and how a rendered message is shared.
+    let http = ["request", "strict", "framing"];
+    for name in http {
+        let named = &imports.named[&module(&[name])];
+        for table in ["Router", "Shard", "RowRef", "Rows"] {
+            assert!(!named.contains(&module(&["router", table])), "{name} imports {table}");
         }
     }
-    for file in ["request.rs", "framing.rs"] {
-        let text = std::fs::read_to_string(source.join(file)).unwrap();
-        for table in ["Router", "Shard", "RowRef"] {
-            assert!(!text.contains(table), "{file} uses {table}");
+    let foreign = [&http[..], &["control", "pending"]].concat();
+    let of_router: Vec<_> =
+        imports.arrows.iter().filter(|(it, _)| it.starts_with(&module(&["router"]))).collect();
+    assert!(of_router.len() > 3, "the router's files are looked at");
+    for (file, others) in of_router {
+        for other in others.iter().filter_map(|it| it.first()) {
+            assert!(!foreign.contains(&other.as_str()), "{} imports {other}", said(file));
+        }
+        for other in ["httparse", "tokio", "rustix"] {
+            assert!(!imports.outside[file].contains(other), "{} uses {other}", said(file));
         }
     }
+}
+
+#[test]
+fn no_files_of_a_crate_import_each_other_in_a_circle() {
+    for package in PACKAGES {
+        let circles = Imports::of_crate(&top().join(package)).circles();
+        assert!(circles.is_empty(), "{package}: {}", circles.join(", "));
+    }
+}
+
+#[test]
+fn lines_have_100_columns_at_most() {
+    let output = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs"])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    let files = String::from_utf8(output.stdout).unwrap();
+    let mut long = Vec::new();
+    for file in files.split_terminator('\0') {
+        // One that git knows may have been deleted and not yet committed.
+        let Ok(text) = std::fs::read_to_string(top().join(file)) else { continue };
+        let is_long = |line: &&str| line.chars().count() > 100;
+        let n_long = text.lines().filter(is_long).count();
+        if n_long > 0 {
+            long.push(format!("{file}: {n_long}"));
+        }
+    }
+    assert!(files.contains("tidy.rs"), "git lists the sources");
+    assert!(long.is_empty(), "lines that are longer: {}", long.join(", "));
 }
 
 #[test]
