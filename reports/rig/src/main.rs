@@ -6,11 +6,12 @@ mod child;
 mod experiment;
 mod interrupts;
 mod job;
-mod part;
 mod place;
 mod preflight;
+mod process;
+mod progress;
 mod servers;
-mod talk;
+mod stage;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         eprintln!("rig: {}", with_causes(error.as_ref()));
         return ExitCode::from(COULD_NOT_RUN);
     }
-    // The rig speaks plain HTTP to the servers' control doors. Where msggen is built with it, though,
+    // The rig speaks plain HTTP to the servers' control APIs. Where msggen is built with it, though,
     // reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
     let held = match Args::parse().command {

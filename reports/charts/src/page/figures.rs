@@ -157,13 +157,13 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
 }
 
 /// What everything together took of the machine.
-pub(crate) fn whole(summary: &Summary) -> Markup {
+pub(crate) fn machine(summary: &Summary) -> Markup {
     let note = [
         "PSS counts what processes share once: it is divided by those who share it. It is read once \
          at the end, because reading it holds up the process.",
         "Slab are the kernel's objects (sockets, files, poll items) for both ends of every connection.",
     ];
-    let rows = summary.whole.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
+    let rows = summary.machine.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
     html! {
         @if !rows.is_empty() {
             (section("The whole machine", &note, &table("", &["", "figure", "computed from"], rows)))

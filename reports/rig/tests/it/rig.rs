@@ -118,11 +118,11 @@ fn is_running(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// Waits until none of `parts` runs.
-fn all_gone(parts: &[u32]) {
+/// Waits until none of `processes` runs.
+fn all_gone(processes: &[u32]) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while parts.iter().any(|pid| is_running(*pid)) {
-        assert!(Instant::now() < deadline, "some of {parts:?} are left");
+    while processes.iter().any(|pid| is_running(*pid)) {
+        assert!(Instant::now() < deadline, "some of {processes:?} are left");
         std::thread::yield_now();
     }
 }
@@ -136,11 +136,11 @@ fn signal(pid: u32, name: &str) {
 fn an_interrupted_rig_ends_the_sending_and_balances_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, _lines) = start_long(folder.path());
-    let parts = children(child.id());
-    assert_eq!(parts.len(), 4, "server, memlog, floodtest, msggen");
+    let processes = children(child.id());
+    assert_eq!(processes.len(), 4, "server, memlog, floodtest, msggen");
     signal(child.id(), "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    all_gone(&parts);
+    all_gone(&processes);
     let sent = last(folder.path(), "msggen.ndjson");
     assert!(sent["answered"].as_u64().unwrap() > 0, "{sent}");
     assert_eq!(sent["answered"], last(folder.path(), "floodtest.ndjson")["chunks"]);
@@ -150,14 +150,14 @@ fn an_interrupted_rig_ends_the_sending_and_balances_what_there_is() {
 fn a_rig_that_is_told_to_end_twice_leaves_nothing_running() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, lines) = start_long(folder.path());
-    let parts = children(child.id());
+    let processes = children(child.id());
     signal(child.id(), "-TERM");
     // Signals of one kind that wait are one signal; of two kinds, both arrive.
     signal(child.id(), "-INT");
     let rest: Vec<_> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
     assert!(rest.iter().any(|line| line.contains("everything is stopped")), "{rest:?}");
-    all_gone(&parts);
+    all_gone(&processes);
 }
 
 /// Whether there is a redis-server; there must be one where everything is to be tested.
@@ -182,13 +182,17 @@ fn a_rig_that_is_killed_leaves_nothing_running() {
         if has_redis() { (&[], 1) } else { (&["--no-cluster"], 0) };
     limited.args(broker);
     let (mut child, _lines) = start_with(limited, 600);
-    let parts = children(child.id());
-    assert_eq!(parts.len(), n_brokers + 4 + 3, "servers, memlog, floodtest, msggen, the broker");
+    let processes = children(child.id());
+    assert_eq!(
+        processes.len(),
+        n_brokers + 4 + 3,
+        "servers, memlog, floodtest, msggen, the broker"
+    );
     let workers = children(child_named(&child, "floodtest"));
     assert!(workers.len() > 1, "{workers:?}");
     signal(child.id(), "-KILL");
     child.wait().unwrap();
-    all_gone(&[parts, workers].concat());
+    all_gone(&[processes, workers].concat());
 }
 
 #[test]
@@ -254,7 +258,7 @@ fn a_million_in_small_takes_as_many_servers_as_it_needs() {
         (&json!(1_200), &json!(1_200))
     );
     assert_eq!(summary["cost"]["after"]["connections"], 300, "those of all servers, and no others");
-    let after = &summary["whole"]["after"];
+    let after = &summary["machine"]["after"];
     assert_eq!((&after["server_processes"], &after["floodtest_processes"]), (&json!(4), &json!(1)));
     for figure in ["server_pss_kb", "floodtest_pss_kb", "slab_kb"] {
         assert!(after[figure].as_u64().is_some_and(|it| it > 0), "{figure}: {after}");
@@ -270,13 +274,13 @@ fn a_server_of_several_that_dies_is_named_and_ends_the_run() {
     let mut rig = rig_with("cluster");
     rig.args(["--no-cluster", "--connections", "7", "--minutes", "10", "--out"]).arg(folder.path());
     let (mut child, lines) = start(rig);
-    let parts = children(child.id());
-    assert_eq!(parts.len(), 6, "three servers, memlog, floodtest, msggen");
+    let processes = children(child.id());
+    assert_eq!(processes.len(), 6, "three servers, memlog, floodtest, msggen");
     signal(child_named(&child, "comet-server"), "-KILL");
     let rest: Vec<_> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(2), "{rest:?}");
     assert!(rest.iter().any(|line| line.contains("comet-server n1 ended early")), "{rest:?}");
-    all_gone(&parts);
+    all_gone(&processes);
 }
 
 #[test]
@@ -290,7 +294,7 @@ fn servers_in_a_cluster_reach_each_others_connections() {
     let (folder, summary) = held(rig);
     assert_eq!((&summary["nodes"], &summary["received"]["connected"]), (&json!(2), &json!(100)));
     assert_eq!(summary["received"]["chunks"], 1_200, "each message went through the broker");
-    assert!(summary["whole"]["broker_bytes_per_id"].as_f64().is_some_and(|bytes| bytes > 0.0));
+    assert!(summary["machine"]["broker_bytes_per_id"].as_f64().is_some_and(|bytes| bytes > 0.0));
     let exits = std::fs::read_to_string(folder.path().join("exits.toml")).unwrap();
     assert!(exits.contains("redis-server"), "{exits}");
 }

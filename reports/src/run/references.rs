@@ -64,11 +64,11 @@ fn second_part(summary: &Summary) -> Vec<Row> {
 /// The figures of the article's third part, about a million connections, beside those of a run.
 fn third_part(summary: &Summary) -> Vec<Row> {
     let row = |what, article, here| Row { what, article, here };
-    let whole = &summary.whole;
-    let after = whole.after.clone().unwrap_or_default();
+    let machine = &summary.machine;
+    let after = machine.after.clone().unwrap_or_default();
     let received = &summary.received;
     let wrong = [received.lost, received.duplicated, received.reordered].map(judged).join(", ");
-    let used = whole.used_bytes_per_connection;
+    let used = machine.used_bytes_per_connection;
     vec![
         row("connections", "1,000,000", grouped(received.connected)),
         row("servers", "1", grouped(summary.nodes)),
@@ -87,7 +87,7 @@ fn third_part(summary: &Summary) -> Vec<Row> {
         row(
             "  bytes per connection",
             "25,000; in C 2,000",
-            with_unit(whole.server_bytes_per_connection, "bytes"),
+            with_unit(machine.server_bytes_per_connection, "bytes"),
         ),
         row("all memory, bytes per connection", "kernel alone 8,000", with_unit(used, "bytes")),
         row("server CPU while sending", "not said", of_one_core(summary.cost.cpu_share)),

@@ -75,7 +75,7 @@ impl Programs {
     }
 
     /// Starts a program.
-    pub(crate) fn start<A: AsRef<OsStr>>(&self, name: &str, args: &[A]) -> anyhow::Result<Part> {
+    pub(crate) fn start<A: AsRef<OsStr>>(&self, name: &str, args: &[A]) -> anyhow::Result<Process> {
         let mut command = self.command(name);
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
@@ -94,12 +94,12 @@ impl Programs {
         });
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         let pid = pid.expect("a process that was just started has a pid");
-        Ok(Part { name: name.to_owned(), child, pid, lines, last_words, listening })
+        Ok(Process { name: name.to_owned(), child, pid, lines, last_words, listening })
     }
 }
 
 /// A running program. Dropping it kills it.
-pub(crate) struct Part {
+pub(crate) struct Process {
     /// Its name.
     name: String,
     /// Its process.
@@ -114,7 +114,7 @@ pub(crate) struct Part {
     listening: JoinHandle<()>,
 }
 
-impl Part {
+impl Process {
     /// Its process number.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
@@ -193,12 +193,12 @@ impl Part {
     }
 }
 
-/// Waits until one of `parts` has ended though nobody told it to; its last words as an error.
-pub(crate) async fn first_death(parts: &mut [Part]) -> anyhow::Error {
+/// Waits until one of `processes` has ended though nobody told it to; its last words as an error.
+pub(crate) async fn first_death(processes: &mut [Process]) -> anyhow::Error {
     let ended = poll_fn(|context| {
-        for (at, part) in parts.iter_mut().enumerate() {
+        for (at, process) in processes.iter_mut().enumerate() {
             loop {
-                match pin!(part.line()).poll(context) {
+                match pin!(process.line()).poll(context) {
                     Poll::Ready(Ok(Some(_said))) => {}
                     Poll::Ready(_) => return Poll::Ready(at),
                     Poll::Pending => break,
@@ -208,5 +208,5 @@ pub(crate) async fn first_death(parts: &mut [Part]) -> anyhow::Error {
         Poll::Pending
     });
     let ended = ended.await;
-    parts[ended].died().await
+    processes[ended].died().await
 }

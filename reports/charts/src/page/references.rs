@@ -3,12 +3,12 @@
 use maud::{Markup, html};
 
 use super::{section, table};
-use reports::run::beside::{PEER_HEADS, PEERS, PEERS_SOURCE, article, part};
+use reports::run::references::{PEER_HEADS, PEERS, PEERS_SOURCE, article, part};
 use reports::run::words::{NOT_MEASURED, grouped, time};
 use reports::run::{Run, Summary};
 
 /// The article's figures and those of other servers, beside those of this run.
-pub(crate) fn others(run: &Run, summary: &Summary) -> Markup {
+pub(crate) fn references(run: &Run, summary: &Summary) -> Markup {
     let note = [
         "The article had a machine of 2008, and its memory is that of processes unless it says \
          kernel. Bytes per connection can be compared; speed cannot. Its highest figure is for 24 \
