@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fs, mem};
 
 use anyhow::{Context as _, anyhow, ensure};
 use reports::books::{FloodReport, SendReport, ServerStats};
@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use crate::interrupts::Interrupts;
 use crate::job::Job;
 use crate::place;
-use crate::process::{Process, Programs, first_death};
+use crate::process::{Process, first_death};
+use crate::programs::{Programs, is_through_cargo};
 use crate::progress::Progress;
 use crate::servers::{Servers, address, broker_bytes};
 use crate::stage::{Stage, words};
@@ -41,16 +42,22 @@ const SEED: u64 = 1;
 pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<PathBuf> {
     let folder = place::make(job.common.out.as_deref(), job.name)?;
     let mut progress = Progress::new()?;
-    progress.begin("building");
+    progress.begin("getting the programs");
     let names = ["comet-server", "floodtest", "msggen", "memlog"];
-    let programs = Programs::build(&names, &job.common.profile).await?;
-    Host::of_this_machine(place::rustc().await).write(&folder)?;
-    let plan = plan(job).await;
+    let programs = Programs::get(&names, job.common.profile.as_deref()).await?;
+    // Who built installed programs, and from which commit, is not known.
+    let rustc = if programs.are_built_here() { place::rustc().await } else { None };
+    Host::of_this_machine(rustc).write(&folder)?;
+    let plan = plan(job, &programs).await;
     let temporary = tempfile::tempdir().context("cannot make a folder for the URL file")?;
     let footprints = Footprints::default();
     let mut stage = Stage { job, programs, folder, temporary, plan, footprints, progress };
-    let repeated: Vec<String> = ["rig".to_owned()].into_iter().chain(env::args().skip(1)).collect();
-    place::note(&mut stage.plan, &stage.folder, "cargo", &repeated)?;
+    let mut repeated: Vec<String> = env::args().skip(1).collect();
+    let mut program = "rig";
+    if is_through_cargo() {
+        repeated.insert(0, mem::replace(&mut program, "cargo").to_owned());
+    }
+    place::note(&mut stage.plan, &stage.folder, program, &repeated)?;
 
     let (broker, url) = stage.start_broker().await?;
     let (mut processes, nodes) = stage.start_servers(url.as_deref()).await?;
@@ -66,15 +73,16 @@ pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<Pa
 }
 
 /// What is asked for, before the first command.
-async fn plan(job: &Job) -> Plan {
-    let (commit, is_modified) = place::commit().await;
+async fn plan(job: &Job, programs: &Programs) -> Plan {
+    let (commit, is_modified) =
+        if programs.are_built_here() { place::commit().await } else { (None, false) };
     let log_interval_s = job.duration.as_secs().div_ceil(LOG_ENTRIES).max(1) as f64;
     Plan {
         experiment: job.name.to_owned(),
         toolkit: env!("CARGO_PKG_VERSION").to_owned(),
         commit,
         is_modified,
-        profile: job.common.profile.clone(),
+        profile: programs.profile().to_owned(),
         started_unix_s: stamp::wall_now().as_secs(),
         nodes: job.n_nodes as u64,
         connections: job.connections,

@@ -60,9 +60,11 @@ pub(crate) struct CommonArgs {
     /// Print the summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// The cargo profile that the programs are built with; figures are only good for `release`.
-    #[arg(long, value_name = "NAME", default_value = "release")]
-    pub(crate) profile: String,
+    /// Build the programs of the checkout that it is started in, with this cargo profile; figures
+    /// are only good for `release`. [default: `cargo rig` builds with `release`; an installed rig
+    /// takes the programs beside itself, or those on PATH]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 impl CommonArgs {

@@ -9,6 +9,7 @@ mod job;
 mod place;
 mod preflight;
 mod process;
+mod programs;
 mod progress;
 mod servers;
 mod stage;
@@ -17,7 +18,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use interrupts::Interrupts;
 use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
 use preflight::Preflight;
@@ -35,7 +36,7 @@ const COULD_NOT_RUN: u8 = 2;
 /// Exit code: 0 when the run held; 1 when it fell short, such as when its books do not balance; 2
 /// when it could not be made or read.
 #[derive(Debug, clap::Parser)]
-#[command(name = "cargo rig")]
+#[command(name = "rig", version)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     // The rig speaks plain HTTP to the servers' control APIs. Where msggen is built with it, though,
     // reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
-    let held = match Args::parse().command {
+    let held = match args().command {
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
         Command::Cluster(args) => args.job().and_then(|job| {
             Preflight::of(&job, job.n_nodes, None)?.check()?;
@@ -97,6 +98,15 @@ fn main() -> ExitCode {
             ExitCode::from(COULD_NOT_RUN)
         }
     }
+}
+
+/// What is asked for. The help, and what is wrong with it, name the command as it was typed.
+fn args() -> Args {
+    let name = if programs::is_through_cargo() { "cargo rig" } else { "rig" };
+    let mut command = Args::command().bin_name(name);
+    let matches = command.get_matches_mut();
+    // The command has answered what it does not know, and does not return then.
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
 /// A million connections, or what that takes. Returns whether the run held.

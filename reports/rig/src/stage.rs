@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use crate::job::Job;
 use crate::place;
-use crate::process::{Process, Programs};
+use crate::process::Process;
+use crate::programs::Programs;
 use crate::progress::Progress;
 
 /// All that a run has at hand from its beginning on.

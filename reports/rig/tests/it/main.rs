@@ -6,5 +6,6 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod installed;
 mod rig;
 mod tidy;

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use reports::memory_log;
 use serde_json::{Value, json};
 
+/// The cargo profile of this test, and so of the programs that it runs.
+pub(crate) const PROFILE: &str = if cfg!(debug_assertions) { "dev" } else { "release" };
+
 /// The rig itself, which cargo builds beside the tests.
 fn rig_command(args: &[&str]) -> Command {
     let rig = Path::new(env!("CARGO_BIN_EXE_rig"));
@@ -15,13 +18,14 @@ fn rig_command(args: &[&str]) -> Command {
     // The programs are built like this test, into the same folder.
     let target = rig.ancestors().nth(2).unwrap();
     command.env("CARGO_TARGET_DIR", target).env("CARGO", env!("CARGO"));
+    command.env("CARGO_PKG_NAME", env!("CARGO_PKG_NAME"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
     command
 }
 
 /// The rig with an experiment.
 fn rig_with(experiment: &str) -> Command {
-    rig_command(&[experiment, "--profile", if cfg!(debug_assertions) { "dev" } else { "release" }])
+    rig_command(&[experiment, "--profile", PROFILE])
 }
 
 /// The rig with the experiment that most tests need.
@@ -29,7 +33,7 @@ fn rig() -> Command {
     rig_with("c10k")
 }
 
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
 }
