@@ -25,7 +25,7 @@ pub(crate) fn page(run: &Run, summary: &Summary, drawn: &Drawn) -> String {
             (figures::machine(summary))
             (figures::traffic(run, summary, &drawn.traffic))
             (figures::latency(run, summary, drawn))
-            (references::references(run, summary))
+            (references::references(summary))
             (details::commands(run))
             (details::machine(run))
             (details::phases(summary))

@@ -40,7 +40,6 @@ fn a_page_says_first_whether_the_run_held() {
         "Connections and messages",
         "How long messages took",
         "Beside the article",
-        "nginx with nchan",
         "cargo rig c10k --minutes 2",
         "The machine",
         "What was done when",
