@@ -87,8 +87,8 @@ pub(crate) struct C10kArgs {
     /// Connections to hold, each logged in as an id of its own.
     #[arg(long, value_name = "N", default_value = "10k", value_parser = positive)]
     connections: u64,
-    /// Connections opened a second.
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
+    /// Connections opened a second, or max: as fast as they are answered.
+    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
     rate: u64,
     /// Messages sent a second, over all sources.
     #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
@@ -150,12 +150,11 @@ pub(crate) struct ClusterArgs {
     #[arg(long, value_name = "N", default_value = "10k", value_parser = positive)]
     connections: u64,
     /// Connections opened a second, or max: as fast as they are answered.
-    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = open_rate)]
-    open_rate: u64,
-    /// Messages sent a second, over all sources.
-    #[arg(long, visible_alias = "messages-per-second", value_name = "N", default_value = "1000",
-          value_parser = positive)]
+    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
     rate: u64,
+    /// Messages sent a second, over all sources.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
+    messages_per_second: u64,
     /// Concurrent sources of messages.
     #[arg(long, value_name = "K", default_value = "100", value_parser = positive)]
     sources: u64,
@@ -173,8 +172,8 @@ impl ClusterArgs {
             connections: self.connections,
             n_nodes: usize::try_from(self.nodes).context("too many nodes")?,
             broker: self.broker.broker(),
-            rate: self.open_rate,
-            messages_per_second: self.rate,
+            rate: self.rate,
+            messages_per_second: self.messages_per_second,
             sources: self.sources,
             is_random: false,
             duration: self.common.duration(2.0)?,
@@ -193,12 +192,11 @@ pub(crate) struct C1mArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) per_node: Option<u64>,
     /// Connections opened a second, or max: as fast as they are answered.
-    #[arg(long, value_name = "N|max", default_value = "max", value_parser = open_rate)]
-    open_rate: u64,
-    /// Messages sent a second, over all sources; the article's third part has 16,666.
-    #[arg(long, visible_alias = "messages-per-second", value_name = "N", default_value = "16666",
-          value_parser = positive)]
+    #[arg(long, value_name = "N|max", default_value = "max", value_parser = rate)]
     rate: u64,
+    /// Messages sent a second, over all sources; the article's third part has 16,666.
+    #[arg(long, value_name = "N", default_value = "16666", value_parser = positive)]
+    messages_per_second: u64,
     /// Concurrent sources of messages, each of which sends at random times.
     #[arg(long, value_name = "K", default_value = "1000", value_parser = positive)]
     sources: u64,
@@ -219,8 +217,8 @@ impl C1mArgs {
             connections: self.connections,
             n_nodes: 1,
             broker: self.broker.broker(),
-            rate: self.open_rate,
-            messages_per_second: self.rate,
+            rate: self.rate,
+            messages_per_second: self.messages_per_second,
             sources: self.sources,
             is_random: true,
             duration: self.common.duration(5.0)?,
@@ -238,6 +236,6 @@ fn positive(text: &str) -> Result<u64, String> {
 }
 
 /// Connections a second; 0 for as fast as they are answered.
-fn open_rate(text: &str) -> Result<u64, String> {
+fn rate(text: &str) -> Result<u64, String> {
     if text == "max" { Ok(0) } else { positive(text) }
 }

@@ -239,7 +239,7 @@ fn a_server_that_dies_ends_the_run() {
 }
 
 /// Messages of a small run with several servers: 400 a second for three seconds.
-const SEVERAL: [&str; 6] = ["--rate", "400", "--sources", "10", "--minutes", "0.05"];
+const SEVERAL: [&str; 6] = ["--messages-per-second", "400", "--sources", "10", "--minutes", "0.05"];
 
 /// The summary of a run of `rig`, which must have held.
 fn held(mut rig: Command) -> (tempfile::TempDir, Value) {
