@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
 
+mod abuse;
 mod child;
 mod experiment;
 mod interrupts;
@@ -15,13 +16,16 @@ mod servers;
 mod stage;
 
 use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use abuse::AbuseArgs;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use interrupts::Interrupts;
 use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
 use preflight::Preflight;
+use programs::Programs;
 use reports::causes::with_causes;
 use reports::run::files;
 
@@ -52,6 +56,8 @@ enum Command {
     Cluster(ClusterArgs),
     /// The article's title: a million connections to as many servers as the open-file limit demands
     C1m(C1mArgs),
+    /// What the server does under bad clients: figures, each beside the bar that it must hold
+    Abuse(AbuseArgs),
     /// Make the report of a run again, from its raw files
     Report {
         /// The run's folder
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
             experiment(&job)
         }),
         Command::C1m(args) => c1m(args),
+        Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
         Command::Compare { a, b, out } => compare(&a, &b, &out),
     };
@@ -124,6 +131,21 @@ fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
     preflight.check()?;
     job.n_nodes = preflight.nodes;
     if is_plan { Ok(true) } else { experiment(&job) }
+}
+
+/// Measures the server under bad clients. Returns whether it held every bar.
+fn abuse(args: AbuseArgs) -> anyhow::Result<bool> {
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => server(args.profile.as_deref())?,
+    };
+    abuse::run(args, server, &mut io::stdout())
+}
+
+/// The server's program.
+#[tokio::main(flavor = "current_thread")]
+async fn server(profile: Option<&str>) -> anyhow::Result<PathBuf> {
+    Ok(Programs::get(&["comet-server"], profile).await?.path("comet-server").to_owned())
 }
 
 /// Makes a run, and everything that follows from it. Returns whether the run held.

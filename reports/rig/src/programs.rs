@@ -112,11 +112,15 @@ impl Programs {
         self.profile != INSTALLED
     }
 
-    /// A command that runs the program `name`, one of these or else one of the system. It is out of
-    /// reach of the terminal's Ctrl-C: in which order programs end is for the rig to say.
+    /// Where the program `name` is: one of these or else one of the system.
+    pub(crate) fn path<'a>(&'a self, name: &'a str) -> &'a Path {
+        self.paths.get(name).map_or(Path::new(name), PathBuf::as_path)
+    }
+
+    /// A command that runs the program `name`. It is out of reach of the terminal's Ctrl-C: in which
+    /// order programs end is for the rig to say.
     fn command(&self, name: &str) -> Command {
-        let path = self.paths.get(name).map_or(Path::new(name), PathBuf::as_path);
-        let mut command = child::command(path);
+        let mut command = child::command(self.path(name));
         command.stdin(Stdio::null()).process_group(0);
         command
     }

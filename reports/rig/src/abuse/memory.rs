@@ -5,8 +5,8 @@ use std::io::Read as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::Figure;
-use crate::server::{Door, Launcher, Server, count};
+use super::Figure;
+use super::server::{Door, Launcher, Server, count};
 
 /// The most that the server may hold, with whatever clients do.
 const MOST_MB: f64 = 128.0;

@@ -1,15 +1,7 @@
-//! Measures what `comet-server` does under bad clients, and prints each figure beside its bar.
+//! Measures what `comet-server` does under bad clients, and says each figure beside its bar.
 //!
-//! ```text
-//! cargo build --release --package comet-server --bins --examples
-//! target/release/examples/holds                       # all bars, about six minutes
-//! target/release/examples/holds churn drain --scale 0.1
-//! ```
-//!
-//! Nothing else should run meanwhile: the figures are of one machine at one time. It exits with 1
-//! if a bar was not held.
+//! Nothing else should run meanwhile: the figures are of one machine at one time.
 
-#![expect(clippy::print_stdout, reason = "it is a main of its own")]
 #![expect(clippy::disallowed_methods, reason = "its senders are threads that sleep until due")]
 
 mod bars;
@@ -17,28 +9,39 @@ mod crowd;
 mod memory;
 mod server;
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::Parser as _;
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::server::Launcher;
+use self::server::Launcher;
 
-/// Measures what comet-server does under bad clients.
-#[derive(clap::Parser)]
-struct Args {
-    /// Which bars. [default: all]
+/// What is to be measured, and of which server.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct AbuseArgs {
+    /// Which bars. [default: all but silence, about six minutes]
     #[arg(value_enum)]
     bars: Vec<Bar>,
     /// How many connections and how long, beside what the bars ask for.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value = "1", value_parser = scale)]
     scale: f64,
-    /// The server. [default: the one beside this program]
+    /// The server. [default: the one that other experiments run]
     #[arg(long, value_name = "FILE")]
-    server: Option<PathBuf>,
+    pub(crate) server: Option<PathBuf>,
     /// Another server, for bars that compare two.
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
+    /// Build the server of the checkout that it is started in, with this cargo profile; figures are
+    /// only good for `release`. [default: as for other experiments]
+    #[arg(long, value_name = "NAME", conflicts_with = "server")]
+    pub(crate) profile: Option<String>,
+}
+
+/// A factor above 0.
+fn scale(text: &str) -> Result<f64, String> {
+    let factor = text.parse::<f64>().ok().filter(|factor| *factor > 0.0 && factor.is_finite());
+    factor.ok_or_else(|| "it must be a number above 0".to_owned())
 }
 
 /// What can be measured.
@@ -91,35 +94,29 @@ impl Figure {
     }
 }
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    comet_server::limits::raise_open_files();
-    let beside = || {
-        let own = std::env::current_exe().expect("a running program has a file");
-        own.parent()
-            .and_then(|folder| folder.parent())
-            .expect("it is in examples/")
-            .join("comet-server")
-    };
-    let server = args.server.unwrap_or_else(beside);
+/// All bars that need nothing but time.
+const ALL: [Bar; 10] = [
+    Bar::Churn,
+    Bar::Slow,
+    Bar::Resets,
+    Bar::Descriptors,
+    Bar::HalfOpen,
+    Bar::Backlogs,
+    Bar::Ids,
+    Bar::Crowd,
+    Bar::Drain,
+    Bar::Cost,
+];
+
+/// Measures `server`, and writes each figure as it comes. Returns whether every bar was held.
+pub(crate) fn run(args: AbuseArgs, server: PathBuf, out: &mut dyn Write) -> anyhow::Result<bool> {
+    raise_open_files();
     let launcher = Launcher { server, scale: args.scale };
     let base = args.base.map(|server| Launcher { server, scale: args.scale });
-    let all = [
-        Bar::Churn,
-        Bar::Slow,
-        Bar::Resets,
-        Bar::Descriptors,
-        Bar::HalfOpen,
-        Bar::Backlogs,
-        Bar::Ids,
-        Bar::Crowd,
-        Bar::Drain,
-        Bar::Cost,
-    ];
-    let wanted = if args.bars.is_empty() { all.to_vec() } else { args.bars };
+    let wanted = if args.bars.is_empty() { ALL.to_vec() } else { args.bars };
     let mut is_held = true;
     for bar in wanted {
-        println!("{bar:?}");
+        writeln!(out, "{bar:?}").context(NOBODY_READS)?;
         let figures = match bar {
             Bar::Churn => bars::churn(&launcher),
             Bar::Slow => bars::slow(&launcher),
@@ -142,8 +139,18 @@ fn main() -> ExitCode {
                     format!("at most {bar}, NOT HELD")
                 }
             };
-            println!("    {what:60} {value:12.3}   {verdict}");
+            writeln!(out, "    {what:60} {value:12.3}   {verdict}").context(NOBODY_READS)?;
         }
     }
-    if is_held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(is_held)
+}
+
+/// Why nothing more is measured.
+const NOBODY_READS: &str = "cannot write the figures";
+
+/// Raises the limit on open files to what may be asked for: half of the connections are here.
+fn raise_open_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Without it there are fewer connections than asked for, and it is said which one failed.
+    _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

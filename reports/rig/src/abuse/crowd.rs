@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustix::event::{Timespec, epoll};
 
-use crate::server::Server;
+use super::server::Server;
 
 /// What a crowd has received.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Crowd {
     /// Connects `n` clients, number k following id k, and waits until all are logged in.
     pub(crate) fn follow(server: &Server, n: u64, clock: Instant) -> Self {
         let number = |id: u64| usize::try_from(id).expect("crowds are small");
-        let parked = crate::server::count(&server.stats(), "parked");
+        let parked = super::server::count(&server.stats(), "parked");
         let streams: Vec<_> = (1..=n).map(|id| server.follow(number(id), id)).collect();
         server.wait_for(|stats| stats["parked"] == parked + n);
         let is_over = Arc::new(AtomicBool::new(false));

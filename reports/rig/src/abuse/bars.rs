@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Figure;
-use crate::crowd::{Crowd, Received, stamp};
-use crate::server::{Door, Launcher, Server, count};
+use super::Figure;
+use super::crowd::{Crowd, Received, stamp};
+use super::server::{Door, Launcher, Server, count};
 
 /// Sends stamped messages to ids 1 to `n_ids` in turn, `per_s` a second, for some time. Returns how
 /// many were sent, and how many connections they reached.
