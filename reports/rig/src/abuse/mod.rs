@@ -118,17 +118,17 @@ pub(crate) fn run(args: AbuseArgs, server: PathBuf, out: &mut dyn Write) -> anyh
     for bar in wanted {
         writeln!(out, "{bar:?}").context(NOBODY_READS)?;
         let figures = match bar {
-            Bar::Churn => bars::churn(&launcher),
-            Bar::Slow => bars::slow(&launcher),
-            Bar::Resets => bars::resets(&launcher),
-            Bar::Descriptors => bars::descriptors(&launcher),
-            Bar::HalfOpen => bars::half_open(&launcher),
-            Bar::Backlogs => memory::backlogs(&launcher),
-            Bar::Ids => memory::ids(&launcher),
-            Bar::Crowd => memory::crowd(&launcher),
-            Bar::Drain => bars::drain(&launcher),
-            Bar::Cost => bars::cost(&launcher, base.as_ref()),
-            Bar::Silence => bars::silence(&launcher),
+            Bar::Churn => bars::churn(&launcher)?,
+            Bar::Slow => bars::slow(&launcher)?,
+            Bar::Resets => bars::resets(&launcher)?,
+            Bar::Descriptors => bars::descriptors(&launcher)?,
+            Bar::HalfOpen => bars::half_open(&launcher)?,
+            Bar::Backlogs => memory::backlogs(&launcher)?,
+            Bar::Ids => memory::ids(&launcher)?,
+            Bar::Crowd => memory::crowd(&launcher)?,
+            Bar::Drain => bars::drain(&launcher)?,
+            Bar::Cost => bars::cost(&launcher, base.as_ref())?,
+            Bar::Silence => bars::silence(&launcher)?,
         };
         for Figure { what, value, bar } in figures {
             let verdict = match bar {

@@ -3,18 +3,30 @@
 use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::child;
 
 /// Addresses that a server listens on: each has its own 28,000 ports for clients.
 const N_LISTENERS: usize = 4;
 
+/// The count of connections whose request head has not come whole.
+pub(crate) const PENDING: &str = "heads";
+
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);
+
+/// No process is looked at for more descriptors.
+const MOST_DESCRIPTORS: u64 = 1 << 20;
+
+/// Why the kernel says nothing of the server.
+const GONE: &str = "the server has ended";
 
 /// Starts servers of one binary.
 pub(crate) struct Launcher {
@@ -36,125 +48,144 @@ impl Launcher {
         Duration::from_secs(seconds).mul_f64(self.scale).max(Duration::from_secs(2))
     }
 
-    /// Starts a server, perhaps with so many descriptors.
-    pub(crate) fn start(&self, flags: &[&str], n_descriptors: Option<u64>) -> Server {
+    /// Starts a server, perhaps with so many descriptors. It ends with the rig.
+    pub(crate) fn start(&self, flags: &[&str], n_descriptors: Option<u64>) -> Result<Server> {
         let mut command = match n_descriptors {
-            None => Command::new(&self.server),
+            None => child::command(&self.server),
             Some(n) => {
-                let mut command = Command::new("prlimit");
+                let mut command = child::command(Path::new("prlimit"));
                 command.arg(format!("--nofile={n}:{n}")).arg(&self.server);
                 command
             }
         };
         (0..N_LISTENERS).for_each(|_| _ = command.args(["--listen", "127.0.0.1:0"]));
-        command.args(["--control", "127.0.0.1:0"]).args(flags);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
+        command.args(["--control", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped());
+        let mut child = command.into_std().spawn().context("cannot start the server")?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        // From here on it is killed if something goes wrong.
+        let mut server = Server { child, public: Vec::new(), control: ([0; 4], 0).into() };
         let mut address = || {
-            let line = lines.next().expect("it says where it is").expect("it is text");
-            let after = line.split("http://").nth(1).expect("an address").to_owned();
-            after.split('/').next().expect("a first part").parse().expect("an address")
+            let line = lines.next().context("it ended before it said where it is")??;
+            let after = line.split("http://").nth(1).and_then(|it| it.split('/').next());
+            let address = after.and_then(|address| address.parse::<SocketAddr>().ok());
+            address.with_context(|| format!("it says \"{line}\" instead of where it is"))
         };
-        let public = (0..N_LISTENERS).map(|_| address()).collect();
-        Server { public, control: address(), child }
+        let mut said = || {
+            let public = (0..N_LISTENERS).map(|_| address()).collect::<Result<_>>()?;
+            Ok::<_, Error>((public, address()?))
+        };
+        let why = || format!("{} does not start as a comet-server", self.server.display());
+        (server.public, server.control) = said().with_context(why)?;
+        Ok(server)
     }
 }
 
 /// A running server, killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) public: Vec<SocketAddr>,
+    public: Vec<SocketAddr>,
     pub(crate) control: SocketAddr,
 }
 
 impl Server {
     /// A connection that has sent a request for `path`, from among those to all listeners.
-    pub(crate) fn follow(&self, number: usize, path: impl Display) -> TcpStream {
-        let mut stream = self.connect(number);
+    pub(crate) fn follow(&self, number: u64, path: impl Display) -> Result<TcpStream> {
+        let mut stream = self.connect(number)?;
         let request = format!("GET /test/{path} HTTP/1.1\r\nHost: x\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("a new connection takes a request");
-        stream
+        stream.write_all(request.as_bytes()).context("a new connection takes no request")?;
+        Ok(stream)
     }
 
     /// A connection.
-    pub(crate) fn connect(&self, number: usize) -> TcpStream {
-        TcpStream::connect(self.public[number % self.public.len()]).expect("the server listens")
+    pub(crate) fn connect(&self, number: u64) -> Result<TcpStream> {
+        let at = number % self.public.len() as u64;
+        let address = self.public[usize::try_from(at).expect("there are few listeners")];
+        TcpStream::connect(address).context("cannot connect to the server")
     }
 
     /// Its counts.
-    pub(crate) fn stats(&self) -> Value {
-        let body = Door::open(self.control).ask("GET", "/stats", "");
-        serde_json::from_str(&body).expect("counts are JSON")
+    pub(crate) fn stats(&self) -> Result<Value> {
+        let body = ControlClient::connect(self.control)?.ask("GET", "/stats", "")?;
+        serde_json::from_str(&body).context("the server's counts are no JSON")
     }
 
     /// Waits for counts; returns them, and how long it took.
-    pub(crate) fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> (Value, Duration) {
+    pub(crate) fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Result<(Value, Duration)> {
         let begun_at = Instant::now();
         loop {
-            let stats = self.stats();
+            let stats = self.stats()?;
             if wanted(&stats) {
-                return (stats, begun_at.elapsed());
+                return Ok((stats, begun_at.elapsed()));
             }
-            assert!(begun_at.elapsed() < DEADLINE, "still {stats}");
+            ensure!(
+                begun_at.elapsed() < DEADLINE,
+                "waited {} s in vain; the server's counts are {stats}",
+                DEADLINE.as_secs()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
     /// A line of its `/proc/PID/status`, a number.
-    pub(crate) fn status(&self, name: &str) -> f64 {
-        let status = self.proc("status");
-        let line = status.lines().find(|line| line.starts_with(name)).expect("a known line");
-        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+    pub(crate) fn status(&self, name: &str) -> Result<f64> {
+        let status = std::fs::read_to_string(self.proc("status")).context(GONE)?;
+        let line = status.lines().find(|line| line.starts_with(name));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        number.with_context(|| format!("the kernel says no {name} of the server"))
     }
 
     /// CPU seconds used so far by its threads, to the nanosecond: the ticks of `stat` are 10 ms.
-    pub(crate) fn cpu_s(&self) -> f64 {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let ns = threads.expect("it is our child").map(|thread| {
-            let path = thread.expect("it is a folder").path().join("schedstat");
-            let text = std::fs::read_to_string(path).expect("Linux has this");
-            text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).expect("a number")
-        });
-        ns.sum::<f64>() / 1e9
+    pub(crate) fn cpu_s(&self) -> Result<f64> {
+        let mut sum_ns = 0.0;
+        for thread in std::fs::read_dir(self.proc("task")).context(GONE)? {
+            let path = thread?.path().join("schedstat");
+            let text = std::fs::read_to_string(&path).context(GONE)?;
+            let ns = text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
+            sum_ns += ns.with_context(|| format!("{} has no number", path.display()))?;
+        }
+        Ok(sum_ns / 1e9)
     }
 
     /// Open descriptors.
-    pub(crate) fn n_descriptors(&self) -> f64 {
-        let folder = format!("/proc/{}/fd", self.child.id());
-        std::fs::read_dir(folder).expect("it is our child").count() as f64
+    pub(crate) fn n_descriptors(&self) -> Result<f64> {
+        Ok(std::fs::read_dir(self.proc("fd")).context(GONE)?.count() as f64)
     }
 
     /// Leaves it no descriptor beyond those that it has, behind its back.
-    pub(crate) fn exhaust_descriptors(&self) {
-        let is_open = |n: &u64| std::fs::exists(format!("/proc/{}/fd/{n}", self.child.id()));
-        let free = (0..1 << 20).find(|n| !is_open(n).expect("it is our child"));
-        self.limit_descriptors(free.expect("a process has fewer"));
+    pub(crate) fn exhaust_descriptors(&self) -> Result<()> {
+        for n in 0..MOST_DESCRIPTORS {
+            // The limit is on the number of a descriptor, and the lowest free one is given next.
+            if !std::fs::exists(self.proc(&format!("fd/{n}"))).context(GONE)? {
+                return self.limit_descriptors(n);
+            }
+        }
+        bail!("the server has no free descriptor below {MOST_DESCRIPTORS}")
     }
 
     /// Sets the limit on its descriptors, behind its back.
-    pub(crate) fn limit_descriptors(&self, n: u64) {
+    pub(crate) fn limit_descriptors(&self, n: u64) -> Result<()> {
         let (pid, limit) = (self.child.id().to_string(), format!("--nofile={n}:"));
         let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
-        assert!(status.expect("prlimit is installed").success());
+        let status = status.context("cannot run prlimit (Debian: util-linux)")?;
+        ensure!(status.success(), "prlimit cannot limit the server's descriptors");
+        Ok(())
     }
 
     /// Asks it to end.
-    pub(crate) fn terminate(&self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("it runs");
+    pub(crate) fn terminate(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context(GONE)
     }
 
     /// Waits until it has ended; returns how long that took.
-    pub(crate) fn wait(&mut self) -> Duration {
+    pub(crate) fn wait(&mut self) -> Result<Duration> {
         let begun_at = Instant::now();
-        self.child.wait().expect("it is our child");
-        begun_at.elapsed()
+        self.child.wait()?;
+        Ok(begun_at.elapsed())
     }
 
-    /// A file of its `/proc/PID`.
-    fn proc(&self, name: &str) -> String {
-        let path = format!("/proc/{}/{name}", self.child.id());
-        std::fs::read_to_string(path).expect("it is our child")
+    /// The path of a file of its `/proc/PID`.
+    fn proc(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.child.id()).into()
     }
 }
 
@@ -165,19 +196,19 @@ impl Drop for Server {
     }
 }
 
-/// A sender.
-pub(crate) struct Door(BufReader<TcpStream>);
+/// A sender: a connection to the server's control API.
+pub(crate) struct ControlClient(BufReader<TcpStream>);
 
-impl Door {
-    /// Connects to a control door.
-    pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the control door answers");
-        stream.set_nodelay(true).expect("a socket has this option");
-        Self(BufReader::new(stream))
+impl ControlClient {
+    /// Connects.
+    pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).context("cannot connect to the control API")?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
     }
 
     /// One request; returns the answer's body.
-    pub(crate) fn ask(&mut self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<String> {
         let n_bytes = body.len();
         let fields = format!("Host: localhost\r\nContent-Length: {n_bytes}");
         let fields = match path {
@@ -185,29 +216,36 @@ impl Door {
             _ => fields,
         };
         let request = format!("{method} {path} HTTP/1.1\r\n{fields}\r\n\r\n{body}");
-        self.0.get_mut().write_all(request.as_bytes()).expect("the door takes requests");
+        let answer = self.exchange(&request);
+        answer.with_context(|| format!("no answer to {method} {path}"))
+    }
+
+    /// Writes a request, and reads an answer with its length.
+    fn exchange(&mut self, request: &str) -> Result<String> {
+        self.0.get_mut().write_all(request.as_bytes())?;
         let mut n_bytes = 0;
         loop {
             let mut line = String::new();
-            self.0.read_line(&mut line).expect("the door answers");
+            ensure!(self.0.read_line(&mut line)? > 0, "the server has closed the connection");
             let line = line.trim_end().to_ascii_lowercase();
             if line.is_empty() {
                 break;
             }
             if let Some(length) = line.strip_prefix("content-length: ") {
-                n_bytes = length.parse().expect("a length");
+                n_bytes = length.parse().context("the answer has a length that is no number")?;
             }
         }
         let mut body = vec![0; n_bytes];
-        self.0.read_exact(&mut body).expect("the door answers whole");
-        String::from_utf8(body).expect("answers are text")
+        self.0.read_exact(&mut body)?;
+        String::from_utf8(body).context("the answer is no text")
     }
 
     /// Sends a message; returns the number of connections reached.
-    pub(crate) fn send(&mut self, id: u64, message: &str) -> u64 {
-        let answer = self.ask("POST", &format!("/send/{id}"), message);
-        let answer: Value = serde_json::from_str(&answer).expect("answers are JSON");
-        answer["connections"].as_u64().expect("an answer to a message")
+    pub(crate) fn send(&mut self, id: u64, message: &str) -> Result<u64> {
+        let answer = self.ask("POST", &format!("/send/{id}"), message)?;
+        let parsed = serde_json::from_str::<Value>(&answer).ok();
+        let n_reached = parsed.and_then(|answer| answer["connections"].as_u64());
+        n_reached.with_context(|| format!("a message was answered with {answer}"))
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub(crate) const PROFILE: &str = if cfg!(debug_assertions) { "dev" } else { "release" };
 
 /// The rig itself, which cargo builds beside the tests.
-fn rig_command(args: &[&str]) -> Command {
+pub(crate) fn rig_command(args: &[&str]) -> Command {
     let rig = Path::new(env!("CARGO_BIN_EXE_rig"));
     let mut command = Command::new(rig);
     // The programs are built like this test, into the same folder.
@@ -24,7 +24,7 @@ fn rig_command(args: &[&str]) -> Command {
 }
 
 /// The rig with an experiment.
-fn rig_with(experiment: &str) -> Command {
+pub(crate) fn rig_with(experiment: &str) -> Command {
     rig_command(&[experiment, "--profile", PROFILE])
 }
 
