@@ -9,11 +9,13 @@ use anyhow::{Context as _, anyhow, ensure};
 use reports::books::{FloodReport, SendReport, ServerStats};
 use reports::memory_log::{self, Sample};
 use reports::run::files::{self, marks};
-use reports::run::{Exit, Exits, Footprint, Footprints, Host, Plan, pss_kb};
+use reports::run::{Exit, Exits, Footprint, Footprints, Plan};
 use reports::stamp;
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
+use crate::footprint::{self, pss_kb};
+use crate::host;
 use crate::interrupts::Interrupts;
 use crate::job::Job;
 use crate::place;
@@ -47,7 +49,7 @@ pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<Pa
     let programs = Programs::get(&names, job.common.profile.as_deref()).await?;
     // Who built installed programs, and from which commit, is not known.
     let rustc = if programs.are_built_here() { place::rustc().await } else { None };
-    Host::of_this_machine(rustc).write(&folder)?;
+    host::of_this_machine(rustc).write(&folder)?;
     let plan = plan(job, &programs).await;
     let temporary = tempfile::tempdir().context("cannot make a folder for the URL file")?;
     let footprints = Footprints::default();
@@ -225,7 +227,7 @@ impl Stage<'_> {
             floodtest_processes: flood_pids.len() as u64,
             floodtest_pss_kb: has_pss.then(|| pss_kb(&flood_pids)).flatten(),
             broker_bytes,
-            ..Footprint::of_this_machine(phase)
+            ..footprint::of_this_machine(phase)
         });
         self.footprints.write(&self.folder).map_err(Into::into)
     }

@@ -5,6 +5,8 @@
 mod abuse;
 mod child;
 mod experiment;
+mod footprint;
+mod host;
 mod interrupts;
 mod job;
 mod place;

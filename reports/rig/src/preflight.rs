@@ -12,6 +12,7 @@ use anyhow::{bail, ensure};
 use reports::share::share_of;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::job::{Broker, Job};
 use crate::servers::address;
@@ -198,9 +199,10 @@ impl Preflight {
         let broker = if self.is_joined { BROKER_BYTES } else { 0 };
         let each = KERNEL_BYTES + SERVER_BYTES + CLIENT_BYTES + broker;
         let memory_kb = (n.saturating_mul(each) + processes * PROCESS_BYTES) / 1_024;
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-        let available_kb = available.and_then(|text| first(text.trim_end_matches(" kB")));
+        let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let available = System::new_with_specifics(ram).map(|system| system.available_memory());
+        // 0 is not known: it has a program running.
+        let available_kb = available.ok().filter(|bytes| *bytes > 0).map(|bytes| bytes / 1_024);
         let because = format!(
             "{each} bytes a connection ({KERNEL_BYTES} of them the kernel's, for both ends), 5 MB a \
              process"

@@ -22,7 +22,7 @@ pub mod words;
 pub use cost::{Cost, Moment};
 pub use exits::{Exit, Exits};
 pub use folder::{FORMAT, RunError, replace};
-pub use footprint::{Footprint, Footprints, pss_kb};
+pub use footprint::{Footprint, Footprints};
 pub use host::Host;
 pub use load::{DelayInterval, Delays, Run};
 pub use machine::Machine;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Figure;
 use super::crowd::{Crowd, Received, stamp};
 use super::server::{ControlClient, Launcher, Server, count};
+use crate::footprint::tcp_buffers_kb_now;
 
 /// When number `number` is due of what happens `per_s` times a second from `begun_at` on.
 fn due_at(begun_at: Instant, number: u64, per_s: u64) -> Instant {
@@ -194,8 +195,7 @@ fn send_to_slow(server: &Server, id: u64, base_kb: f64) -> Result<f64> {
 
 /// Memory that the kernel has given to all TCP sockets of the machine, in KB.
 fn kernel_tcp_kb() -> Result<f64> {
-    let kb = reports::run::Footprint::of_this_machine("").tcp_buffers_kb;
-    Ok(kb.context("the kernel does not say what TCP buffers take")? as f64)
+    Ok(tcp_buffers_kb_now().context("the kernel does not say what TCP buffers take")? as f64)
 }
 
 /// RST of 10,000 connections within a second.
