@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use abuse::AbuseArgs;
 use clap::{CommandFactory as _, FromArgMatches as _};
-use interrupts::Interrupts;
+use interrupts::{Handling, Interrupts};
 use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
 use preflight::Preflight;
 use programs::Programs;
@@ -89,11 +89,8 @@ fn main() -> ExitCode {
     // reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
     let held = match args().command {
-        Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
-        Command::Cluster(args) => args.job().and_then(|job| {
-            Preflight::of(&job, job.n_nodes, None)?.check()?;
-            experiment(&job)
-        }),
+        Command::C10k(args) => experiment(&args.job()),
+        Command::Cluster(args) => cluster(&args.job()),
         Command::C1m(args) => c1m(args),
         Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
@@ -118,10 +115,16 @@ fn args() -> Args {
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
+/// Several servers. Returns whether the run held.
+fn cluster(job: &Job) -> anyhow::Result<bool> {
+    Preflight::of(job, job.n_nodes, None).check()?;
+    experiment(job)
+}
+
 /// A million connections, or what that takes. Returns whether the run held.
 fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
     let (per_node, is_plan) = (args.per_node, args.plan);
-    let mut job = args.job()?;
+    let mut job = args.job();
     let preflight = Preflight::with_enough_nodes(&job, per_node)?;
     if is_plan && job.common.json {
         println!("{}", serde_json::to_string(&preflight).expect("a plan is plain JSON"));
@@ -159,12 +162,18 @@ fn experiment(job: &Job) -> anyhow::Result<bool> {
 #[tokio::main(flavor = "current_thread")]
 async fn make(job: &Job) -> anyhow::Result<PathBuf> {
     let is_sending = Cell::new(false);
+    let handling = Handling::begin()?;
     let interrupts = Interrupts::new()?;
-    tokio::select! {
+    let folder = tokio::select! {
         folder = experiment::run(job, &is_sending) => folder,
         // Dropping the run ends every process that it has started.
-        () = interrupts.abort(&is_sending) => anyhow::bail!("interrupted; everything is stopped"),
-    }
+        () = interrupts.abort(&is_sending) => {
+            handling.end();
+            anyhow::bail!("interrupted; everything is stopped");
+        }
+    };
+    handling.end();
+    folder
 }
 
 /// Makes everything that follows from the raw files of a run, and says what came of it. Returns

@@ -14,11 +14,8 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-use crate::job::{Broker, Job};
+use crate::job::{Broker, Job, MOST_NODES};
 use crate::servers::address;
-
-/// Servers, each with an address of its own in 127.0.1.0/24.
-const MOST_NODES: u64 = 250;
 
 /// Descriptors that a server keeps for other things than clients: comet-server's reserve.
 const SERVER_RESERVE: u64 = 256;
@@ -121,7 +118,7 @@ impl Preflight {
             .filter_map(|n| usize::try_from(n).ok())
             .find(|n| most_on_a_node(job.connections, *n) <= per_node);
         match enough {
-            Some(n_nodes) => Self::of(job, n_nodes, Some(per_node)),
+            Some(n_nodes) => Ok(Self::of(job, n_nodes, Some(per_node))),
             None => bail!(
                 "cannot hold {} connections: with {per_node} of them on a server it takes more than \
                  {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), or ask \
@@ -133,9 +130,8 @@ impl Preflight {
     }
 
     /// A run of `job` with `n_nodes` servers, each with at most `per_node` connections.
-    pub(crate) fn of(job: &Job, n_nodes: usize, per_node: Option<u64>) -> anyhow::Result<Self> {
+    pub(crate) fn of(job: &Job, n_nodes: usize, per_node: Option<u64>) -> Self {
         let (connections, nodes, open_files) = (job.connections, n_nodes as u64, open_files());
-        ensure!(nodes <= MOST_NODES, "at most {MOST_NODES} servers, each has its own address");
         let is_joined = job.broker != Broker::None;
         let workers = match connections.div_ceil(open_files.saturating_sub(TOOL_RESERVE).max(1)) {
             1 => 0,
@@ -190,7 +186,7 @@ impl Preflight {
         );
         this.need_of_the_machine();
         this.need_of_the_network();
-        Ok(this)
+        this
     }
 
     /// Memory, files and processes.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-use crate::rig::{PROFILE, told};
+use crate::rig::{PROFILE, assert_held, told};
 
 /// Whether the programs are built, beside the rig that cargo has built for this test.
 static ARE_BUILT: LazyLock<bool> = LazyLock::new(|| {
@@ -47,7 +47,7 @@ fn run(folder: &TempDir) -> Output {
 fn an_installed_rig_runs_the_programs_beside_it() {
     let folder = install(&PROGRAMS);
     let output = run(&folder);
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_held(output.status, &folder.path().join("run"), &told(&output));
     let read = |name| std::fs::read_to_string(folder.path().join("run").join(name)).unwrap();
     assert!(read("report.html").starts_with("<!DOCTYPE html>"));
     let plan = read("plan.toml");

