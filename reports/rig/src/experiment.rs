@@ -307,7 +307,8 @@ impl Stage<'_> {
                     has_reported = true;
                     let sent: SendReport = read_report(&line)?;
                     self.progress.show(&format!(
-                        "{} of {} sent, {} chunks received by {} connections, server RSS {rss_kb} KB",
+                        "{} of {} sent, {} chunks received by {} connections, server RSS {rss_kb} \
+                         KB",
                         sent.sent, sent.asked, received.chunks, received.connected,
                     ));
                 }

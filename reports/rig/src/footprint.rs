@@ -1,5 +1,5 @@
-//! Looks at what a run takes of the whole machine. These figures are the kernel's own: sysinfo tells
-//! of no PSS, no slab and no TCP buffers.
+//! Looks at what a run takes of the whole machine. These figures are the kernel's own: sysinfo
+//! tells of no PSS, no slab and no TCP buffers.
 
 use std::fs;
 
@@ -24,8 +24,8 @@ pub(crate) fn tcp_buffers_kb_now() -> Option<u64> {
     tcp_buffers_kb(&fs::read_to_string("/proc/net/sockstat").ok()?)
 }
 
-/// The PSS of `pids` in all, in KB. To be asked rarely: the kernel walks all memory of a process for
-/// it, and holds up the process meanwhile. `None` when one is gone or may not be looked at.
+/// The PSS of `pids` in all, in KB. To be asked rarely: the kernel walks all memory of a process
+/// for it, and holds up the process meanwhile. `None` when one is gone or may not be looked at.
 pub(crate) fn pss_kb(pids: &[u32]) -> Option<u64> {
     let of =
         |pid: &u32| kb_of(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:");

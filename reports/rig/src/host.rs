@@ -9,8 +9,8 @@ use reports::run::Host;
 use rustix::process::{Resource, getrlimit};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-/// The machine that this runs on, where programs are built by `rustc`. To be asked before anything is
-/// started: it has the load of that moment.
+/// The machine that this runs on, where programs are built by `rustc`. To be asked before anything
+/// is started: it has the load of that moment.
 pub(crate) fn of_this_machine(rustc: Option<String>) -> Host {
     let open_files = getrlimit(Resource::Nofile);
     Host {

@@ -1,6 +1,6 @@
 //! Ctrl-C ends the sending of messages, and the run with its report; twice, everything at once.
-//! Once everything is being ended, and when the run is over, nobody waits for signals any more: then
-//! one ends the process where it is, as it does in a program that handles none.
+//! Once everything is being ended, and when the run is over, nobody waits for signals any more:
+//! then one ends the process where it is, as it does in a program that handles none.
 
 use std::cell::Cell;
 use std::fs;

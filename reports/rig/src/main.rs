@@ -85,8 +85,8 @@ fn main() -> ExitCode {
         eprintln!("rig: {}", with_causes(error.as_ref()));
         return ExitCode::from(COULD_NOT_RUN);
     }
-    // The rig speaks plain HTTP to the servers' control APIs. Where msggen is built with it, though,
-    // reqwest has TLS, and makes no client without a provider of cryptography.
+    // The rig speaks plain HTTP to the servers' control APIs. Where msggen is built with it,
+    // though, reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
     let held = match args().command {
         Command::C10k(args) => experiment(&args.job()),

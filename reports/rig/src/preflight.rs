@@ -1,8 +1,8 @@
 //! What a run with many connections needs of the machine, before anything is started.
 //!
-//! Not asked for, because idle connections need nothing of it: `vm.max_map_count` (a process here has
-//! some 60 mappings, whatever it holds), `net.core.somaxconn` (clients wait for each other's heads),
-//! `tcp_max_orphans` and `tcp_max_tw_buckets` (they bound what is left after the run).
+//! Not asked for, because idle connections need nothing of it: `vm.max_map_count` (a process here
+//! has some 60 mappings, whatever it holds), `net.core.somaxconn` (clients wait for each other's
+//! heads), `tcp_max_orphans` and `tcp_max_tw_buckets` (they bound what is left after the run).
 
 use std::fmt;
 use std::fs;
@@ -37,8 +37,8 @@ const KERNEL_BYTES: u64 = 10_500;
 /// cluster.
 const SERVER_BYTES: u64 = 256;
 
-/// Bytes of floodtest for a connection, 46 as measured, and of its line in the URL file, which may be
-/// in memory.
+/// Bytes of floodtest for a connection, 46 as measured, and of its line in the URL file, which may
+/// be in memory.
 const CLIENT_BYTES: u64 = 48 + 48;
 
 /// Bytes of a broker for an id: about 200 were measured.
@@ -54,13 +54,13 @@ const TASKS: u64 = 4;
 /// connections there was less than one for 20.
 const SOCKETS_PER_PAGE: u64 = 16;
 
-/// Connections for each packet that the queue of the loopback interface must have room for. A server
-/// asks idle peers whether they are there, from one to two minutes after the last packet. The kernel
-/// rounds such times to 2.0 s (`CONFIG_HZ=250`) or 4.1 s (1000), and sends what is due together: of
-/// connections spread over a minute, one of 29 or of 15. What does not fit is dropped and sent again
-/// 15 s later, five times at least, before the peer counts as gone; so a third of the most is enough.
-/// With room for 1,000 packets 150,000 connections stayed (HZ=250, two cores), and of a million a
-/// fifth was gone after 3 min.
+/// Connections for each packet that the queue of the loopback interface must have room for. A
+/// server asks idle peers whether they are there, from one to two minutes after the last packet.
+/// The kernel rounds such times to 2.0 s (`CONFIG_HZ=250`) or 4.1 s (1000), and sends what is due
+/// together: of connections spread over a minute, one of 29 or of 15. What does not fit is dropped
+/// and sent again 15 s later, five times at least, before the peer counts as gone; so a third of
+/// the most is enough. With room for 1,000 packets 150,000 connections stayed (HZ=250, two cores),
+/// and of a million a fifth was gone after 3 min.
 const CONNECTIONS_PER_PACKET: u64 = 45;
 
 /// The ports that floodtest leaves for others to connect from.
@@ -120,8 +120,8 @@ impl Preflight {
         match enough {
             Some(n_nodes) => Ok(Self::of(job, n_nodes, Some(per_node))),
             None => bail!(
-                "cannot hold {} connections: with {per_node} of them on a server it takes more than \
-                 {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), or ask \
+                "cannot hold {} connections: with {per_node} of them on a server it takes more \
+                 than {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), or ask \
                  for fewer with --connections",
                 job.connections,
                 open_files()
@@ -200,8 +200,8 @@ impl Preflight {
         // 0 is not known: it has a program running.
         let available_kb = available.ok().filter(|bytes| *bytes > 0).map(|bytes| bytes / 1_024);
         let because = format!(
-            "{each} bytes a connection ({KERNEL_BYTES} of them the kernel's, for both ends), 5 MB a \
-             process"
+            "{each} bytes a connection ({KERNEL_BYTES} of them the kernel's, for both ends), 5 MB \
+             a process"
         );
         self.need("memory, KB", available_kb, memory_kb, &because, fewer());
         let files = fs::read_to_string("/proc/sys/fs/file-nr").ok();

@@ -117,8 +117,8 @@ impl Programs {
         self.paths.get(name).map_or(Path::new(name), PathBuf::as_path)
     }
 
-    /// A command that runs the program `name`. It is out of reach of the terminal's Ctrl-C: in which
-    /// order programs end is for the rig to say.
+    /// A command that runs the program `name`. It is out of reach of the terminal's Ctrl-C: in
+    /// which order programs end is for the rig to say.
     fn command(&self, name: &str) -> Command {
         let mut command = child::command(self.path(name));
         command.stdin(Stdio::null()).process_group(0);
@@ -162,8 +162,8 @@ async fn check_version(name: &str, file: &Path) -> anyhow::Result<()> {
     let said = said.trim();
     ensure!(
         output.status.success() && said == format!("{name} {VERSION}"),
-        "{} says that it is \"{said}\", and rig is of version {VERSION}; install both anew: {}, and \
-         `cargo install --path reports/rig`",
+        "{} says that it is \"{said}\", and rig is of version {VERSION}; install both anew: {}, \
+         and `cargo install --path reports/rig`",
         file.display(),
         install(folder_of(name))
     );

@@ -29,9 +29,9 @@ pub struct Footprint {
     pub floodtest_processes: u64,
     /// Their PSS in all.
     pub floodtest_pss_kb: Option<u64>,
-    /// The kernel's objects, such as sockets, files and poll items. What is available to new programs
-    /// (`MemAvailable`) says less: the kernel counts the inodes of open sockets as if it could reclaim
-    /// them.
+    /// The kernel's objects, such as sockets, files and poll items. What is available to new
+    /// programs (`MemAvailable`) says less: the kernel counts the inodes of open sockets as if it
+    /// could reclaim them.
     pub slab_kb: Option<u64>,
     /// TCP sockets in use. On loopback a connection has two.
     pub tcp_sockets: Option<u64>,

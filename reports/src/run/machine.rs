@@ -27,8 +27,8 @@ pub struct Machine {
     pub floodtest_bytes_per_connection: Option<f64>,
     /// (Slab after − empty) ÷ connections, in bytes: both ends, on loopback.
     pub slab_bytes_per_connection: Option<f64>,
-    /// (Slab + PSS of servers and floodtest + memory of the brokers, after − empty) ÷ connections, in
-    /// bytes.
+    /// (Slab + PSS of servers and floodtest + memory of the brokers, after − empty) ÷ connections,
+    /// in bytes.
     pub used_bytes_per_connection: Option<f64>,
     /// (Memory of the brokers idle − empty) ÷ connections, in bytes: each has an id of its own.
     pub broker_bytes_per_id: Option<f64>,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Figure;
 use super::crowd::{Crowd, Received, stamp};
+use super::figure::Figure;
 use super::server::{ControlClient, Launcher, Server, count};
 use crate::footprint::tcp_buffers_kb_now;
 

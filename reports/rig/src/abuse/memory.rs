@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Figure;
+use super::figure::Figure;
 use super::server::{ControlClient, Launcher, PENDING, Server, count};
 
 /// The most that the server may hold, with whatever clients do.

@@ -6,6 +6,7 @@
 
 mod bars;
 mod crowd;
+mod figure;
 mod memory;
 mod server;
 
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use self::figure::Figure;
 use self::server::Launcher;
 
 /// What is to be measured, and of which server.
@@ -70,28 +72,6 @@ enum Bar {
     /// The network dies without a word. Takes 240 s, and a network of its own: run it with
     /// `unshare --net`.
     Silence,
-}
-
-/// A figure and what it should be.
-struct Figure {
-    /// What was measured, with its unit.
-    what: String,
-    /// What came out.
-    value: f64,
-    /// The most that it may be; `None` if it is only for information.
-    bar: Option<f64>,
-}
-
-impl Figure {
-    /// A figure that may be at most `bar`.
-    fn at_most(bar: f64, what: impl Into<String>, value: f64) -> Self {
-        Self { what: what.into(), value, bar: Some(bar) }
-    }
-
-    /// A figure that says something about the others.
-    fn info(what: impl Into<String>, value: f64) -> Self {
-        Self { what: what.into(), value, bar: None }
-    }
 }
 
 /// All bars that need nothing but time.

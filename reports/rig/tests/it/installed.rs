@@ -1,6 +1,6 @@
 //! The rig where it is installed: programs in a folder, no cargo and no sources.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
@@ -21,15 +21,19 @@ static ARE_BUILT: LazyLock<bool> = LazyLock::new(|| {
 /// What the rig runs.
 const PROGRAMS: [&str; 4] = ["comet-server", "floodtest", "msggen", "memlog"];
 
+/// Where cargo has put the program `name`, which it builds first if it has to.
+pub(crate) fn built(name: &str) -> PathBuf {
+    assert!(*ARE_BUILT, "the programs cannot be built");
+    Path::new(env!("CARGO_BIN_EXE_rig")).with_file_name(name)
+}
+
 /// A folder with the rig and all of `programs`, and nothing else. They are copied by another
 /// process: while this one has a file open for writing, a test beside this one may be starting a
 /// program, which then has it open too, and a file that is being written cannot be started.
 fn install(programs: &[&str]) -> TempDir {
-    assert!(*ARE_BUILT, "the programs cannot be built");
     let folder = tempfile::tempdir().unwrap();
-    let rig = Path::new(env!("CARGO_BIN_EXE_rig"));
-    let files = programs.iter().map(|name| rig.with_file_name(name));
-    let copied = Command::new("cp").arg(rig).args(files).arg(folder.path()).status();
+    let files = ["rig"].iter().chain(programs).map(|name| built(name));
+    let copied = Command::new("cp").args(files).arg(folder.path()).status();
     assert!(copied.unwrap().success());
     folder
 }
