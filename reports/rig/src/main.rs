@@ -37,7 +37,7 @@ const FELL_SHORT: u8 = 1;
 /// The run could not be made or read.
 const COULD_NOT_RUN: u8 = 2;
 
-/// Runs an experiment with the server and the tools of this workspace, and keeps it in a folder.
+/// Runs an experiment with comet-server and the tools, and keeps it in a folder.
 ///
 /// Exit code: 0 when the run held; 1 when it fell short, such as when its books do not balance; 2
 /// when it could not be made or read.

@@ -105,7 +105,7 @@ struct Need {
     /// How that was computed.
     because: String,
     /// What helps.
-    cure: String,
+    fix: String,
 }
 
 impl Preflight {
@@ -288,20 +288,20 @@ impl Preflight {
         has: Option<u64>,
         needs: u64,
         because: &str,
-        cure: String,
+        fix: String,
     ) {
         if let Some(has) = has {
-            self.needs.push(Need { what, has, needs, because: because.to_owned(), cure });
+            self.needs.push(Need { what, has, needs, because: because.to_owned(), fix });
         }
     }
 
-    /// Refuses what does not fit, with every cause and its cure.
+    /// Refuses what does not fit, with every cause and how it is fixed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let short = self.needs.iter().filter(|need| need.needs > need.has);
         let short: Vec<String> = short
             .map(|need| {
-                let Need { what, has, needs, cure, .. } = need;
-                format!("{what}: {needs} needed, {has} there; {cure}")
+                let Need { what, has, needs, fix, .. } = need;
+                format!("{what}: {needs} needed, {has} there; {fix}")
             })
             .collect();
         ensure!(
