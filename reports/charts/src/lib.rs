@@ -11,8 +11,8 @@
 //! Text is measured with a font that is part of the program, since a fresh machine has none, and
 //! everything is placed in whole pixels by this module: where labels of unknown length must neither
 //! be cut off nor touch each other, they are measured first. What comes out of it is a list of
-//! shapes (`canvas`), which `pixels` and `svg` put down. plotters paints the pixels; it has no words
-//! for the width of a text in an SVG and for dashes, so that the SVG is written here.
+//! shapes (`canvas`), which `pixels` and `svg` put down. plotters paints the pixels; it has no
+//! words for the width of a text in an SVG and for dashes, so that the SVG is written here.
 
 mod canvas;
 mod compare;

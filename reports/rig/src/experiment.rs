@@ -3,24 +3,27 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fs, mem};
 
 use anyhow::{Context as _, anyhow, ensure};
 use reports::books::{FloodReport, SendReport, ServerStats};
 use reports::memory_log::{self, Sample};
 use reports::run::files::{self, marks};
-use reports::run::{Exit, Exits, Footprint, Footprints, Host, Plan, pss_kb};
+use reports::run::{Exit, Exits, Footprint, Footprints, Plan};
 use reports::stamp;
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
-use tempfile::TempDir;
 
+use crate::footprint::{self, pss_kb};
+use crate::host;
 use crate::interrupts::Interrupts;
 use crate::job::Job;
-use crate::part::{Part, Programs, first_death};
 use crate::place;
-use crate::servers::{Door, address, broker_bytes};
-use crate::talk::Talk;
+use crate::process::{Process, first_death};
+use crate::programs::{Programs, is_through_cargo};
+use crate::progress::Progress;
+use crate::servers::{Servers, address, broker_bytes};
+use crate::stage::{Stage, words};
 
 /// How long the last messages may take to arrive once the last one is answered.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
@@ -40,41 +43,48 @@ const SEED: u64 = 1;
 /// are sent: whoever unsets it should know that one signal to end then ends only the sending.
 pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<PathBuf> {
     let folder = place::make(job.common.out.as_deref(), job.name)?;
-    let mut talk = Talk::begin()?;
-    talk.say("building");
+    let mut progress = Progress::new()?;
+    progress.begin("getting the programs");
     let names = ["comet-server", "floodtest", "msggen", "memlog"];
-    let programs = Programs::build(&names, &job.common.profile).await?;
-    Host::of_this_machine(place::rustc().await).write(&folder)?;
-    let plan = plan(job).await;
+    let programs = Programs::get(&names, job.common.profile.as_deref()).await?;
+    // Who built installed programs, and from which commit, is not known.
+    let rustc = if programs.are_built_here() { place::rustc().await } else { None };
+    host::of_this_machine(rustc).write(&folder)?;
+    let plan = plan(job, &programs).await;
     let temporary = tempfile::tempdir().context("cannot make a folder for the URL file")?;
     let footprints = Footprints::default();
-    let mut stage = Stage { job, programs, folder, temporary, plan, footprints, talk };
-    let repeated: Vec<String> = ["rig".to_owned()].into_iter().chain(env::args().skip(1)).collect();
-    place::note(&mut stage.plan, &stage.folder, "cargo", &repeated)?;
+    let mut stage = Stage { job, programs, folder, temporary, plan, footprints, progress };
+    let mut repeated: Vec<String> = env::args().skip(1).collect();
+    let mut program = "rig";
+    if is_through_cargo() {
+        repeated.insert(0, mem::replace(&mut program, "cargo").to_owned());
+    }
+    place::note(&mut stage.plan, &stage.folder, program, &repeated)?;
 
     let (broker, url) = stage.start_broker().await?;
-    let (mut parts, doors) = stage.start_servers(url.as_deref()).await?;
-    parts.extend(broker);
-    let servers = Servers { doors, broker: url };
+    let (mut processes, nodes) = stage.start_servers(url.as_deref()).await?;
+    processes.extend(broker);
+    let servers = Servers { nodes, broker: url };
     let exits = tokio::select! {
         exits = stage.load(&servers, is_sending) => exits?,
-        error = first_death(&mut parts) => return Err(error),
+        error = first_death(&mut processes) => return Err(error),
     };
-    let exits = Exits { exits: [end_all(&mut parts).await?, exits].concat() };
+    let exits = Exits { exits: [end_all(&mut processes).await?, exits].concat() };
     exits.write(&stage.folder)?;
     Ok(stage.folder)
 }
 
 /// What is asked for, before the first command.
-async fn plan(job: &Job) -> Plan {
-    let (commit, is_modified) = place::commit().await;
+async fn plan(job: &Job, programs: &Programs) -> Plan {
+    let (commit, is_modified) =
+        if programs.are_built_here() { place::commit().await } else { (None, false) };
     let log_interval_s = job.duration.as_secs().div_ceil(LOG_ENTRIES).max(1) as f64;
     Plan {
         experiment: job.name.to_owned(),
         toolkit: env!("CARGO_PKG_VERSION").to_owned(),
         commit,
         is_modified,
-        profile: job.common.profile.clone(),
+        profile: programs.profile().to_owned(),
         started_unix_s: stamp::wall_now().as_secs(),
         nodes: job.n_nodes as u64,
         connections: job.connections,
@@ -88,39 +98,6 @@ async fn plan(job: &Job) -> Plan {
         memory_interval_s: job.connections.div_ceil(CONNECTIONS_PER_SAMPLE_SECOND) as f64,
         ..Plan::default()
     }
-}
-
-/// The servers, as their clients see them.
-struct Servers {
-    /// Where each is.
-    doors: Vec<Door>,
-    /// The URL of what joins them.
-    broker: Option<String>,
-}
-
-impl Servers {
-    /// Their processes.
-    fn pids(&self) -> Vec<u32> {
-        self.doors.iter().map(|door| door.pid).collect()
-    }
-}
-
-/// All that a run has at hand from its beginning on.
-pub(crate) struct Stage<'a> {
-    /// What was asked for.
-    pub(crate) job: &'a Job,
-    /// What is run.
-    programs: Programs,
-    /// Where the run is kept.
-    folder: PathBuf,
-    /// Where the URL file is, which is not kept: the plan says how it is written.
-    pub(crate) temporary: TempDir,
-    /// What is to be known of it.
-    pub(crate) plan: Plan,
-    /// What it took of the machine so far.
-    footprints: Footprints,
-    /// Tells people how far it is.
-    talk: Talk,
 }
 
 impl Stage<'_> {
@@ -158,22 +135,10 @@ impl Stage<'_> {
         Ok(vec![memory_exit, flood_exit, sender_exit])
     }
 
-    /// Starts a program, and writes its command line into the plan.
-    pub(crate) fn start(&mut self, name: &str, flags: &[String]) -> anyhow::Result<Part> {
-        place::note(&mut self.plan, &self.folder, name, flags)?;
-        self.programs.start(name, flags)
-    }
-
-    /// The path of a file of the run.
-    fn path(&self, name: &str) -> anyhow::Result<String> {
-        let path = self.folder.join(name);
-        path.into_os_string().into_string().ok().context("the folder's name is no text")
-    }
-
     /// Starts the log of the servers' memory.
-    async fn start_memlog(&mut self, servers: &Servers) -> anyhow::Result<Part> {
+    async fn start_memlog(&mut self, servers: &Servers) -> anyhow::Result<Process> {
         let pids: Vec<String> = servers.pids().iter().map(u32::to_string).collect();
-        let (pids, port) = (pids.join(","), servers.doors[0].port()?);
+        let (pids, port) = (pids.join(","), servers.nodes[0].port()?);
         let log = self.path(files::MEMORY)?;
         let interval = format!("{}s", self.plan.memory_interval_s);
         let flags = ["--pid", &pids, "--port", &port, "--log", &log, "--interval", &interval];
@@ -183,13 +148,13 @@ impl Stage<'_> {
     }
 
     /// Writes the URL file and starts floodtest on it.
-    async fn start_flood(&mut self, servers: &Servers) -> anyhow::Result<Part> {
+    async fn start_flood(&mut self, servers: &Servers) -> anyhow::Result<Process> {
         let file = self.temporary.path().join("urls.txt");
         let file = file.to_str().context("the folder for temporary files has a strange name")?;
         let file = file.to_owned();
         let count = self.job.connections.to_string();
         let mut flags = words(["urls", "--count", &count, "--out", &file]);
-        flags.extend(servers.doors.iter().flat_map(|door| words(["--pattern", &door.urls])));
+        flags.extend(servers.nodes.iter().flat_map(|node| words(["--pattern", &node.urls])));
         place::note(&mut self.plan, &self.folder, "floodtest", &flags)?;
         self.programs.run("floodtest", &flags).await?;
         let rate = if self.job.rate > 0 { self.job.rate.to_string() } else { "max".to_owned() };
@@ -208,7 +173,7 @@ impl Stage<'_> {
     }
 
     /// Starts msggen for the whole time of sending.
-    fn start_sender(&mut self, servers: &Servers) -> anyhow::Result<Part> {
+    fn start_sender(&mut self, servers: &Servers) -> anyhow::Result<Process> {
         let job = self.job;
         let interval = Duration::from_secs_f64(job.sources as f64 / job.messages_per_second as f64);
         let n_messages = (job.duration.as_secs_f64() / interval.as_secs_f64()).ceil().max(1.0);
@@ -223,7 +188,7 @@ impl Stage<'_> {
         .into_iter()
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect();
-        let mut controls: Vec<&str> = servers.doors.iter().map(|door| &*door.control).collect();
+        let mut controls: Vec<&str> = servers.nodes.iter().map(|node| &*node.control).collect();
         if servers.broker.is_some() {
             // msggen shares the ids as the URL file does. One place further on, each message goes
             // to a server that has not got its id: through the broker.
@@ -247,10 +212,11 @@ impl Stage<'_> {
         &mut self,
         phase: &str,
         servers: &Servers,
-        flood: Option<&Part>,
+        flood: Option<&Process>,
         has_pss: bool,
     ) -> anyhow::Result<()> {
-        let (server_pids, flood_pids) = (servers.pids(), flood.map(Part::pids).unwrap_or_default());
+        let (server_pids, flood_pids) =
+            (servers.pids(), flood.map(Process::pids).unwrap_or_default());
         let broker_bytes = match &servers.broker {
             Some(url) => broker_bytes(url).await,
             None => None,
@@ -261,7 +227,7 @@ impl Stage<'_> {
             floodtest_processes: flood_pids.len() as u64,
             floodtest_pss_kb: has_pss.then(|| pss_kb(&flood_pids)).flatten(),
             broker_bytes,
-            ..Footprint::of_this_machine(phase)
+            ..footprint::of_this_machine(phase)
         });
         self.footprints.write(&self.folder).map_err(Into::into)
     }
@@ -276,20 +242,20 @@ impl Stage<'_> {
 
     /// Marks that a phase begins.
     async fn mark(&mut self, phase: &str) -> anyhow::Result<()> {
-        self.talk.say(phase);
+        self.progress.begin(phase);
         let log = self.path(files::MEMORY)?;
         self.programs.run("memlog", &["mark", phase, "--log", &log]).await
     }
 
     /// Marks that a phase begins, and waits until its memory is known.
-    async fn begins(&mut self, phase: &str, memory: &mut Part) -> anyhow::Result<()> {
+    async fn begins(&mut self, phase: &str, memory: &mut Process) -> anyhow::Result<()> {
         self.mark(phase).await?;
         self.sampled(phase, memory).await
     }
 
     /// Waits until memory was sampled in a phase that has begun: once in the line that carries the
     /// mark, and once more.
-    async fn sampled(&mut self, phase: &str, memory: &mut Part) -> anyhow::Result<()> {
+    async fn sampled(&mut self, phase: &str, memory: &mut Process) -> anyhow::Result<()> {
         while !sample(&memory.next_line().await?)?.marks.iter().any(|mark| mark.text == phase) {}
         memory.next_line().await?;
         Ok(())
@@ -298,8 +264,8 @@ impl Stage<'_> {
     /// Waits until every connection is established or has failed.
     async fn all_opened(
         &mut self,
-        flood: &mut Part,
-        memory: &mut Part,
+        flood: &mut Process,
+        memory: &mut Process,
     ) -> anyhow::Result<FloodReport> {
         loop {
             let line = tokio::select! {
@@ -310,7 +276,7 @@ impl Stage<'_> {
                 }
             };
             let report: FloodReport = read_report(&line)?;
-            self.talk.progress(&format!("{} of {} connected", report.connected, report.asked));
+            self.progress.show(&format!("{} of {} connected", report.connected, report.asked));
             if report.established + report.failed >= report.asked || report.is_final {
                 return Ok(report);
             }
@@ -322,9 +288,9 @@ impl Stage<'_> {
     /// if msggen was killed.
     async fn send_all(
         &mut self,
-        sender: &mut Part,
-        flood: &mut Part,
-        memory: &mut Part,
+        sender: &mut Process,
+        flood: &mut Process,
+        memory: &mut Process,
     ) -> anyhow::Result<()> {
         let mut interrupts = Interrupts::new()?;
         let mut received = FloodReport::default();
@@ -340,8 +306,9 @@ impl Stage<'_> {
                     };
                     has_reported = true;
                     let sent: SendReport = read_report(&line)?;
-                    self.talk.progress(&format!(
-                        "{} of {} sent, {} chunks received by {} connections, server RSS {rss_kb} KB",
+                    self.progress.show(&format!(
+                        "{} of {} sent, {} chunks received by {} connections, server RSS {rss_kb} \
+                         KB",
                         sent.sent, sent.asked, received.chunks, received.connected,
                     ));
                 }
@@ -351,7 +318,7 @@ impl Stage<'_> {
 
     /// Waits until what the servers wrote has arrived and no more is written, or until it will not
     /// any more. Keeps their counts of that moment.
-    async fn settle(&self, servers: &Servers, flood: &mut Part) -> anyhow::Result<()> {
+    async fn settle(&self, servers: &Servers, flood: &mut Process) -> anyhow::Result<()> {
         let client = reqwest::Client::builder().no_proxy().timeout(SETTLE_TIME).build()?;
         let deadline = Instant::now() + SETTLE_TIME;
         let mut last_written = None;
@@ -372,16 +339,11 @@ impl Stage<'_> {
     }
 }
 
-/// Words of a command line.
-pub(crate) fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
-    words.map(str::to_owned).into()
-}
-
 /// Asks each server for its counts, a line each.
 async fn read_stats(client: &reqwest::Client, servers: &Servers) -> anyhow::Result<Vec<u8>> {
     let mut lines = Vec::new();
-    for door in &servers.doors {
-        let url = format!("{}/stats", door.control);
+    for node in &servers.nodes {
+        let url = format!("{}/stats", node.control);
         let answer = client.get(&url).send().await.and_then(reqwest::Response::error_for_status);
         lines.extend(answer.context("a server does not give its counts")?.bytes().await?);
         lines.push(b'\n');
@@ -390,19 +352,19 @@ async fn read_stats(client: &reqwest::Client, servers: &Servers) -> anyhow::Resu
 }
 
 /// Tells all programs to end, and waits until they have: the servers, and last the broker.
-async fn end_all(parts: &mut [Part]) -> anyhow::Result<Vec<Exit>> {
+async fn end_all(processes: &mut [Process]) -> anyhow::Result<Vec<Exit>> {
     let mut exits = Vec::new();
-    for part in parts {
-        exits.push(end(part, Signal::TERM).await?);
+    for process in processes {
+        exits.push(end(process, Signal::TERM).await?);
     }
     Ok(exits)
 }
 
 /// Tells a program to end, and waits until it has.
-async fn end(part: &mut Part, signal: Signal) -> anyhow::Result<Exit> {
-    part.signal(signal)?;
-    while part.line().await?.is_some() {}
-    part.exit().await
+async fn end(process: &mut Process, signal: Signal) -> anyhow::Result<Exit> {
+    process.signal(signal)?;
+    while process.line().await?.is_some() {}
+    process.exit().await
 }
 
 /// Reads one report of a tool.

@@ -1,9 +1,15 @@
 //! Ctrl-C ends the sending of messages, and the run with its report; twice, everything at once.
+//! Once everything is being ended, and when the run is over, nobody waits for signals any more:
+//! then one ends the process where it is, as it does in a program that handles none.
 
 use std::cell::Cell;
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_default;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What people end a run with.
@@ -53,6 +59,27 @@ impl Interrupts {
                 return;
             }
         }
+    }
+}
+
+/// When signals are handled no more.
+pub(crate) struct Handling(Arc<AtomicBool>);
+
+impl Handling {
+    /// Lets signals be handled until it is over. To be made before [`Interrupts`].
+    pub(crate) fn begin() -> anyhow::Result<Self> {
+        let is_over = Arc::<AtomicBool>::default();
+        let hang_up = (!is_hang_up_ignored()).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
+            register_conditional_default(signal, Arc::clone(&is_over))
+                .context("cannot handle signals")?;
+        }
+        Ok(Self(is_over))
+    }
+
+    /// From here on a signal ends the process.
+    pub(crate) fn end(&self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

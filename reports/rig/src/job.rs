@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use reports::units;
 
 /// What is asked of an experiment.
@@ -46,11 +45,11 @@ pub(crate) enum Broker {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct CommonArgs {
     /// How long messages are sent; may be a fraction. [default: 2; c1m: 5]
-    #[arg(long, value_name = "M", conflicts_with = "hours")]
-    minutes: Option<f64>,
+    #[arg(long, value_name = "M", conflicts_with = "hours", value_parser = minutes)]
+    minutes: Option<Duration>,
     /// The same in hours: `--hours 24` is the article's whole day.
-    #[arg(long, value_name = "H")]
-    hours: Option<f64>,
+    #[arg(long, value_name = "H", value_parser = hours)]
+    hours: Option<Duration>,
     /// Threads of a server. [default: the server's own]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) server_threads: Option<u64>,
@@ -60,22 +59,17 @@ pub(crate) struct CommonArgs {
     /// Print the summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// The cargo profile that the programs are built with; figures are only good for `release`.
-    #[arg(long, value_name = "NAME", default_value = "release")]
-    pub(crate) profile: String,
+    /// Build the programs of the checkout that it is started in, with this cargo profile; figures
+    /// are only good for `release`. [default: `cargo rig` builds with `release`; an installed rig
+    /// takes the programs beside itself, or those on PATH]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
 }
 
 impl CommonArgs {
     /// How long messages are sent: for `minutes`, if nothing is said.
-    fn duration(&self, minutes: f64) -> anyhow::Result<Duration> {
-        let minutes = match (self.minutes, self.hours) {
-            (_, Some(hours)) => hours * 60.0,
-            (said, None) => said.unwrap_or(minutes),
-        };
-        Duration::try_from_secs_f64(minutes * 60.0)
-            .ok()
-            .filter(|duration| !duration.is_zero())
-            .context("no time to send in: give --minutes or --hours above 0")
+    fn duration(&self, minutes: u64) -> Duration {
+        self.hours.or(self.minutes).unwrap_or_else(|| Duration::from_mins(minutes))
     }
 }
 
@@ -85,8 +79,8 @@ pub(crate) struct C10kArgs {
     /// Connections to hold, each logged in as an id of its own.
     #[arg(long, value_name = "N", default_value = "10k", value_parser = positive)]
     connections: u64,
-    /// Connections opened a second.
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
+    /// Connections opened a second, or max: as fast as they are answered.
+    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
     rate: u64,
     /// Messages sent a second, over all sources.
     #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
@@ -100,8 +94,8 @@ pub(crate) struct C10kArgs {
 
 impl C10kArgs {
     /// What they ask for.
-    pub(crate) fn job(self) -> anyhow::Result<Job> {
-        Ok(Job {
+    pub(crate) fn job(self) -> Job {
+        Job {
             name: "c10k",
             connections: self.connections,
             n_nodes: 1,
@@ -110,9 +104,9 @@ impl C10kArgs {
             messages_per_second: self.messages_per_second,
             sources: self.sources,
             is_random: false,
-            duration: self.common.duration(2.0)?,
+            duration: self.common.duration(2),
             common: self.common,
-        })
+        }
     }
 }
 
@@ -142,18 +136,17 @@ impl BrokerArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ClusterArgs {
     /// Servers, which share the ids by their hash.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = positive)]
-    nodes: u64,
+    #[arg(long, value_name = "N", default_value = "3", value_parser = nodes)]
+    nodes: usize,
     /// Connections to hold in all, each logged in as an id of its own.
     #[arg(long, value_name = "N", default_value = "10k", value_parser = positive)]
     connections: u64,
     /// Connections opened a second, or max: as fast as they are answered.
-    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = open_rate)]
-    open_rate: u64,
-    /// Messages sent a second, over all sources.
-    #[arg(long, visible_alias = "messages-per-second", value_name = "N", default_value = "1000",
-          value_parser = positive)]
+    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
     rate: u64,
+    /// Messages sent a second, over all sources.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
+    messages_per_second: u64,
     /// Concurrent sources of messages.
     #[arg(long, value_name = "K", default_value = "100", value_parser = positive)]
     sources: u64,
@@ -165,19 +158,19 @@ pub(crate) struct ClusterArgs {
 
 impl ClusterArgs {
     /// What they ask for.
-    pub(crate) fn job(self) -> anyhow::Result<Job> {
-        Ok(Job {
+    pub(crate) fn job(self) -> Job {
+        Job {
             name: "cluster",
             connections: self.connections,
-            n_nodes: usize::try_from(self.nodes).context("too many nodes")?,
+            n_nodes: self.nodes,
             broker: self.broker.broker(),
-            rate: self.open_rate,
-            messages_per_second: self.rate,
+            rate: self.rate,
+            messages_per_second: self.messages_per_second,
             sources: self.sources,
             is_random: false,
-            duration: self.common.duration(2.0)?,
+            duration: self.common.duration(2),
             common: self.common,
-        })
+        }
     }
 }
 
@@ -191,12 +184,11 @@ pub(crate) struct C1mArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) per_node: Option<u64>,
     /// Connections opened a second, or max: as fast as they are answered.
-    #[arg(long, value_name = "N|max", default_value = "max", value_parser = open_rate)]
-    open_rate: u64,
-    /// Messages sent a second, over all sources; the article's third part has 16,666.
-    #[arg(long, visible_alias = "messages-per-second", value_name = "N", default_value = "16666",
-          value_parser = positive)]
+    #[arg(long, value_name = "N|max", default_value = "max", value_parser = rate)]
     rate: u64,
+    /// Messages sent a second, over all sources; the article's third part has 16,666.
+    #[arg(long, value_name = "N", default_value = "16666", value_parser = positive)]
+    messages_per_second: u64,
     /// Concurrent sources of messages, each of which sends at random times.
     #[arg(long, value_name = "K", default_value = "1000", value_parser = positive)]
     sources: u64,
@@ -211,20 +203,48 @@ pub(crate) struct C1mArgs {
 
 impl C1mArgs {
     /// What they ask for. How many servers it takes is not said yet.
-    pub(crate) fn job(self) -> anyhow::Result<Job> {
-        Ok(Job {
+    pub(crate) fn job(self) -> Job {
+        Job {
             name: "c1m",
             connections: self.connections,
             n_nodes: 1,
             broker: self.broker.broker(),
-            rate: self.open_rate,
-            messages_per_second: self.rate,
+            rate: self.rate,
+            messages_per_second: self.messages_per_second,
             sources: self.sources,
             is_random: true,
-            duration: self.common.duration(5.0)?,
+            duration: self.common.duration(5),
             common: self.common,
-        })
+        }
     }
+}
+
+/// Servers, each with an address of its own in 127.0.1.0/24.
+pub(crate) const MOST_NODES: u64 = 250;
+
+/// A count of servers.
+fn nodes(text: &str) -> Result<usize, String> {
+    match usize::try_from(positive(text)?) {
+        Ok(n) if n as u64 <= MOST_NODES => Ok(n),
+        _ => Err(format!("it must be at most {MOST_NODES}: each server has its own address")),
+    }
+}
+
+/// A time in minutes.
+fn minutes(text: &str) -> Result<Duration, String> {
+    time(text, 60.0)
+}
+
+/// A time in hours.
+fn hours(text: &str) -> Result<Duration, String> {
+    time(text, 3_600.0)
+}
+
+/// A time in units of `unit_s` seconds, which is not zero.
+fn time(text: &str, unit_s: f64) -> Result<Duration, String> {
+    let time = text.parse::<f64>().ok();
+    let time = time.and_then(|time| Duration::try_from_secs_f64(time * unit_s).ok());
+    time.filter(|time| !time.is_zero()).ok_or_else(|| "it must be a number above 0".to_owned())
 }
 
 /// A count that is not zero.
@@ -236,6 +256,6 @@ fn positive(text: &str) -> Result<u64, String> {
 }
 
 /// Connections a second; 0 for as fast as they are answered.
-fn open_rate(text: &str) -> Result<u64, String> {
+fn rate(text: &str) -> Result<u64, String> {
     if text == "max" { Ok(0) } else { positive(text) }
 }

@@ -2,24 +2,32 @@
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "the rig is a command")]
 
+mod abuse;
 mod child;
 mod experiment;
+mod footprint;
+mod host;
 mod interrupts;
 mod job;
-mod part;
 mod place;
 mod preflight;
+mod process;
+mod programs;
+mod progress;
 mod servers;
-mod talk;
+mod stage;
 
 use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use interrupts::Interrupts;
+use abuse::AbuseArgs;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use interrupts::{Handling, Interrupts};
 use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
 use preflight::Preflight;
+use programs::Programs;
 use reports::causes::with_causes;
 use reports::run::files;
 
@@ -29,12 +37,12 @@ const FELL_SHORT: u8 = 1;
 /// The run could not be made or read.
 const COULD_NOT_RUN: u8 = 2;
 
-/// Runs an experiment with the server and the tools of this workspace, and keeps it in a folder.
+/// Runs an experiment with comet-server and the tools, and keeps it in a folder.
 ///
 /// Exit code: 0 when the run held; 1 when it fell short, such as when its books do not balance; 2
 /// when it could not be made or read.
 #[derive(Debug, clap::Parser)]
-#[command(name = "cargo rig")]
+#[command(name = "rig", version)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +58,8 @@ enum Command {
     Cluster(ClusterArgs),
     /// The article's title: a million connections to as many servers as the open-file limit demands
     C1m(C1mArgs),
+    /// What the server does under bad clients: figures, each beside the bar that it must hold
+    Abuse(AbuseArgs),
     /// Make the report of a run again, from its raw files
     Report {
         /// The run's folder
@@ -75,16 +85,14 @@ fn main() -> ExitCode {
         eprintln!("rig: {}", with_causes(error.as_ref()));
         return ExitCode::from(COULD_NOT_RUN);
     }
-    // The rig speaks plain HTTP to the servers' control doors. Where msggen is built with it, though,
-    // reqwest has TLS, and makes no client without a provider of cryptography.
+    // The rig speaks plain HTTP to the servers' control APIs. Where msggen is built with it,
+    // though, reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
-    let held = match Args::parse().command {
-        Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
-        Command::Cluster(args) => args.job().and_then(|job| {
-            Preflight::of(&job, job.n_nodes, None)?.check()?;
-            experiment(&job)
-        }),
+    let held = match args().command {
+        Command::C10k(args) => experiment(&args.job()),
+        Command::Cluster(args) => cluster(&args.job()),
         Command::C1m(args) => c1m(args),
+        Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
         Command::Compare { a, b, out } => compare(&a, &b, &out),
     };
@@ -98,10 +106,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is asked for. The help, and what is wrong with it, name the command as it was typed.
+fn args() -> Args {
+    let name = if programs::is_through_cargo() { "cargo rig" } else { "rig" };
+    let mut command = Args::command().bin_name(name);
+    let matches = command.get_matches_mut();
+    // The command has answered what it does not know, and does not return then.
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// Several servers. Returns whether the run held.
+fn cluster(job: &Job) -> anyhow::Result<bool> {
+    Preflight::of(job, job.n_nodes, None).check()?;
+    experiment(job)
+}
+
 /// A million connections, or what that takes. Returns whether the run held.
 fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
     let (per_node, is_plan) = (args.per_node, args.plan);
-    let mut job = args.job()?;
+    let mut job = args.job();
     let preflight = Preflight::with_enough_nodes(&job, per_node)?;
     if is_plan && job.common.json {
         println!("{}", serde_json::to_string(&preflight).expect("a plan is plain JSON"));
@@ -115,6 +138,21 @@ fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
     if is_plan { Ok(true) } else { experiment(&job) }
 }
 
+/// Measures the server under bad clients. Returns whether it held every bar.
+fn abuse(args: AbuseArgs) -> anyhow::Result<bool> {
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => server(args.profile.as_deref())?,
+    };
+    abuse::run(args, server, &mut io::stdout())
+}
+
+/// The server's program.
+#[tokio::main(flavor = "current_thread")]
+async fn server(profile: Option<&str>) -> anyhow::Result<PathBuf> {
+    Ok(Programs::get(&["comet-server"], profile).await?.path("comet-server").to_owned())
+}
+
 /// Makes a run, and everything that follows from it. Returns whether the run held.
 fn experiment(job: &Job) -> anyhow::Result<bool> {
     report(&make(job)?, job.common.json)
@@ -124,12 +162,18 @@ fn experiment(job: &Job) -> anyhow::Result<bool> {
 #[tokio::main(flavor = "current_thread")]
 async fn make(job: &Job) -> anyhow::Result<PathBuf> {
     let is_sending = Cell::new(false);
+    let handling = Handling::begin()?;
     let interrupts = Interrupts::new()?;
-    tokio::select! {
+    let folder = tokio::select! {
         folder = experiment::run(job, &is_sending) => folder,
         // Dropping the run ends every process that it has started.
-        () = interrupts.abort(&is_sending) => anyhow::bail!("interrupted; everything is stopped"),
-    }
+        () = interrupts.abort(&is_sending) => {
+            handling.end();
+            anyhow::bail!("interrupted; everything is stopped");
+        }
+    };
+    handling.end();
+    folder
 }
 
 /// Makes everything that follows from the raw files of a run, and says what came of it. Returns

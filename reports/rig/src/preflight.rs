@@ -1,8 +1,8 @@
 //! What a run with many connections needs of the machine, before anything is started.
 //!
-//! Not asked for, because idle connections need nothing of it: `vm.max_map_count` (a process here has
-//! some 60 mappings, whatever it holds), `net.core.somaxconn` (clients wait for each other's heads),
-//! `tcp_max_orphans` and `tcp_max_tw_buckets` (they bound what is left after the run).
+//! Not asked for, because idle connections need nothing of it: `vm.max_map_count` (a process here
+//! has some 60 mappings, whatever it holds), `net.core.somaxconn` (clients wait for each other's
+//! heads), `tcp_max_orphans` and `tcp_max_tw_buckets` (they bound what is left after the run).
 
 use std::fmt;
 use std::fs;
@@ -12,12 +12,10 @@ use anyhow::{bail, ensure};
 use reports::share::share_of;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-use crate::job::{Broker, Job};
+use crate::job::{Broker, Job, MOST_NODES};
 use crate::servers::address;
-
-/// Servers, each with an address of its own in 127.0.1.0/24.
-const MOST_NODES: u64 = 250;
 
 /// Descriptors that a server keeps for other things than clients: comet-server's reserve.
 const SERVER_RESERVE: u64 = 256;
@@ -39,8 +37,8 @@ const KERNEL_BYTES: u64 = 10_500;
 /// cluster.
 const SERVER_BYTES: u64 = 256;
 
-/// Bytes of floodtest for a connection, 46 as measured, and of its line in the URL file, which may be
-/// in memory.
+/// Bytes of floodtest for a connection, 46 as measured, and of its line in the URL file, which may
+/// be in memory.
 const CLIENT_BYTES: u64 = 48 + 48;
 
 /// Bytes of a broker for an id: about 200 were measured.
@@ -56,13 +54,13 @@ const TASKS: u64 = 4;
 /// connections there was less than one for 20.
 const SOCKETS_PER_PAGE: u64 = 16;
 
-/// Connections for each packet that the queue of the loopback interface must have room for. A server
-/// asks idle peers whether they are there, from one to two minutes after the last packet. The kernel
-/// rounds such times to 2.0 s (`CONFIG_HZ=250`) or 4.1 s (1000), and sends what is due together: of
-/// connections spread over a minute, one of 29 or of 15. What does not fit is dropped and sent again
-/// 15 s later, five times at least, before the peer counts as gone; so a third of the most is enough.
-/// With room for 1,000 packets 150,000 connections stayed (HZ=250, two cores), and of a million a
-/// fifth was gone after 3 min.
+/// Connections for each packet that the queue of the loopback interface must have room for. A
+/// server asks idle peers whether they are there, from one to two minutes after the last packet.
+/// The kernel rounds such times to 2.0 s (`CONFIG_HZ=250`) or 4.1 s (1000), and sends what is due
+/// together: of connections spread over a minute, one of 29 or of 15. What does not fit is dropped
+/// and sent again 15 s later, five times at least, before the peer counts as gone; so a third of
+/// the most is enough. With room for 1,000 packets 150,000 connections stayed (HZ=250, two cores),
+/// and of a million a fifth was gone after 3 min.
 const CONNECTIONS_PER_PACKET: u64 = 45;
 
 /// The ports that floodtest leaves for others to connect from.
@@ -107,7 +105,7 @@ struct Need {
     /// How that was computed.
     because: String,
     /// What helps.
-    cure: String,
+    fix: String,
 }
 
 impl Preflight {
@@ -120,10 +118,10 @@ impl Preflight {
             .filter_map(|n| usize::try_from(n).ok())
             .find(|n| most_on_a_node(job.connections, *n) <= per_node);
         match enough {
-            Some(n_nodes) => Self::of(job, n_nodes, Some(per_node)),
+            Some(n_nodes) => Ok(Self::of(job, n_nodes, Some(per_node))),
             None => bail!(
-                "cannot hold {} connections: with {per_node} of them on a server it takes more than \
-                 {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), or ask \
+                "cannot hold {} connections: with {per_node} of them on a server it takes more \
+                 than {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), or ask \
                  for fewer with --connections",
                 job.connections,
                 open_files()
@@ -132,9 +130,8 @@ impl Preflight {
     }
 
     /// A run of `job` with `n_nodes` servers, each with at most `per_node` connections.
-    pub(crate) fn of(job: &Job, n_nodes: usize, per_node: Option<u64>) -> anyhow::Result<Self> {
+    pub(crate) fn of(job: &Job, n_nodes: usize, per_node: Option<u64>) -> Self {
         let (connections, nodes, open_files) = (job.connections, n_nodes as u64, open_files());
-        ensure!(nodes <= MOST_NODES, "at most {MOST_NODES} servers, each has its own address");
         let is_joined = job.broker != Broker::None;
         let workers = match connections.div_ceil(open_files.saturating_sub(TOOL_RESERVE).max(1)) {
             1 => 0,
@@ -189,7 +186,7 @@ impl Preflight {
         );
         this.need_of_the_machine();
         this.need_of_the_network();
-        Ok(this)
+        this
     }
 
     /// Memory, files and processes.
@@ -198,12 +195,13 @@ impl Preflight {
         let broker = if self.is_joined { BROKER_BYTES } else { 0 };
         let each = KERNEL_BYTES + SERVER_BYTES + CLIENT_BYTES + broker;
         let memory_kb = (n.saturating_mul(each) + processes * PROCESS_BYTES) / 1_024;
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-        let available_kb = available.and_then(|text| first(text.trim_end_matches(" kB")));
+        let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let available = System::new_with_specifics(ram).map(|system| system.available_memory());
+        // 0 is not known: it has a program running.
+        let available_kb = available.ok().filter(|bytes| *bytes > 0).map(|bytes| bytes / 1_024);
         let because = format!(
-            "{each} bytes a connection ({KERNEL_BYTES} of them the kernel's, for both ends), 5 MB a \
-             process"
+            "{each} bytes a connection ({KERNEL_BYTES} of them the kernel's, for both ends), 5 MB \
+             a process"
         );
         self.need("memory, KB", available_kb, memory_kb, &because, fewer());
         let files = fs::read_to_string("/proc/sys/fs/file-nr").ok();
@@ -290,20 +288,20 @@ impl Preflight {
         has: Option<u64>,
         needs: u64,
         because: &str,
-        cure: String,
+        fix: String,
     ) {
         if let Some(has) = has {
-            self.needs.push(Need { what, has, needs, because: because.to_owned(), cure });
+            self.needs.push(Need { what, has, needs, because: because.to_owned(), fix });
         }
     }
 
-    /// Refuses what does not fit, with every cause and its cure.
+    /// Refuses what does not fit, with every cause and how it is fixed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let short = self.needs.iter().filter(|need| need.needs > need.has);
         let short: Vec<String> = short
             .map(|need| {
-                let Need { what, has, needs, cure, .. } = need;
-                format!("{what}: {needs} needed, {has} there; {cure}")
+                let Need { what, has, needs, fix, .. } = need;
+                format!("{what}: {needs} needed, {has} there; {fix}")
             })
             .collect();
         ensure!(

@@ -4,30 +4,45 @@ use std::net::TcpListener;
 
 use anyhow::{Context as _, bail};
 
-use crate::experiment::{Stage, words};
 use crate::job::Broker;
-use crate::part::Part;
 use crate::place;
+use crate::process::Process;
+use crate::stage::{Stage, words};
 
 /// How often a free port is looked for: somebody may take it before the broker does.
 const PORT_TRIES: usize = 5;
 
 /// Where a server is.
-pub(crate) struct Door {
+pub(crate) struct Node {
     /// Its process.
     pub(crate) pid: u32,
     /// The pattern of its URLs.
     pub(crate) urls: String,
-    /// The URL of its control door.
+    /// The URL of its control API.
     pub(crate) control: String,
 }
 
-impl Door {
+impl Node {
     /// The port of its clients.
     pub(crate) fn port(&self) -> anyhow::Result<String> {
         let url = reqwest::Url::parse(&self.urls).ok();
         let port = url.and_then(|url| url.port_or_known_default());
         Ok(port.with_context(|| format!("{} names no port", self.urls))?.to_string())
+    }
+}
+
+/// The servers, as their clients see them.
+pub(crate) struct Servers {
+    /// Where each is.
+    pub(crate) nodes: Vec<Node>,
+    /// The URL of what joins them.
+    pub(crate) broker: Option<String>,
+}
+
+impl Servers {
+    /// Their processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().map(|node| node.pid).collect()
     }
 }
 
@@ -38,7 +53,9 @@ pub(crate) fn address(at: usize, n_nodes: usize) -> String {
 
 impl Stage<'_> {
     /// Starts the broker, if there is to be one of the run's own. The URL of the one to use.
-    pub(crate) async fn start_broker(&mut self) -> anyhow::Result<(Option<Part>, Option<String>)> {
+    pub(crate) async fn start_broker(
+        &mut self,
+    ) -> anyhow::Result<(Option<Process>, Option<String>)> {
         match &self.job.broker {
             Broker::None => Ok((None, None)),
             Broker::At(url) => {
@@ -51,14 +68,14 @@ impl Stage<'_> {
                     "cannot run redis-server; install it (Debian: redis-server), name a broker \
                      with --redis, or do without one with --no-cluster",
                 )?);
-                let (part, url) = self.start_redis().await?;
-                Ok((Some(part), Some(url)))
+                let (process, url) = self.start_redis().await?;
+                Ok((Some(process), Some(url)))
             }
         }
     }
 
     /// Starts a redis-server that keeps nothing, on a free port, and waits until it is ready.
-    async fn start_redis(&mut self) -> anyhow::Result<(Part, String)> {
+    async fn start_redis(&mut self) -> anyhow::Result<(Process, String)> {
         let folder = self.temporary.path().to_str().context("a strange name for a folder")?;
         let folder = folder.to_owned();
         for _ in 0..PORT_TRIES {
@@ -82,9 +99,9 @@ impl Stage<'_> {
     pub(crate) async fn start_servers(
         &mut self,
         broker: Option<&str>,
-    ) -> anyhow::Result<(Vec<Part>, Vec<Door>)> {
+    ) -> anyhow::Result<(Vec<Process>, Vec<Node>)> {
         let n_nodes = self.job.n_nodes;
-        let (mut parts, mut doors, mut port) = (Vec::new(), Vec::new(), "0".to_owned());
+        let (mut processes, mut nodes, mut port) = (Vec::new(), Vec::new(), "0".to_owned());
         for at in 0..n_nodes {
             let address = address(at, n_nodes);
             let (listen, control) = (format!("{address}:{port}"), format!("{address}:0"));
@@ -107,12 +124,12 @@ impl Stage<'_> {
             };
             let urls = said("listening on ").await?;
             let control = said("control on ").await?;
-            let door = Door { pid: server.pid(), urls, control };
-            port = door.port()?;
-            parts.push(server);
-            doors.push(door);
+            let node = Node { pid: server.pid(), urls, control };
+            port = node.port()?;
+            processes.push(server);
+            nodes.push(node);
         }
-        Ok((parts, doors))
+        Ok((processes, nodes))
     }
 }
 

@@ -6,8 +6,8 @@ use super::files::marks;
 use super::timeline::Timeline;
 use crate::memory_log::{Sample, bytes_per_connection};
 
-/// The fewest samples that a slope is drawn through. With fewer, one page more at the end of a short
-/// run looks like a leak.
+/// The fewest samples that a slope is drawn through. With fewer, one page more at the end of a
+/// short run looks like a leak.
 const LEAST_SLOPE_SAMPLES: usize = 10;
 
 /// What a run cost the server. A figure that the memory log does not have is `None`, never 0.
@@ -25,9 +25,9 @@ pub struct Cost {
     pub idle_bytes_per_connection: Option<f64>,
     /// (RSS after − RSS empty) ÷ connections after, in bytes.
     pub after_bytes_per_connection: Option<f64>,
-    /// The same of kernel memory for TCP, idle: of the whole machine, so of both ends of a connection
-    /// on loopback. `None` where the socket objects could not be counted, for which memlog needs
-    /// root: buffers alone say nothing about idle connections.
+    /// The same of kernel memory for TCP, idle: of the whole machine, so of both ends of a
+    /// connection on loopback. `None` where the socket objects could not be counted, for which
+    /// memlog needs root: buffers alone say nothing about idle connections.
     pub idle_kernel_bytes_per_connection: Option<f64>,
     /// The same after the messages.
     pub after_kernel_bytes_per_connection: Option<f64>,

@@ -3,7 +3,6 @@
 //! Raw files are written while the run goes on and never changed afterwards. Everything else is
 //! computed from them, as often as one likes.
 
-pub mod beside;
 mod cost;
 mod exits;
 pub mod files;
@@ -11,22 +10,23 @@ mod folder;
 mod footprint;
 mod host;
 mod load;
+mod machine;
 mod plan;
+pub mod references;
 mod summary;
 mod text;
 pub mod timeline;
 mod verdict;
-mod whole;
 pub mod words;
 
 pub use cost::{Cost, Moment};
 pub use exits::{Exit, Exits};
 pub use folder::{FORMAT, RunError, replace};
-pub use footprint::{Footprint, Footprints, pss_kb};
+pub use footprint::{Footprint, Footprints};
 pub use host::Host;
 pub use load::{DelayInterval, Delays, Run};
+pub use machine::Machine;
 pub use plan::{Command, Plan};
 pub use summary::{Rates, Summary, Verdict};
 pub use timeline::Phase;
 pub use verdict::{caveats, doubts};
-pub use whole::Whole;

@@ -21,7 +21,7 @@ pub struct Plan {
     pub commit: Option<String>,
     /// Whether files differed from that commit.
     pub is_modified: bool,
-    /// The cargo profile of the programs.
+    /// The cargo profile of the programs, or `installed`: they were not built for the run.
     pub profile: String,
     /// When the first program was started, in seconds since the Unix epoch.
     pub started_unix_s: u64,

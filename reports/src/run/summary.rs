@@ -8,9 +8,9 @@ use super::Run;
 use super::cost::Cost;
 use super::files;
 use super::folder::{FORMAT, RunError, replace};
+use super::machine::Machine;
 use super::timeline::{Phase, Timeline};
 use super::verdict::{caveats, shortfalls};
-use super::whole::Whole;
 use crate::books::{Books, FloodReport, SendReport, ServerStats};
 
 /// Everything that is published of a run: `summary.json`.
@@ -33,7 +33,7 @@ pub struct Summary {
     /// What it cost the server.
     pub cost: Cost,
     /// What it took of the whole machine.
-    pub whole: Whole,
+    pub machine: Machine,
     /// Figures over time.
     pub rates: Rates,
     /// What was done when.
@@ -83,7 +83,7 @@ impl Summary {
             shortfalls,
             caveats: caveats(run),
             cost: Cost::of(&timeline),
-            whole: Whole::of(&run.footprints, received),
+            machine: Machine::of(&run.footprints, received),
             rates: Rates {
                 opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
                 received_per_s: per_s(received.chunks, sent.elapsed_s),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Summary;
-use super::beside::article;
+use super::references::article;
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,7 +14,7 @@ impl fmt::Display for Summary {
             writeln!(f, "{:<38} {:<30} {}", row.what, row.article, row.here)?;
         }
         writeln!(f)?;
-        for [what, figure, from] in self.whole.rows() {
+        for [what, figure, from] in self.machine.rows() {
             writeln!(f, "{what:<41} {figure:>15}   {from}")?;
         }
         let (received, sent) = (&self.received, &self.sent);

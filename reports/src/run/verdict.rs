@@ -97,7 +97,8 @@ fn lost_delays(run: &Run) -> Vec<String> {
 pub fn doubts(run: &Run) -> Vec<String> {
     let plan = &run.plan;
     let mut doubts = Vec::new();
-    if plan.profile != "release" {
+    // `cargo install` builds for release unless it is told otherwise.
+    if !["release", "installed"].contains(&plan.profile.as_str()) {
         let profile = &plan.profile;
         doubts.push(format!("The programs were built with the profile {profile}, not release."));
     }

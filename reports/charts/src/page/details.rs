@@ -12,8 +12,8 @@ use reports::run::{Host, Run, Summary, files};
 /// The exact commands.
 pub(crate) fn commands(run: &Run) -> Markup {
     let note = [
-        "Ports were chosen by the kernel; with a fixed port a command can be repeated as it is. The \
-         seed repeats the ids.",
+        "Ports were chosen by the kernel; with a fixed port a command can be repeated as it is. \
+         The seed repeats the ids.",
         "Figures are those of one run. Run it several times, on your machine.",
     ];
     let (first, others) = run.plan.commands.split_at(run.plan.commands.len().min(1));

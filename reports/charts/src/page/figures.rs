@@ -26,8 +26,8 @@ const DELAY_HEADS: [&str; 7] = ["", "p50", "p90", "p99", "p99.9", "longest", "ho
 /// Both sides of every identity.
 pub(crate) fn books(summary: &Summary) -> Markup {
     let note = [
-        "Every message is accounted for, by three programs that share no code for it: msggen counts \
-         what was answered, the server what it wrote, floodtest what it received.",
+        "Every message is accounted for, by three programs that share no code for it: msggen \
+         counts what was answered, the server what it wrote, floodtest what it received.",
         "Written means that the kernel took a chunk's last byte. Counts were taken after the last \
          message and before anybody was disconnected.",
     ];
@@ -157,16 +157,18 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
 }
 
 /// What everything together took of the machine.
-pub(crate) fn whole(summary: &Summary) -> Markup {
+pub(crate) fn machine(summary: &Summary) -> Markup {
     let note = [
-        "PSS counts what processes share once: it is divided by those who share it. It is read once \
-         at the end, because reading it holds up the process.",
-        "Slab are the kernel's objects (sockets, files, poll items) for both ends of every connection.",
+        "PSS counts what processes share once: it is divided by those who share it. It is read \
+         once at the end, because reading it holds up the process.",
+        "Slab are the kernel's objects (sockets, files, poll items) for both ends of every \
+         connection.",
     ];
-    let rows = summary.whole.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
+    let rows = summary.machine.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
     html! {
         @if !rows.is_empty() {
-            (section("The whole machine", &note, &table("", &["", "figure", "computed from"], rows)))
+            @let table = table("", &["", "figure", "computed from"], rows);
+            (section("The whole machine", &note, &table))
         }
     }
 }

@@ -3,7 +3,7 @@
 mod details;
 mod figures;
 mod html;
-mod others;
+mod references;
 mod top;
 
 use maud::html;
@@ -22,10 +22,10 @@ pub(crate) fn page(run: &Run, summary: &Summary, drawn: &Drawn) -> String {
         main {
             (figures::books(summary))
             (figures::memory(summary, drawn))
-            (figures::whole(summary))
+            (figures::machine(summary))
             (figures::traffic(run, summary, &drawn.traffic))
             (figures::latency(run, summary, drawn))
-            (others::others(run, summary))
+            (references::references(summary))
             (details::commands(run))
             (details::machine(run))
             (details::phases(summary))

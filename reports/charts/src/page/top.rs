@@ -22,11 +22,12 @@ pub(crate) fn title(run: &Run) -> String {
 pub(crate) fn kicker(plan: &Plan) -> String {
     let commit = plan.commit.as_deref().map(|commit| format!(" at {commit}")).unwrap_or_default();
     let modified = if plan.is_modified { ", modified" } else { "" };
-    let (toolkit, profile) = (&plan.toolkit, &plan.profile);
-    format!(
-        "{} · Comet toolkit {toolkit}{commit}{modified}, {profile} build",
-        utc(plan.started_unix_s)
-    )
+    let build = match &*plan.profile {
+        installed @ "installed" => installed.to_owned(),
+        profile => format!("{profile} build"),
+    };
+    let toolkit = &plan.toolkit;
+    format!("{} · Comet toolkit {toolkit}{commit}{modified}, {build}", utc(plan.started_unix_s))
 }
 
 /// The top of the page.

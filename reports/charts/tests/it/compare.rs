@@ -36,8 +36,8 @@ fn runs_of_one_plan_on_one_machine_are_comparable() {
     assert_eq!(differences, ["commit"], "it is shown, and nothing is wrong with it");
     let text = comparison.to_string();
     assert!(text.contains("comparable: same machine, same plan, both held"), "{text}");
-    let row = "bytes per idle connection                                     305                      \
-               305     1.00";
+    let row = "bytes per idle connection                                     305         \
+               \x20            305     1.00";
     assert!(text.contains(row), "{text}");
 }
 

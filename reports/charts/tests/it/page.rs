@@ -40,7 +40,6 @@ fn a_page_says_first_whether_the_run_held() {
         "Connections and messages",
         "How long messages took",
         "Beside the article",
-        "nginx with nchan",
         "cargo rig c10k --minutes 2",
         "The machine",
         "What was done when",
@@ -145,12 +144,12 @@ const MEASURE: &str = r#"<script nonce="test">
     });
     </script>"#;
 
-/// The widths that pages are looked at in: a telephone, both sides of each change of the layout, and
-/// a desk.
+/// The widths that pages are looked at in: a telephone, both sides of each change of the layout,
+/// and a desk.
 const WIDTHS_PX: [u64; 6] = [390, 768, 780, 1_140, 1_160, 1_400];
 
-/// What a browser says of a page that shows `page` in frames of all widths. `None` where there is no
-/// browser, which is said, and fails where everything must be there.
+/// What a browser says of a page that shows `page` in frames of all widths. `None` where there is
+/// no browser, which is said, and fails where everything must be there.
 fn shown(page: &str) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let policy = "style-src 'unsafe-inline'";

@@ -67,12 +67,12 @@ fn every_figure_of_a_run_is_exact() {
     assert_eq!(rounded(cost.cpu_share), Some(0.066));
     let slope = cost.rss_slope_kb_per_min.unwrap();
     assert!((slope - 10.0).abs() < 0.3, "{slope}");
-    let whole = &summary.whole;
-    assert_eq!(whole.server_base_kb, Some(EMPTY_KB as f64));
-    assert_eq!(rounded(whole.server_bytes_per_connection), Some(305.152));
-    assert_eq!(rounded(whole.slab_bytes_per_connection), Some(9_728.0));
-    assert_eq!(rounded(whole.used_bytes_per_connection), Some(10_335.552));
-    assert_eq!(whole.broker_bytes_per_id, Some(200.0));
+    let machine = &summary.machine;
+    assert_eq!(machine.server_base_kb, Some(EMPTY_KB as f64));
+    assert_eq!(rounded(machine.server_bytes_per_connection), Some(305.152));
+    assert_eq!(rounded(machine.slab_bytes_per_connection), Some(9_728.0));
+    assert_eq!(rounded(machine.used_bytes_per_connection), Some(10_335.552));
+    assert_eq!(machine.broker_bytes_per_id, Some(200.0));
     assert_eq!(rounded(summary.rates.opened_per_s), Some(1_000.0));
     assert_eq!(rounded(summary.rates.received_per_s), Some(100.0));
     let phases: Vec<_> = summary
@@ -129,7 +129,7 @@ fn a_run_of_before_footprints_has_none_and_had_one_server() {
     fs::remove_file(folder.path().join(files::FOOTPRINT)).unwrap();
     edit(folder.path(), files::PLAN, "nodes = 1\n", "");
     let summary = summary(folder.path());
-    assert_eq!((&summary.whole.after, summary.nodes), (&None, 1));
+    assert_eq!((&summary.machine.after, summary.nodes), (&None, 1));
     assert!(summary.held() && !summary.to_string().contains("PSS"));
 }
 

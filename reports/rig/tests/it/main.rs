@@ -6,7 +6,9 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod abuse;
 mod imports;
+mod installed;
 mod readme;
 mod rig;
 mod tidy;

@@ -9,7 +9,7 @@ use crate::books::FloodReport;
 
 /// What a run took of the whole machine. A figure that was not measured is `None`, never 0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Whole {
+pub struct Machine {
     /// With nobody connected.
     pub empty: Option<Footprint>,
     /// With everybody connected and nothing sent yet.
@@ -27,8 +27,8 @@ pub struct Whole {
     pub floodtest_bytes_per_connection: Option<f64>,
     /// (Slab after − empty) ÷ connections, in bytes: both ends, on loopback.
     pub slab_bytes_per_connection: Option<f64>,
-    /// (Slab + PSS of servers and floodtest + memory of the brokers, after − empty) ÷ connections, in
-    /// bytes.
+    /// (Slab + PSS of servers and floodtest + memory of the brokers, after − empty) ÷ connections,
+    /// in bytes.
     pub used_bytes_per_connection: Option<f64>,
     /// (Memory of the brokers idle − empty) ÷ connections, in bytes: each has an id of its own.
     pub broker_bytes_per_id: Option<f64>,
@@ -37,7 +37,7 @@ pub struct Whole {
 /// A figure, how it is called, and what it was computed from.
 pub(super) type Row = [String; 3];
 
-impl Whole {
+impl Machine {
     /// What `footprints` say of a run, and floodtest's last report.
     pub(crate) fn of(footprints: &Footprints, received: &FloodReport) -> Self {
         let n_connections = received.connected;
@@ -173,18 +173,18 @@ mod tests {
             },
         ];
         let received = FloodReport { connected: 100, rss_start_kb: 900, ..FloodReport::default() };
-        let whole = Whole::of(&Footprints { footprints }, &received);
-        assert_eq!(whole.floodtest_base_rss_kb, Some(300.0), "one of the four holds nothing");
-        assert_eq!(whole.server_base_kb, Some(1_000.0));
-        assert_eq!(whole.server_bytes_per_connection, Some(10_240.0));
-        assert_eq!(whole.slab_bytes_per_connection, Some(92_160.0));
-        assert_eq!(whole.used_bytes_per_connection, Some(92_160.0 + 10_240.0 + 200.0));
-        assert_eq!(whole.broker_bytes_per_id, Some(200.0));
-        let rows = whole.rows();
+        let machine = Machine::of(&Footprints { footprints }, &received);
+        assert_eq!(machine.floodtest_base_rss_kb, Some(300.0), "one of the four holds nothing");
+        assert_eq!(machine.server_base_kb, Some(1_000.0));
+        assert_eq!(machine.server_bytes_per_connection, Some(10_240.0));
+        assert_eq!(machine.slab_bytes_per_connection, Some(92_160.0));
+        assert_eq!(machine.used_bytes_per_connection, Some(92_160.0 + 10_240.0 + 200.0));
+        assert_eq!(machine.broker_bytes_per_id, Some(200.0));
+        let rows = machine.rows();
         let expected = ["  for a connection", "10,240 bytes", "(5,000 − 4,000) KB ÷ connections"];
         assert_eq!(rows[1], expected);
         assert_eq!(rows[6][1], "200 bytes");
         assert!(rows.iter().any(|row| row[1] == "not measured"));
-        assert_eq!(Whole::default().rows(), Vec::<Row>::new());
+        assert_eq!(Machine::default().rows(), Vec::<Row>::new());
     }
 }

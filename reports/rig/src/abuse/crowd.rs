@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use anyhow::{Context as _, Result};
 use rustix::event::{Timespec, epoll};
 
-use crate::server::Server;
+use super::server::{Server, count};
 
 /// What a crowd has received.
 #[derive(Debug, Default)]
@@ -40,26 +41,25 @@ impl Received {
 /// Many connections.
 pub(crate) struct Crowd {
     is_over: Arc<AtomicBool>,
-    reader: JoinHandle<Received>,
+    reader: JoinHandle<Result<Received>>,
 }
 
 impl Crowd {
     /// Connects `n` clients, number k following id k, and waits until all are logged in.
-    pub(crate) fn follow(server: &Server, n: u64, clock: Instant) -> Self {
-        let number = |id: u64| usize::try_from(id).expect("crowds are small");
-        let parked = crate::server::count(&server.stats(), "parked");
-        let streams: Vec<_> = (1..=n).map(|id| server.follow(number(id), id)).collect();
-        server.wait_for(|stats| stats["parked"] == parked + n);
+    pub(crate) fn follow(server: &Server, n: u64, clock: Instant) -> Result<Self> {
+        let parked = count(&server.stats()?, "parked");
+        let streams = (1..=n).map(|id| server.follow(id, id)).collect::<Result<Vec<_>>>()?;
+        server.wait_for(|stats| stats["parked"] == parked + n)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let reader = {
             let is_over = Arc::clone(&is_over);
-            std::thread::spawn(move || Reader::new(streams, clock).run(&is_over))
+            std::thread::spawn(move || Reader::new(streams, clock)?.run(&is_over))
         };
-        Self { is_over, reader }
+        Ok(Self { is_over, reader })
     }
 
     /// Reads on until nothing comes any more.
-    pub(crate) fn finish(self) -> Received {
+    pub(crate) fn finish(self) -> Result<Received> {
         self.is_over.store(true, Ordering::Relaxed);
         self.reader.join().expect("the reader does not panic")
     }
@@ -92,12 +92,12 @@ struct Connection {
 }
 
 impl Reader {
-    fn new(streams: Vec<TcpStream>, clock: Instant) -> Self {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll instance");
+    fn new(streams: Vec<TcpStream>, clock: Instant) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (key, stream) in (0..).zip(&streams) {
-            stream.set_nonblocking(true).expect("a socket can be");
+            stream.set_nonblocking(true)?;
             let key = epoll::EventData::new_u64(key);
-            epoll::add(&epoll, stream, key, epoll::EventFlags::IN).expect("it can be watched");
+            epoll::add(&epoll, stream, key, epoll::EventFlags::IN)?;
         }
         let connection = |stream| Connection {
             stream: Some(stream),
@@ -107,10 +107,10 @@ impl Reader {
             has_ended: false,
         };
         let connections = streams.into_iter().map(connection).collect();
-        Self { epoll, connections, received: Received::default(), clock }
+        Ok(Self { epoll, connections, received: Received::default(), clock })
     }
 
-    fn run(mut self, is_over: &AtomicBool) -> Received {
+    fn run(mut self, is_over: &AtomicBool) -> Result<Received> {
         let mut events = [const { MaybeUninit::uninit() }; 512];
         let mut scratch = vec![0; 1 << 16];
         let moment = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
@@ -120,26 +120,26 @@ impl Reader {
                 Ok((found, _)) => found,
                 // The end of a child, like prlimit, interrupts it.
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => panic!("epoll does not wait: {error}"),
+                Err(error) => return Err(error.into()),
             };
             if found.is_empty() && was_over {
-                return self.received;
+                return Ok(self.received);
             }
             for event in found {
                 let key = usize::try_from(event.data.u64()).expect("an index");
-                self.connections[key].read(&mut scratch, &mut self.received, self.clock);
+                self.connections[key].read(&mut scratch, &mut self.received, self.clock)?;
             }
         }
     }
 }
 
 impl Connection {
-    fn read(&mut self, scratch: &mut [u8], received: &mut Received, clock: Instant) {
-        let Some(stream) = &mut self.stream else { return };
+    fn read(&mut self, scratch: &mut [u8], received: &mut Received, clock: Instant) -> Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
         match stream.read(scratch) {
             Ok(n @ 1..) => {
                 self.rest.extend_from_slice(&scratch[..n]);
-                while self.take_one(received, clock) {}
+                while self.take_one(received, clock)? {}
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             end => {
@@ -147,29 +147,32 @@ impl Connection {
                 self.stream = None;
             }
         }
+        Ok(())
     }
 
     /// Takes a head or a chunk off the front of what came, if there is a whole one.
-    fn take_one(&mut self, received: &mut Received, clock: Instant) -> bool {
+    fn take_one(&mut self, received: &mut Received, clock: Instant) -> Result<bool> {
         let text = String::from_utf8_lossy(&self.rest);
         if !self.is_past_head {
-            let Some(end) = text.find("\r\n\r\n") else { return false };
+            let Some(end) = text.find("\r\n\r\n") else { return Ok(false) };
             self.rest.drain(..end + 4);
             self.is_past_head = true;
-            return true;
+            return Ok(true);
         }
-        let Some((size, _)) = text.split_once("\r\n") else { return false };
-        let n_bytes = usize::from_str_radix(size, 16).expect("the size of a chunk");
+        let Some((size, _)) = text.split_once("\r\n") else { return Ok(false) };
+        let n_bytes = usize::from_str_radix(size, 16)
+            .with_context(|| format!("\"{size}\" is no size of a chunk"))?;
         let (begin, end) = (size.len() + 2, size.len() + 2 + n_bytes);
         if text.len() < end + 2 {
-            return false;
+            return Ok(false);
         }
         if n_bytes == 0 {
             received.n_ended += 1;
             self.has_ended = true;
-            return false;
+            return Ok(false);
         }
-        let (number, message) = text[begin..end].split_once(": '").expect("a message");
+        let chunk = text.get(begin..end).and_then(|chunk| chunk.split_once(": '"));
+        let (number, message) = chunk.context("a chunk holds no message of comet-server's")?;
         self.n_messages += 1;
         received.n_messages += 1;
         let is_next = number.rsplit('#').next() == Some(&self.n_messages.to_string());
@@ -179,6 +182,6 @@ impl Connection {
             received.latencies_us.push(u32::try_from(us).unwrap_or(u32::MAX));
         }
         self.rest.drain(..end + 2);
-        true
+        Ok(true)
     }
 }

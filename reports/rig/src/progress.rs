@@ -7,34 +7,34 @@ use anyhow::Context as _;
 use reports::output::{self, Form, Patience, Stream};
 
 /// How often progress is said where it cannot be redrawn.
-const TALK_EVERY: Duration = Duration::from_secs(10);
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Tells people on stderr how far it is: redrawn on a terminal, else every ten seconds. Whoever
 /// does not read it does not hold up the run.
-pub(crate) struct Talk {
+pub(crate) struct Progress {
     /// Where they read it.
     stderr: Stream,
     /// When something was last said.
     said_at: Option<Instant>,
 }
 
-impl Talk {
-    /// Begins to talk.
-    pub(crate) fn begin() -> anyhow::Result<Self> {
+impl Progress {
+    /// Takes over stderr.
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let streams = output::start(&io::stdout(), Form::Text, &io::stderr(), || ());
         let (_stdout, stderr) = streams.context("cannot start a thread for the output")?;
         Ok(Self { stderr, said_at: None })
     }
 
     /// Says what is done now.
-    pub(crate) fn say(&mut self, text: &str) {
+    pub(crate) fn begin(&mut self, text: &str) {
         self.said_at = None;
-        self.progress(text);
+        self.show(text);
         self.said_at = None;
     }
 
     /// Says how far it is, if it is time.
-    pub(crate) fn progress(&mut self, text: &str) {
+    pub(crate) fn show(&mut self, text: &str) {
         let line = format!("rig: {text}");
         if io::stderr().is_terminal() {
             // A line that is wrapped could not be replaced.
@@ -42,7 +42,7 @@ impl Talk {
             self.stderr.show(shown + "\n");
             return;
         }
-        if self.said_at.is_none_or(|at| at.elapsed() >= TALK_EVERY) {
+        if self.said_at.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
             self.said_at = Some(Instant::now());
             self.stderr.live(line + "\n");
         }
@@ -56,7 +56,7 @@ fn columns() -> usize {
 }
 
 /// What comes after is printed in the place of the progress, and not before it.
-impl Drop for Talk {
+impl Drop for Progress {
     fn drop(&mut self) {
         self.stderr.show(String::new());
         // Whoever does not read it now is not waited for.

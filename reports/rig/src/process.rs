@@ -1,24 +1,20 @@
-//! The programs of a run: built once, started, listened to, and ended.
+//! A program that runs: listened to, told to end, and waited for.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsStr;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 use reports::run::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
-
-use crate::child;
 
 /// Lines of a program's stderr that are shown when it fails.
 const LAST_WORDS: usize = 10;
@@ -27,79 +23,8 @@ const LAST_WORDS: usize = 10;
 /// work for the kernel.
 const END_TIME: Duration = Duration::from_mins(3);
 
-/// The paths of the built programs, by name.
-pub(crate) struct Programs(BTreeMap<String, PathBuf>);
-
-impl Programs {
-    /// Builds the programs named like their packages.
-    pub(crate) async fn build(names: &[&str], profile: &str) -> anyhow::Result<Self> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = child::command(Path::new(&cargo));
-        command.args(["build", "--locked", "--bins", "--profile", profile]);
-        command.args(["--message-format", "json-render-diagnostics"]);
-        command.args(names.iter().flat_map(|name| ["--package", name]));
-        let built = command.stdin(Stdio::null()).stderr(Stdio::inherit());
-        let built = built.output().await.context("cannot run cargo")?;
-        ensure!(built.status.success(), "the programs cannot be built");
-        let mut paths = BTreeMap::new();
-        for line in built.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let message: serde_json::Value =
-                serde_json::from_slice(line).context("cargo speaks no JSON")?;
-            let name = message["target"]["name"].as_str();
-            if let (Some(name), Some(path)) = (name, message["executable"].as_str()) {
-                paths.insert(name.to_owned(), path.into());
-            }
-        }
-        match names.iter().find(|&&name| !paths.contains_key(name)) {
-            Some(missing) => bail!("cargo built no program named {missing}"),
-            None => Ok(Self(paths)),
-        }
-    }
-
-    /// A command that runs the program `name`, a built one or else one of the system. It is out of
-    /// reach of the terminal's Ctrl-C: in which order programs end is for the rig to say.
-    fn command(&self, name: &str) -> Command {
-        let mut command =
-            child::command(self.0.get(name).map_or(Path::new(name), PathBuf::as_path));
-        command.stdin(Stdio::null()).process_group(0);
-        command
-    }
-
-    /// Runs a program to its end; it must succeed.
-    pub(crate) async fn run<A: AsRef<OsStr>>(&self, name: &str, args: &[A]) -> anyhow::Result<()> {
-        let output = self.command(name).args(args).output().await;
-        let output = output.with_context(|| format!("cannot start {name}"))?;
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{name} failed: {}", stderr.trim());
-        Ok(())
-    }
-
-    /// Starts a program.
-    pub(crate) fn start<A: AsRef<OsStr>>(&self, name: &str, args: &[A]) -> anyhow::Result<Part> {
-        let mut command = self.command(name);
-        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let last_words = Arc::<Mutex<VecDeque<String>>>::default();
-        let kept = Arc::clone(&last_words);
-        let listening = tokio::spawn(async move {
-            while let Ok(Some(line)) = errors.next_line().await {
-                let mut kept = kept.lock().expect("nobody panics with it");
-                if kept.len() == LAST_WORDS {
-                    kept.pop_front();
-                }
-                kept.push_back(line);
-            }
-        });
-        let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
-        let pid = pid.expect("a process that was just started has a pid");
-        Ok(Part { name: name.to_owned(), child, pid, lines, last_words, listening })
-    }
-}
-
 /// A running program. Dropping it kills it.
-pub(crate) struct Part {
+pub(crate) struct Process {
     /// Its name.
     name: String,
     /// Its process.
@@ -114,7 +39,30 @@ pub(crate) struct Part {
     listening: JoinHandle<()>,
 }
 
-impl Part {
+impl Process {
+    /// Starts the program `name` by `command`.
+    pub(crate) fn start(name: &str, mut command: Command) -> anyhow::Result<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let last_words = Arc::<Mutex<VecDeque<String>>>::default();
+        let kept = Arc::clone(&last_words);
+        // Read to its end, whoever wants to know it: a full pipe would hold up the program.
+        let listening = tokio::spawn(async move {
+            while let Ok(Some(line)) = errors.next_line().await {
+                let mut kept = kept.lock().expect("nobody panics with it");
+                if kept.len() == LAST_WORDS {
+                    kept.pop_front();
+                }
+                kept.push_back(line);
+            }
+        });
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        let pid = pid.expect("a process that was just started has a pid");
+        Ok(Self { name: name.to_owned(), child, pid, lines, last_words, listening })
+    }
+
     /// Its process number.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
@@ -193,12 +141,12 @@ impl Part {
     }
 }
 
-/// Waits until one of `parts` has ended though nobody told it to; its last words as an error.
-pub(crate) async fn first_death(parts: &mut [Part]) -> anyhow::Error {
+/// Waits until one of `processes` has ended though nobody told it to; its last words as an error.
+pub(crate) async fn first_death(processes: &mut [Process]) -> anyhow::Error {
     let ended = poll_fn(|context| {
-        for (at, part) in parts.iter_mut().enumerate() {
+        for (at, process) in processes.iter_mut().enumerate() {
             loop {
-                match pin!(part.line()).poll(context) {
+                match pin!(process.line()).poll(context) {
                     Poll::Ready(Ok(Some(_said))) => {}
                     Poll::Ready(_) => return Poll::Ready(at),
                     Poll::Pending => break,
@@ -208,5 +156,5 @@ pub(crate) async fn first_death(parts: &mut [Part]) -> anyhow::Error {
         Poll::Pending
     });
     let ended = ended.await;
-    parts[ended].died().await
+    processes[ended].died().await
 }
