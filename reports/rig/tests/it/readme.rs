@@ -100,6 +100,10 @@ fn the_defaults_in_the_tables_are_those_of_the_programs() {
         for row in section.lines().filter(|line| line.starts_with("| `--")) {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let [_, name, default, _, _] = cells.as_slice() else { continue };
+            // A row of several has the most that each may be.
+            if name.contains(';') {
+                continue;
+            }
             let flag = name.trim_start_matches('`').split(['`', ' ']).next().unwrap();
             if let Some(expected) = defaults.get(flag) {
                 assert!(says(default, expected), "{program} {flag}: {expected}; README: {default}");
