@@ -187,20 +187,20 @@ pace() {
 
 # 200,000 connections in one command to 11 servers, held for 60 s under 5,000 messages a second.
 many() {
-    local n=200000 each=18182 doors=() servers=() senders=() written=0 door pid
+    local n=200000 each=18182 control_ports=() servers=() senders=() written=0 control_port pid
     : > urls.txt
     for i in $(seq 11); do
         server "server$i"
-        doors+=("$DOOR")
+        control_ports+=("$DOOR")
         servers+=("$SERVER")
         urls $each >> urls.txt
     done
     "$BIN/floodtest" --urls urls.txt --connections $n --rate max --plan
     flood $n --connections $n --rate max
     bar "200,000: seconds to open them all" "$(field opening_s flood.out)" '<' 1e9
-    for door in "${doors[@]}"; do
+    for control_port in "${control_ports[@]}"; do
         "$BIN/msggen" --num 546 --interval 110 --max $each --sources 50 --stamp --seed 1 --json \
-            --server "http://127.0.0.1:$door" > "msggen.$door" &
+            --server "http://127.0.0.1:$control_port" > "msggen.$control_port" &
         senders+=($!)
     done
     sleep 55
@@ -210,8 +210,8 @@ many() {
     done
     for pid in "${senders[@]}"; do wait "$pid" || true; done
     sleep 2
-    for door in "${doors[@]}"; do
-        written=$((written + $(curl -s "http://127.0.0.1:$door/stats" | grep -o '"written": *[0-9]*' | grep -o '[0-9]*')))
+    for control_port in "${control_ports[@]}"; do
+        written=$((written + $(curl -s "http://127.0.0.1:$control_port/stats" | grep -o '"written": *[0-9]*' | grep -o '[0-9]*')))
     done
     stop_flood
     bar "200,000: sum of PSS of all processes, MB" "$(calc "$sum / 1024")" '<=' 100

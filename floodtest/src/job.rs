@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use reports::plan::Plan;
+use reports::plan::Plan as Schedule;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
 use crate::config::{Config, Rate};
-use crate::plan::Prepared;
+use crate::prepare::Prepared;
 use crate::request::Requests;
 use crate::sources::SourceIps;
 use crate::targets::Targets;
@@ -68,7 +68,7 @@ impl Job {
     /// The whole of a run. What was prepared of requests and targets goes with it.
     pub(crate) fn whole(config: &Config, prepared: &mut Prepared) -> Self {
         Self {
-            n_asked: prepared.plan.asked,
+            n_asked: prepared.dry_run.asked,
             share: Share::WHOLE,
             rate: config.rate,
             connect_timeout: config.connect_timeout,
@@ -87,10 +87,10 @@ impl Job {
     }
 
     /// When the connections of the whole run are due.
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) fn schedule(&self) -> Schedule {
         match self.rate {
-            Rate::PerSecond(rate) => Plan::per_second(rate),
-            Rate::Max => Plan::at_once(),
+            Rate::PerSecond(rate) => Schedule::per_second(rate),
+            Rate::Max => Schedule::at_once(),
         }
     }
 }

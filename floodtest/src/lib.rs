@@ -5,7 +5,7 @@
 //! - [`args`]: the command line, checked into a [`Config`].
 //! - [`urls`], [`url`]: the URL file, read twice and never held; one line of it.
 //! - [`request`]: what is asked on each connection, put together once.
-//! - `plan`, with `targets`, [`sources`] and `limits`: where connections go, where they come from,
+//! - `prepare` and `dry_run`, with `targets`, [`sources`] and `limits`: where connections go, where they come from,
 //!   and how many processes that takes. All that can be refused is refused before the first
 //!   connect.
 //! - `engine`, `job`, `dial`, [`tls`], `redirect`: the one loop that opens, holds and listens, and
@@ -18,7 +18,7 @@
 //! - `receipt`: from what one `recv` brought into both.
 //! - `tally`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which figures come
 //!   of it.
-//! - `teller`: who is told while it goes on, and when it was held long enough.
+//! - `reporter`: the reports while it goes on, and when it was held long enough.
 //! - [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
 //! - [`text`], [`live`], `shown`: how it is said, at the end and on a terminal.
 //! - [`generate`]: `floodtest urls`.
@@ -30,6 +30,7 @@ pub mod args;
 pub mod config;
 pub mod decode;
 mod dial;
+mod dry_run;
 mod engine;
 pub mod figures;
 pub mod generate;
@@ -40,17 +41,17 @@ mod kinds;
 mod limits;
 pub mod live;
 pub mod outcome;
-mod plan;
+mod prepare;
 pub mod reason;
 mod receipt;
 mod redirect;
 mod report;
+mod reporter;
 pub mod request;
 mod shown;
 pub mod sources;
 mod tally;
 mod targets;
-mod teller;
 pub mod text;
 pub mod tls;
 pub mod url;
@@ -60,19 +61,19 @@ mod workers;
 use std::os::fd::AsFd;
 
 pub use config::{Config, Rate};
+pub use dry_run::{DryRun, DryRunTarget};
 use engine::{Engine, Finished};
 use job::Job;
 pub use outcome::{End, Observer, Outcome};
-use plan::Prepared;
-pub use plan::{Plan, TargetPlan};
+use prepare::Prepared;
+use reporter::Reporter;
 use reports::out::OutError;
 use reports::stamp::Clock;
 pub use request::RequestError;
 pub use targets::TargetError;
-use teller::Teller;
 pub use tls::{TlsFault, TrustError};
 use urls::UrlFileError;
-pub use workers::work;
+pub use workers::run_worker;
 
 /// Why a run could not be made, or had to be abandoned.
 #[derive(Debug, thiserror::Error)]
@@ -148,11 +149,11 @@ pub enum Error {
 /// What a run of `config` would do, or why it cannot be made. Nothing is connected.
 ///
 /// Raises this process's soft limit on open files.
-pub fn plan(config: &Config) -> Result<Plan, Error> {
-    Ok(Prepared::new(config)?.plan)
+pub fn dry_run(config: &Config) -> Result<DryRun, Error> {
+    Ok(Prepared::new(config)?.dry_run)
 }
 
-/// Makes one run: opens the connections of `config`, holds them and tells `observer`, until
+/// Makes one run: opens the connections of `config`, holds them and reports to `observer`, until
 /// `stop` becomes readable or the run ends by itself.
 ///
 /// Blocks the calling thread, and raises this process's soft limit on open files. Where that is
@@ -163,17 +164,18 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     let mut prepared = Prepared::new(config)?;
-    prepared.plan.warnings.iter().for_each(|warning| observer.trouble(warning));
-    if prepared.plan.workers > 0 {
+    prepared.dry_run.warnings.iter().for_each(|warning| observer.trouble(warning));
+    if prepared.dry_run.workers > 0 {
         return workers::run(config, prepared, stop.as_fd(), observer);
     }
-    limits::make_room(stop.as_fd(), prepared.plan.asked);
+    limits::make_room(stop.as_fd(), prepared.dry_run.asked);
     let clock = Clock::start();
-    let mut teller = Teller::new(config, &prepared, vec![std::process::id()], &clock, observer)?;
+    let mut reporter =
+        Reporter::new(config, &prepared, vec![std::process::id()], &clock, observer)?;
     let mut job = Job::whole(config, &mut prepared);
     let Prepared { urls, trust, .. } = &mut prepared;
     let (stop, started_at) = (stop.as_fd(), clock.started_at());
     let engine = Engine::new(&mut job, urls, trust.take(), stop, clock, started_at)?;
-    let Finished { end, tally, worst } = engine.run(&mut teller)?;
-    Ok(teller.finish(end, &tally, worst, urls))
+    let Finished { end, tally, worst } = engine.run(&mut reporter)?;
+    Ok(reporter.finish(end, &tally, worst, urls))
 }

@@ -35,8 +35,8 @@ fn main() -> ExitCode {
         (Some(Command::Urls(args)), _) => write_urls(&args),
         (Some(Command::Completions { shell }), _) => write_completions(shell),
         (Some(Command::Man), _) => write_manual(),
-        (Some(Command::Worker { urls }), _) => work(&urls),
-        (None, Some(args)) if args.plan => show_plan(&args, &cli.accounting),
+        (Some(Command::Worker { urls }), _) => run_worker(&urls),
+        (None, Some(args)) if args.plan => show_dry_run(&args, &cli.accounting),
         (None, Some(args)) => hold(&args, &cli.accounting),
         (None, None) => Err(anyhow::anyhow!("--urls is missing; see --help")),
     };
@@ -114,12 +114,12 @@ fn run(
 }
 
 /// `floodtest --plan …`: says what a run would do.
-fn show_plan(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
-    let plan = floodtest::plan(&args.config(accounting, false))?;
+fn show_dry_run(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
+    let dry_run = floodtest::dry_run(&args.config(accounting, false))?;
     if args.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&plan)?)?;
+        writeln!(io::stdout(), "{}", serde_json::to_string(&dry_run)?)?;
     } else {
-        write!(io::stdout(), "{plan}")?;
+        write!(io::stdout(), "{dry_run}")?;
     }
     Ok(DONE)
 }
@@ -158,11 +158,11 @@ fn write_manual() -> anyhow::Result<u8> {
 }
 
 /// `floodtest worker …`: works for the process that started it, over its standard input.
-fn work(urls: &Path) -> anyhow::Result<u8> {
+fn run_worker(urls: &Path) -> anyhow::Result<u8> {
     let parent = io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
     let parent = UnixStream::from(parent);
     parent.peer_addr().context("a worker is started by floodtest itself, never by hand")?;
-    match floodtest::work(urls, &parent) {
+    match floodtest::run_worker(urls, &parent) {
         // Whoever it worked for is gone, and has nothing more to hear.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(COULD_NOT_RUN),
         result => result.map(|()| DONE).context("cannot talk to the process that started it"),

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn more_connections_than_source_ports_are_refused_with_the_cure() {
+    fn more_connections_than_source_ports_are_refused_with_a_fix() {
         let mut targets = Targets::default();
         let place = targets.find_or_add(&Url::parse(b"http://127.0.0.1:9/").unwrap(), 1);
         targets.at(place).n_connections = 124_001;

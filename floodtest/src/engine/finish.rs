@@ -10,7 +10,7 @@ use super::{Engine, Finished, Row};
 use crate::Error;
 use crate::judge::{Connection, Join, Judge};
 use crate::outcome::End;
-use crate::teller::Worst;
+use crate::reporter::Worst;
 
 impl Engine<'_> {
     /// Reads on after the end until the senders' last messages have had their time, if that is to

@@ -23,7 +23,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use reports::plan::Plan;
+use reports::plan::Plan as Schedule;
 use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -35,8 +35,8 @@ use crate::items::{Items, Scratch};
 use crate::job::Job;
 use crate::judge::{Judge, Window};
 use crate::outcome::End;
+use crate::reporter::{FOREVER, Reporter, Worst};
 use crate::tally::Tally;
-use crate::teller::{FOREVER, Teller, Worst};
 use crate::tls::{Tls, Trust};
 use crate::urls::UrlFile;
 use alarm::Alarm;
@@ -76,30 +76,30 @@ struct Row {
     items: Items,
 }
 
-/// Who listens to an engine, and says when it has heard enough.
+/// Who gets the counts of an engine, and says when the run is over.
 pub(crate) trait Listener {
-    /// When it wants to hear the counts at the latest.
+    /// When it wants the counts at the latest.
     fn next_at(&self) -> Instant;
 
     /// The counts `now`; `is_settled` when no connection will be opened any more. The end of the
     /// run if this is it.
-    fn hear(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End>;
+    fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End>;
 
     /// The control descriptor is readable. The end of the run if that is what it says.
-    fn controlled(&mut self, tally: &Tally) -> Option<End>;
+    fn on_control(&mut self, tally: &Tally) -> Option<End>;
 }
 
 /// In a run of one process the only thing that control can say is that it is to end.
-impl Listener for Teller<'_> {
+impl Listener for Reporter<'_> {
     fn next_at(&self) -> Instant {
         self.next_at()
     }
 
-    fn hear(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
-        self.tell(now, tally, is_settled)
+    fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+        self.tick(now, tally, is_settled)
     }
 
-    fn controlled(&mut self, _: &Tally) -> Option<End> {
+    fn on_control(&mut self, _: &Tally) -> Option<End> {
         Some(End::Stopped)
     }
 }
@@ -125,7 +125,7 @@ pub(crate) struct Engine<'a> {
     /// Where the URLs come from.
     urls: &'a mut UrlFile,
     /// When connections are due.
-    plan: Plan,
+    schedule: Schedule,
     /// The clock that stamps are compared with.
     clock: Clock,
     /// What tells it what to do.
@@ -142,7 +142,7 @@ pub(crate) struct Engine<'a> {
     epoll: OwnedFd,
     /// The timer.
     alarm: Alarm,
-    /// All connections begun so far, in the order of the plan.
+    /// All connections begun so far, in the order of the schedule.
     rows: Vec<Row>,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
@@ -168,7 +168,7 @@ pub(crate) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Makes everything ready. The plan starts at `started_at`. `trust` is there if a target of the
+    /// Makes everything ready. The schedule starts at `started_at`. `trust` is there if a target of the
     /// job is https.
     pub(crate) fn new(
         job: &'a mut Job,
@@ -195,7 +195,7 @@ impl<'a> Engine<'a> {
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
         Ok(Self {
-            plan: job.plan(),
+            schedule: job.schedule(),
             job,
             n_asked,
             urls,
@@ -232,12 +232,12 @@ impl<'a> Engine<'a> {
                 let authority = self.job.targets.first_authority().into();
                 break End::NobodyListens { authority };
             }
-            if let Some(end) = listener.hear(now, &self.tally, self.is_settled()) {
+            if let Some(end) = listener.tick(now, &self.tally, self.is_settled()) {
                 break end;
             }
             self.alarm.set(self.next_wake().min(listener.next_at()))?;
             if self.wait(&mut events, is_behind)?
-                && let Some(end) = listener.controlled(&self.tally)
+                && let Some(end) = listener.on_control(&self.tally)
             {
                 break end;
             }
@@ -277,7 +277,7 @@ impl<'a> Engine<'a> {
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
         let mut at = self.started_at + FOREVER;
-        if self.rows.len() < self.n_asked && !self.plan.is_at_once() {
+        if self.rows.len() < self.n_asked && !self.schedule.is_at_once() {
             at = at.min(self.due_at(self.rows.len()));
         }
         if self.has_deadlines() {
@@ -293,7 +293,7 @@ impl<'a> Engine<'a> {
 
     /// When the connection in `row` is due.
     fn due_at(&self, row: usize) -> Instant {
-        self.started_at + self.plan.due(self.job.share.number(row))
+        self.started_at + self.schedule.due(self.job.share.number(row))
     }
 }
 

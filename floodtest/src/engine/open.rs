@@ -115,7 +115,7 @@ impl Engine<'_> {
                 return Ok(false);
             }
             let now = Instant::now();
-            if self.plan.is_at_once() {
+            if self.schedule.is_at_once() {
                 if !self.has_room(now) {
                     return Ok(false);
                 }

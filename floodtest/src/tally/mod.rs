@@ -100,7 +100,7 @@ pub(crate) struct ReasonCount {
     pub(crate) reason: Reason,
     /// To how many connections.
     n: u64,
-    /// The first of them, by its number in the plan.
+    /// The first of them, by its number in the run.
     pub(crate) first: u64,
     /// What was wrong with that one, where the reason leaves it open.
     pub(crate) detail: Option<String>,

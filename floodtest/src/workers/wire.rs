@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::End;
-use crate::teller::Worst;
+use crate::reporter::Worst;
 
 /// The byte that asks for the counts.
 pub(super) const ASK: u8 = b'?';

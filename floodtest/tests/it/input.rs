@@ -1,4 +1,4 @@
-//! What cannot be run is refused before the first connect, with its cause and its cure.
+//! What cannot be run is refused before the first connect, with its cause and its fix.
 
 use std::io::Read;
 use std::process::{Command, Stdio};

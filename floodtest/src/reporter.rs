@@ -1,4 +1,4 @@
-//! Tells about a run while it goes on, keeps its logs, and ends it when it was held long enough.
+//! Reports on a run while it goes on, keeps its logs, and ends it when it was held long enough.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::config::Config;
 use crate::outcome::{End, Observer, Outcome};
-use crate::plan::Prepared;
+use crate::prepare::Prepared;
 use crate::report::Judging;
 use crate::tally::{self, Tally};
 use crate::urls::UrlFile;
@@ -25,7 +25,7 @@ pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 3_650);
 /// Connections that the final report names for their lost, duplicated and reordered messages.
 const MAX_WORST: usize = 10;
 
-/// A connection by its number in the plan, and what was wrong with its messages.
+/// A connection by its number in the run, and what was wrong with its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Worst {
     /// Its messages lost, duplicated and reordered.
@@ -77,11 +77,11 @@ impl Before {
     }
 }
 
-/// Tells an observer about a run.
-pub(crate) struct Teller<'a> {
+/// Reports to an observer on a run.
+pub(crate) struct Reporter<'a> {
     /// What was asked for.
     config: &'a Config,
-    /// Who is told.
+    /// Who gets the reports.
     observer: &'a mut dyn Observer,
     /// Connections asked for.
     n_asked: u64,
@@ -107,13 +107,13 @@ pub(crate) struct Teller<'a> {
     before: [Before; 3],
 }
 
-/// Places in [`Teller::before`].
+/// Places in [`Reporter::before`].
 const REPORT: usize = 0;
 const PROGRESS: usize = 1;
 const LOG: usize = 2;
 
-impl<'a> Teller<'a> {
-    /// Begins to tell about the run of `prepared` that starts with `clock`, in the processes `pids`.
+impl<'a> Reporter<'a> {
+    /// Begins to report on the run of `prepared` that starts with `clock`, in the processes `pids`.
     pub(crate) fn new(
         config: &'a Config,
         prepared: &Prepared,
@@ -126,7 +126,7 @@ impl<'a> Teller<'a> {
         Ok(Self {
             config,
             observer,
-            n_asked: prepared.plan.asked,
+            n_asked: prepared.dry_run.asked,
             is_remote: prepared.is_remote(),
             started_at,
             out: config.out.as_ref().map(create).transpose()?,
@@ -140,7 +140,7 @@ impl<'a> Teller<'a> {
         })
     }
 
-    /// When there is something to tell, or to end.
+    /// When there is something to report, or to end.
     pub(crate) fn next_at(&self) -> Instant {
         let mut at = self.next_report_at.min(self.next_progress_at);
         at = self.out.as_ref().map_or(at, |out| at.min(out.next_at()));
@@ -150,9 +150,9 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Tells what is due to be told of `tally`. `is_settled` says that no connection will be
+    /// Makes the reports on `tally` that are due. `is_settled` says that no connection will be
     /// opened any more. The end of the run if it is over.
-    pub(crate) fn tell(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+    pub(crate) fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
         if is_settled {
             if self.settled_at.is_none() {
                 // Short runs have no other report than the final one, when it is too late.
@@ -193,7 +193,7 @@ impl<'a> Teller<'a> {
         None
     }
 
-    /// Tells the end, with the URLs of what went wrong.
+    /// Makes the final report, with the URLs of what went wrong.
     pub(crate) fn finish(
         mut self,
         end: End,
@@ -231,7 +231,7 @@ impl<'a> Teller<'a> {
         Judging { numbers_are: self.config.accounting.numbers }
     }
 
-    /// Tells of something that went wrong and does not end the run.
+    /// Reports something that went wrong and does not end the run.
     pub(crate) fn trouble(&mut self, what: &str) {
         self.observer.trouble(what);
     }
