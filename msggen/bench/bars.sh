@@ -47,13 +47,13 @@ wrk_pairs() {
     taskset -c 1 "$BIN/examples/responder" > responder.out &
     STARTED+=($!)
     wait_for http responder.out
-    local door theirs ours
-    door=$(cat responder.out)
+    local responder theirs ours
+    responder=$(cat responder.out)
     for _ in $(seq "$PAIRS"); do
-        taskset -c 0 wrk -t1 -c64 -d5s -s "$TOP/msggen/bench/post.lua" "$door" > wrk.out
+        taskset -c 0 wrk -t1 -c64 -d5s -s "$TOP/msggen/bench/post.lua" "$responder" > wrk.out
         theirs=$(awk '/Requests\/sec/ { print $2 }' wrk.out)
         taskset -c 0 "$BIN/msggen" --num 10k --interval 0 --max 10000 --sources 64 --seed 1 --json \
-            --server "$door" > gen.out
+            --server "$responder" > gen.out
         ours=$(field achieved_per_s gen.out)
         echo "wrk: $theirs/s, msggen $ours/s" >&2
         awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%.3f\n", a / b }'

@@ -131,7 +131,7 @@ pub struct Args {
           help_heading = "Where to")]
     pub batch: usize,
 
-    /// A server of another make: the URL of a request, with {id}, {message}, {k}, {source} and
+    /// Any other HTTP server: the URL of a request, with {id}, {message}, {k}, {source} and
     /// {n}; several share the ids by their hash
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
           help_heading = "Where to")]
@@ -239,7 +239,7 @@ impl Args {
         let text = Text { template: self.message.clone(), size: self.size };
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let route = if self.to.is_empty() {
-            Route::doors(&self.server, self.batch)?
+            Route::control(&self.server, self.batch)?
         } else {
             let (method, headers) = (self.method.clone(), self.header.clone());
             let wants = Wants { ok: self.ok.clone(), reached: self.reached.clone() };

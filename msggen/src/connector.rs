@@ -61,7 +61,7 @@ async fn handshake(server: &Url, tls: &Tls, probe: TcpStream) -> Result<(), Erro
 
 /// The way to one server, shared by all sources.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Connector {
     /// Where it is.
     address: SocketAddr,
     /// How connections are protected, if they are.
@@ -74,7 +74,7 @@ pub struct Gate {
     lost_at: Mutex<Option<Instant>>,
 }
 
-impl Gate {
+impl Connector {
     /// The way to `address`, with at most `n_connections` at a time.
     pub fn new(
         address: SocketAddr,

@@ -28,7 +28,7 @@ pub fn make_room(config: &Config) -> Result<(), Error> {
 /// way to any other server.
 fn n_connections(config: &Config) -> u64 {
     let (n_targets, n_a_source) = match &config.route {
-        Route::Doors { servers, .. } => (servers.len(), 1),
+        Route::Control { servers, .. } => (servers.len(), 1),
         Route::Foreign { urls, .. } => (urls.len(), config.in_flight),
     };
     let n_wanted = config.n_sources.saturating_mul(n_a_source as u64);

@@ -1,4 +1,4 @@
-//! Requests to servers of other makes, which may answer in any way that HTTP has.
+//! Requests to servers other than comet-server, which may answer in any way that HTTP has.
 //!
 //! They go through reqwest. It may hand a request to a second connection in one case: a kept
 //! connection was found closed before the request was begun on it. hyper gives the request back
@@ -19,9 +19,9 @@ use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
 use crate::Error;
-use crate::gate::{CONNECT_TIMEOUT, Gate};
+use crate::connector::{CONNECT_TIMEOUT, Connector};
 use crate::message::Draft;
-use crate::order::{Hold, LaneKey, Waiting};
+use crate::order::{Hold, PipeKey, Waiting};
 use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
 use crate::sender::Shared;
 use crate::template::{Filling, Template};
@@ -60,7 +60,7 @@ impl Wants {
     }
 }
 
-/// What requests to a server of another make look like; checked, so that every message makes one.
+/// What requests to a server that is no comet-server look like; checked, so that every message makes one.
 #[derive(Debug, Clone)]
 pub struct Form {
     /// The method.
@@ -73,13 +73,13 @@ pub struct Form {
     pub wants: Wants,
 }
 
-/// A server of another make.
+/// Any other HTTP server.
 #[derive(Debug)]
 pub struct ForeignTarget {
     /// The client, with its own connections.
     client: Client,
     /// How many of them there may be, and what is done while the server is gone.
-    gate: Gate,
+    connector: Connector,
     /// The URL of a request.
     url: Template,
     /// The rest of it.
@@ -91,7 +91,7 @@ impl ForeignTarget {
     pub fn new(
         url: (Template, &Url),
         address: SocketAddr,
-        gate: Gate,
+        connector: Connector,
         form: Arc<Form>,
         timeout: Duration,
         tls: Option<&ClientConfig>,
@@ -117,16 +117,16 @@ impl ForeignTarget {
             .tls_backend_preconfigured(tls.cloned().unwrap_or_else(tls::trusting_nobody))
             .build()
             .map_err(Error::Client)?;
-        Ok(Self { client, gate, url, form })
+        Ok(Self { client, connector, url, form })
     }
 
     /// Sends the message of `draft`, unless everything is stopped before it can be.
-    async fn send(&self, lane: LaneKey, draft: Draft, shared: Arc<Shared>) {
+    async fn send(&self, pipe: PipeKey, draft: Draft, shared: Arc<Shared>) {
         let ready = async {
-            let room = self.gate.room().await;
+            let room = self.connector.room().await;
             // Only tried: the client makes its own connections.
-            let is_lost = self.gate.is_lost();
-            let connected = if is_lost { self.gate.connect().await.map(drop) } else { Ok(()) };
+            let is_lost = self.connector.is_lost();
+            let connected = if is_lost { self.connector.connect().await.map(drop) } else { Ok(()) };
             (room, connected)
         };
         let (_room, connected) = tokio::select! {
@@ -134,14 +134,14 @@ impl ForeignTarget {
             ready = ready => ready,
             () = shared.timer.stopped() => {
                 let stopped_at = shared.timer.stopped_at().expect("it is stopped");
-                shared.give_back(&draft, lane);
+                shared.give_back(&draft, pipe);
                 return shared.forget(&draft, stopped_at);
             }
         };
         if let Err(reason) = connected {
-            return fail(draft, lane, reason, &shared);
+            return fail(draft, pipe, reason, &shared);
         }
-        let in_flight = InFlight::begin(lane, draft, shared);
+        let in_flight = InFlight::begin(pipe, draft, shared);
         let receipt = self.exchange(in_flight.request(self)).await;
         in_flight.end(receipt);
     }
@@ -152,7 +152,7 @@ impl ForeignTarget {
             Ok(response) => response,
             Err(error) => {
                 if error.is_connect() {
-                    self.gate.lose();
+                    self.connector.lose();
                 }
                 return Receipt::nothing(miss(&error));
             }
@@ -185,9 +185,9 @@ impl ForeignTarget {
 
 /// Counts a message that was never sent. It gets no number: to whoever receives the others none is
 /// missing.
-fn fail(draft: Draft, lane: LaneKey, reason: Reason, shared: &Shared) {
+fn fail(draft: Draft, pipe: PipeKey, reason: Reason, shared: &Shared) {
     let now = Instant::now();
-    shared.give_back(&draft, lane);
+    shared.give_back(&draft, pipe);
     shared.sent(&[draft], now);
     shared.ended(std::iter::once(draft), now, Receipt::nothing(Miss::Failed(reason)));
 }
@@ -253,10 +253,10 @@ struct InFlight {
 
 impl InFlight {
     /// Counts a message as sent now.
-    fn begin(lane: LaneKey, draft: Draft, shared: Arc<Shared>) -> Self {
+    fn begin(pipe: PipeKey, draft: Draft, shared: Arc<Shared>) -> Self {
         let sent_at = Instant::now();
         let number = shared.numbers().map_or(0, |mut numbers| numbers.next(draft.id));
-        let (draft, source) = (Draft { number, ..draft }, lane.source as u64);
+        let (draft, source) = (Draft { number, ..draft }, pipe.source as u64);
         shared.sent(&[draft], sent_at);
         let receipt = Receipt::nothing(Miss::Unanswered(Reason::Interrupted));
         Self { source, draft, sent_at, shared, receipt }
@@ -312,11 +312,11 @@ impl Form {
     }
 }
 
-/// What one source sends to one server of another make. Its requests go out as connections allow,
+/// What one source sends to one server that is no comet-server. Its requests go out as connections allow,
 /// so that with several on their way their order is not kept.
-pub struct ForeignLane {
+pub struct ForeignPipe {
     /// Whose it is and where it leads.
-    key: LaneKey,
+    key: PipeKey,
     /// What it shares with the others.
     shared: Arc<Shared>,
     /// Where it sends.
@@ -327,9 +327,9 @@ pub struct ForeignLane {
     requests: JoinSet<()>,
 }
 
-impl ForeignLane {
-    /// The lane `key` to `target`.
-    pub fn new(key: LaneKey, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
+impl ForeignPipe {
+    /// The pipe `key` to `target`.
+    pub fn new(key: PipeKey, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
         Self { key, shared, target, waiting: Waiting::default(), requests: JoinSet::new() }
     }
 

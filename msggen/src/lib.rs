@@ -21,10 +21,10 @@
 //! - [`sender`]: one source's loop.
 //! - [`order`], [`numbers`]: messages to one id go one after the other and are numbered.
 //! - [`timer`]: wakes sources when their messages are due.
-//! - [`gate`]: the way to a server, and what is done while it is gone.
-//! - [`door`], [`link`], [`pool`], [`lane`]: requests to a control door; a connection; all of them;
-//!   what one source has on one of them.
-//! - [`foreign`]: requests to servers of other makes.
+//! - [`connector`]: the way to a server, and what is done while it is gone.
+//! - [`control`], [`http1`], [`pool`], [`pipe`]: requests to a control door; a connection; all of
+//!   them; what one source has on one of them.
+//! - [`foreign`]: requests to servers other than comet-server.
 //! - [`stream`], [`tls`]: plain connections and TLS; whom to trust.
 //! - [`shutdown`]: how a run is told to end.
 //! - [`descriptors`]: room for the connections.
@@ -38,18 +38,18 @@
 //! - [`verdict`]: whether the run did what was asked.
 
 pub mod args;
+pub mod connector;
+pub mod control;
 pub mod descriptors;
-pub mod door;
 pub mod foreign;
-pub mod gate;
+pub mod http1;
 pub mod ids;
 pub mod interval;
-pub mod lane;
-pub mod link;
 pub mod message;
 pub mod misses;
 pub mod numbers;
 pub mod order;
+pub mod pipe;
 pub mod pool;
 pub mod random;
 pub mod receipt;
@@ -128,7 +128,7 @@ impl Config {
     }
 }
 
-/// Why a run could not begin. The message names the cause and, where there is one, the cure.
+/// Why a run could not begin. The message names the cause and, where there is one, a fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `--server` is not the URL of a control door.

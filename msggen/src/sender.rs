@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::foreign::{ForeignLane, ForeignTarget};
+use crate::foreign::{ForeignPipe, ForeignTarget};
 use crate::ids::Ids;
 use crate::interval::Dues;
-use crate::lane::{DoorLane, DoorTarget};
 use crate::message::{Draft, Stamps, Text};
-use crate::order::{LaneKey, Numbers};
+use crate::order::{Numbers, PipeKey};
+use crate::pipe::{ControlPipe, ControlTarget};
 use crate::receipt::Receipt;
 use crate::tally::Tally;
 use crate::timer::Timer;
@@ -85,11 +85,11 @@ impl Shared {
     }
 
     /// Gives back the place of a message that is not sent.
-    pub fn give_back(&self, draft: &Draft, lane: LaneKey) {
+    pub fn give_back(&self, draft: &Draft, pipe: PipeKey) {
         if draft.has_place
             && let Some(mut numbers) = self.numbers()
         {
-            numbers.give_back(draft.id, lane, |source| self.timer.nudge(source));
+            numbers.give_back(draft.id, pipe, |source| self.timer.nudge(source));
         }
     }
 
@@ -105,8 +105,8 @@ impl Shared {
 #[derive(Debug, Clone)]
 pub enum Target {
     /// The control door of a Comet server.
-    Door(Arc<DoorTarget>),
-    /// A server of another make.
+    Control(Arc<ControlTarget>),
+    /// Any other HTTP server.
     Foreign(Arc<ForeignTarget>),
 }
 
@@ -115,49 +115,49 @@ impl Target {
     /// the client closes such connections by itself, and gives no such answer to a request.
     pub fn n_strays(&self) -> u64 {
         match self {
-            Self::Door(door) => door.pool.n_strays(),
+            Self::Control(control) => control.pool.n_strays(),
             Self::Foreign(_) => 0,
         }
     }
 
     /// Looks whether bytes have come on connections that nobody uses.
     pub fn look_for_strays(&self) {
-        if let Self::Door(door) = self {
-            door.pool.look_for_strays();
+        if let Self::Control(control) = self {
+            control.pool.look_for_strays();
         }
     }
 }
 
 /// What one source sends to one target.
-enum Lane {
+enum Pipe {
     /// To a control door.
-    Door(Box<DoorLane>),
-    /// To a server of another make.
-    Foreign(Box<ForeignLane>),
+    Control(Box<ControlPipe>),
+    /// To any other HTTP server.
+    Foreign(Box<ForeignPipe>),
 }
 
-impl Lane {
+impl Pipe {
     /// Takes a message to be sent.
     fn push(&mut self, draft: Draft) {
         match self {
-            Self::Door(lane) => lane.push(draft),
-            Self::Foreign(lane) => lane.push(draft),
+            Self::Control(pipe) => pipe.push(draft),
+            Self::Foreign(pipe) => pipe.push(draft),
         }
     }
 
     /// Requests that are on their way or wait for it.
     fn n_requests(&self) -> usize {
         match self {
-            Self::Door(lane) => lane.n_requests(),
-            Self::Foreign(lane) => lane.n_requests(),
+            Self::Control(pipe) => pipe.n_requests(),
+            Self::Foreign(pipe) => pipe.n_requests(),
         }
     }
 
     /// Goes on with everything. Completes when a request has ended.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Door(lane) => lane.poll(context),
-            Self::Foreign(lane) => lane.poll(context),
+            Self::Control(pipe) => pipe.poll(context),
+            Self::Foreign(pipe) => pipe.poll(context),
         }
     }
 }
@@ -179,13 +179,13 @@ pub struct Source {
     /// Requests that it may have on their way.
     in_flight: usize,
     /// Its way to each target.
-    lanes: Vec<Lane>,
+    pipes: Vec<Pipe>,
     /// What it shares with the others.
     shared: Arc<Shared>,
 }
 
-/// What makes a source.
-pub struct Plan {
+/// What makes a source: how much it sends, to whom, and when.
+pub struct SourceSpec {
     /// Messages that it sends.
     pub n_messages: u64,
     /// Whom it sends to.
@@ -199,24 +199,24 @@ pub struct Plan {
 }
 
 impl Source {
-    /// Source `number`, which sends to `targets` as planned.
-    pub fn new(number: u64, plan: Plan, targets: &[Target], shared: Arc<Shared>) -> Self {
-        let lane = |(k, target): (usize, &Target)| {
+    /// Source `number`, which sends to `targets` as `spec` says.
+    pub fn new(number: u64, spec: SourceSpec, targets: &[Target], shared: Arc<Shared>) -> Self {
+        let pipe = |(k, target): (usize, &Target)| {
             let shared = Arc::clone(&shared);
             let source = usize::try_from(number).expect("sources are in memory");
-            let key = LaneKey { source, target: k };
+            let key = PipeKey { source, target: k };
             match target {
-                Target::Door(door) => {
-                    Lane::Door(DoorLane::new(key, shared, Arc::clone(door)).into())
+                Target::Control(control) => {
+                    Pipe::Control(ControlPipe::new(key, shared, Arc::clone(control)).into())
                 }
                 Target::Foreign(foreign) => {
-                    Lane::Foreign(ForeignLane::new(key, shared, Arc::clone(foreign)).into())
+                    Pipe::Foreign(ForeignPipe::new(key, shared, Arc::clone(foreign)).into())
                 }
             }
         };
-        let lanes = targets.iter().enumerate().map(lane).collect();
-        let Plan { n_messages: n_left, ids, dues, batch, in_flight } = plan;
-        Self { number, n_left, ids, dues, alarm_at: None, batch, in_flight, lanes, shared }
+        let pipes = targets.iter().enumerate().map(pipe).collect();
+        let SourceSpec { n_messages: n_left, ids, dues, batch, in_flight } = spec;
+        Self { number, n_left, ids, dues, alarm_at: None, batch, in_flight, pipes, shared }
     }
 
     /// Sends all messages of this source, or those before the stop.
@@ -234,7 +234,7 @@ impl Source {
             if self.n_left == 0 && self.n_requests() == 0 {
                 return;
             }
-            let progress = std::future::poll_fn(|context| self.poll_lanes(context));
+            let progress = std::future::poll_fn(|context| self.poll_pipes(context));
             tokio::select! {
                 biased;
                 () = progress => {}
@@ -261,8 +261,8 @@ impl Source {
             let draft = Draft::new(self.n_left, self.ids.next_id(), due_at);
             self.dues.advance();
             self.n_left -= 1;
-            let target = share_of(draft.id, self.lanes.len());
-            self.lanes[target].push(draft);
+            let target = share_of(draft.id, self.pipes.len());
+            self.pipes[target].push(draft);
         }
         self.n_left < n_left_before
     }
@@ -275,24 +275,24 @@ impl Source {
             self.shared.tally().fell_behind(stopped_at.saturating_duration_since(due_at));
         }
         self.n_left = 0;
-        for lane in &mut self.lanes {
-            match lane {
-                Lane::Door(lane) => lane.forget_drafts(stopped_at),
-                Lane::Foreign(lane) => lane.forget_drafts(stopped_at),
+        for pipe in &mut self.pipes {
+            match pipe {
+                Pipe::Control(pipe) => pipe.forget_drafts(stopped_at),
+                Pipe::Foreign(pipe) => pipe.forget_drafts(stopped_at),
             }
         }
     }
 
     /// Requests that are on their way or wait for it.
     fn n_requests(&self) -> usize {
-        self.lanes.iter().map(Lane::n_requests).sum()
+        self.pipes.iter().map(Pipe::n_requests).sum()
     }
 
     /// Goes on with everything. Completes when a request has ended.
-    fn poll_lanes(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_pipes(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
-        for lane in &mut self.lanes {
-            if lane.poll(context).is_ready() {
+        for pipe in &mut self.pipes {
+            if pipe.poll(context).is_ready() {
                 progress = Poll::Ready(());
             }
         }

@@ -17,10 +17,10 @@ use serde_json::Value;
 /// How long anything may take before its test fails. Nothing that works takes a tenth of it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A request as a door received it.
+/// A request as a server received it.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// Its number among all requests of the door, from 0 on, in order of arrival.
+    /// Its number among all requests of the server, from 0 on, in order of arrival.
     pub(crate) number: usize,
     /// The head with the empty line that ends it.
     pub(crate) head: String,
@@ -45,7 +45,7 @@ impl Request {
     }
 }
 
-/// What a door does with a request.
+/// What a server does with a request.
 pub(crate) enum Reply {
     /// Answers with this status and body, and keeps the connection.
     Answer(u16, String),
@@ -59,9 +59,9 @@ pub(crate) enum Reply {
     BytesAndClose(&'static str),
     /// Resets the connection.
     Reset,
-    /// Never answers, and keeps the connection as long as the door lives.
+    /// Never answers, and keeps the connection as long as the server lives.
     Silence,
-    /// Closes every connection and the door.
+    /// Closes every connection and the server.
     Die,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn all_reached(request: &Request) -> Reply {
 }
 
 /// A control door on a free port that does what its script says.
-pub(crate) struct Door {
+pub(crate) struct FakeServer {
     /// Where it listens.
     address: SocketAddr,
     /// What its threads share.
@@ -88,16 +88,16 @@ pub(crate) struct Door {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// A door's script.
+/// A server's script.
 type Script = dyn Fn(&Request) -> Reply + Send + Sync;
 
-/// What the threads of a door share.
+/// What the threads of a server share.
 struct Shared {
     /// What to do with each request.
     script: Box<Script>,
     /// Requests received so far.
     n_requests: AtomicUsize,
-    /// Whether the door has died.
+    /// Whether the server has died.
     is_dead: AtomicBool,
     /// Every connection ever taken.
     connections: Mutex<Vec<TcpStream>>,
@@ -105,13 +105,13 @@ struct Shared {
     requests: Mutex<Sender<Request>>,
 }
 
-impl Door {
-    /// A door that does with each request what `script` says.
+impl FakeServer {
+    /// A server that does with each request what `script` says.
     pub(crate) fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::at("127.0.0.1:0".parse().unwrap(), script)
     }
 
-    /// The same at an address that an earlier door had.
+    /// The same at an address that an earlier server had.
     pub(crate) fn at(
         address: SocketAddr,
         script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -133,7 +133,7 @@ impl Door {
         Self { address, shared, requests, acceptor: Some(acceptor) }
     }
 
-    /// A door behind which every id has one connection.
+    /// A server behind which every id has one connection.
     pub(crate) fn open() -> Self {
         Self::new(|request| {
             if request.head.starts_with("POST /send ") { all_reached(request) } else { reached(1) }
@@ -168,7 +168,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.shared.die();
         // Wakes the acceptor; when it has gone already there is nobody to wake.
@@ -178,7 +178,7 @@ impl Drop for Door {
 }
 
 impl Shared {
-    /// Takes connections until the door dies.
+    /// Takes connections until the server dies.
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         for stream in listener.incoming() {
             if self.is_dead.load(Ordering::SeqCst) {
@@ -231,7 +231,7 @@ impl Shared {
         }
     }
 
-    /// Drops the door's own hold on a connection, so that closing it closes it.
+    /// Drops the server's own hold on a connection, so that closing it closes it.
     fn forget(&self, stream: &TcpStream) {
         let peer = stream.peer_addr().unwrap();
         self.connections.lock().unwrap().retain(|kept| kept.peer_addr().ok() != Some(peer));
@@ -444,7 +444,7 @@ impl Finished {
         };
         let ended = figure("answered") + figure("failed") + figure("unanswered");
         self.assert(figure("sent") == ended, "sent = answered + failed + unanswered");
-        // A server of another make does not say who was reached.
+        // A server other than comet-server does not say who was reached.
         let known = |name: &str| report[name].as_u64().unwrap_or(0);
         let told = known("reached") + known("void") + figure("reach_unknown");
         self.assert(told == figure("answered"), "answered = reached + void + not known");
