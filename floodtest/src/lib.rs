@@ -5,9 +5,9 @@
 //! - [`args`]: the command line, checked into a [`Config`].
 //! - [`urls`], [`url`]: the URL file, read twice and never held; one line of it.
 //! - [`request`]: what is asked on each connection, put together once.
-//! - `prepare` and `dry_run`, with `targets`, [`sources`] and `limits`: where connections go, where they come from,
-//!   and how many processes that takes. All that can be refused is refused before the first
-//!   connect.
+//! - `prepare` and `dry_run`, with `targets`, [`sources`] and `limits`: where connections go, where
+//!   they come from, and how many processes that takes. All that can be refused is refused before
+//!   the first connect.
 //! - `engine`, `job`, `dial`, [`tls`], `redirect`: the one loop that opens, holds and listens, and
 //!   what it is to do.
 //! - `workers`: the same in several processes, where one may not open as many files.
@@ -16,8 +16,8 @@
 //! - [`judge`], [`accounting`]: which messages have come, what is missing, and how much of that is
 //!   known; what the user says about it.
 //! - `receipt`: from what one `recv` brought into both.
-//! - `tally`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which figures come
-//!   of it.
+//! - `tally`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which
+//!   figures come of it.
 //! - `reporter`: the reports while it goes on, and when it was held long enough.
 //! - [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
 //! - [`text`], [`live`], `shown`: how it is said, at the end and on a terminal.

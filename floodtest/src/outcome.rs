@@ -204,8 +204,8 @@ impl Outcome {
         }));
         if report.too_old > 0 {
             missing.push(format!(
-                "{} messages not judged: their numbers are more than {WINDOW_NUMBERS} older than the \
-                 latest, so that they came again, or the count began anew",
+                "{} messages not judged: their numbers are more than {WINDOW_NUMBERS} older than \
+                 the latest, so that they came again, or the count began anew",
                 report.too_old
             ));
         }

@@ -11,8 +11,8 @@ use crate::tls::TlsFault;
 /// Why a connection was never established, or why an established one closed.
 ///
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
-/// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`, `bad tls`,
-/// `ended`, `cut`, `worker 2 died`, or the operating system's own text.
+/// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`,
+/// `bad tls`, `ended`, `cut`, `worker 2 died`, or the operating system's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nobody listens there.

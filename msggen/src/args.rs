@@ -95,8 +95,8 @@ pub struct Args {
     #[arg(long, value_name = "S", help_heading = "To whom")]
     pub seed: Option<u64>,
 
-    /// What messages say, with {k} (counting down to 1), {id}, {source}, and {n} (counting up from 1
-    /// for each id)
+    /// What messages say, with {k} (counting down to 1), {id}, {source}, and {n} (counting up from
+    /// 1 for each id)
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_TEXT, help_heading = "What",
           value_parser = Template::of_message)]
     pub message: Template,

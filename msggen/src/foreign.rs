@@ -60,7 +60,8 @@ impl Wants {
     }
 }
 
-/// What requests to a server that is no comet-server look like; checked, so that every message makes one.
+/// What requests to a server that is no comet-server look like; checked, so that every message
+/// makes one.
 #[derive(Debug, Clone)]
 pub struct Form {
     /// The method.
@@ -312,8 +313,8 @@ impl Form {
     }
 }
 
-/// What one source sends to one server that is no comet-server. Its requests go out as connections allow,
-/// so that with several on their way their order is not kept.
+/// What one source sends to one server that is no comet-server. Its requests go out as connections
+/// allow, so that with several on their way their order is not kept.
 pub struct ForeignPipe {
     /// Whose it is and where it leads.
     key: PipeKey,

@@ -122,8 +122,8 @@ impl Http1Connection {
         }
     }
 
-    /// Writes what the outbox holds. Completes when it is empty or cannot be written: the reason for
-    /// that is what reading ends with.
+    /// Writes what the outbox holds. Completes when it is empty or cannot be written: the reason
+    /// for that is what reading ends with.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.n_written < self.outbox.len() && !self.is_torn {
             let rest = &self.outbox[self.n_written..];

@@ -107,8 +107,8 @@ enum Step {
 impl Dues {
     /// The due times of `source`, one of `n_sources`, in a run that begins at `started_at`.
     ///
-    /// Fixed intervals begin staggered: event k of the schedule belongs to source k mod sources, so the
-    /// sources take turns and the total rate is smooth. Random ones begin with a random one.
+    /// Fixed intervals begin staggered: event k of the schedule belongs to source k mod sources, so
+    /// the sources take turns and the total rate is smooth. Random ones begin with a random one.
     pub fn new(
         interval: Interval,
         started_at: Instant,

@@ -175,8 +175,8 @@ pub enum Error {
     },
     /// A request would not fit into memory.
     #[error(
-        "{batch} messages of {size} bytes in a request are more than {limit_mib} MiB; lower --batch \
-         or --size"
+        "{batch} messages of {size} bytes in a request are more than {limit_mib} MiB; lower \
+         --batch or --size"
     )]
     BatchTooLarge {
         /// Messages in a request asked for.
@@ -212,8 +212,8 @@ pub enum Error {
     },
     /// Nothing takes connections where the server should be.
     #[error(
-        "nobody is listening at {server}: {source}; start the server, or name another with --server \
-         (a control door) or --to"
+        "nobody is listening at {server}: {source}; start the server, or name another with \
+         --server (a control door) or --to"
     )]
     NobodyListening {
         /// Its scheme, host and port.

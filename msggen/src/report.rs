@@ -26,12 +26,13 @@ pub struct Outcome {
     pub unanswered_by: ByReason,
     /// The seed that the ids followed from.
     pub seed: u64,
-    /// Seconds from the start to when the last of the messages sent so far was due; 0 when flat out.
+    /// Seconds from the start to when the last of the messages sent so far was due; 0 when flat
+    /// out.
     pub planned_s: f64,
     /// Seconds from the start to when the last of them was sent.
     pub took_s: f64,
-    /// Seconds that the slowest source was behind its schedule at its end: with its last message, or
-    /// with its next one when the run was ended before.
+    /// Seconds that the slowest source was behind its schedule at its end: with its last message,
+    /// or with its next one when the run was ended before.
     pub behind_s: f64,
     /// What the logs of the run lack, if anything.
     #[serde(skip)]

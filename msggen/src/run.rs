@@ -283,7 +283,8 @@ impl Run {
         }
     }
 
-    /// Writes the file of what was sent, if there is to be one. Returns why it could not be written.
+    /// Writes the file of what was sent, if there is to be one. Returns why it could not be
+    /// written.
     fn write_sent(&self, config: &Config, outcome: &Outcome) -> Option<String> {
         let (path, sender) = (config.sent.as_ref()?, self.sender.unwrap_or_default());
         let numbers = self.shared.numbers()?;

@@ -115,8 +115,8 @@ impl Beginning {
 }
 
 impl Framer {
-    /// Reads on. Until the head is complete, what there is of it is kept in `beginning`. Bytes after
-    /// the end of the response are not looked at.
+    /// Reads on. Until the head is complete, what there is of it is kept in `beginning`. Bytes
+    /// after the end of the response are not looked at.
     ///
     /// After an error the response must not be fed again, unless it is a status: then there may be
     /// more to say about why.

@@ -150,9 +150,8 @@ mod tests {
                 true,
             ),
             (
-                &[
-                    "HTTP/1.1 401 \r\nContent-Length: 0\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n",
-                ],
+                &["HTTP/1.1 401 \r\nContent-Length: 0\r\n\
+                     WWW-Authenticate: Basic realm=\"x\"\r\n\r\n"],
                 Some("WWW-Authenticate: Basic realm=\"x\""),
                 true,
             ),

@@ -16,7 +16,8 @@ const MAX_IN_FLIGHT: usize = 100;
 /// they stand still.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The shortest that it becomes, for servers that accept and send their heads late: 10,000 a second.
+/// The shortest that it becomes, for servers that accept and send their heads late: 10,000 a
+/// second.
 const MIN_GRACE: Duration = Duration::from_millis(10);
 
 /// The connects on their way.

@@ -168,8 +168,8 @@ pub(crate) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Makes everything ready. The schedule starts at `started_at`. `trust` is there if a target of the
-    /// job is https.
+    /// Makes everything ready. The schedule starts at `started_at`. `trust` is there if a target of
+    /// the job is https.
     pub(crate) fn new(
         job: &'a mut Job,
         urls: &'a mut UrlFile,

@@ -1,7 +1,7 @@
 //! Which messages came, which are missing, and how much of that is known.
 //!
-//! A connection is judged by one thing only: by the sender's stamps where its first message has one,
-//! by the server's numbers otherwise. Each series of numbers has a [`Window`]: the first of a
+//! A connection is judged by one thing only: by the sender's stamps where its first message has
+//! one, by the server's numbers otherwise. Each series of numbers has a [`Window`]: the first of a
 //! connection is in its row, those of further senders and ids are in a table.
 //!
 //! - `window`: which numbers of a series have come

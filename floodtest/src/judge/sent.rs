@@ -3,8 +3,8 @@
 //! Stamps alone show what is missing between the first and the last message that came. With the
 //! sender's file the beginning is judged as well, if the connection was there before the sender's
 //! first message was due, and so is the end, if it was still there when the sender's last answer
-//! came and for some time after. Numbers that failed are no loss, and those that were never answered
-//! are counted apart: the server may never have had them.
+//! came and for some time after. Numbers that failed are no loss, and those that were never
+//! answered are counted apart: the server may never have had them.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -211,8 +211,8 @@ impl Join<'_> {
         Ok(())
     }
 
-    /// All series by the sender at this place, by connection and id; where there is none, those that
-    /// connections follow.
+    /// All series by the sender at this place, by connection and id; where there is none, those
+    /// that connections follow.
     fn series(&self, sender: Option<u16>) -> HashMap<u32, HashMap<u64, Series>> {
         let mut all = HashMap::<u32, HashMap<u64, Series>>::new();
         for connection in self.connections {

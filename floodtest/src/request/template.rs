@@ -1,7 +1,7 @@
 //! Texts with places that each connection fills in for itself.
 //!
-//! `{1}` to `{99}` are the further fields of the connection's line in the URL file, `{place}` is its
-//! number in the run. All other braces are text, so that JSON can be written as it is. What is
+//! `{1}` to `{99}` are the further fields of the connection's line in the URL file, `{place}` is
+//! its number in the run. All other braces are text, so that JSON can be written as it is. What is
 //! filled in is not looked at again.
 
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! What is asked: header fields, bodies, tokens, fields of URL lines; and what is said about answers
-//! that refuse.
+//! What is asked: header fields, bodies, tokens, fields of URL lines; and what is said about
+//! answers that refuse.
 
 use std::collections::BTreeMap;
 use std::io::Read;

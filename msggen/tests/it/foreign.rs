@@ -38,11 +38,10 @@ fn a_request_is_what_its_templates_say() {
         assert!(request.head.starts_with(&first), "{}", request.head);
         assert!(request.head.contains(&format!("\r\nx-key: s{source}/1\r\n")), "{}", request.head);
         assert!(request.head.contains("\r\ncontent-type: application/json\r\n"));
+        let message = format!("1%20%26%20%22{source}%22");
         assert_eq!(
             request.body,
-            format!(
-                r#"{{"channel":"c1","data":{{"text":"1 & \"{source}\"","raw":"1%20%26%20%22{source}%22"}}}}"#
-            )
+            format!(r#"{{"channel":"c1","data":{{"text":"1 & \"{source}\"","raw":"{message}"}}}}"#)
         );
     }
     assert_eq!(requests.len(), 2);

@@ -26,8 +26,8 @@ fn marks_of(request: &Request) -> Vec<Mark> {
     messages_of(request).iter().map(mark).collect()
 }
 
-/// A server that keeps the marks in the order in which it was sent them, and takes its time for some
-/// of its answers.
+/// A server that keeps the marks in the order in which it was sent them, and takes its time for
+/// some of its answers.
 fn recording() -> (FakeServer, &'static Mutex<Vec<Mark>>) {
     let marks: &Mutex<Vec<Mark>> = Box::leak(Box::default());
     let fake = FakeServer::new(|request| {

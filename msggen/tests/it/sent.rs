@@ -71,7 +71,8 @@ fn the_file_says_of_every_id_what_the_server_knows() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("sent");
             let flags = format!(
-                "--num 50 --sources 4 --interval 0 --seed 3 --stamp --json --sent {} {more} {way} {}",
+                "--num 50 --sources 4 --interval 0 --seed 3 --stamp --json \
+                 --sent {} {more} {way} {}",
                 path.display(),
                 fake.url()
             );

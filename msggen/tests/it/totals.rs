@@ -77,7 +77,8 @@ fn a_redirect_is_not_followed() {
         0 => {
             // It says that it closes, or the next message may rightly go out on this connection.
             Reply::BytesAndClose(
-                "HTTP/1.1 307 R\r\nLocation: /send/1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                "HTTP/1.1 307 R\r\nLocation: /send/1\r\nConnection: close\r\n\
+                 Content-Length: 0\r\n\r\n",
             )
         }
         _ => reached(1),
@@ -199,7 +200,8 @@ fn a_server_that_dies_leaves_exact_totals() {
 }
 
 /// A connection that its server closes right after an answer may be found closed before the next
-/// request is begun on it, in its middle, or after. Only in the first case may another one carry it.
+/// request is begun on it, in its middle, or after. Only in the first case may another one carry
+/// it.
 #[test]
 fn no_message_is_sent_twice_over_connections_that_close_between_requests() {
     let fake = FakeServer::new(|_| Reply::AnswerAndClose(200, "{\"connections\":1}".to_owned()));
@@ -222,7 +224,8 @@ fn the_logs_hold_every_report_and_all_delays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let flags = format!(
-        "--allow-late --num 30 --interval 5 --max 9 --json --log-interval 20ms --out {} --server {}",
+        "--allow-late --num 30 --interval 5 --max 9 --json --log-interval 20ms --out {} \
+         --server {}",
         path.display(),
         fake.url()
     );
