@@ -8,7 +8,7 @@ use reports::{out, units};
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
-use crate::outcome::Ends;
+use crate::end::Ends;
 use crate::request::RequestArgs;
 use crate::sources::SourceIps;
 use crate::tls::TlsArgs;

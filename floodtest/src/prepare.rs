@@ -2,12 +2,13 @@
 
 use crate::config::{Config, Rate};
 use crate::dry_run::{DryRun, DryRunTarget};
+use crate::error::Error;
+use crate::limits;
 use crate::request::Requests;
 use crate::sources::{SourceIps, is_local};
 use crate::targets::Targets;
 use crate::tls::Trust;
 use crate::urls::UrlFile;
-use crate::{Error, limits};
 
 /// Bytes of the kernel for this end of an idle connection: 9 to 10 KB were measured for both ends
 /// on loopback, from sockets, inodes, file and epoll entries.

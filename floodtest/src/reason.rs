@@ -5,8 +5,8 @@ use std::fmt;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{ChunkFault, DecodeError, HeadFault};
-use crate::tls::TlsFault;
+use crate::decode::error::{ChunkFault, DecodeError, HeadFault};
+use crate::tls::fault::TlsFault;
 
 /// Why a connection was never established, or why an established one closed.
 ///

@@ -1,6 +1,5 @@
 //! Reports on a run while it goes on, keeps its logs, and ends it when it was held long enough.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,38 +8,18 @@ use reports::books::{Example, FloodReport, Recent, WorstConnection};
 use reports::latency::LatencyCounts;
 use reports::out::Out;
 use reports::stamp::Clock;
-use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::config::Config;
-use crate::outcome::{End, Observer, Outcome};
+use crate::end::End;
+use crate::engine::listener::Listener;
+use crate::error::Error;
+use crate::forever::FOREVER;
+use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
 use crate::report::Judging;
 use crate::tally::{self, Tally};
 use crate::urls::UrlFile;
-
-/// "Never", in a form that can be added to an instant: ten years.
-pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 3_650);
-
-/// Connections that the final report names for their lost, duplicated and reordered messages.
-const MAX_WORST: usize = 10;
-
-/// A connection by its number in the run, and what was wrong with its messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Worst {
-    /// Its messages lost, duplicated and reordered.
-    pub(crate) faults: u32,
-    /// The connection's number.
-    pub(crate) number: u64,
-}
-
-impl Worst {
-    /// Puts the worst first and leaves out all but [`MAX_WORST`].
-    pub(crate) fn sort(list: &mut Vec<Self>) {
-        list.sort_unstable_by_key(|worst| (Reverse(worst.faults), worst.number));
-        list.truncate(MAX_WORST);
-    }
-}
+use crate::worst::Worst;
 
 /// What was counted when a report was made, to tell the next one from.
 #[derive(Debug, Default)]
@@ -140,59 +119,6 @@ impl<'a> Reporter<'a> {
         })
     }
 
-    /// When there is something to report, or to end.
-    pub(crate) fn next_at(&self) -> Instant {
-        let mut at = self.next_report_at.min(self.next_progress_at);
-        at = self.out.as_ref().map_or(at, |out| at.min(out.next_at()));
-        match (self.settled_at, self.config.hold) {
-            (Some(settled_at), Some(hold)) => at.min(settled_at + hold.min(FOREVER)),
-            _ => at,
-        }
-    }
-
-    /// Makes the reports on `tally` that are due. `is_settled` says that no connection will be
-    /// opened any more. The end of the run if it is over.
-    pub(crate) fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
-        if is_settled {
-            if self.settled_at.is_none() {
-                // Short runs have no other report than the final one, when it is too late.
-                self.rss_kb = rss_kb(&self.pids);
-            }
-            let settled_at = *self.settled_at.get_or_insert(now);
-            if tally.connected + tally.waiting == 0 {
-                return Some(End::NothingOpen);
-            }
-            if self.config.hold.is_some_and(|hold| now - settled_at >= hold) {
-                return Some(End::Held);
-            }
-        }
-        if now >= self.next_at() {
-            self.rss_kb = rss_kb(&self.pids);
-        }
-        if now >= self.next_progress_at {
-            self.next_progress_at = now + self.config.progress_every.unwrap_or(FOREVER);
-            let report = self.report(now, tally, PROGRESS);
-            self.observer.progress(&report);
-        }
-        if self.out.as_ref().is_some_and(|out| now >= out.next_at()) {
-            let report = self.report(now, tally, LOG);
-            self.log(now, tally, &report);
-        }
-        if now >= self.next_report_at {
-            // From the due time on, so that the reports do not drift; one that is a whole
-            // interval late is left out.
-            let every = self.config.report_every.min(FOREVER);
-            while self.next_report_at <= now {
-                self.next_report_at += every;
-            }
-            let report = self.report(now, tally, REPORT);
-            if self.observer.report(&report).is_break() {
-                return Some(End::ObserverLeft);
-            }
-        }
-        None
-    }
-
     /// Makes the final report, with the URLs of what went wrong.
     pub(crate) fn finish(
         mut self,
@@ -242,6 +168,66 @@ impl<'a> Reporter<'a> {
         if let Some(news) = out.and_then(|out| out.log(now, report, &tally.totals())) {
             self.observer.trouble(&news);
         }
+    }
+}
+
+/// In a run of one process the only thing that control can say is that it is to end.
+impl Listener for Reporter<'_> {
+    /// When there is something to report, or to end.
+    fn next_at(&self) -> Instant {
+        let mut at = self.next_report_at.min(self.next_progress_at);
+        at = self.out.as_ref().map_or(at, |out| at.min(out.next_at()));
+        match (self.settled_at, self.config.hold) {
+            (Some(settled_at), Some(hold)) => at.min(settled_at + hold.min(FOREVER)),
+            _ => at,
+        }
+    }
+
+    /// Makes the reports on `tally` that are due. `is_settled` says that no connection will be
+    /// opened any more. The end of the run if it is over.
+    fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+        if is_settled {
+            if self.settled_at.is_none() {
+                // Short runs have no other report than the final one, when it is too late.
+                self.rss_kb = rss_kb(&self.pids);
+            }
+            let settled_at = *self.settled_at.get_or_insert(now);
+            if tally.connected + tally.waiting == 0 {
+                return Some(End::NothingOpen);
+            }
+            if self.config.hold.is_some_and(|hold| now - settled_at >= hold) {
+                return Some(End::Held);
+            }
+        }
+        if now >= self.next_at() {
+            self.rss_kb = rss_kb(&self.pids);
+        }
+        if now >= self.next_progress_at {
+            self.next_progress_at = now + self.config.progress_every.unwrap_or(FOREVER);
+            let report = self.report(now, tally, PROGRESS);
+            self.observer.progress(&report);
+        }
+        if self.out.as_ref().is_some_and(|out| now >= out.next_at()) {
+            let report = self.report(now, tally, LOG);
+            self.log(now, tally, &report);
+        }
+        if now >= self.next_report_at {
+            // From the due time on, so that the reports do not drift; one that is a whole
+            // interval late is left out.
+            let every = self.config.report_every.min(FOREVER);
+            while self.next_report_at <= now {
+                self.next_report_at += every;
+            }
+            let report = self.report(now, tally, REPORT);
+            if self.observer.report(&report).is_break() {
+                return Some(End::ObserverLeft);
+            }
+        }
+        None
+    }
+
+    fn on_control(&mut self, _: &Tally) -> Option<End> {
+        Some(End::Stopped)
     }
 }
 

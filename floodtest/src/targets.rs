@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::Share;
 use crate::request::Requests;
+use crate::share::Share;
 use crate::sources::{SourceIps, Sources, is_local};
 use crate::url::Url;
 use crate::urls::{Entry, UrlFile, UrlFileError};

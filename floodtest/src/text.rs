@@ -201,7 +201,7 @@ fn why(by_reason: &ByReason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{End, Ends};
+    use crate::end::{End, Ends};
     use reports::books::WorstConnection;
 
     #[test]

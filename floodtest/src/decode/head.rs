@@ -2,8 +2,8 @@
 
 use memchr::memchr;
 
-use super::DecodeError::{self, BadHead};
-use super::HeadFault::{self, Framing as BadFraming, Line, TooLong};
+use super::error::DecodeError::{self, BadHead};
+use super::error::HeadFault::{self, Framing as BadFraming, Line, TooLong};
 
 /// Bytes that a response head may have. Servers write a few hundred; more than this is not a
 /// head, and it is kept in memory for each connection until it is complete.

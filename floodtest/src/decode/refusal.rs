@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use super::{Framing, Head};
+use super::head::{Framing, Head};
 use crate::shown::safe;
 
 /// Bytes of the body of a refusal that are looked at, in all framings: its first line is a sentence

@@ -6,17 +6,24 @@
 //! - this file: the loop, its wake-ups and its end
 //! - `open`: from a URL that falls due to a request that is sent
 //! - `flight`: how many of these at once
+//! - `row`, `opening`, `following`: what is kept of every connection, of one without a head, and
+//!   for a redirect
 //! - `receive`: from a readable socket to counted chunks, and to the close
 //! - `follow`: responses that refuse, and redirects
 //! - `finish`: what is counted when the run is over
+//! - `listener`: who gets the counts and says when the run is over
 //! - `alarm`: the timer
 
 mod alarm;
 mod finish;
 mod flight;
 mod follow;
+mod following;
+pub(crate) mod listener;
 mod open;
+mod opening;
 mod receive;
+mod row;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -29,19 +36,21 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use crate::Error;
-use crate::decode::Framer;
-use crate::items::{Items, Scratch};
+use crate::end::End;
+use crate::error::Error;
+use crate::forever::FOREVER;
+use crate::items::Scratch;
 use crate::job::Job;
-use crate::judge::{Judge, Window};
-use crate::outcome::End;
-use crate::reporter::{FOREVER, Reporter, Worst};
+use crate::judge::Judge;
 use crate::tally::Tally;
-use crate::tls::{Tls, Trust};
+use crate::tls::Tls;
+use crate::tls::trust::Trust;
 use crate::urls::UrlFile;
 use alarm::Alarm;
 use flight::Flight;
-use open::{Opening, Unsent};
+use listener::{Finished, Listener};
+use opening::{Opening, Unsent};
+use row::Row;
 
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -58,62 +67,6 @@ const ALARM: u64 = u64::MAX - 1;
 
 /// Rows that memory is set aside for at once. It costs nothing before it is used.
 const MAX_ROWS_AT_ONCE: usize = 1 << 20;
-
-/// One connection. Its size times a million is the product.
-#[derive(Debug, Default)]
-struct Row {
-    /// Which of its messages have come.
-    window: Window,
-    /// The response as far as it was read. With a head, the connection counts as established.
-    framer: Framer,
-    /// When the head came, in milliseconds after the clock's start.
-    head_ms: u32,
-    /// The socket; `None` once the connection failed or closed.
-    socket: Option<OwnedFd>,
-    /// Its messages lost, duplicated and reordered so far; no more than 65,535 are counted.
-    faults: u16,
-    /// What its body consists of.
-    items: Items,
-}
-
-/// Who gets the counts of an engine, and says when the run is over.
-pub(crate) trait Listener {
-    /// When it wants the counts at the latest.
-    fn next_at(&self) -> Instant;
-
-    /// The counts `now`; `is_settled` when no connection will be opened any more. The end of the
-    /// run if this is it.
-    fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End>;
-
-    /// The control descriptor is readable. The end of the run if that is what it says.
-    fn on_control(&mut self, tally: &Tally) -> Option<End>;
-}
-
-/// In a run of one process the only thing that control can say is that it is to end.
-impl Listener for Reporter<'_> {
-    fn next_at(&self) -> Instant {
-        self.next_at()
-    }
-
-    fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
-        self.tick(now, tally, is_settled)
-    }
-
-    fn on_control(&mut self, _: &Tally) -> Option<End> {
-        Some(End::Stopped)
-    }
-}
-
-/// What is left of an engine when it has ended.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// What ended it.
-    pub(crate) end: End,
-    /// What was counted.
-    pub(crate) tally: Tally,
-    /// The connections with the most faults in the numbers of their messages.
-    pub(crate) worst: Vec<Worst>,
-}
 
 /// The connections of one process.
 #[derive(Debug)]
@@ -294,15 +247,5 @@ impl<'a> Engine<'a> {
     /// When the connection in `row` is due.
     fn due_at(&self, row: usize) -> Instant {
         self.started_at + self.schedule.due(self.job.share.number(row))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_is_56_bytes() {
-        assert_eq!(size_of::<Row>(), 56);
     }
 }

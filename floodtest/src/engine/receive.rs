@@ -7,10 +7,10 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::finish::row_number;
+use super::Engine;
 use super::follow::feed;
-use super::open::{Opening, Unsent};
-use super::{Engine, Row};
+use super::opening::{Opening, Unsent};
+use super::row::{Row, row_number};
 use crate::decode::{Beginning, Progress, Refusal};
 use crate::dial::send_some;
 use crate::items::Scratch;
@@ -151,7 +151,7 @@ impl Engine<'_> {
         let is_refused = refusal.is_some();
         if self.rows[row].framer.has_head() {
             if let Some(opening) = self.forget(row) {
-                self.note_head(opening.since);
+                self.flight.note_head(opening.since);
                 if !opening.unsent.is_empty() {
                     self.unsent.insert(row, opening.unsent);
                 }

@@ -6,11 +6,12 @@
 //!
 //! - `window`: which numbers of a series have come
 //! - `extra`: the table of further windows
-//! - `sent`: what was sent, from the sender's file, and what of it is missing
+//! - `sent`, `joined`: what was sent, from the sender's file, and what of it is missing
 
 mod extra;
-mod sent;
-mod window;
+pub(crate) mod joined;
+pub(crate) mod sent;
+pub(crate) mod window;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -20,7 +21,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally::Tally;
 use extra::Extras;
-pub(crate) use sent::{Connection, Join, Joined};
 pub use window::{Found, Notice, WINDOW_NUMBERS, Window};
 
 /// Windows that there may be in a process beyond the first of each connection, if nothing else is

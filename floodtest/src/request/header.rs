@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::RequestError;
+use super::error::RequestError;
 use crate::url::shown;
 
 /// Bytes that a file of header fields, or a token, may have. Servers take heads of 8 to 64 KiB.

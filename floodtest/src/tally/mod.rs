@@ -9,7 +9,8 @@ use reports::out::Series;
 use reports::stamp::{Sender, as_us};
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{Found, Joined};
+use crate::judge::joined::Joined;
+use crate::judge::window::Found;
 use crate::kinds::Kinds;
 use crate::reason::Reason;
 

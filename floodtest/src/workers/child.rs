@@ -11,13 +11,15 @@ use reports::stamp::Clock;
 use serde::Serialize;
 
 use super::wire::Said;
-use crate::engine::{Engine, Finished, Listener};
+use crate::end::End;
+use crate::engine::Engine;
+use crate::engine::listener::{Finished, Listener};
+use crate::error::Error;
+use crate::forever::FOREVER;
 use crate::job::Job;
-use crate::outcome::End;
-use crate::reporter::FOREVER;
+use crate::limits;
 use crate::tally::Tally;
 use crate::urls::UrlFile;
-use crate::{Error, limits};
 
 /// Bytes taken at once from the parent, each of which asks for the counts.
 const MAX_ASKED_AT_ONCE: usize = 64;

@@ -8,13 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::wire::{ASK, Said};
-use crate::Error;
 use crate::config::Config;
+use crate::end::End;
+use crate::error::Error;
 use crate::job::Job;
-use crate::outcome::End;
 use crate::reason::Reason;
-use crate::reporter::Worst;
 use crate::tally::Tally;
+use crate::worst::Worst;
 
 /// How long a worker may take to start. It takes milliseconds; reached only when the machine is
 /// so short of something that the run makes no sense.

@@ -9,7 +9,7 @@
 //! - `child`: the worker itself
 //! - `wire`: what they say to each other
 
-mod child;
+pub(crate) mod child;
 mod handle;
 mod wire;
 
@@ -21,14 +21,18 @@ use reports::stamp::Clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::Error;
 use crate::config::Config;
-use crate::job::{Job, Share};
-use crate::outcome::{End, Observer, Outcome};
+use crate::end::End;
+use crate::engine::listener::Listener as _;
+use crate::error::Error;
+use crate::forever::FOREVER;
+use crate::job::Job;
+use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
-use crate::reporter::{FOREVER, Reporter, Worst};
+use crate::reporter::Reporter;
+use crate::share::Share;
 use crate::tally::Tally;
-pub use child::run_worker;
+use crate::worst::Worst;
 use handle::{Handle, State};
 
 /// How long a report waits for the counts of a worker. One that is later than this, because it was

@@ -399,7 +399,7 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         is_sse: false,
         request: floodtest::request::RequestArgs { method: "GET".to_owned(), ..Default::default() },
         tls: floodtest::tls::TlsArgs::default(),
-        ends: floodtest::outcome::Ends::default(),
+        ends: floodtest::end::Ends::default(),
         progress_every: None,
         out: None,
         worker: env!("CARGO_BIN_EXE_floodtest").into(),
