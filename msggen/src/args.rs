@@ -12,19 +12,17 @@ use reports::expect::Expectations;
 use reports::out;
 use reports::units::{parse_bytes, parse_count, parse_duration};
 
-use crate::foreign::Wants;
-use crate::ids::{Audience, Odds, Population};
+use crate::config::Config;
+use crate::error::Error;
+use crate::form::Wants;
+use crate::ids::{Audience, HIGHEST_ID, Odds, Population};
 use crate::interval::Interval;
 use crate::message::{DEFAULT_TEXT, Text};
-use crate::report::figures;
+use crate::report::{Outcome, figures};
 use crate::route::{HeaderTemplate, Route, read_token};
 use crate::template::Template;
 use crate::tls::Trust;
 use crate::verdict::Demands;
-use crate::{Config, Error, Outcome};
-
-/// The largest id that a server takes.
-pub const HIGHEST_ID: u64 = i64::MAX as u64;
 
 /// The most sources. Each is about a kilobyte; ports and descriptors end far below it.
 const HIGHEST_SOURCES: u64 = 1_000_000;

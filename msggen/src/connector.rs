@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use crate::Error;
+use crate::error::Error;
 use crate::receipt::Reason;
 use crate::stream::{Stream, Tls};
 

@@ -2,7 +2,9 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::{Config, Error, Route};
+use crate::config::Config;
+use crate::error::Error;
+use crate::route::Route;
 
 /// Descriptors beyond the connections: the standard three, the runtime's own, the logs, and
 /// connections that are being closed while their successor is being opened.

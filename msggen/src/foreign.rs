@@ -12,67 +12,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use regex::bytes::Regex;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Request, Url};
+use reqwest::{Client, Request, Url};
 use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
-use crate::Error;
 use crate::connector::{CONNECT_TIMEOUT, Connector};
+use crate::error::Error;
+use crate::form::Form;
 use crate::message::Draft;
 use crate::order::{Hold, PipeKey, Waiting};
-use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
-use crate::sender::Shared;
+use crate::receipt::{Miss, Reason, Receipt};
+use crate::shared::Shared;
 use crate::template::{Filling, Template};
 use crate::tls;
 
 /// Bytes of the body of an answer that are kept, for the regular expressions to look at. What
 /// follows is read and thrown away: an answer counts when it is complete.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
-
-/// What the body of an answer is asked.
-#[derive(Debug, Clone, Default)]
-pub struct Wants {
-    /// What it must match to be an answer.
-    pub ok: Option<Regex>,
-    /// Where it says how many connections the message reached: in the one group.
-    pub reached: Option<Regex>,
-}
-
-impl Wants {
-    /// Whether the body of a 2xx is looked at.
-    fn is_any(&self) -> bool {
-        self.ok.is_some() || self.reached.is_some()
-    }
-
-    /// What a complete 2xx with this body says of its message.
-    fn receipt(&self, body: &[u8]) -> Receipt {
-        if self.ok.as_ref().is_some_and(|ok| !ok.is_match(body)) {
-            return Receipt::nothing(Miss::Failed(Reason::NotOk));
-        }
-        let number = self.reached.as_ref().and_then(|reached| {
-            let digits = reached.captures(body)?.get(1)?.as_bytes();
-            std::str::from_utf8(digits).ok()?.parse().ok()
-        });
-        // More than any server has is no number of connections.
-        Receipt::taken(number.filter(|number| *number <= HIGHEST_CONNECTIONS))
-    }
-}
-
-/// What requests to a server that is no comet-server look like; checked, so that every message
-/// makes one.
-#[derive(Debug, Clone)]
-pub struct Form {
-    /// The method.
-    pub method: Method,
-    /// Header fields.
-    pub fields: Vec<(HeaderName, Template)>,
-    /// The body.
-    pub body: Template,
-    /// What the body of an answer is asked.
-    pub wants: Wants,
-}
 
 /// Any other HTTP server.
 #[derive(Debug)]
@@ -122,7 +78,7 @@ impl ForeignTarget {
     }
 
     /// Sends the message of `draft`, unless everything is stopped before it can be.
-    async fn send(&self, pipe: PipeKey, draft: Draft, shared: Arc<Shared>) {
+    async fn deliver(&self, pipe: PipeKey, draft: Draft, shared: Arc<Shared>) {
         let ready = async {
             let room = self.connector.room().await;
             // Only tried: the client makes its own connections.
@@ -286,33 +242,6 @@ impl Drop for InFlight {
     }
 }
 
-impl Form {
-    /// The request with its blanks filled in. Panics where a request that was checked would not.
-    fn request(&self, url: &Template, filling: Filling<'_>) -> Request {
-        let checked = "a request like it was checked";
-        self.try_request(url, filling).expect(checked)
-    }
-
-    /// The request with its blanks filled in, or why it is none.
-    pub fn try_request(&self, url: &Template, filling: Filling<'_>) -> Result<Request, String> {
-        let url = url.filled(filling);
-        let url = Url::parse(&url).map_err(|error| format!("not a URL: \"{url}\": {error}"))?;
-        let mut fields = HeaderMap::new();
-        for (name, value) in &self.fields {
-            let value = HeaderValue::from_str(&value.filled(filling));
-            let why = |_| format!("--header {name}: a header cannot carry this value");
-            fields.append(name.clone(), value.map_err(why)?);
-        }
-        let mut request = Request::new(self.method.clone(), url);
-        *request.headers_mut() = fields;
-        let body = self.body.filled(filling);
-        if !body.is_empty() {
-            *request.body_mut() = Some(body.into());
-        }
-        Ok(request)
-    }
-}
-
 /// What one source sends to one server that is no comet-server. Its requests go out as connections
 /// allow, so that with several on their way their order is not kept.
 pub struct ForeignPipe {
@@ -355,7 +284,7 @@ impl ForeignPipe {
     fn spawn(&mut self, draft: Draft) {
         let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));
         let key = self.key;
-        self.requests.spawn(async move { target.send(key, draft, shared).await });
+        self.requests.spawn(async move { target.deliver(key, draft, shared).await });
     }
 
     /// Begins to send the messages whose turn has come that they had to wait for.

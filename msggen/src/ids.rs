@@ -12,8 +12,10 @@ use std::sync::Arc;
 use rand_distr::Distribution as _;
 use rand_distr::Zipf;
 
-use crate::args::HIGHEST_ID;
 use crate::random::Random;
+
+/// The largest id that a server takes.
+pub const HIGHEST_ID: u64 = i64::MAX as u64;
 
 /// The most ids in a file: 80 MB of them.
 const HIGHEST_N_IDS: usize = 10_000_000;

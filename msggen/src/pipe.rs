@@ -15,7 +15,7 @@ use crate::message::Draft;
 use crate::order::{Hold, Numbers, PipeKey, Waiting};
 use crate::pool::{Held, Pool};
 use crate::receipt::{Miss, Reason, Receipt};
-use crate::sender::Shared;
+use crate::shared::Shared;
 use crate::template::{push_json, push_number};
 
 /// A control door and the connections to it.

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
-use crate::Error;
-use crate::args::HIGHEST_ID;
-use crate::foreign::{Form, Wants};
+use crate::error::Error;
+use crate::form::{Form, Wants};
+use crate::ids::HIGHEST_ID;
 use crate::message::{Draft, Text};
 use crate::template::{Filling, Template};
 

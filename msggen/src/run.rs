@@ -13,8 +13,10 @@ use reqwest::Url;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
+use crate::config::Config;
 use crate::connector::{Connector, find};
 use crate::control::ControlClient;
+use crate::error::Error;
 use crate::foreign::ForeignTarget;
 use crate::ids::Ids;
 use crate::interval::Dues;
@@ -24,11 +26,14 @@ use crate::numbers::HIGHEST_NUMBER;
 use crate::order::{Numbers, Rule, UNORDERED_ON_THEIR_WAY};
 use crate::pipe::ControlTarget;
 use crate::pool::Pool;
-use crate::sender::{Shared, Source, SourceSpec, Target};
+use crate::report::Outcome;
+use crate::route::Route;
+use crate::sender::{Source, SourceSpec, Target};
+use crate::shared::Shared;
 use crate::stream::Tls;
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
-use crate::{Config, Error, Outcome, Route, descriptors, random, sent_file, tls};
+use crate::{descriptors, random, sent_file, tls};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
 /// ready, so that the first ones are no later than the others.
