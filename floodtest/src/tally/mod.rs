@@ -166,11 +166,11 @@ impl Reasons {
 /// The delays that go into the logs of `--out`.
 pub(crate) const SERIES: [Series; 2] = [
     Series {
-        name: "delivery-due",
+        name: "delivery_from_due",
         what: "delivery latency, from when messages were due to their receipt",
     },
     Series {
-        name: "delivery-actual",
+        name: "delivery_from_send",
         what: "delivery latency, from when messages were sent to their receipt",
     },
 ];

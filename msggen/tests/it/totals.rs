@@ -43,8 +43,8 @@ fn the_table_for_people_holds_the_same_figures() {
         "failed                0\n",
         "unanswered            0\n",
         "seed                  4\n",
-        "ms          lateness   send latency   send latency\n",
-        "         due to send       from due      from send\n",
+        "ms          lateness  send_from_due send_from_send\n",
+        "         due to send  due to answer send to answer\n",
     ] {
         run.assert(run.stdout.contains(line), line);
     }
@@ -236,8 +236,8 @@ fn the_logs_hold_every_report_and_all_delays() {
     assert_eq!(logged.last(), Some(&report));
     assert!(logged.len() > 2, "{logged:?}");
     let figures = [
-        ("send-due", "send_from_due"),
-        ("send-actual", "send_from_send"),
+        ("send_from_due", "send_from_due"),
+        ("send_from_send", "send_from_send"),
         ("lateness", "lateness"),
     ];
     for (series, figure) in figures {
