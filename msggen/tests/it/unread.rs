@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{DEADLINE, FakeServer, Running, start_unread};
+use crate::support::{FakeServer, Running, start_unread, wait_until};
 
 /// Starts a run with logs in `folder` and a stdout that nobody reads, and waits until more was said
 /// than waits for a reader and it has sent a message after that.
@@ -20,11 +19,7 @@ fn unread(fake: &FakeServer, folder: &Path) -> Running {
     ));
     // As many reports are in the log, and these are more bytes than a pipe and the queue hold.
     let log = folder.join("msggen.ndjson");
-    let deadline = Instant::now() + DEADLINE;
-    while fs::metadata(&log).map_or(0, |it| it.len()) < 256 * 1024 {
-        assert!(Instant::now() < deadline, "it says nothing");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
+    wait_until("it has said much", || fs::metadata(&log).is_ok_and(|it| it.len() >= 256 * 1024));
     fake.requests();
     fake.next_request();
     run
