@@ -30,7 +30,19 @@ const FELL_SHORT: u8 = 1;
 const COULD_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            say(text.trim_start_matches("error: ").trim_end());
+            return COULD_NOT_RUN.into();
+        }
+        Err(help) => {
+            // Whoever closed stdout has read enough.
+            let _ = write!(io::stdout(), "{help}");
+            return DONE.into();
+        }
+    };
     let result = match (cli.command, cli.hold) {
         (Some(Command::Urls(args)), _) => write_urls(&args),
         (Some(Command::Completions { shell }), _) => write_completions(shell),
@@ -56,9 +68,11 @@ fn hold(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
     let (stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
     let is_told = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal asks to stop, a second one ends the process at once.
+        // In this order: the first signal asks to stop, a second one ends the process at once,
+        // whatever it is waiting for.
         let signalled = signalled.try_clone().context("cannot make a signal pipe")?;
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_told))
+        let told = Arc::clone(&is_told);
+        signal_hook::flag::register_conditional_shutdown(signal, FELL_SHORT.into(), told)
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&is_told)))
             .and_then(|_| signal_hook::low_level::pipe::register(signal, signalled))
             .context("cannot handle signals")?;
