@@ -8,7 +8,8 @@
 //! - `flight`: how many of these at once
 //! - `row`, `opening`, `following`: what is kept of every connection, of one without a head, and
 //!   for a redirect
-//! - `receive`: from a readable socket to counted chunks, and to the close
+//! - `receive`, `transport`: from a readable socket, plain or TLS, to counted chunks, and to the
+//!   close
 //! - `follow`: responses that refuse, and redirects
 //! - `finish`: what is counted when the run is over
 //! - `listener`: who gets the counts and says when the run is over
@@ -24,6 +25,7 @@ mod open;
 mod opening;
 mod receive;
 mod row;
+mod transport;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
