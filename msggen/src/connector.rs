@@ -109,6 +109,8 @@ impl Connector {
                 Ok(Err(error)) => Reason::of_connecting(&error),
                 Err(_elapsed) => Reason::TimedOut,
             };
+            // Counted from when anybody first found the server gone, not from this attempt: all
+            // messages that wait for it fail at the same time.
             let patience_left = self.patience.saturating_sub(self.lose().elapsed());
             if patience_left.is_zero() {
                 return Err(reason);

@@ -114,6 +114,9 @@ impl ControlPipe {
 
     /// Goes on with everything. Completes when there are fewer requests than before.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Writing comes before reading: a request that goes out in this turn may be answered in it.
+        // The age is looked at last, so that an answer that is there counts, however late it is
+        // read.
         let n_before = self.n_requests();
         self.take_turns();
         if !self.drafts.is_empty() {
@@ -161,6 +164,9 @@ impl ControlPipe {
 
     /// Writes all messages that wait to be written and whose turn it is.
     fn write_drafts(&mut self) {
+        // One time for all that is written now: stamps say it, and the delays count from it. Numbers
+        // come right before the writing, and only to what is written: a number without a message
+        // would be a lost one to whoever receives the others.
         let sent_at = Instant::now();
         self.number_drafts(sent_at);
         let Slot::Open(held) = &mut self.slot else { return };
@@ -309,6 +315,8 @@ impl ControlPipe {
 
     /// Ends the connection; what has no answer will get none.
     fn break_off(&mut self, reason: Reason) {
+        // The connection goes first, and not back to the pool: its answers would be taken for those
+        // to other requests.
         self.slot = Slot::Closed;
         while let Some(request) = self.in_flight.pop_front() {
             self.end(&request, Receipt::nothing(Miss::Unanswered(reason)));
