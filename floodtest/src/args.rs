@@ -10,11 +10,11 @@ use reports::{out, units};
 
 use crate::accounting::{Accounting, DEFAULT_ID_IN_URL, IdInUrl};
 use crate::config::{Config, Rate};
+use crate::end::Ends;
 use crate::figures;
 use crate::generate::Pattern;
 use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
-use crate::outcome::Ends;
 use crate::request::RequestArgs;
 use crate::sources::SourceIps;
 use crate::tls::TlsArgs;

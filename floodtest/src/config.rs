@@ -8,7 +8,7 @@ use reports::{out, units};
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
-use crate::outcome::Ends;
+use crate::end::Ends;
 use crate::request::RequestArgs;
 use crate::sources::SourceIps;
 use crate::tls::TlsArgs;
@@ -75,17 +75,17 @@ impl Config {
 /// How many connections a second are begun.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Rate {
-    /// So many, on a fixed plan (open loop).
+    /// So many, on a fixed schedule (open loop).
     PerSecond(f64),
     /// As many as are answered, flat out.
     Max,
 }
 
-/// Connections a second that a plan may ask for. More than this no machine opens, and `max` is
+/// Connections a second that may be asked for. More than this no machine opens, and `max` is
 /// the word for it.
 const MAX_PER_SECOND: f64 = 1e6;
 
-/// The slowest plan: one connection in about a quarter of an hour.
+/// The slowest rate: one connection in about a quarter of an hour.
 const MIN_PER_SECOND: f64 = 1e-3;
 
 /// Why a text is not a [`Rate`].

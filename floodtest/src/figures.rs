@@ -1,7 +1,7 @@
 //! The figures of a report by name: what `--expect` compares.
 
 use reports::books::FloodReport;
-use reports::expect::{ExpectError, Expectations, Figures};
+use reports::expect::{ExpectError, Expectations, Figure, Figures};
 
 use crate::reason::Reason;
 
@@ -32,12 +32,16 @@ pub fn figures(report: &FloodReport) -> Figures {
             ("heard", report.heard),
             ("unheard", report.unheard),
             ("late_joiners", report.late_joiners),
+            ("rss_start_kb", report.rss_start_kb),
+            ("rss_kb", report.rss_kb),
         ])
         .with_judged([
             ("lost", report.lost),
             ("duplicated", report.duplicated),
             ("reordered", report.reordered),
         ])
+        .with("elapsed_s", Figure::Number(report.elapsed_s))
+        .with("opening_s", Figure::Number(report.opening_s))
         .with_reasons("failed", &report.failures, Reason::is_word)
         .with_reasons("closed", &report.closures, Reason::is_word)
         .with_delays("connect_lateness", &report.connect_lateness)

@@ -38,8 +38,8 @@ impl std::str::FromStr for Pattern {
     }
 }
 
-/// Writes `count` URLs, one a line, for the ids from `first` on. Several patterns, of which there is
-/// at least one, share the ids by their hash.
+/// Writes `count` URLs, one a line, for the ids from `first` on. Several patterns, of which there
+/// is at least one, share the ids by their hash.
 pub fn write_urls(
     out: &mut impl Write,
     patterns: &[Pattern],

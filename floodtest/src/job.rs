@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use reports::plan::Plan;
+use reports::plan::Plan as Schedule;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
 use crate::config::{Config, Rate};
-use crate::plan::Prepared;
+use crate::prepare::Prepared;
 use crate::request::Requests;
+use crate::share::Share;
 use crate::sources::SourceIps;
 use crate::targets::Targets;
 use crate::tls::{TlsArgs, Trust, TrustError};
@@ -38,37 +39,11 @@ pub(crate) struct Job {
     pub(crate) targets: Targets,
 }
 
-/// One process's share of a run: every `of`-th connection, the first of which is `index`.
-///
-/// So every process has the same load and the same destinations, and none waits for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Share {
-    /// Which share it is, from 0 on.
-    pub(crate) index: u64,
-    /// How many shares there are.
-    pub(crate) of: u64,
-}
-
-impl Share {
-    /// All of a run.
-    pub(crate) const WHOLE: Self = Self { index: 0, of: 1 };
-
-    /// The number in the run of this share's connection `row`.
-    pub(crate) fn number(self, row: usize) -> u64 {
-        self.index + row as u64 * self.of
-    }
-
-    /// How many of `n_asked` connections are in this share.
-    pub(crate) fn n_of(self, n_asked: u64) -> u64 {
-        n_asked.saturating_sub(self.index).div_ceil(self.of)
-    }
-}
-
 impl Job {
     /// The whole of a run. What was prepared of requests and targets goes with it.
     pub(crate) fn whole(config: &Config, prepared: &mut Prepared) -> Self {
         Self {
-            n_asked: prepared.plan.asked,
+            n_asked: prepared.dry_run.asked,
             share: Share::WHOLE,
             rate: config.rate,
             connect_timeout: config.connect_timeout,
@@ -87,29 +62,10 @@ impl Job {
     }
 
     /// When the connections of the whole run are due.
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) fn schedule(&self) -> Schedule {
         match self.rate {
-            Rate::PerSecond(rate) => Plan::per_second(rate),
-            Rate::Max => Plan::at_once(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shares_of_a_run_are_all_of_it_and_each_connection_once() {
-        for (n_asked, of) in [(10, 1), (10, 3), (2, 4), (9, 3), (0, 2)] {
-            let shares = (0..of).map(|index| Share { index, of });
-            let mut numbers: Vec<u64> = shares
-                .flat_map(|share| {
-                    (0..share.n_of(n_asked)).map(move |row| share.number(row.try_into().unwrap()))
-                })
-                .collect();
-            numbers.sort_unstable();
-            assert_eq!(numbers, (0..n_asked).collect::<Vec<_>>(), "{n_asked} of {of}");
+            Rate::PerSecond(rate) => Schedule::per_second(rate),
+            Rate::Max => Schedule::at_once(),
         }
     }
 }

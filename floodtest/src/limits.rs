@@ -50,11 +50,12 @@ pub(crate) fn available_memory_kb() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// Makes room for `n` more descriptors in the kernel's table of this process, before the run begins.
+/// Makes room for `n` more descriptors in the kernel's table of this process, before the run
+/// begins.
 ///
-/// The table grows by doubling. In a process with threads, and one writes the output here, the kernel
-/// waits each time until no processor can be using the old one: some 10 ms, seven times on the way to
-/// 10,000 connections. Nothing is lost if it fails; the table then grows when it must.
+/// The table grows by doubling. In a process with threads, and one writes the output here, the
+/// kernel waits each time until no processor can be using the old one: some 10 ms, seven times on
+/// the way to 10,000 connections. Nothing is lost if it fails; the table then grows when it must.
 pub(crate) fn make_room(any: BorrowedFd<'_>, n: u64) {
     let highest = i32::try_from(n.saturating_add(RESERVE / 2)).unwrap_or(i32::MAX);
     // It is closed at once. The table never becomes smaller.

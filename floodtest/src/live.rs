@@ -62,16 +62,18 @@ fn lines(report: &FloodReport) -> Vec<Line> {
     if all.count > 0 {
         let ms = |us: u64| us as f64 / 1_000.0;
         lines.push(good(match now.count {
-            0 => "delivery now: none".to_owned(),
+            0 => "delivery_from_due now: none".to_owned(),
             _ => format!(
-                "delivery now: p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+                "delivery_from_due now: p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
                 ms(now.p50_us),
                 ms(now.p99_us),
                 ms(now.max_us)
             ),
         }));
         let (p99_ms, max_ms) = (ms(all.p99_us), ms(all.max_us));
-        lines.push(good(format!("delivery so far: p99 {p99_ms:.3} ms, max {max_ms:.3} ms")));
+        lines.push(good(format!(
+            "delivery_from_due so far: p99 {p99_ms:.3} ms, max {max_ms:.3} ms"
+        )));
     }
     if all.negative > 0 {
         lines.push(bad(format!("{} delays negative: the clocks differ", all.negative)));
@@ -143,8 +145,8 @@ mod tests {
             [
                 "12 s: 980 of 1000 open, 990 begun (100/s), 2 closed, 8 failed",
                 "5000 chunks, 2000/s, 80.0 KB/s",
-                "delivery now: p50 0.117 ms, p99 1.000 ms, max 9.500 ms",
-                "delivery so far: p99 2.000 ms, max 9.500 ms",
+                "delivery_from_due now: p50 0.117 ms, p99 1.000 ms, max 9.500 ms",
+                "delivery_from_due so far: p99 2.000 ms, max 9.500 ms",
                 "messages: 3 lost, 0 duplicated, 0 reordered",
                 "failed: 8 refused",
                 "closed: 2 cut",

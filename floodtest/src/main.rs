@@ -30,13 +30,25 @@ const FELL_SHORT: u8 = 1;
 const COULD_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            say(text.trim_start_matches("error: ").trim_end());
+            return COULD_NOT_RUN.into();
+        }
+        Err(help) => {
+            // Whoever closed stdout has read enough.
+            let _ = write!(io::stdout(), "{help}");
+            return DONE.into();
+        }
+    };
     let result = match (cli.command, cli.hold) {
         (Some(Command::Urls(args)), _) => write_urls(&args),
         (Some(Command::Completions { shell }), _) => write_completions(shell),
         (Some(Command::Man), _) => write_manual(),
-        (Some(Command::Worker { urls }), _) => work(&urls),
-        (None, Some(args)) if args.plan => show_plan(&args, &cli.accounting),
+        (Some(Command::Worker { urls }), _) => run_worker(&urls),
+        (None, Some(args)) if args.plan => show_dry_run(&args, &cli.accounting),
         (None, Some(args)) => hold(&args, &cli.accounting),
         (None, None) => Err(anyhow::anyhow!("--urls is missing; see --help")),
     };
@@ -56,9 +68,11 @@ fn hold(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
     let (stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
     let is_told = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal asks to stop, a second one ends the process at once.
+        // In this order: the first signal asks to stop, a second one ends the process at once,
+        // whatever it is waiting for.
         let signalled = signalled.try_clone().context("cannot make a signal pipe")?;
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_told))
+        let told = Arc::clone(&is_told);
+        signal_hook::flag::register_conditional_shutdown(signal, FELL_SHORT.into(), told)
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&is_told)))
             .and_then(|_| signal_hook::low_level::pipe::register(signal, signalled))
             .context("cannot handle signals")?;
@@ -114,12 +128,12 @@ fn run(
 }
 
 /// `floodtest --plan …`: says what a run would do.
-fn show_plan(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
-    let plan = floodtest::plan(&args.config(accounting, false))?;
+fn show_dry_run(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
+    let dry_run = floodtest::dry_run(&args.config(accounting, false))?;
     if args.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&plan)?)?;
+        writeln!(io::stdout(), "{}", serde_json::to_string(&dry_run)?)?;
     } else {
-        write!(io::stdout(), "{plan}")?;
+        write!(io::stdout(), "{dry_run}")?;
     }
     Ok(DONE)
 }
@@ -158,11 +172,11 @@ fn write_manual() -> anyhow::Result<u8> {
 }
 
 /// `floodtest worker …`: works for the process that started it, over its standard input.
-fn work(urls: &Path) -> anyhow::Result<u8> {
+fn run_worker(urls: &Path) -> anyhow::Result<u8> {
     let parent = io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
     let parent = UnixStream::from(parent);
     parent.peer_addr().context("a worker is started by floodtest itself, never by hand")?;
-    match floodtest::work(urls, &parent) {
+    match floodtest::run_worker(urls, &parent) {
         // Whoever it worked for is gone, and has nothing more to hear.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(COULD_NOT_RUN),
         result => result.map(|()| DONE).context("cannot talk to the process that started it"),

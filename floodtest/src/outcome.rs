@@ -2,11 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use clap::ValueEnum;
 use reports::books::{ByReason, FloodReport, JudgedBy};
 use reports::expect::Expectations;
-use serde::{Deserialize, Serialize};
 
+use crate::end::{End, Ends};
 use crate::figures::figures;
 use crate::judge::WINDOW_NUMBERS;
 use crate::reason::Reason;
@@ -33,36 +32,6 @@ impl<F: FnMut(&FloodReport)> Observer for F {
         self(report);
         ControlFlow::Continue(())
     }
-}
-
-/// What ended a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum End {
-    /// The signal to stop.
-    Stopped,
-    /// The time to hold was over.
-    Held,
-    /// All connections had failed or closed.
-    NothingOpen,
-    /// All that was dialed was refused, so it gave up early.
-    NobodyListens {
-        /// Host and port that were dialed first.
-        authority: String,
-    },
-    /// The observer did not want more.
-    ObserverLeft,
-}
-
-/// What a response means that comes to its proper end before the run does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Ends {
-    /// A shortfall: connections are to be held.
-    #[default]
-    Fault,
-    /// Nothing: some end, some do not.
-    Ok,
-    /// What is to be: a response that has not ended at the end of the run is a shortfall.
-    Expected,
 }
 
 /// A run that has ended.
@@ -204,8 +173,8 @@ impl Outcome {
         }));
         if report.too_old > 0 {
             missing.push(format!(
-                "{} messages not judged: their numbers are more than {WINDOW_NUMBERS} older than the \
-                 latest, so that they came again, or the count began anew",
+                "{} messages not judged: their numbers are more than {WINDOW_NUMBERS} older than \
+                 the latest, so that they came again, or the count began anew",
                 report.too_old
             ));
         }

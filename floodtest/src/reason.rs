@@ -5,14 +5,14 @@ use std::fmt;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{ChunkFault, DecodeError, HeadFault};
-use crate::tls::TlsFault;
+use crate::decode::error::{ChunkFault, DecodeError, HeadFault};
+use crate::tls::fault::TlsFault;
 
 /// Why a connection was never established, or why an established one closed.
 ///
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
-/// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`, `bad tls`,
-/// `ended`, `cut`, `worker 2 died`, or the operating system's own text.
+/// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`,
+/// `bad tls`, `ended`, `cut`, `worker 2 died`, or the operating system's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nobody listens there.

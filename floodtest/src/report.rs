@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use reports::books::{Extent, FloodReport, Judged, JudgedBy};
 
-use crate::judge::{Joined, NumbersAre};
+use crate::judge::NumbersAre;
+use crate::judge::joined::Joined;
 use crate::reason::Reason;
 use crate::tally::Tally;
 

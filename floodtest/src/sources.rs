@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, socket};
 use serde::{Deserialize, Serialize};
 
-use crate::job::Share;
+use crate::share::Share;
 
 /// The first source port. Below it are the ports of well-known services; from here to the last
 /// one, without those that are left to others, it is 62,000.

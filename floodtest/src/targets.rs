@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::Share;
 use crate::request::Requests;
+use crate::share::Share;
 use crate::sources::{SourceIps, Sources, is_local};
 use crate::url::Url;
 use crate::urls::{Entry, UrlFile, UrlFileError};
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn more_connections_than_source_ports_are_refused_with_the_cure() {
+    fn more_connections_than_source_ports_are_refused_with_a_fix() {
         let mut targets = Targets::default();
         let place = targets.find_or_add(&Url::parse(b"http://127.0.0.1:9/").unwrap(), 1);
         targets.at(place).n_connections = 124_001;

@@ -40,7 +40,7 @@ impl fmt::Display for FinalText<'_> {
         {
             writeln!(f, "{CLOCKS}")?;
         }
-        writeln!(f, "connects late {}", report.connect_lateness)?;
+        writeln!(f, "connect_lateness  {}", report.connect_lateness)?;
         memory(f, report)?;
         report.notes.iter().try_for_each(|note| writeln!(f, "note          {note}"))
     }
@@ -153,14 +153,14 @@ fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
     if due.count + due.negative == 0 {
         return writeln!(f, "delivery      no message carried a stamp (msggen --stamp)");
     }
-    writeln!(f, "delivery         due to receipt  send to receipt")?;
+    writeln!(f, "{:<13} {:>17} {:>19}", "delivery", "delivery_from_due", "delivery_from_send")?;
     for (name, of) in PERCENTILES {
         let ms = |summary| of(summary) as f64 / 1_000.0;
-        writeln!(f, "  {name:<11} {:>14.3} ms {:>13.3} ms", ms(due), ms(sent))?;
+        writeln!(f, "  {name:<11} {:>14.3} ms {:>16.3} ms", ms(due), ms(sent))?;
     }
-    writeln!(f, "  {:<11} {:>17} {:>16}", "messages", due.count, sent.count)?;
+    writeln!(f, "  {:<11} {:>17} {:>19}", "messages", due.count, sent.count)?;
     if due.negative + sent.negative > 0 {
-        writeln!(f, "  {:<11} {:>17} {:>16}", "negative", due.negative, sent.negative)?;
+        writeln!(f, "  {:<11} {:>17} {:>19}", "negative", due.negative, sent.negative)?;
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ fn why(by_reason: &ByReason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{End, Ends};
+    use crate::end::{End, Ends};
     use reports::books::WorstConnection;
 
     #[test]
@@ -222,18 +222,18 @@ items         120 chunks (4800 bytes received)
 messages      107 received, 12 lost, 0 duplicated, 0 reordered
               most of them on these connections:
            12 http://a/3
-delivery         due to receipt  send to receipt
-  p50                  0.177 ms         0.177 ms
-  p90                  0.000 ms         0.000 ms
-  p99                  0.000 ms         0.000 ms
-  p99.9                0.000 ms         0.000 ms
-  max                 16.969 ms        16.969 ms
-  messages                  119              120
-  negative                    1                0
+delivery      delivery_from_due  delivery_from_send
+  p50                  0.177 ms            0.177 ms
+  p90                  0.000 ms            0.000 ms
+  p99                  0.000 ms            0.000 ms
+  p99.9                0.000 ms            0.000 ms
+  max                 16.969 ms           16.969 ms
+  messages                  119                 120
+  negative                    1                   0
 The first time of each delay is the sender's clock, the second one this machine's. Where messages
 come from another machine, each delay is wrong by as much as the two clocks differ; those that came
 out negative are counted above and are in no percentile.
-connects late none recorded
+connect_lateness  none recorded
 memory        4050 KB, 4000 KB before the first connect
 ";
 

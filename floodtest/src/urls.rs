@@ -22,7 +22,7 @@ const MAX_LINE_BYTES: usize = 8 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum UrlFileError {
     /// The file cannot be opened or read.
-    #[error("cannot read {path}: {reason}{}", cure(.reason))]
+    #[error("cannot read {path}: {reason}{}", advice(.reason))]
     Read {
         /// The file.
         path: String,
@@ -76,7 +76,7 @@ pub enum UrlFileError {
 }
 
 /// What helps against `error`, where something does.
-fn cure(error: &io::Error) -> &'static str {
+fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "; `floodtest urls` writes such files",
         _ => "",

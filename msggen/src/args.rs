@@ -12,19 +12,17 @@ use reports::expect::Expectations;
 use reports::out;
 use reports::units::{parse_bytes, parse_count, parse_duration};
 
-use crate::foreign::Wants;
-use crate::ids::{Audience, Odds, Population};
+use crate::config::Config;
+use crate::error::Error;
+use crate::form::Wants;
+use crate::ids::{Audience, HIGHEST_ID, Odds, Population};
 use crate::interval::Interval;
 use crate::message::{DEFAULT_TEXT, Text};
-use crate::report::figures;
+use crate::report::{Outcome, figures};
 use crate::route::{HeaderTemplate, Route, read_token};
 use crate::template::Template;
 use crate::tls::Trust;
 use crate::verdict::Demands;
-use crate::{Config, Error, Outcome};
-
-/// The largest id that a server takes.
-pub const HIGHEST_ID: u64 = i64::MAX as u64;
 
 /// The most sources. Each is about a kilobyte; ports and descriptors end far below it.
 const HIGHEST_SOURCES: u64 = 1_000_000;
@@ -95,8 +93,8 @@ pub struct Args {
     #[arg(long, value_name = "S", help_heading = "To whom")]
     pub seed: Option<u64>,
 
-    /// What messages say, with {k} (counting down to 1), {id}, {source}, and {n} (counting up from 1
-    /// for each id)
+    /// What messages say, with {k} (counting down to 1), {id}, {source}, and {n} (counting up from
+    /// 1 for each id)
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_TEXT, help_heading = "What",
           value_parser = Template::of_message)]
     pub message: Template,
@@ -131,7 +129,7 @@ pub struct Args {
           help_heading = "Where to")]
     pub batch: usize,
 
-    /// A server of another make: the URL of a request, with {id}, {message}, {k}, {source} and
+    /// Any other HTTP server: the URL of a request, with {id}, {message}, {k}, {source} and
     /// {n}; several share the ids by their hash
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
           help_heading = "Where to")]
@@ -239,7 +237,7 @@ impl Args {
         let text = Text { template: self.message.clone(), size: self.size };
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let route = if self.to.is_empty() {
-            Route::doors(&self.server, self.batch)?
+            Route::control(&self.server, self.batch)?
         } else {
             let (method, headers) = (self.method.clone(), self.header.clone());
             let wants = Wants { ok: self.ok.clone(), reached: self.reached.clone() };

@@ -2,7 +2,9 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::{Config, Error, Route};
+use crate::config::Config;
+use crate::error::Error;
+use crate::route::Route;
 
 /// Descriptors beyond the connections: the standard three, the runtime's own, the logs, and
 /// connections that are being closed while their successor is being opened.
@@ -28,7 +30,7 @@ pub fn make_room(config: &Config) -> Result<(), Error> {
 /// way to any other server.
 fn n_connections(config: &Config) -> u64 {
     let (n_targets, n_a_source) = match &config.route {
-        Route::Doors { servers, .. } => (servers.len(), 1),
+        Route::Control { servers, .. } => (servers.len(), 1),
         Route::Foreign { urls, .. } => (urls.len(), config.in_flight),
     };
     let n_wanted = config.n_sources.saturating_mul(n_a_source as u64);

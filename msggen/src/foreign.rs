@@ -1,4 +1,4 @@
-//! Requests to servers of other makes, which may answer in any way that HTTP has.
+//! Requests to servers other than comet-server, which may answer in any way that HTTP has.
 //!
 //! They go through reqwest. It may hand a request to a second connection in one case: a kept
 //! connection was found closed before the request was begun on it. hyper gives the request back
@@ -12,18 +12,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use regex::bytes::Regex;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Request, Url};
+use reqwest::{Client, Request, Url};
 use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
-use crate::Error;
-use crate::gate::{CONNECT_TIMEOUT, Gate};
+use crate::connector::{CONNECT_TIMEOUT, Connector};
+use crate::error::Error;
+use crate::form::Form;
 use crate::message::Draft;
-use crate::order::{Hold, LaneKey, Waiting};
-use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
-use crate::sender::Shared;
+use crate::order::{Hold, PipeKey, Waiting};
+use crate::receipt::{Miss, Reason, Receipt};
+use crate::shared::Shared;
 use crate::template::{Filling, Template};
 use crate::tls;
 
@@ -31,55 +30,13 @@ use crate::tls;
 /// follows is read and thrown away: an answer counts when it is complete.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
-/// What the body of an answer is asked.
-#[derive(Debug, Clone, Default)]
-pub struct Wants {
-    /// What it must match to be an answer.
-    pub ok: Option<Regex>,
-    /// Where it says how many connections the message reached: in the one group.
-    pub reached: Option<Regex>,
-}
-
-impl Wants {
-    /// Whether the body of a 2xx is looked at.
-    fn is_any(&self) -> bool {
-        self.ok.is_some() || self.reached.is_some()
-    }
-
-    /// What a complete 2xx with this body says of its message.
-    fn receipt(&self, body: &[u8]) -> Receipt {
-        if self.ok.as_ref().is_some_and(|ok| !ok.is_match(body)) {
-            return Receipt::nothing(Miss::Failed(Reason::NotOk));
-        }
-        let number = self.reached.as_ref().and_then(|reached| {
-            let digits = reached.captures(body)?.get(1)?.as_bytes();
-            std::str::from_utf8(digits).ok()?.parse().ok()
-        });
-        // More than any server has is no number of connections.
-        Receipt::taken(number.filter(|number| *number <= HIGHEST_CONNECTIONS))
-    }
-}
-
-/// What requests to a server of another make look like; checked, so that every message makes one.
-#[derive(Debug, Clone)]
-pub struct Form {
-    /// The method.
-    pub method: Method,
-    /// Header fields.
-    pub fields: Vec<(HeaderName, Template)>,
-    /// The body.
-    pub body: Template,
-    /// What the body of an answer is asked.
-    pub wants: Wants,
-}
-
-/// A server of another make.
+/// Any other HTTP server.
 #[derive(Debug)]
 pub struct ForeignTarget {
     /// The client, with its own connections.
     client: Client,
     /// How many of them there may be, and what is done while the server is gone.
-    gate: Gate,
+    connector: Connector,
     /// The URL of a request.
     url: Template,
     /// The rest of it.
@@ -91,7 +48,7 @@ impl ForeignTarget {
     pub fn new(
         url: (Template, &Url),
         address: SocketAddr,
-        gate: Gate,
+        connector: Connector,
         form: Arc<Form>,
         timeout: Duration,
         tls: Option<&ClientConfig>,
@@ -117,16 +74,16 @@ impl ForeignTarget {
             .tls_backend_preconfigured(tls.cloned().unwrap_or_else(tls::trusting_nobody))
             .build()
             .map_err(Error::Client)?;
-        Ok(Self { client, gate, url, form })
+        Ok(Self { client, connector, url, form })
     }
 
     /// Sends the message of `draft`, unless everything is stopped before it can be.
-    async fn send(&self, lane: LaneKey, draft: Draft, shared: Arc<Shared>) {
+    async fn deliver(&self, pipe: PipeKey, draft: Draft, shared: Arc<Shared>) {
         let ready = async {
-            let room = self.gate.room().await;
+            let room = self.connector.room().await;
             // Only tried: the client makes its own connections.
-            let is_lost = self.gate.is_lost();
-            let connected = if is_lost { self.gate.connect().await.map(drop) } else { Ok(()) };
+            let is_lost = self.connector.is_lost();
+            let connected = if is_lost { self.connector.connect().await.map(drop) } else { Ok(()) };
             (room, connected)
         };
         let (_room, connected) = tokio::select! {
@@ -134,14 +91,14 @@ impl ForeignTarget {
             ready = ready => ready,
             () = shared.timer.stopped() => {
                 let stopped_at = shared.timer.stopped_at().expect("it is stopped");
-                shared.give_back(&draft, lane);
+                shared.give_back(&draft, pipe);
                 return shared.forget(&draft, stopped_at);
             }
         };
         if let Err(reason) = connected {
-            return fail(draft, lane, reason, &shared);
+            return fail(draft, pipe, reason, &shared);
         }
-        let in_flight = InFlight::begin(lane, draft, shared);
+        let in_flight = InFlight::begin(pipe, draft, shared);
         let receipt = self.exchange(in_flight.request(self)).await;
         in_flight.end(receipt);
     }
@@ -152,7 +109,7 @@ impl ForeignTarget {
             Ok(response) => response,
             Err(error) => {
                 if error.is_connect() {
-                    self.gate.lose();
+                    self.connector.lose();
                 }
                 return Receipt::nothing(miss(&error));
             }
@@ -185,9 +142,9 @@ impl ForeignTarget {
 
 /// Counts a message that was never sent. It gets no number: to whoever receives the others none is
 /// missing.
-fn fail(draft: Draft, lane: LaneKey, reason: Reason, shared: &Shared) {
+fn fail(draft: Draft, pipe: PipeKey, reason: Reason, shared: &Shared) {
     let now = Instant::now();
-    shared.give_back(&draft, lane);
+    shared.give_back(&draft, pipe);
     shared.sent(&[draft], now);
     shared.ended(std::iter::once(draft), now, Receipt::nothing(Miss::Failed(reason)));
 }
@@ -253,10 +210,10 @@ struct InFlight {
 
 impl InFlight {
     /// Counts a message as sent now.
-    fn begin(lane: LaneKey, draft: Draft, shared: Arc<Shared>) -> Self {
+    fn begin(pipe: PipeKey, draft: Draft, shared: Arc<Shared>) -> Self {
         let sent_at = Instant::now();
         let number = shared.numbers().map_or(0, |mut numbers| numbers.next(draft.id));
-        let (draft, source) = (Draft { number, ..draft }, lane.source as u64);
+        let (draft, source) = (Draft { number, ..draft }, pipe.source as u64);
         shared.sent(&[draft], sent_at);
         let receipt = Receipt::nothing(Miss::Unanswered(Reason::Interrupted));
         Self { source, draft, sent_at, shared, receipt }
@@ -285,38 +242,11 @@ impl Drop for InFlight {
     }
 }
 
-impl Form {
-    /// The request with its blanks filled in. Panics where a request that was checked would not.
-    fn request(&self, url: &Template, filling: Filling<'_>) -> Request {
-        let checked = "a request like it was checked";
-        self.try_request(url, filling).expect(checked)
-    }
-
-    /// The request with its blanks filled in, or why it is none.
-    pub fn try_request(&self, url: &Template, filling: Filling<'_>) -> Result<Request, String> {
-        let url = url.filled(filling);
-        let url = Url::parse(&url).map_err(|error| format!("not a URL: \"{url}\": {error}"))?;
-        let mut fields = HeaderMap::new();
-        for (name, value) in &self.fields {
-            let value = HeaderValue::from_str(&value.filled(filling));
-            let why = |_| format!("--header {name}: a header cannot carry this value");
-            fields.append(name.clone(), value.map_err(why)?);
-        }
-        let mut request = Request::new(self.method.clone(), url);
-        *request.headers_mut() = fields;
-        let body = self.body.filled(filling);
-        if !body.is_empty() {
-            *request.body_mut() = Some(body.into());
-        }
-        Ok(request)
-    }
-}
-
-/// What one source sends to one server of another make. Its requests go out as connections allow,
-/// so that with several on their way their order is not kept.
-pub struct ForeignLane {
+/// What one source sends to one server that is no comet-server. Its requests go out as connections
+/// allow, so that with several on their way their order is not kept.
+pub struct ForeignPipe {
     /// Whose it is and where it leads.
-    key: LaneKey,
+    key: PipeKey,
     /// What it shares with the others.
     shared: Arc<Shared>,
     /// Where it sends.
@@ -327,9 +257,9 @@ pub struct ForeignLane {
     requests: JoinSet<()>,
 }
 
-impl ForeignLane {
-    /// The lane `key` to `target`.
-    pub fn new(key: LaneKey, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
+impl ForeignPipe {
+    /// The pipe `key` to `target`.
+    pub fn new(key: PipeKey, shared: Arc<Shared>, target: Arc<ForeignTarget>) -> Self {
         Self { key, shared, target, waiting: Waiting::default(), requests: JoinSet::new() }
     }
 
@@ -354,7 +284,7 @@ impl ForeignLane {
     fn spawn(&mut self, draft: Draft) {
         let (target, shared) = (Arc::clone(&self.target), Arc::clone(&self.shared));
         let key = self.key;
-        self.requests.spawn(async move { target.send(key, draft, shared).await });
+        self.requests.spawn(async move { target.deliver(key, draft, shared).await });
     }
 
     /// Begins to send the messages whose turn has come that they had to wait for.

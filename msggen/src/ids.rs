@@ -12,8 +12,10 @@ use std::sync::Arc;
 use rand_distr::Distribution as _;
 use rand_distr::Zipf;
 
-use crate::args::HIGHEST_ID;
 use crate::random::Random;
+
+/// The largest id that a server takes.
+pub const HIGHEST_ID: u64 = i64::MAX as u64;
 
 /// The most ids in a file: 80 MB of them.
 const HIGHEST_N_IDS: usize = 10_000_000;
@@ -273,8 +275,8 @@ mod tests {
     /// Pearson's statistic of a million draws of an id in 1..=1000 against `odds` that add up to 1,
     /// at a fixed seed. An id outside panics.
     ///
-    /// 999 degrees of freedom: mean 999, standard deviation 44.7; four of them either way. Far below
-    /// would mean a generator that evens its draws out, which is no randomness either.
+    /// 999 degrees of freedom: mean 999, standard deviation 44.7; four of them either way. Far
+    /// below would mean a generator that evens its draws out, which is no randomness either.
     #[track_caller]
     fn assert_odds(distribution: &str, odds: impl Fn(u64) -> f64) {
         const N: usize = 1_000_000;

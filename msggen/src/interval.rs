@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use reports::plan::Plan;
+use reports::plan::Plan as Schedule;
 use reports::units::{UnitError, parse_duration, parse_interval};
 
 use crate::random::Random;
@@ -98,17 +98,17 @@ pub struct Dues {
 /// How due times follow from one another.
 #[derive(Debug, Clone)]
 enum Step {
-    /// They are events of a plan: this one, and then every so-manieth.
-    Planned(Plan, u64, u64),
-    /// After a random interval. In a box, because 10,000 sources on a plan need none.
+    /// They are events of a schedule: this one, and then every n-th after it.
+    Scheduled(Schedule, u64, u64),
+    /// After a random interval. In a box, because 10,000 sources on a schedule need none.
     Random(Interval, Box<Random>),
 }
 
 impl Dues {
     /// The due times of `source`, one of `n_sources`, in a run that begins at `started_at`.
     ///
-    /// Fixed intervals begin staggered: event k of the plan belongs to source k mod sources, so the
-    /// sources take turns and the total rate is smooth. Random ones begin with a random one.
+    /// Fixed intervals begin staggered: event k of the schedule belongs to source k mod sources, so
+    /// the sources take turns and the total rate is smooth. Random ones begin with a random one.
     pub fn new(
         interval: Interval,
         started_at: Instant,
@@ -118,15 +118,15 @@ impl Dues {
     ) -> Self {
         let step = match interval {
             Interval::Fixed(interval) => {
-                Step::Planned(Plan::new(n_sources, interval), source, n_sources)
+                Step::Scheduled(Schedule::new(n_sources, interval), source, n_sources)
             }
             // A stream far from those of the ids, which are numbered like the sources.
             random => Step::Random(random, Random::new(seed, !source).into()),
         };
         let mut dues = Self { started_at, next: Some(Duration::ZERO), step };
         match &dues.step {
-            Step::Planned(plan, ..) if plan.is_at_once() => dues.next = None,
-            Step::Planned(plan, event, _) => dues.next = Some(plan.due(*event)),
+            Step::Scheduled(schedule, ..) if schedule.is_at_once() => dues.next = None,
+            Step::Scheduled(schedule, event, _) => dues.next = Some(schedule.due(*event)),
             Step::Random(..) => dues.advance(),
         }
         dues
@@ -141,9 +141,9 @@ impl Dues {
     pub fn advance(&mut self) {
         let Some(next) = &mut self.next else { return };
         match &mut self.step {
-            Step::Planned(plan, event, n_sources) => {
+            Step::Scheduled(schedule, event, n_sources) => {
                 *event += *n_sources;
-                *next = plan.due(*event);
+                *next = schedule.due(*event);
             }
             Step::Random(interval, random) => {
                 *next = next.saturating_add(draw(*interval, random));

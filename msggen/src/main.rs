@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use msggen::args::Args;
 use msggen::tally::Counts;
@@ -42,16 +43,18 @@ fn main() -> ExitCode {
 
 /// Runs what `args` ask for, and waits until what it said is read. An error means that there is
 /// nothing to run with.
-fn execute(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     let is_told = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&is_told))?;
+        signal_hook::flag::register(signal, Arc::clone(&is_told))
+            .context("cannot handle signals")?;
     }
     let is_left = Arc::new(Notify::new());
     let left = Arc::clone(&is_left);
     let form = if args.json { Form::Json } else { Form::Text };
     let (stdout, stderr) =
-        output::start(&io::stdout(), form, &io::stderr(), move || left.notify_one())?;
+        output::start(&io::stdout(), form, &io::stderr(), move || left.notify_one())
+            .context("cannot start a thread for the output")?;
     let has_watcher = io::stderr().is_terminal();
     let mut printer = Printer { is_json: args.json, has_watcher, stdout, stderr };
     let code = run(args, &mut printer, &is_left).unwrap_or_else(|error| {
@@ -63,26 +66,23 @@ fn execute(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
 
 /// Makes one run, until it is told to end or stdout `is_left` by its reader. An error means that
 /// there was no run.
-fn run(
-    args: &Args,
-    printer: &mut Printer,
-    is_left: &Notify,
-) -> Result<u8, Box<dyn std::error::Error>> {
+fn run(args: &Args, printer: &mut Printer, is_left: &Notify) -> anyhow::Result<u8> {
     let (config, demands) = (args.check()?, args.demands()?);
     if args.seed.is_none() {
         let seed = config.seed;
         printer.say(&format!("the seed is {seed}; --seed {seed} repeats the ids of this run"));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
-        let signal = shutdown::on_signal(FELL_SHORT)?;
+        let signal = shutdown::on_signal(FELL_SHORT).context("cannot handle signals")?;
         let shutdown = async {
             tokio::select! {
                 () = signal => {}
                 () = is_left.notified() => {}
             }
         };
-        Ok::<_, Box<dyn std::error::Error>>(msggen::run(config, printer, shutdown).await?)
+        anyhow::Ok(msggen::run(config, printer, shutdown).await?)
     })?;
     let verdict = Verdict::of(&outcome, &demands);
     for shortfall in verdict.shortfalls() {

@@ -20,20 +20,20 @@ pub const DENSE_IDS: u64 = 16 * 1024 * 1024;
 /// receiver could not tell whether it is missing.
 pub const TABLE_IDS: usize = 14_680_064;
 
-/// Bits of a word for the way on which messages are on their way: one more than the most sources.
-const WAY_BITS: u32 = 20;
+/// Bits of a word for who sends to an id: one more than the most sources.
+const CLAIM_BITS: u32 = 20;
 
 /// The bit of a word that says whether somebody waits for the id.
-const CONTENDED: u64 = 1 << WAY_BITS;
+const CONTENDED: u64 = 1 << CLAIM_BITS;
 
 /// Where the number begins in a word.
-const NUMBER_SHIFT: u32 = WAY_BITS + 1;
+const NUMBER_SHIFT: u32 = CLAIM_BITS + 1;
 
 /// The highest number of a message to an id, 2⁴³−1: a million a second for a hundred days.
 pub const HIGHEST_NUMBER: u64 = (1 << (u64::BITS - NUMBER_SHIFT)) - 1;
 
-/// The highest way.
-pub const HIGHEST_WAY: u64 = (1 << WAY_BITS) - 1;
+/// The highest claim.
+pub const HIGHEST_CLAIM: u64 = (1 << CLAIM_BITS) - 1;
 
 /// What is known of an id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Word {
     }
 
     /// Who sends to it, or how many messages are on their way; 0 if none is.
-    pub fn way(self) -> u64 {
-        self.0 & HIGHEST_WAY
+    pub fn claim(self) -> u64 {
+        self.0 & HIGHEST_CLAIM
     }
 
     /// Whether somebody waits for the next place.
@@ -62,11 +62,11 @@ impl Word {
         Self(self.0.checked_add(1 << NUMBER_SHIFT).expect("no run has that many messages"))
     }
 
-    /// The same with another way.
+    /// The same with another claim.
     #[must_use]
-    pub fn with_way(self, way: u64) -> Self {
-        assert!(way <= HIGHEST_WAY, "there are no more sources than ways");
-        Self(self.0 & !HIGHEST_WAY | way)
+    pub fn with_claim(self, claim: u64) -> Self {
+        assert!(claim <= HIGHEST_CLAIM, "there are no more sources than claims");
+        Self(self.0 & !HIGHEST_CLAIM | claim)
     }
 
     /// The same with or without somebody who waits.
@@ -171,10 +171,10 @@ mod tests {
 
     #[test]
     fn a_word_holds_a_number_a_way_and_whether_somebody_waits() {
-        let word = Word::default().with_way(HIGHEST_WAY).next().with_contended(true).next();
-        assert_eq!((word.number(), word.way(), word.is_contended()), (2, HIGHEST_WAY, true));
-        let word = word.with_way(0).with_contended(false);
-        assert_eq!((word.number(), word.way(), word.is_contended()), (2, 0, false));
+        let word = Word::default().with_claim(HIGHEST_CLAIM).next().with_contended(true).next();
+        assert_eq!((word.number(), word.claim(), word.is_contended()), (2, HIGHEST_CLAIM, true));
+        let word = word.with_claim(0).with_contended(false);
+        assert_eq!((word.number(), word.claim(), word.is_contended()), (2, 0, false));
         let highest = Word(u64::MAX);
         assert_eq!(highest.number(), HIGHEST_NUMBER);
     }
@@ -211,7 +211,7 @@ mod tests {
             let mut table = Table::new(&population);
             table.set(3, table.get(3).next().next());
             table.set(9, table.get(9).next());
-            table.set(4, table.get(4).with_way(7));
+            table.set(4, table.get(4).with_claim(7));
             let mut each: Vec<_> = table.each().collect();
             each.sort_unstable();
             assert_eq!(each, [(3, 2), (9, 1)]);

@@ -22,18 +22,18 @@ use crate::receipt::{Miss, Receipt};
 /// for one id holds up no more than these.
 pub const UNORDERED_ON_THEIR_WAY: u64 = 32;
 
-/// A lane: the way of one source to one target.
+/// A pipe: the way of one source to one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LaneKey {
+pub struct PipeKey {
     /// The source's number.
     pub source: usize,
     /// The target's number.
     pub target: usize,
 }
 
-impl LaneKey {
-    /// As it stands in the word of an id. An id has one target, so the source is enough.
-    fn way(self) -> u64 {
+impl PipeKey {
+    /// Its claim as it stands in the word of an id. An id has one target, so the source is enough.
+    fn claim(self) -> u64 {
         self.source as u64 + 1
     }
 }
@@ -41,9 +41,9 @@ impl LaneKey {
 /// When a message to an id may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// When none is on its way, or behind those that are in the same lane: a lane has one
+    /// When none is on its way, or behind those that are in the same pipe: a pipe has one
     /// connection, on which nothing overtakes.
-    BehindInLane,
+    BehindInPipe,
     /// When fewer than so many are on their way.
     Fewer(u64),
 }
@@ -51,7 +51,7 @@ pub enum Rule {
 /// Why a message cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// It is not its turn. Its lane is woken when it is.
+    /// It is not its turn. Its pipe is woken when it is.
     Wait,
     /// There is no room for another id's numbers.
     NoRoom,
@@ -64,10 +64,10 @@ pub struct Numbers {
     rule: Rule,
     /// The word of each id.
     table: Table,
-    /// The lanes that wait for an id, in line. A lane is in the line of an id once.
-    lines: HashMap<u64, VecDeque<LaneKey>, RandomState>,
-    /// The ids whose turn came to a lane that has not looked yet.
-    turns: HashMap<LaneKey, Vec<u64>, RandomState>,
+    /// The pipes that wait for an id, in line. A pipe is in the line of an id once.
+    lines: HashMap<u64, VecDeque<PipeKey>, RandomState>,
+    /// The ids whose turn came to a pipe that has not looked yet.
+    turns: HashMap<PipeKey, Vec<u64>, RandomState>,
     /// The messages that were not answered; none when nobody asks for them.
     misses: Option<Misses>,
 }
@@ -94,25 +94,27 @@ impl Numbers {
         self.misses.as_ref()
     }
 
-    /// Takes a place for a message of `lane` to `id`, or puts the lane in line.
-    pub fn claim(&mut self, id: u64, lane: LaneKey) -> Result<(), Hold> {
+    /// Takes a place for a message of `pipe` to `id`, or puts the pipe in line.
+    pub fn claim(&mut self, id: u64, pipe: PipeKey) -> Result<(), Hold> {
         if !self.table.has_room(id) {
             return Err(Hold::NoRoom);
         }
         let word = self.table.get(id);
-        let way = match (self.rule, word.way()) {
+        let claim = match (self.rule, word.claim()) {
             // Nobody waits where nothing is on its way.
-            (Rule::BehindInLane, 0) => Some(lane.way()),
-            // Where others wait, a lane goes to the end of the line, or it would keep the id.
-            (Rule::BehindInLane, way) => (way == lane.way() && !word.is_contended()).then_some(way),
+            (Rule::BehindInPipe, 0) => Some(pipe.claim()),
+            // Where others wait, a pipe goes to the end of the line, or it would keep the id.
+            (Rule::BehindInPipe, claim) => {
+                (claim == pipe.claim() && !word.is_contended()).then_some(claim)
+            }
             (Rule::Fewer(limit), n) => (n < limit && !word.is_contended()).then_some(n + 1),
         };
-        if let Some(way) = way {
-            self.table.set(id, word.with_way(way));
+        if let Some(claim) = claim {
+            self.table.set(id, word.with_claim(claim));
             return Ok(());
         }
         self.table.set(id, word.with_contended(true));
-        self.lines.entry(id).or_default().push_back(lane);
+        self.lines.entry(id).or_default().push_back(pipe);
         Err(Hold::Wait)
     }
 
@@ -123,19 +125,19 @@ impl Numbers {
         word.number()
     }
 
-    /// Whether one turn is for all messages of a lane to an id that wait.
+    /// Whether one turn is for all messages of a pipe to an id that wait.
     pub fn is_for_all(&self) -> bool {
-        self.rule == Rule::BehindInLane
+        self.rule == Rule::BehindInPipe
     }
 
-    /// The ids whose turn came to `lane`.
-    pub fn turns(&mut self, lane: LaneKey) -> Vec<u64> {
-        self.turns.remove(&lane).unwrap_or_default()
+    /// The ids whose turn came to `pipe`.
+    pub fn turns(&mut self, pipe: PipeKey) -> Vec<u64> {
+        self.turns.remove(&pipe).unwrap_or_default()
     }
 
-    /// Gives back a place that was taken for a message of `lane` which was never sent.
-    pub fn give_back(&mut self, id: u64, lane: LaneKey, wake: impl FnMut(usize)) {
-        if self.rule != Rule::BehindInLane || self.table.get(id).way() == lane.way() {
+    /// Gives back a place that was taken for a message of `pipe` which was never sent.
+    pub fn give_back(&mut self, id: u64, pipe: PipeKey, wake: impl FnMut(usize)) {
+        if self.rule != Rule::BehindInPipe || self.table.get(id).claim() == pipe.claim() {
             self.release(id, wake);
         }
     }
@@ -149,8 +151,8 @@ impl Numbers {
         mut wake: impl FnMut(usize),
     ) {
         for (draft, k) in drafts.zip(0..).filter(|(draft, _)| draft.number > 0) {
-            // In a lane answers come in order, so the last one sent is the last one answered.
-            if self.rule != Rule::BehindInLane || self.table.get(draft.id).number() == draft.number
+            // In a pipe answers come in order, so the last one sent is the last one answered.
+            if self.rule != Rule::BehindInPipe || self.table.get(draft.id).number() == draft.number
             {
                 self.release(draft.id, &mut wake);
             }
@@ -167,11 +169,11 @@ impl Numbers {
     fn release(&mut self, id: u64, mut wake: impl FnMut(usize)) {
         let word = self.table.get(id);
         if !word.is_contended() {
-            let way = match self.rule {
-                Rule::BehindInLane => 0,
-                Rule::Fewer(_) => word.way() - 1,
+            let claim = match self.rule {
+                Rule::BehindInPipe => 0,
+                Rule::Fewer(_) => word.claim() - 1,
             };
-            return self.table.set(id, word.with_way(way));
+            return self.table.set(id, word.with_claim(claim));
         }
         let line = self.lines.get_mut(&id).expect("an id that is contended has a line");
         let next = line.pop_front().expect("and somebody in it");
@@ -183,7 +185,7 @@ impl Numbers {
         self.table.set(
             id,
             match self.rule {
-                Rule::BehindInLane => word.with_way(next.way()),
+                Rule::BehindInPipe => word.with_claim(next.claim()),
                 Rule::Fewer(_) => word,
             },
         );
@@ -192,7 +194,7 @@ impl Numbers {
     }
 }
 
-/// The messages of a lane that wait for their turn.
+/// The messages of a pipe that wait for their turn.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// Those to each id, in their order, and since when they have waited.
@@ -227,18 +229,18 @@ impl Waiting {
     pub fn take_turns(
         &mut self,
         numbers: &mut Numbers,
-        lane: LaneKey,
+        pipe: PipeKey,
         now: Instant,
         mut take: impl FnMut(Draft),
     ) {
-        for id in numbers.turns(lane) {
-            let group = self.groups.get_mut(&id).expect("a lane waits for what it lined up for");
+        for id in numbers.turns(pipe) {
+            let group = self.groups.get_mut(&id).expect("a pipe waits for what it lined up for");
             while let Some((draft, since)) = group.pop_front() {
                 self.n_drafts -= 1;
                 let waited = now.saturating_duration_since(since);
                 take(Draft { has_place: true, waited, ..draft });
                 let goes_on = numbers.is_for_all() || group.is_empty();
-                if !goes_on && numbers.claim(id, lane).is_err() {
+                if !goes_on && numbers.claim(id, pipe).is_err() {
                     break;
                 }
             }
@@ -260,9 +262,9 @@ mod tests {
     use super::*;
     use crate::receipt::Reason;
 
-    /// The lane of a source to the only target.
-    fn lane(source: usize) -> LaneKey {
-        LaneKey { source, target: 0 }
+    /// The pipe of a source to the only target.
+    fn pipe(source: usize) -> PipeKey {
+        PipeKey { source, target: 0 }
     }
 
     /// A message to `id` that was sent with this number.
@@ -288,9 +290,9 @@ mod tests {
 
     #[test]
     fn a_lane_sends_behind_its_own_messages_and_others_wait_in_line() {
-        let mut numbers = numbers(Rule::BehindInLane);
+        let mut numbers = numbers(Rule::BehindInPipe);
         let send = |numbers: &mut Numbers, source| {
-            numbers.claim(7, lane(source)).map(|()| numbers.next(7))
+            numbers.claim(7, pipe(source)).map(|()| numbers.next(7))
         };
         assert_eq!(send(&mut numbers, 0), Ok(1));
         assert_eq!(send(&mut numbers, 0), Ok(2));
@@ -300,49 +302,49 @@ mod tests {
         assert_eq!(send(&mut numbers, 0), Err(Hold::Wait));
         assert_eq!(end(&mut numbers, 7, &[1], &ANSWERED), [0; 0]);
         assert_eq!(end(&mut numbers, 7, &[2], &ANSWERED), [1]);
-        assert_eq!((numbers.turns(lane(1)), numbers.turns(lane(2))), (vec![7], vec![]));
+        assert_eq!((numbers.turns(pipe(1)), numbers.turns(pipe(2))), (vec![7], vec![]));
         assert_eq!(numbers.next(7), 3);
         // One whose message is never sent passes its turn on.
         assert_eq!(end(&mut numbers, 7, &[3], &ANSWERED), [2]);
         let mut woken = Vec::new();
-        numbers.give_back(7, lane(2), |source| woken.push(source));
-        assert_eq!((woken, numbers.turns(lane(0))), (vec![0], vec![7]));
+        numbers.give_back(7, pipe(2), |source| woken.push(source));
+        assert_eq!((woken, numbers.turns(pipe(0))), (vec![0], vec![7]));
         assert_eq!(numbers.next(7), 4);
         assert_eq!(end(&mut numbers, 7, &[4], &ANSWERED), [0; 0]);
-        assert_eq!(numbers.claim(7, lane(5)), Ok(()));
+        assert_eq!(numbers.claim(7, pipe(5)), Ok(()));
     }
 
     #[test]
     fn as_many_as_the_rule_allows_are_on_their_way() {
         let mut numbers = numbers(Rule::Fewer(2));
         assert_eq!(
-            [0, 0, 1].map(|source| numbers.claim(7, lane(source)).is_ok()),
+            [0, 0, 1].map(|source| numbers.claim(7, pipe(source)).is_ok()),
             [true, true, false]
         );
-        assert_eq!(numbers.claim(8, lane(1)), Ok(()), "another id");
+        assert_eq!(numbers.claim(8, pipe(1)), Ok(()), "another id");
         assert_eq!((numbers.next(7), numbers.next(7)), (1, 2));
         assert_eq!(end(&mut numbers, 7, &[2], &ANSWERED), [1]);
-        assert_eq!(numbers.claim(7, lane(3)), Err(Hold::Wait), "the place was passed on");
+        assert_eq!(numbers.claim(7, pipe(3)), Err(Hold::Wait), "the place was passed on");
     }
 
     #[test]
     fn an_answer_that_is_missing_frees_the_id_and_is_noted() {
-        let mut numbers = numbers(Rule::BehindInLane);
+        let mut numbers = numbers(Rule::BehindInPipe);
         for number in 1..=4 {
-            assert_eq!(numbers.claim(7, lane(0)).map(|()| numbers.next(7)), Ok(number));
+            assert_eq!(numbers.claim(7, pipe(0)).map(|()| numbers.next(7)), Ok(number));
         }
         let failed = Some(Miss::Failed(Reason::Status(503)));
         end(&mut numbers, 7, &[1, 2], &Receipt { answered: 1, miss: failed, ..ANSWERED });
         end(&mut numbers, 7, &[3, 4], &Receipt::nothing(Miss::Unanswered(Reason::Cut)));
         assert_eq!(numbers.misses().unwrap().of(7), (&[(2, 2)][..], &[(3, 4)][..]));
-        assert_eq!(numbers.claim(7, lane(1)), Ok(()));
+        assert_eq!(numbers.claim(7, pipe(1)), Ok(()));
     }
 
     #[test]
     fn an_id_for_whose_number_there_is_no_room_is_refused() {
         let mut numbers = numbers(Rule::Fewer(1));
         numbers.table = Table::Sparse(HashMap::default(), 2);
-        let mut claim = |id| numbers.claim(id, lane(0));
+        let mut claim = |id| numbers.claim(id, pipe(0));
         assert_eq!([claim(1), claim(2), claim(3)], [Ok(()), Ok(()), Err(Hold::NoRoom)]);
         assert_eq!(claim(2), Err(Hold::Wait));
     }

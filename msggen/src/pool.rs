@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::gate::Gate;
-use crate::link::{Link, State};
+use crate::connector::Connector;
+use crate::http1::{Http1Connection, State};
 use crate::receipt::Reason;
 
 /// The connections to one control door, shared by all sources.
 #[derive(Debug)]
 pub struct Pool {
     /// How new ones are made.
-    gate: Gate,
+    connector: Connector,
     /// Those that nobody uses, the one used last at the end. It is taken first, so that no more are
     /// in use than are needed.
-    idle: Mutex<Vec<Link>>,
+    idle: Mutex<Vec<Http1Connection>>,
     /// How often bytes came on a connection that owed no answer.
     n_strays: AtomicU64,
 }
@@ -25,50 +25,50 @@ pub struct Pool {
 #[derive(Debug)]
 pub struct Held {
     /// The connection.
-    pub link: Link,
+    pub http1: Http1Connection,
     /// Its room among those of the server.
     _room: OwnedSemaphorePermit,
 }
 
 impl Pool {
     /// A pool without connections.
-    pub fn new(gate: Gate) -> Self {
-        Self { gate, idle: Mutex::default(), n_strays: AtomicU64::new(0) }
+    pub fn new(connector: Connector) -> Self {
+        Self { connector, idle: Mutex::default(), n_strays: AtomicU64::new(0) }
     }
 
     /// Takes a connection that nobody uses, if there is one and nobody waits for it.
     pub fn try_take(&self) -> Option<Held> {
-        let room = self.gate.try_room()?;
-        Some(Held { link: self.take_idle()?, _room: room })
+        let room = self.connector.try_room()?;
+        Some(Held { http1: self.take_idle()?, _room: room })
     }
 
     /// Takes a connection, or makes one.
     pub async fn take(self: Arc<Self>) -> Result<Held, Reason> {
-        let room = self.gate.room().await;
-        if let Some(link) = self.take_idle() {
-            return Ok(Held { link, _room: room });
+        let room = self.connector.room().await;
+        if let Some(http1) = self.take_idle() {
+            return Ok(Held { http1, _room: room });
         }
-        let mut link = Link::new(self.gate.connect().await?);
+        let mut http1 = Http1Connection::new(self.connector.connect().await?);
         // A server that speaks first speaks something else.
-        if link.state() == State::Stray {
+        if http1.state() == State::Stray {
             self.note_stray();
             return Err(Reason::BadAnswer);
         }
-        Ok(Held { link, _room: room })
+        Ok(Held { http1, _room: room })
     }
 
     /// Gives back a connection that has been answered everything.
     pub fn put(&self, held: Held) {
-        self.idle().push(held.link);
+        self.idle().push(held.http1);
     }
 
     /// A connection that nobody uses and that is still there.
-    fn take_idle(&self) -> Option<Link> {
+    fn take_idle(&self) -> Option<Http1Connection> {
         let mut idle = self.idle();
         loop {
-            let mut link = idle.pop()?;
-            match link.state() {
-                State::Quiet => return Some(link),
+            let mut http1 = idle.pop()?;
+            match http1.state() {
+                State::Quiet => return Some(http1),
                 State::Stray => self.note_stray(),
                 State::Ended => {}
             }
@@ -87,16 +87,16 @@ impl Pool {
 
     /// Looks at all connections that nobody uses, and closes them.
     pub fn look_for_strays(&self) {
-        let links = std::mem::take(&mut *self.idle());
-        for mut link in links {
-            if link.state() == State::Stray {
+        let connections = std::mem::take(&mut *self.idle());
+        for mut http1 in connections {
+            if http1.state() == State::Stray {
                 self.note_stray();
             }
         }
     }
 
     /// The connections that nobody uses, for one change.
-    fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Http1Connection>> {
         self.idle.lock().expect("nothing panics with it")
     }
 }

@@ -26,12 +26,13 @@ pub struct Outcome {
     pub unanswered_by: ByReason,
     /// The seed that the ids followed from.
     pub seed: u64,
-    /// Seconds from the start to when the last of the messages sent so far was due; 0 when flat out.
+    /// Seconds from the start to when the last of the messages sent so far was due; 0 when flat
+    /// out.
     pub planned_s: f64,
     /// Seconds from the start to when the last of them was sent.
     pub took_s: f64,
-    /// Seconds that the slowest source was behind its schedule at its end: with its last message, or
-    /// with its next one when the run was ended before.
+    /// Seconds that the slowest source was behind its schedule at its end: with its last message,
+    /// or with its next one when the run was ended before.
     pub behind_s: f64,
     /// What the logs of the run lack, if anything.
     #[serde(skip)]
@@ -124,13 +125,13 @@ impl Outcome {
     /// Writes the delays side by side. Flat out, a message is due when it is sent: one delay.
     fn write_delays(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = &self.figures;
-        let mut columns = vec![("send latency", "from send", &figures.send_from_send)];
+        let mut columns = vec![("send_from_send", "send to answer", &figures.send_from_send)];
         if self.has_due_times() {
-            columns.insert(0, ("send latency", "from due", &figures.send_from_due));
+            columns.insert(0, ("send_from_due", "due to answer", &figures.send_from_due));
             columns.insert(0, ("lateness", "due to send", &figures.lateness));
         }
         if figures.order_wait.count > 0 {
-            columns.insert(0, ("order wait", "for the last", &figures.order_wait));
+            columns.insert(0, ("order_wait", "part of that", &figures.order_wait));
         }
         let rows: [(&str, DelayMs); 6] = [
             ("p50", |summary| ms(summary.p50_us)),
@@ -171,7 +172,9 @@ pub fn figures(outcome: &Outcome) -> Figures {
     let SendReport { sent, answered, reached, void, connections, .. } = outcome.figures;
     let SendReport { failed, unanswered, late, achieved_per_s, .. } = outcome.figures;
     let SendReport { reach_unknown, stray_answers, .. } = outcome.figures;
+    let SendReport { asked, asked_per_s, elapsed_s, .. } = outcome.figures;
     let counts = [
+        ("asked", asked),
         ("sent", sent),
         ("answered", answered),
         ("reach_unknown", reach_unknown),
@@ -190,7 +193,12 @@ pub fn figures(outcome: &Outcome) -> Figures {
         .with("reached", known(reached))
         .with("void", known(void))
         .with("connections", known(connections))
+        .with("elapsed_s", Figure::Number(elapsed_s))
+        .with("asked_per_s", Figure::Number(asked_per_s))
         .with("achieved_per_s", Figure::Number(achieved_per_s))
+        .with("planned_s", Figure::Number(outcome.planned_s))
+        .with("took_s", Figure::Number(outcome.took_s))
+        .with("behind_s", Figure::Number(outcome.behind_s))
         .with_delays("lateness", &outcome.figures.lateness)
         .with_delays("order_wait", &outcome.figures.order_wait)
         .with_delays("send_from_due", &outcome.figures.send_from_due)
@@ -227,4 +235,54 @@ fn write_reasons(f: &mut fmt::Formatter<'_>, by_reason: &ByReason) -> fmt::Resul
 /// Microseconds as milliseconds.
 fn ms(us: u64) -> f64 {
     us as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use reports::expect::Expectations;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The names of the figures of a JSON object, as `--expect` takes them: `lateness.p99_us` is
+    /// `lateness.p99`.
+    fn names(object: &Value, of: &str) -> BTreeSet<String> {
+        let mut names_of = BTreeSet::new();
+        for (key, value) in object.as_object().unwrap() {
+            let name = match key.strip_suffix("_us").unwrap_or(key) {
+                "p999" => "p99.9",
+                "p9999" => "p99.99",
+                name => name,
+            };
+            match value {
+                Value::Object(_) => names_of.extend(names(value, &format!("{key}."))),
+                Value::Number(_) | Value::Null => _ = names_of.insert(format!("{of}{name}")),
+                _ => {}
+            }
+        }
+        names_of
+    }
+
+    #[test]
+    fn expectations_have_the_names_of_the_json_report_and_no_others() {
+        let mut outcome = Outcome::default();
+        outcome.figures.connections = Some(1);
+        let mut names = names(&serde_json::from_str(&outcome.json()).unwrap(), "");
+        // What repeats a run and who made it are no figures of it.
+        assert!(names.remove("seed") && names.remove("sender"));
+
+        let known = figures(&outcome);
+        for name in &names {
+            let parsed = Expectations::parse(&format!("{name}>=0"), &known);
+            assert!(parsed.is_ok(), "{name}: {parsed:?}");
+        }
+        let error = Expectations::parse("no-such-figure=0", &known).unwrap_err().to_string();
+        let (_, listed) = error.split_once("there are ").unwrap();
+        // p999 is another name of p99.9.
+        for name in listed.split(", ").map(|name| name.replace(".p999", ".p99.9")) {
+            assert!(names.contains(&name), "the report has no {name}");
+        }
+    }
 }

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
-use crate::Error;
-use crate::args::HIGHEST_ID;
-use crate::foreign::{Form, Wants};
+use crate::error::Error;
+use crate::form::{Form, Wants};
+use crate::ids::HIGHEST_ID;
 use crate::message::{Draft, Text};
 use crate::template::{Filling, Template};
 
@@ -16,13 +16,13 @@ use crate::template::{Filling, Template};
 #[derive(Debug, Clone)]
 pub enum Route {
     /// To the control doors of Comet servers.
-    Doors {
-        /// The doors: `http` or `https`, with a host; at least one.
+    Control {
+        /// Their control doors: `http` or `https`, with a host; at least one.
         servers: Vec<Url>,
         /// Overdue messages that may go in one request; 1 gives each a request of its own.
         batch: usize,
     },
-    /// To servers of another make.
+    /// To any other HTTP servers.
     Foreign {
         /// The URLs of their requests, each with one that it became in a trial; at least one.
         urls: Vec<(Template, Url)>,
@@ -33,9 +33,9 @@ pub enum Route {
 
 impl Route {
     /// The control doors that were given.
-    pub fn doors(servers: &[String], batch: usize) -> Result<Self, Error> {
+    pub fn control(servers: &[String], batch: usize) -> Result<Self, Error> {
         let servers = servers.iter().map(|text| parse_server(text)).collect::<Result<_, _>>()?;
-        Ok(Self::Doors { servers, batch })
+        Ok(Self::Control { servers, batch })
     }
 
     /// The requests that were given. Each is tried with the messages of `text`: what is a request
@@ -69,7 +69,7 @@ impl Route {
     /// Whether any target has an `https` URL.
     pub fn has_tls(&self) -> bool {
         match self {
-            Self::Doors { servers, .. } => servers.iter().any(|it| it.scheme() == "https"),
+            Self::Control { servers, .. } => servers.iter().any(|it| it.scheme() == "https"),
             Self::Foreign { urls, .. } => urls.iter().any(|(_, it)| it.scheme() == "https"),
         }
     }
@@ -77,7 +77,7 @@ impl Route {
     /// Whether requests have the number of a message among those to its id.
     pub fn has_number(&self) -> bool {
         match self {
-            Self::Doors { .. } => false,
+            Self::Control { .. } => false,
             Self::Foreign { urls, form } => {
                 let fields = form.fields.iter().map(|(_, value)| value);
                 let mut all = urls.iter().map(|(url, _)| url).chain(fields).chain([&form.body]);
@@ -89,7 +89,7 @@ impl Route {
     /// Whether answers say whom messages reached.
     pub fn tells_reach(&self) -> bool {
         match self {
-            Self::Doors { .. } => true,
+            Self::Control { .. } => true,
             Self::Foreign { form, .. } => form.wants.reached.is_some(),
         }
     }
@@ -97,7 +97,7 @@ impl Route {
     /// The targets as they were given.
     pub fn targets(&self) -> Vec<String> {
         match self {
-            Self::Doors { servers, .. } => servers.iter().map(ToString::to_string).collect(),
+            Self::Control { servers, .. } => servers.iter().map(ToString::to_string).collect(),
             Self::Foreign { urls, .. } => urls.iter().map(|(url, _)| url.to_string()).collect(),
         }
     }

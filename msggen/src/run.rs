@@ -13,22 +13,27 @@ use reqwest::Url;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
-use crate::door::Door;
+use crate::config::Config;
+use crate::connector::{Connector, find};
+use crate::control::ControlClient;
+use crate::error::Error;
 use crate::foreign::ForeignTarget;
-use crate::gate::{Gate, find};
 use crate::ids::Ids;
 use crate::interval::Dues;
-use crate::lane::DoorTarget;
 use crate::message::Stamps;
 use crate::misses::Misses;
 use crate::numbers::HIGHEST_NUMBER;
 use crate::order::{Numbers, Rule, UNORDERED_ON_THEIR_WAY};
+use crate::pipe::ControlTarget;
 use crate::pool::Pool;
-use crate::sender::{Plan, Shared, Source, Target};
+use crate::report::Outcome;
+use crate::route::Route;
+use crate::sender::{Source, SourceSpec, Target};
+use crate::shared::Shared;
 use crate::stream::Tls;
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
-use crate::{Config, Error, Outcome, Route, descriptors, random, sent_file, tls};
+use crate::{descriptors, random, sent_file, tls};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
 /// ready, so that the first ones are no later than the others.
@@ -111,8 +116,8 @@ pub async fn run(
         shared.timer.run().await;
     });
     for number in 0..n_sources {
-        let plan = plan(&config, number, started_at);
-        sources.spawn(Source::new(number, plan, &targets, Arc::clone(&run.shared)).run());
+        let spec = source_spec(&config, number, started_at);
+        sources.spawn(Source::new(number, spec, &targets, Arc::clone(&run.shared)).run());
     }
     run.watch(&mut sources, config.report_every, observer, shutdown).await;
     run.shared.timer.stop();
@@ -133,37 +138,48 @@ pub async fn run(
 
 /// Finds the servers and makes the ways to them.
 async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
-    let client = config.route.has_tls().then(|| tls::config(&config.trust)).transpose()?;
-    let gate = async |server: &Url| {
+    let client_config = config.route.has_tls().then(|| tls::config(&config.trust)).transpose()?;
+    let connector = async |server: &Url| {
         let host = server.host_str().expect("a checked URL has a host");
-        let tls = match &client {
-            Some(client) if server.scheme() == "https" => {
-                Some(Tls::new(Arc::clone(client), tls::server_name(host)?))
+        let tls = match &client_config {
+            Some(client_config) if server.scheme() == "https" => {
+                Some(Tls::new(Arc::clone(client_config), tls::server_name(host)?))
             }
             _ => None,
         };
         let address = find(server, tls.as_ref()).await?;
-        let gate = Gate::new(address, tls, config.n_connections, config.patience);
-        Ok::<_, Error>((address, gate))
+        let connector = Connector::new(address, tls, config.n_connections, config.patience);
+        Ok::<_, Error>((address, connector))
     };
 
     let mut targets = Vec::new();
     match &config.route {
-        Route::Doors { servers, batch } => {
+        Route::Control { servers, batch } => {
             for server in servers {
-                let (_, gate) = gate(server).await?;
-                let door = Door::new(server, config.token.as_ref());
-                let pool = Arc::new(Pool::new(gate));
-                targets.push(Target::Door(Arc::new(DoorTarget { door, pool, batch: *batch })));
+                let (_, connector) = connector(server).await?;
+                let client = ControlClient::new(server, config.token.as_ref());
+                let pool = Arc::new(Pool::new(connector));
+                targets.push(Target::Control(Arc::new(ControlTarget {
+                    client,
+                    pool,
+                    batch: *batch,
+                })));
             }
         }
         Route::Foreign { urls, form } => {
             let form = Arc::new(form.clone());
             for (url, sample) in urls {
-                let (address, gate) = gate(sample).await?;
+                let (address, connector) = connector(sample).await?;
                 let (url, form) = ((url.clone(), sample), Arc::clone(&form));
-                let client = client.as_deref();
-                let foreign = ForeignTarget::new(url, address, gate, form, config.timeout, client)?;
+                let client_config = client_config.as_deref();
+                let foreign = ForeignTarget::new(
+                    url,
+                    address,
+                    connector,
+                    form,
+                    config.timeout,
+                    client_config,
+                )?;
                 targets.push(Target::Foreign(Arc::new(foreign)));
             }
         }
@@ -172,12 +188,12 @@ async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
 }
 
 /// What source `number` sends.
-fn plan(config: &Config, number: u64, started_at: Instant) -> Plan {
+fn source_spec(config: &Config, number: u64, started_at: Instant) -> SourceSpec {
     let batch = match config.route {
-        Route::Doors { batch, .. } => batch as u64,
+        Route::Control { batch, .. } => batch as u64,
         Route::Foreign { .. } => 1,
     };
-    Plan {
+    SourceSpec {
         n_messages: config.n_messages,
         ids: Ids::new(config.seed, number, Arc::clone(&config.audience)),
         dues: Dues::new(config.interval, started_at, config.seed, number, config.n_sources),
@@ -190,7 +206,7 @@ fn plan(config: &Config, number: u64, started_at: Instant) -> Plan {
 fn numbers(config: &Config) -> Option<Numbers> {
     let rule = match config.route {
         _ if config.is_unordered => Rule::Fewer(UNORDERED_ON_THEIR_WAY),
-        Route::Doors { .. } => Rule::BehindInLane,
+        Route::Control { .. } => Rule::BehindInPipe,
         // Each of its requests may have a connection of its own.
         Route::Foreign { .. } => Rule::Fewer(1),
     };
@@ -272,7 +288,8 @@ impl Run {
         }
     }
 
-    /// Writes the file of what was sent, if there is to be one. Returns why it could not be written.
+    /// Writes the file of what was sent, if there is to be one. Returns why it could not be
+    /// written.
     fn write_sent(&self, config: &Config, outcome: &Outcome) -> Option<String> {
         let (path, sender) = (config.sent.as_ref()?, self.sender.unwrap_or_default());
         let numbers = self.shared.numbers()?;

@@ -1,112 +1,25 @@
 //! One source: counts down its messages and sends each when it is due, or as soon after as the
 //! answers to those before it allow.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::foreign::{ForeignLane, ForeignTarget};
+use crate::foreign::{ForeignPipe, ForeignTarget};
 use crate::ids::Ids;
 use crate::interval::Dues;
-use crate::lane::{DoorLane, DoorTarget};
-use crate::message::{Draft, Stamps, Text};
-use crate::order::{LaneKey, Numbers};
-use crate::receipt::Receipt;
-use crate::tally::Tally;
-use crate::timer::Timer;
+use crate::message::Draft;
+use crate::order::PipeKey;
+use crate::pipe::{ControlPipe, ControlTarget};
+use crate::shared::Shared;
 use reports::share::share_of;
-
-/// Bytes of memory for writing messages that are kept from one request to the next.
-const SCRATCH_BYTES: usize = 1024 * 1024;
-
-/// What all sources of a run share.
-#[derive(Debug)]
-pub struct Shared {
-    /// Wakes them when messages are due, and stops them.
-    pub timer: Timer,
-    /// What messages say.
-    pub text: Text,
-    /// The stamps that messages carry, if they do.
-    pub stamps: Option<Stamps>,
-    /// The numbers that messages have, if they do. Held for the messages of one request, never
-    /// while waiting, and never together with the tally.
-    pub numbers: Option<Mutex<Numbers>>,
-    /// Memory to write messages in.
-    pub scratch: Mutex<(String, String)>,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// What became of the messages. Held for an update and never while waiting.
-    pub tally: Mutex<Tally>,
-}
-
-impl Shared {
-    /// The tally, for one update or one look.
-    pub fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().expect("no update of the tally panics")
-    }
-
-    /// Counts messages as sent at `sent_at`.
-    pub fn sent(&self, drafts: &[Draft], sent_at: Instant) {
-        let mut tally = self.tally();
-        for draft in drafts {
-            tally.sent(draft, sent_at);
-        }
-    }
-
-    /// Counts what became of messages that were sent at `sent_at`, which is known now.
-    pub fn ended(
-        &self,
-        drafts: impl ExactSizeIterator<Item = Draft> + Clone,
-        sent_at: Instant,
-        receipt: Receipt,
-    ) {
-        self.tally().ended(drafts.clone(), sent_at, receipt, Instant::now());
-        if let Some(mut numbers) = self.numbers() {
-            numbers.ended(drafts, &receipt, |source| self.timer.nudge(source));
-        }
-    }
-
-    /// The numbers, for the messages of one request.
-    pub fn numbers(&self) -> Option<MutexGuard<'_, Numbers>> {
-        let numbers = self.numbers.as_ref()?;
-        Some(numbers.lock().expect("no change of the numbers panics"))
-    }
-
-    /// Memory to write messages in, which keeps what it has grown to.
-    pub fn take_scratch(&self) -> (String, String) {
-        std::mem::take(&mut self.scratch.lock().expect("nothing panics with it"))
-    }
-
-    /// Gives it back, unless it is large: one batch is not to hold memory for the whole run.
-    pub fn put_scratch(&self, scratch: (String, String)) {
-        if scratch.0.capacity() <= SCRATCH_BYTES {
-            *self.scratch.lock().expect("nothing panics with it") = scratch;
-        }
-    }
-
-    /// Gives back the place of a message that is not sent.
-    pub fn give_back(&self, draft: &Draft, lane: LaneKey) {
-        if draft.has_place
-            && let Some(mut numbers) = self.numbers()
-        {
-            numbers.give_back(draft.id, lane, |source| self.timer.nudge(source));
-        }
-    }
-
-    /// Notes a message that was not sent because nothing more was to be sent from `stopped_at` on.
-    pub fn forget(&self, draft: &Draft, stopped_at: Instant) {
-        if let Some(due_at) = draft.due_at {
-            self.tally().fell_behind(stopped_at.saturating_duration_since(due_at));
-        }
-    }
-}
 
 /// Where messages go: one server of several, or the only one.
 #[derive(Debug, Clone)]
 pub enum Target {
     /// The control door of a Comet server.
-    Door(Arc<DoorTarget>),
-    /// A server of another make.
+    Control(Arc<ControlTarget>),
+    /// Any other HTTP server.
     Foreign(Arc<ForeignTarget>),
 }
 
@@ -115,49 +28,49 @@ impl Target {
     /// the client closes such connections by itself, and gives no such answer to a request.
     pub fn n_strays(&self) -> u64 {
         match self {
-            Self::Door(door) => door.pool.n_strays(),
+            Self::Control(control) => control.pool.n_strays(),
             Self::Foreign(_) => 0,
         }
     }
 
     /// Looks whether bytes have come on connections that nobody uses.
     pub fn look_for_strays(&self) {
-        if let Self::Door(door) = self {
-            door.pool.look_for_strays();
+        if let Self::Control(control) = self {
+            control.pool.look_for_strays();
         }
     }
 }
 
 /// What one source sends to one target.
-enum Lane {
+enum Pipe {
     /// To a control door.
-    Door(Box<DoorLane>),
-    /// To a server of another make.
-    Foreign(Box<ForeignLane>),
+    Control(Box<ControlPipe>),
+    /// To any other HTTP server.
+    Foreign(Box<ForeignPipe>),
 }
 
-impl Lane {
+impl Pipe {
     /// Takes a message to be sent.
     fn push(&mut self, draft: Draft) {
         match self {
-            Self::Door(lane) => lane.push(draft),
-            Self::Foreign(lane) => lane.push(draft),
+            Self::Control(pipe) => pipe.push(draft),
+            Self::Foreign(pipe) => pipe.push(draft),
         }
     }
 
     /// Requests that are on their way or wait for it.
     fn n_requests(&self) -> usize {
         match self {
-            Self::Door(lane) => lane.n_requests(),
-            Self::Foreign(lane) => lane.n_requests(),
+            Self::Control(pipe) => pipe.n_requests(),
+            Self::Foreign(pipe) => pipe.n_requests(),
         }
     }
 
     /// Goes on with everything. Completes when a request has ended.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Door(lane) => lane.poll(context),
-            Self::Foreign(lane) => lane.poll(context),
+            Self::Control(pipe) => pipe.poll(context),
+            Self::Foreign(pipe) => pipe.poll(context),
         }
     }
 }
@@ -179,13 +92,13 @@ pub struct Source {
     /// Requests that it may have on their way.
     in_flight: usize,
     /// Its way to each target.
-    lanes: Vec<Lane>,
+    pipes: Vec<Pipe>,
     /// What it shares with the others.
     shared: Arc<Shared>,
 }
 
-/// What makes a source.
-pub struct Plan {
+/// What makes a source: how much it sends, to whom, and when.
+pub struct SourceSpec {
     /// Messages that it sends.
     pub n_messages: u64,
     /// Whom it sends to.
@@ -199,24 +112,24 @@ pub struct Plan {
 }
 
 impl Source {
-    /// Source `number`, which sends to `targets` as planned.
-    pub fn new(number: u64, plan: Plan, targets: &[Target], shared: Arc<Shared>) -> Self {
-        let lane = |(k, target): (usize, &Target)| {
+    /// Source `number`, which sends to `targets` as `spec` says.
+    pub fn new(number: u64, spec: SourceSpec, targets: &[Target], shared: Arc<Shared>) -> Self {
+        let pipe = |(k, target): (usize, &Target)| {
             let shared = Arc::clone(&shared);
             let source = usize::try_from(number).expect("sources are in memory");
-            let key = LaneKey { source, target: k };
+            let key = PipeKey { source, target: k };
             match target {
-                Target::Door(door) => {
-                    Lane::Door(DoorLane::new(key, shared, Arc::clone(door)).into())
+                Target::Control(control) => {
+                    Pipe::Control(ControlPipe::new(key, shared, Arc::clone(control)).into())
                 }
                 Target::Foreign(foreign) => {
-                    Lane::Foreign(ForeignLane::new(key, shared, Arc::clone(foreign)).into())
+                    Pipe::Foreign(ForeignPipe::new(key, shared, Arc::clone(foreign)).into())
                 }
             }
         };
-        let lanes = targets.iter().enumerate().map(lane).collect();
-        let Plan { n_messages: n_left, ids, dues, batch, in_flight } = plan;
-        Self { number, n_left, ids, dues, alarm_at: None, batch, in_flight, lanes, shared }
+        let pipes = targets.iter().enumerate().map(pipe).collect();
+        let SourceSpec { n_messages: n_left, ids, dues, batch, in_flight } = spec;
+        Self { number, n_left, ids, dues, alarm_at: None, batch, in_flight, pipes, shared }
     }
 
     /// Sends all messages of this source, or those before the stop.
@@ -234,7 +147,7 @@ impl Source {
             if self.n_left == 0 && self.n_requests() == 0 {
                 return;
             }
-            let progress = std::future::poll_fn(|context| self.poll_lanes(context));
+            let progress = std::future::poll_fn(|context| self.poll_pipes(context));
             tokio::select! {
                 biased;
                 () = progress => {}
@@ -261,8 +174,8 @@ impl Source {
             let draft = Draft::new(self.n_left, self.ids.next_id(), due_at);
             self.dues.advance();
             self.n_left -= 1;
-            let target = share_of(draft.id, self.lanes.len());
-            self.lanes[target].push(draft);
+            let target = share_of(draft.id, self.pipes.len());
+            self.pipes[target].push(draft);
         }
         self.n_left < n_left_before
     }
@@ -275,24 +188,24 @@ impl Source {
             self.shared.tally().fell_behind(stopped_at.saturating_duration_since(due_at));
         }
         self.n_left = 0;
-        for lane in &mut self.lanes {
-            match lane {
-                Lane::Door(lane) => lane.forget_drafts(stopped_at),
-                Lane::Foreign(lane) => lane.forget_drafts(stopped_at),
+        for pipe in &mut self.pipes {
+            match pipe {
+                Pipe::Control(pipe) => pipe.forget_drafts(stopped_at),
+                Pipe::Foreign(pipe) => pipe.forget_drafts(stopped_at),
             }
         }
     }
 
     /// Requests that are on their way or wait for it.
     fn n_requests(&self) -> usize {
-        self.lanes.iter().map(Lane::n_requests).sum()
+        self.pipes.iter().map(Pipe::n_requests).sum()
     }
 
     /// Goes on with everything. Completes when a request has ended.
-    fn poll_lanes(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_pipes(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
-        for lane in &mut self.lanes {
-            if lane.poll(context).is_ready() {
+        for pipe in &mut self.pipes {
+            if pipe.poll(context).is_ready() {
                 progress = Poll::Ready(());
             }
         }

@@ -82,9 +82,12 @@ impl Counts {
 
 /// The delays that go into the logs of `--out`.
 pub const SERIES: [Series; 3] = [
-    Series { name: "send-due", what: "send latency, from when messages were due to their answer" },
     Series {
-        name: "send-actual",
+        name: "send_from_due",
+        what: "send latency, from when messages were due to their answer",
+    },
+    Series {
+        name: "send_from_send",
         what: "send latency, from when messages were sent to their answer",
     },
     Series { name: "lateness", what: "from when messages were due to when they were sent" },

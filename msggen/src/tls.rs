@@ -47,8 +47,8 @@ pub enum TlsError {
     None(String),
     /// The processor cannot do what the cryptography needs.
     #[error(
-        "cannot send to https on this processor: the cryptography needs {FEATURES}; send over http, \
-         through a proxy that speaks TLS to the server"
+        "cannot send to https on this processor: the cryptography needs {FEATURES}; send over \
+         http, through a proxy that speaks TLS to the server"
     )]
     Processor,
     /// rustls cannot be set up.

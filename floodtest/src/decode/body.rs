@@ -1,9 +1,10 @@
 //! The framing of a body: chunk sizes, chunk ends, trailers, a length, or the close.
 
-use super::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
+use super::error::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
+use super::error::DecodeError;
 use super::extension::Extension as Ext;
-use super::head::{is_text, is_token};
-use super::{DecodeError, Framing, Progress, Sink};
+use super::head::{Framing, is_text, is_token};
+use super::sink::{Progress, Sink};
 
 /// Bytes that a size line with its extensions, or all trailers together, may have. Nobody uses
 /// either; without a bound they would be a way to send for ever without sending a chunk.

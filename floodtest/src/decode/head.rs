@@ -2,8 +2,8 @@
 
 use memchr::memchr;
 
-use super::DecodeError::{self, BadHead};
-use super::HeadFault::{self, Framing as BadFraming, Line, TooLong};
+use super::error::DecodeError::{self, BadHead};
+use super::error::HeadFault::{self, Framing as BadFraming, Line, TooLong};
 
 /// Bytes that a response head may have. Servers write a few hundred; more than this is not a
 /// head, and it is kept in memory for each connection until it is complete.
@@ -132,10 +132,10 @@ impl PartialHead {
     /// Interim heads (status 100 to 199, without 101) are skipped.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<(Head, usize)>, DecodeError> {
         let Some(kept) = &mut self.kept else {
-            return match skip_interim(bytes)? {
-                Ok(complete) => Ok(Some(complete)),
-                Err([]) => Ok(None),
-                Err(rest) => {
+            return match final_head(bytes)? {
+                Found::Whole(head, end) => Ok(Some((head, end))),
+                Found::Part([]) => Ok(None),
+                Found::Part(rest) => {
                     self.kept = Some(Box::new(Kept { bytes: rest.to_vec() }));
                     Ok(None)
                 }
@@ -147,10 +147,12 @@ impl PartialHead {
         if memchr(b'\n', bytes).is_none() && kept.bytes.len() <= MAX_HEAD_BYTES {
             return Ok(None);
         }
-        match skip_interim(&kept.bytes)? {
+        match final_head(&kept.bytes)? {
             // The kept bytes alone were not a whole head, so the end lies within the new ones.
-            Ok((head, n_used)) => Ok(Some((head, n_used - n_before))),
-            Err(rest) => {
+            Found::Whole(head, end) => Ok(Some((head, end - n_before))),
+            // Interim heads are thrown away as they come: they have no limit of number, and kept
+            // ones would count against that of the final head.
+            Found::Part(rest) => {
                 kept.bytes = rest.to_vec();
                 Ok(None)
             }
@@ -158,22 +160,32 @@ impl PartialHead {
     }
 }
 
-/// The first complete head in `bytes` that is not an interim one, and where it ends; or what is
-/// left of `bytes` when no such head is complete.
-fn skip_interim(bytes: &[u8]) -> Result<Result<(Head, usize), &[u8]>, DecodeError> {
+/// What there is of a final head, one that is not an interim one.
+enum Found<'a> {
+    /// All of it, and where it ends.
+    Whole(Head, usize),
+    /// These bytes of it, or of an interim head before it.
+    Part(&'a [u8]),
+}
+
+/// Skips the interim heads at the start of `bytes`, and reads the final one behind them.
+fn final_head(bytes: &[u8]) -> Result<Found<'_>, DecodeError> {
     let mut start = 0;
-    loop {
-        match parse(&bytes[start..])? {
-            None => return Ok(Err(&bytes[start..])),
-            Some((head, len)) if matches!(head.status, 100 | 102..=199) => start += len,
-            Some((head, len)) => return Ok(Ok((head, start + len))),
+    while let Some((head, len)) = parse(&bytes[start..])? {
+        // 101 is final: what follows it is another protocol, and no other head.
+        if !matches!(head.status, 100 | 102..=199) {
+            return Ok(Found::Whole(head, start + len));
         }
+        start += len;
     }
+    Ok(Found::Part(&bytes[start..]))
 }
 
 /// Parses the head at the start of `bytes`: what it says, and its length; `None` if it is not
 /// complete.
 fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, DecodeError> {
+    // Line by line, so that a bad line is an error at once, and the limit of length holds for a
+    // line that never ends as well.
     let mut fields = Fields::default();
     let mut start_line = None;
     let mut at = 0;

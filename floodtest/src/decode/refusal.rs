@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use super::{Framing, Head};
+use super::head::{Framing, Head};
 use crate::shown::safe;
 
 /// Bytes of the body of a refusal that are looked at, in all framings: its first line is a sentence
@@ -150,9 +150,8 @@ mod tests {
                 true,
             ),
             (
-                &[
-                    "HTTP/1.1 401 \r\nContent-Length: 0\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n",
-                ],
+                &["HTTP/1.1 401 \r\nContent-Length: 0\r\n\
+                     WWW-Authenticate: Basic realm=\"x\"\r\n\r\n"],
                 Some("WWW-Authenticate: Basic realm=\"x\""),
                 true,
             ),

@@ -6,11 +6,14 @@ use reports::sent;
 use reports::stamp::as_us;
 use rustix::event::epoll;
 
-use super::{Engine, Finished, Row};
-use crate::Error;
-use crate::judge::{Connection, Join, Judge};
-use crate::outcome::End;
-use crate::teller::Worst;
+use super::Engine;
+use super::listener::Finished;
+use super::row::{Row, row_number};
+use crate::end::End;
+use crate::error::Error;
+use crate::judge::Judge;
+use crate::judge::sent::{Connection, Join};
+use crate::worst::Worst;
 
 impl Engine<'_> {
     /// Reads on after the end until the senders' last messages have had their time, if that is to
@@ -112,9 +115,4 @@ impl Engine<'_> {
     fn unix_us(&self, at_ms: u32) -> u64 {
         self.clock.unix_us(self.clock.started_at()) + u64::from(at_ms) * 1_000
     }
-}
-
-/// The number of a row, of which there are fewer than 2³²: as many as descriptors.
-pub(super) fn row_number(index: usize) -> u32 {
-    u32::try_from(index).expect("a process has fewer descriptors")
 }

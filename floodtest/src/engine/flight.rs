@@ -1,9 +1,9 @@
 //! How many connects may be on their way at once when they are made as fast as possible.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Engine;
-use super::open::Stage;
+use super::opening::{Opening, Stage};
 
 /// Connects that may be on their way in all processes of a run. The smallest listen backlog in use
 /// is 128 (Rust's and old Linux' default); a connect that overruns it is tried again by the kernel
@@ -16,7 +16,8 @@ const MAX_IN_FLIGHT: usize = 100;
 /// they stand still.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The shortest that it becomes, for servers that accept and send their heads late: 10,000 a second.
+/// The shortest that it becomes, for servers that accept and send their heads late: 10,000 a
+/// second.
 const MIN_GRACE: Duration = Duration::from_millis(10);
 
 /// The connects on their way.
@@ -40,26 +41,32 @@ impl Default for Flight {
     }
 }
 
-impl Engine<'_> {
-    /// Whether another connect may be begun `now`.
-    pub(super) fn has_room(&mut self, now: Instant) -> bool {
-        self.flight.wake_at = None;
-        let max = self.max_in_flight();
-        if self.flight.n < max {
+impl Flight {
+    /// Whether another connect may be begun `now`, where at most `max` may be on their way. Those
+    /// that are no longer counted are noted in `opening`, which has all that are without a head;
+    /// `n_rows` connections were begun so far.
+    pub(super) fn has_room(
+        &mut self,
+        now: Instant,
+        max: usize,
+        opening: &mut BTreeMap<usize, Opening>,
+        n_rows: usize,
+    ) -> bool {
+        self.wake_at = None;
+        if self.n < max {
             return true;
         }
-        let flight = &mut self.flight;
         let (mut first_row, mut next_at, mut is_stuck) = (None, None, false);
-        let n_before = flight.n;
-        for (row, opening) in self.opening.range_mut(flight.first_row..) {
+        let n_before = self.n;
+        for (row, opening) in opening.range_mut(self.first_row..) {
             if !opening.is_in_flight {
                 continue;
             }
             let waited = now.saturating_duration_since(opening.since);
             match opening.stage {
-                Stage::Waiting if waited >= flight.grace => {
+                Stage::Waiting if waited >= self.grace => {
                     opening.is_in_flight = false;
-                    flight.n -= 1;
+                    self.n -= 1;
                     continue;
                 }
                 Stage::Waiting => {
@@ -70,28 +77,28 @@ impl Engine<'_> {
             }
             first_row.get_or_insert(*row);
         }
-        flight.first_row = first_row.unwrap_or(self.rows.len());
+        self.first_row = first_row.unwrap_or(n_rows);
         if is_stuck {
             // The backlog may be full.
-            flight.grace = GRACE;
-        } else if flight.n < n_before {
-            flight.grace = (flight.grace / 2).max(MIN_GRACE);
+            self.grace = GRACE;
+        } else if self.n < n_before {
+            self.grace = (self.grace / 2).max(MIN_GRACE);
         }
-        flight.wake_at = next_at.map(|since| since + flight.grace);
-        flight.n < max
+        self.wake_at = next_at.map(|since| since + self.grace);
+        self.n < max
     }
 
     /// Notes that a head has come for a connection that has waited since `since`.
     pub(super) fn note_head(&mut self, since: Instant) {
         // A server that answers at once may have a short backlog.
-        if self.flight.grace < GRACE && since.elapsed() < GRACE {
-            self.flight.grace = GRACE;
+        if self.grace < GRACE && since.elapsed() < GRACE {
+            self.grace = GRACE;
         }
     }
+}
 
-    /// Connects that may be on their way in this process.
-    fn max_in_flight(&self) -> usize {
-        let n_processes = usize::try_from(self.job.share.of).unwrap_or(usize::MAX);
-        (MAX_IN_FLIGHT / n_processes).max(1)
-    }
+/// Connects that may be on their way in one of `n_processes`.
+pub(super) fn max_in_flight(n_processes: u64) -> usize {
+    let n_processes = usize::try_from(n_processes).unwrap_or(usize::MAX);
+    (MAX_IN_FLIGHT / n_processes).max(1)
 }

@@ -1,49 +1,16 @@
 //! Responses that refuse: what they say, and redirects that are followed.
 
-use super::open::{Stage, begin_tls};
-use super::{Engine, Row};
+use super::Engine;
+use super::following::origin;
+use super::open::begin_tls;
+use super::opening::Stage;
+use super::row::Row;
 use crate::decode::{Beginning, DecodeError, Framer, Progress, Refusal};
 use crate::reason::Reason;
 use crate::receipt::Receipt;
 use crate::redirect;
 use crate::request::{Filling, Redirected};
 use crate::url::Url;
-
-/// What is kept of a connection until its head is complete, for a redirect.
-#[derive(Debug)]
-pub(super) struct Following {
-    /// Scheme, host and port of the first URL: who may learn who asks.
-    origin: Box<str>,
-    /// Name and password of the first URL.
-    userinfo: Option<Box<str>>,
-    /// The further fields of its line.
-    fields: Option<Box<[u8]>>,
-    /// The present URL.
-    url: Box<str>,
-    /// How many redirects have led to it.
-    n_redirects: u8,
-    /// Whether one of them has made the request a GET.
-    is_get: bool,
-}
-
-impl Following {
-    /// Of a connection that begins with `url`.
-    pub(super) fn new(url: &Url<'_>, filling: Filling<'_>) -> Self {
-        Self {
-            origin: origin(url).into(),
-            userinfo: url.userinfo.map(Into::into),
-            fields: filling.fields.map(Into::into),
-            url: url.to_string().into(),
-            n_redirects: 0,
-            is_get: false,
-        }
-    }
-}
-
-/// Scheme, host and port of a URL.
-fn origin(url: &Url<'_>) -> String {
-    format!("{}{}:{}", url.host.to_ascii_lowercase(), if url.is_tls { "s" } else { "" }, url.port)
-}
 
 /// Shows what came to a response. One that refuses is read on while more of it will be shown.
 pub(super) fn feed(

@@ -6,42 +6,53 @@
 //! - this file: the loop, its wake-ups and its end
 //! - `open`: from a URL that falls due to a request that is sent
 //! - `flight`: how many of these at once
-//! - `receive`: from a readable socket to counted chunks, and to the close
+//! - `row`, `opening`, `following`: what is kept of every connection, of one without a head, and
+//!   for a redirect
+//! - `receive`, `transport`: from a readable socket, plain or TLS, to counted chunks, and to the
+//!   close
 //! - `follow`: responses that refuse, and redirects
 //! - `finish`: what is counted when the run is over
+//! - `listener`: who gets the counts and says when the run is over
 //! - `alarm`: the timer
 
 mod alarm;
 mod finish;
 mod flight;
 mod follow;
+mod following;
+pub(crate) mod listener;
 mod open;
+mod opening;
 mod receive;
+mod row;
+mod transport;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use reports::plan::Plan;
+use reports::plan::Plan as Schedule;
 use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use crate::Error;
-use crate::decode::Framer;
-use crate::items::{Items, Scratch};
+use crate::end::End;
+use crate::error::Error;
+use crate::forever::FOREVER;
+use crate::items::Scratch;
 use crate::job::Job;
-use crate::judge::{Judge, Window};
-use crate::outcome::End;
+use crate::judge::Judge;
 use crate::tally::Tally;
-use crate::teller::{FOREVER, Teller, Worst};
-use crate::tls::{Tls, Trust};
+use crate::tls::Tls;
+use crate::tls::trust::Trust;
 use crate::urls::UrlFile;
 use alarm::Alarm;
 use flight::Flight;
-use open::{Opening, Unsent};
+use listener::{Finished, Listener};
+use opening::{Opening, Unsent};
+use row::Row;
 
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -59,62 +70,6 @@ const ALARM: u64 = u64::MAX - 1;
 /// Rows that memory is set aside for at once. It costs nothing before it is used.
 const MAX_ROWS_AT_ONCE: usize = 1 << 20;
 
-/// One connection. Its size times a million is the product.
-#[derive(Debug, Default)]
-struct Row {
-    /// Which of its messages have come.
-    window: Window,
-    /// The response as far as it was read. With a head, the connection counts as established.
-    framer: Framer,
-    /// When the head came, in milliseconds after the clock's start.
-    head_ms: u32,
-    /// The socket; `None` once the connection failed or closed.
-    socket: Option<OwnedFd>,
-    /// Its messages lost, duplicated and reordered so far; no more than 65,535 are counted.
-    faults: u16,
-    /// What its body consists of.
-    items: Items,
-}
-
-/// Who listens to an engine, and says when it has heard enough.
-pub(crate) trait Listener {
-    /// When it wants to hear the counts at the latest.
-    fn next_at(&self) -> Instant;
-
-    /// The counts `now`; `is_settled` when no connection will be opened any more. The end of the
-    /// run if this is it.
-    fn hear(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End>;
-
-    /// The control descriptor is readable. The end of the run if that is what it says.
-    fn controlled(&mut self, tally: &Tally) -> Option<End>;
-}
-
-/// In a run of one process the only thing that control can say is that it is to end.
-impl Listener for Teller<'_> {
-    fn next_at(&self) -> Instant {
-        self.next_at()
-    }
-
-    fn hear(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
-        self.tell(now, tally, is_settled)
-    }
-
-    fn controlled(&mut self, _: &Tally) -> Option<End> {
-        Some(End::Stopped)
-    }
-}
-
-/// What is left of an engine when it has ended.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// What ended it.
-    pub(crate) end: End,
-    /// What was counted.
-    pub(crate) tally: Tally,
-    /// The connections with the most faults in the numbers of their messages.
-    pub(crate) worst: Vec<Worst>,
-}
-
 /// The connections of one process.
 #[derive(Debug)]
 pub(crate) struct Engine<'a> {
@@ -125,7 +80,7 @@ pub(crate) struct Engine<'a> {
     /// Where the URLs come from.
     urls: &'a mut UrlFile,
     /// When connections are due.
-    plan: Plan,
+    schedule: Schedule,
     /// The clock that stamps are compared with.
     clock: Clock,
     /// What tells it what to do.
@@ -142,7 +97,7 @@ pub(crate) struct Engine<'a> {
     epoll: OwnedFd,
     /// The timer.
     alarm: Alarm,
-    /// All connections begun so far, in the order of the plan.
+    /// All connections begun so far, in the order of the schedule.
     rows: Vec<Row>,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
@@ -168,8 +123,8 @@ pub(crate) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Makes everything ready. The plan starts at `started_at`. `trust` is there if a target of the
-    /// job is https.
+    /// Makes everything ready. The schedule starts at `started_at`. `trust` is there if a target of
+    /// the job is https.
     pub(crate) fn new(
         job: &'a mut Job,
         urls: &'a mut UrlFile,
@@ -195,7 +150,7 @@ impl<'a> Engine<'a> {
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
         Ok(Self {
-            plan: job.plan(),
+            schedule: job.schedule(),
             job,
             n_asked,
             urls,
@@ -232,12 +187,12 @@ impl<'a> Engine<'a> {
                 let authority = self.job.targets.first_authority().into();
                 break End::NobodyListens { authority };
             }
-            if let Some(end) = listener.hear(now, &self.tally, self.is_settled()) {
+            if let Some(end) = listener.tick(now, &self.tally, self.is_settled()) {
                 break end;
             }
             self.alarm.set(self.next_wake().min(listener.next_at()))?;
             if self.wait(&mut events, is_behind)?
-                && let Some(end) = listener.controlled(&self.tally)
+                && let Some(end) = listener.on_control(&self.tally)
             {
                 break end;
             }
@@ -277,7 +232,7 @@ impl<'a> Engine<'a> {
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
         let mut at = self.started_at + FOREVER;
-        if self.rows.len() < self.n_asked && !self.plan.is_at_once() {
+        if self.rows.len() < self.n_asked && !self.schedule.is_at_once() {
             at = at.min(self.due_at(self.rows.len()));
         }
         if self.has_deadlines() {
@@ -293,16 +248,6 @@ impl<'a> Engine<'a> {
 
     /// When the connection in `row` is due.
     fn due_at(&self, row: usize) -> Instant {
-        self.started_at + self.plan.due(self.job.share.number(row))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_is_56_bytes() {
-        assert_eq!(size_of::<Row>(), 56);
+        self.started_at + self.schedule.due(self.job.share.number(row))
     }
 }

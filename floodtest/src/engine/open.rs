@@ -1,15 +1,17 @@
 //! From a URL that falls due to a request that is sent.
 
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::follow::Following;
-use super::{Engine, Row};
-use crate::Error;
+use super::Engine;
+use super::flight::max_in_flight;
+use super::following::Following;
+use super::opening::{Attempt, Opening, Stage, Unsent};
+use super::row::Row;
 use crate::decode::Beginning;
-use crate::dial::{dial, send_some};
+use crate::dial::dial;
+use crate::error::Error;
 use crate::reason::Reason;
 use crate::request::Redirected;
 use crate::tls::{Tls, TlsFault, Trust};
@@ -31,81 +33,6 @@ const CHECK_EVERY: Duration = Duration::from_millis(250);
 /// the same packet as their head, and the others directly behind.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-/// How far a connection without a head is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// It is being connected, or TLS is being agreed upon.
-    Connecting,
-    /// Its request was sent, and its head has not come.
-    Waiting,
-    /// Its head refuses, and there may be more to say about why.
-    Refused,
-}
-
-/// An address that is dialed, and for whom.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    /// Which target it goes to.
-    pub(super) target: usize,
-    /// Which of the target's addresses is being tried.
-    pub(super) endpoint: usize,
-    /// What a redirect would need, if they are followed.
-    pub(super) following: Option<Box<Following>>,
-}
-
-/// What is known of a connection only until its head is complete.
-#[derive(Debug)]
-pub(super) struct Opening {
-    /// Where it goes.
-    pub(super) attempt: Attempt,
-    /// How far it is.
-    pub(super) stage: Stage,
-    /// Since when.
-    pub(super) since: Instant,
-    /// Whether it counts among the connects on their way.
-    pub(super) is_in_flight: bool,
-    /// What is left of the request.
-    pub(super) unsent: Unsent,
-    /// What there is of the response.
-    pub(super) beginning: Beginning,
-}
-
-/// A request, or a hello of TLS, that could not be sent whole at once.
-#[derive(Debug)]
-pub(super) struct Unsent {
-    /// All of it; empty if all was sent.
-    bytes: Box<[u8]>,
-    /// How much of it was sent.
-    n_sent: usize,
-}
-
-impl Unsent {
-    /// Of `bytes`, of which some are sent.
-    pub(super) fn of(bytes: &[u8], n_sent: usize) -> Self {
-        let bytes = if n_sent < bytes.len() { bytes.into() } else { Box::default() };
-        Self { bytes, n_sent }
-    }
-
-    /// Whether all was sent.
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Whether there is a connection: something was sent.
-    fn is_connected(&self) -> bool {
-        self.is_empty() || self.n_sent > 0
-    }
-
-    /// Sends what the socket takes.
-    fn send(&mut self, socket: &OwnedFd) -> Result<(), Reason> {
-        self.n_sent += send_some(socket, &self.bytes[self.n_sent..])?;
-        if self.n_sent == self.bytes.len() {
-            self.bytes = Box::default();
-        }
-        Ok(())
-    }
-}
-
 impl Engine<'_> {
     /// Begins the connections that are due; whether more are due already.
     pub(super) fn dial_due(&mut self) -> Result<bool, Error> {
@@ -115,8 +42,9 @@ impl Engine<'_> {
                 return Ok(false);
             }
             let now = Instant::now();
-            if self.plan.is_at_once() {
-                if !self.has_room(now) {
+            if self.schedule.is_at_once() {
+                let (max, n_rows) = (max_in_flight(self.job.share.of), self.rows.len());
+                if !self.flight.has_room(now, max, &mut self.opening, n_rows) {
                     return Ok(false);
                 }
             } else {

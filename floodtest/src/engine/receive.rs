@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
-use super::finish::row_number;
+use super::Engine;
 use super::follow::feed;
-use super::open::{Opening, Unsent};
-use super::{Engine, Row};
-use crate::decode::{Beginning, Progress, Refusal};
-use crate::dial::send_some;
+use super::opening::Opening;
+use super::row::{Row, row_number};
+use super::transport::{Read, Shown, Transport};
+use crate::decode::{Beginning, Refusal};
 use crate::items::Scratch;
 use crate::judge::Judge;
 use crate::reason::Reason;
@@ -20,6 +19,15 @@ use crate::receipt::{Own, Receipt, Shared};
 
 /// What tells that a connection has come to its end, or soon will.
 const ENDING: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
+
+/// Whether more of a response is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// It goes on.
+    GoesOn,
+    /// It has come to the end that the server meant.
+    Ended,
+}
 
 impl Engine<'_> {
     /// Handles one event of one connection.
@@ -36,17 +44,20 @@ impl Engine<'_> {
         {
             return self.end(row, reason);
         }
-        if flags.intersects(EventFlags::IN | ENDING)
-            && let Err(reason) = self.receive(row, flags)
-        {
-            self.end(row, reason);
+        if flags.intersects(EventFlags::IN | ENDING) {
+            match self.receive(row, flags) {
+                Ok(Flow::GoesOn) => {}
+                Ok(Flow::Ended) => self.end(row, Reason::Ended),
+                Err(reason) => self.end(row, reason),
+            }
         }
     }
 
-    /// Receives what has come for one connection; the reason if that was its end.
-    fn receive(&mut self, index: usize, flags: EventFlags) -> Result<(), Reason> {
+    /// Receives what has come for one connection. An error is why it ended before its proper end.
+    fn receive(&mut self, index: usize, flags: EventFlags) -> Result<Flow, Reason> {
         // What is kept of an item that has not come whole is in a table; all other connections
-        // share one empty scratch.
+        // share one empty scratch. It is taken out before and put back after, whatever came of the
+        // receiving: what a connection kept must be there when its end is counted.
         let number = row_number(index);
         let has_scratch = self.rows[index].items.has_scratch();
         let mut kept = if has_scratch { self.scratches.remove(&number) } else { None };
@@ -69,17 +80,20 @@ impl Engine<'_> {
         index: usize,
         flags: EventFlags,
         kept: &mut Option<Box<Scratch>>,
-    ) -> Result<(), Reason> {
+    ) -> Result<Flow, Reason> {
         let Row { socket: Some(socket), window, framer, head_ms, faults, items } =
             &mut self.rows[index]
         else {
-            return Ok(());
+            return Ok(Flow::GoesOn);
         };
+        let socket = &*socket;
         let had_head = framer.has_head();
         let mut no_head = Beginning::default();
         let plan_number = self.job.share.number(index);
         let mut opening = if had_head { None } else { self.opening.get_mut(&index) };
-        let mut tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&index) };
+        let tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&index) };
+        let tls = tls.map(|tls| &mut **tls);
+        let mut transport = Transport::new(socket, tls, &mut self.buffer, &mut self.outgoing);
         let own = Own { row: row_number(index), items, head_ms, window, faults };
         let shared = Shared {
             accounting: &self.job.accounting,
@@ -91,42 +105,30 @@ impl Engine<'_> {
         let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
         let mut receipt = Receipt::new(own, scratch, shared);
         loop {
-            let start = tls.as_mut().map_or(Ok(0), |tls| tls.put_back(&mut self.buffer))?;
-            let n = match recv(&*socket, &mut self.buffer[start..], RecvFlags::empty()) {
+            let n = match transport.read()? {
+                Read::Bytes(n) => n,
+                Read::Nothing => break,
                 // Without its goodbye a close of TLS may be anybody's.
-                Ok((_, 0)) if tls.is_none() && framer.ends_at_close() => {
-                    return Err(Reason::Ended);
+                Read::Closed if !transport.is_tls() && framer.ends_at_close() => {
+                    return Ok(Flow::Ended);
                 }
-                Ok((_, 0)) => return Err(Reason::Cut),
-                Ok((_, n)) => n,
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
+                Read::Closed => return Err(Reason::Cut),
             };
+            // Before anything is shown: a message's receipt is the read that brought its end.
             receipt.begin(n);
             let beginning = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.beginning);
-            let progress = match &mut tls {
-                None => feed(framer, beginning, &self.buffer[..n], &mut receipt, plan_number)?,
-                Some(tls) => {
-                    let plain =
-                        |plain: &[u8]| feed(framer, beginning, plain, &mut receipt, plan_number);
-                    self.outgoing.clear();
-                    let received = &mut self.buffer[..start + n];
-                    let progress = match tls.receive(received, &mut self.outgoing, plain) {
-                        Err(Reason::Cut) if framer.ends_at_close() => Progress::Ended,
-                        progress => progress?,
-                    };
-                    let n_sent = send_some(socket, &self.outgoing)?;
-                    if let Some(opening) = &mut opening {
-                        opening.unsent = Unsent::of(&self.outgoing, n_sent);
-                    }
-                    progress
-                }
-            };
-            if progress == Progress::Ended {
-                return Err(Reason::Ended);
+            let plain = |plain: &[u8]| feed(framer, beginning, plain, &mut receipt, plan_number);
+            let (shown, unsent) = transport.show(n, plain)?;
+            if let (Some(opening), Some(unsent)) = (&mut opening, unsent) {
+                opening.unsent = unsent;
             }
-            if n == self.buffer.len() - start {
+            match shown {
+                Shown::More => {}
+                Shown::Ended => return Ok(Flow::Ended),
+                Shown::Closed if framer.ends_at_close() => return Ok(Flow::Ended),
+                Shown::Closed => return Err(Reason::Cut),
+            }
+            if transport.is_filled_by(n) {
                 // There may be more, and the others wait: to register again asks for another
                 // event if so, behind theirs.
                 let is_unsent = |opening: &&mut Opening| !opening.unsent.is_empty();
@@ -142,7 +144,7 @@ impl Engine<'_> {
         if !had_head {
             self.note_stage(index);
         }
-        Ok(())
+        Ok(Flow::GoesOn)
     }
 
     /// Notes how far a connection is that had no head before.
@@ -151,7 +153,7 @@ impl Engine<'_> {
         let is_refused = refusal.is_some();
         if self.rows[row].framer.has_head() {
             if let Some(opening) = self.forget(row) {
-                self.note_head(opening.since);
+                self.flight.note_head(opening.since);
                 if !opening.unsent.is_empty() {
                     self.unsent.insert(row, opening.unsent);
                 }

@@ -1,12 +1,12 @@
 //! From the bytes of a body to its items, and to the marks by which messages are known. Pure.
 //!
-//! An *item* is what a stream consists of: an event, a line, or, where it has no borders of its own,
-//! a chunk or a message. A *mark* is a stamp of the sender or a number of the server. Marks are found
-//! in the bytes of the body, wherever these are cut: how they were framed is no property of a
-//! message, and every proxy frames them anew.
+//! An *item* is what a stream consists of: an event, a line, or, where it has no borders of its
+//! own, a chunk or a message. A *mark* is a stamp of the sender or a number of the server. Marks
+//! are found in the bytes of the body, wherever these are cut: how they were framed is no property
+//! of a message, and every proxy frames them anew.
 //!
-//! A connection between two items is its two bytes of [`Items`]. What an item or a mark that has not
-//! come whole leaves behind is in its [`Scratch`].
+//! A connection between two items is its two bytes of [`Items`]. What an item or a mark that has
+//! not come whole leaves behind is in its [`Scratch`].
 //!
 //! - `events`: lines of an event stream
 //! - `comet`: the numbers of this project's server
@@ -28,8 +28,8 @@ use events::{Line, PartialLine};
 use pattern::{Found, Tail};
 pub use pattern::{MAX_TAIL_BYTES, Pattern, PatternError};
 
-/// Stamps that are remembered of one item, so that one that stands in it twice counts once. A server
-/// writes a message once or twice into an item; beyond this number each counts.
+/// Stamps that are remembered of one item, so that one that stands in it twice counts once. A
+/// server writes a message once or twice into an item; beyond this number each counts.
 const MAX_STAMPS_OF_AN_ITEM: usize = 64;
 
 /// What items are to be: the value of `--stream`.

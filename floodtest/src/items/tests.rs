@@ -193,7 +193,8 @@ fn what_connections_keep_always_is_two_bytes() {
 proptest! {
     #[test]
     fn cutting_a_body_changes_nothing(
-        body in "(data: |id: 1|:|\n|\r|\r\n|x| @1~2#3:4\\.0badcafe;|seq=[0-9]{1,3}|<br/>Recvd msg #7: '|\\{){0,40}",
+        body in "(data: |id: 1|:|\n|\r|\r\n|x| @1~2#3:4\\.0badcafe;|\
+                 seq=[0-9]{1,3}|<br/>Recvd msg #7: '|\\{){0,40}",
         cuts in proptest::collection::vec(0_usize..120, 0..8),
         content in prop_oneof![Just(Content::Events), Just(Content::Lines), Just(Content::Other)],
         sequence in prop_oneof![

@@ -1,16 +1,17 @@
 //! Which messages came, which are missing, and how much of that is known.
 //!
-//! A connection is judged by one thing only: by the sender's stamps where its first message has one,
-//! by the server's numbers otherwise. Each series of numbers has a [`Window`]: the first of a
+//! A connection is judged by one thing only: by the sender's stamps where its first message has
+//! one, by the server's numbers otherwise. Each series of numbers has a [`Window`]: the first of a
 //! connection is in its row, those of further senders and ids are in a table.
 //!
 //! - `window`: which numbers of a series have come
 //! - `extra`: the table of further windows
-//! - `sent`: what was sent, from the sender's file, and what of it is missing
+//! - `sent`, `joined`: what was sent, from the sender's file, and what of it is missing
 
 mod extra;
-mod sent;
-mod window;
+pub(crate) mod joined;
+pub(crate) mod sent;
+pub(crate) mod window;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -20,7 +21,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::tally::Tally;
 use extra::Extras;
-pub(crate) use sent::{Connection, Join, Joined};
 pub use window::{Found, Notice, WINDOW_NUMBERS, Window};
 
 /// Windows that there may be in a process beyond the first of each connection, if nothing else is

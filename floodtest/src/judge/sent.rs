@@ -3,17 +3,17 @@
 //! Stamps alone show what is missing between the first and the last message that came. With the
 //! sender's file the beginning is judged as well, if the connection was there before the sender's
 //! first message was due, and so is the end, if it was still there when the sender's last answer
-//! came and for some time after. Numbers that failed are no loss, and those that were never answered
-//! are counted apart: the server may never have had them.
+//! came and for some time after. Numbers that failed are no loss, and those that were never
+//! answered are counted apart: the server may never have had them.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use reports::sent::{IdLine, Range, Sent, SentError};
-use reports::stamp::{Sender, as_us};
-use serde::{Deserialize, Serialize};
+use reports::stamp::as_us;
 
+use super::joined::Joined;
 use super::window::{Notice, Window};
 use super::{BY_STAMPS, Judge};
 
@@ -43,61 +43,6 @@ pub(crate) struct Join<'a> {
     pub(crate) ended_unix_us: u64,
     /// How long a message may take after the sender's last answer.
     pub(crate) settle: Duration,
-}
-
-/// What one sender's file adds to the figures.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Joined {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// Who sent; `None` if the file cannot be read.
-    pub(crate) sender: Option<Sender>,
-    /// Why the file cannot be read.
-    pub(crate) problem: Option<String>,
-    /// Whether messages to one id were sent without waiting for each other.
-    pub(crate) is_unordered: bool,
-    /// Whether it says when the sender ended.
-    pub(crate) has_end: bool,
-    /// Messages before the first and after the last that came, which were answered: lost ones.
-    pub(crate) lost: u64,
-    /// Messages that seemed lost and failed or were never answered.
-    pub(crate) not_lost: u64,
-    /// Messages that are missing and were never answered.
-    pub(crate) unanswered_missing: u64,
-    /// Connections that messages were sent to.
-    pub(crate) n_expected: u64,
-    /// Of these, those whose beginning was judged.
-    pub(crate) n_beginning: u64,
-    /// Those whose end was judged.
-    pub(crate) n_end: u64,
-    /// Those that came after the first message was due.
-    pub(crate) n_late: u64,
-    /// Connections whose ids are not known.
-    pub(crate) n_without_ids: u64,
-    /// Whether there were more gaps than can be remembered.
-    pub(crate) has_more_gaps: bool,
-    /// What is missing on each connection, beyond what its row knows.
-    #[serde(skip)]
-    pub(crate) by_row: HashMap<u32, u64>,
-}
-
-impl Joined {
-    /// Adds what another process found for the same file.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.sender = self.sender.or(other.sender);
-        self.problem = self.problem.take().or_else(|| other.problem.clone());
-        self.is_unordered |= other.is_unordered;
-        self.has_end |= other.has_end;
-        self.has_more_gaps |= other.has_more_gaps;
-        self.lost += other.lost;
-        self.not_lost += other.not_lost;
-        self.unanswered_missing += other.unanswered_missing;
-        self.n_expected += other.n_expected;
-        self.n_beginning += other.n_beginning;
-        self.n_end += other.n_end;
-        self.n_late += other.n_late;
-        self.n_without_ids += other.n_without_ids;
-    }
 }
 
 /// How many numbers of a range were answered, and how many never were; the others failed.
@@ -211,8 +156,8 @@ impl Join<'_> {
         Ok(())
     }
 
-    /// All series by the sender at this place, by connection and id; where there is none, those that
-    /// connections follow.
+    /// All series by the sender at this place, by connection and id; where there is none, those
+    /// that connections follow.
     fn series(&self, sender: Option<u16>) -> HashMap<u32, HashMap<u64, Series>> {
         let mut all = HashMap::<u32, HashMap<u64, Series>>::new();
         for connection in self.connections {

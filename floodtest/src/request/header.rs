@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::RequestError;
+use super::error::RequestError;
 use crate::url::shown;
 
 /// Bytes that a file of header fields, or a token, may have. Servers take heads of 8 to 64 KiB.
@@ -110,8 +110,8 @@ fn refusal(header: &Header) -> Option<&'static str> {
         "transfer-encoding" => "a body is sent with its Content-Length",
         "expect" => "a body is sent without waiting to be asked for it",
         "upgrade" | "http2-settings" => "responses are read as HTTP/1.1",
-        // Some servers (nchan) send chunks only to those who say so, though RFC 9112 (7.4) has it that
-        // every client of HTTP/1.1 takes them.
+        // Some servers (nchan) send chunks only to those who say so, though RFC 9112 (7.4) has it
+        // that every client of HTTP/1.1 takes them.
         "te" if header.value.eq_ignore_ascii_case("chunked") => return None,
         "te" | "trailer" => "no trailers are sent or asked for",
         "connection" if !is_kept() => "its value can be keep-alive or close",

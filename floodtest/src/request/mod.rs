@@ -7,9 +7,9 @@
 //! - `args`, `error`: the flags, and what may be wrong with them
 
 mod args;
-mod error;
+pub(crate) mod error;
 mod header;
-mod template;
+pub(crate) mod template;
 
 use std::io::Write as _;
 

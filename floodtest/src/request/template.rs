@@ -1,7 +1,7 @@
 //! Texts with places that each connection fills in for itself.
 //!
-//! `{1}` to `{99}` are the further fields of the connection's line in the URL file, `{place}` is its
-//! number in the plan. All other braces are text, so that JSON can be written as it is. What is
+//! `{1}` to `{99}` are the further fields of the connection's line in the URL file, `{place}` is
+//! its number in the run. All other braces are text, so that JSON can be written as it is. What is
 //! filled in is not looked at again.
 
 use std::io::Write as _;
@@ -20,7 +20,7 @@ const SEPARATOR: u8 = b'\t';
 pub(crate) struct Filling<'a> {
     /// The fields behind the URL of its line, if there is a separator behind the URL.
     pub(crate) fields: Option<&'a [u8]>,
-    /// Its number in the plan, from 0 on.
+    /// Its number in the run, from 0 on.
     pub(crate) place: u64,
 }
 

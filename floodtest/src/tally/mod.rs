@@ -9,7 +9,8 @@ use reports::out::Series;
 use reports::stamp::{Sender, as_us};
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{Found, Joined};
+use crate::judge::joined::Joined;
+use crate::judge::window::Found;
 use crate::kinds::Kinds;
 use crate::reason::Reason;
 
@@ -100,7 +101,7 @@ pub(crate) struct ReasonCount {
     pub(crate) reason: Reason,
     /// To how many connections.
     n: u64,
-    /// The first of them, by its number in the plan.
+    /// The first of them, by its number in the run.
     pub(crate) first: u64,
     /// What was wrong with that one, where the reason leaves it open.
     pub(crate) detail: Option<String>,
@@ -165,11 +166,11 @@ impl Reasons {
 /// The delays that go into the logs of `--out`.
 pub(crate) const SERIES: [Series; 2] = [
     Series {
-        name: "delivery-due",
+        name: "delivery_from_due",
         what: "delivery latency, from when messages were due to their receipt",
     },
     Series {
-        name: "delivery-actual",
+        name: "delivery_from_send",
         what: "delivery latency, from when messages were sent to their receipt",
     },
 ];

@@ -21,7 +21,8 @@ pub enum TlsFault {
     Expired,
     /// The certificate is one of an authority, and is not itself in the file of `--ca`.
     #[error(
-        "its certificate is an authority's, not a server's; --ca with this very certificate trusts it"
+        "its certificate is an authority's, not a server's; --ca with this very certificate \
+         trusts it"
     )]
     Authority,
     /// The certificate is bad in some other way.

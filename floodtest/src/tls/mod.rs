@@ -8,8 +8,8 @@
 //! - `trust`: whom to trust and what to show
 //! - `fault`: what goes wrong, in words
 
-mod fault;
-mod trust;
+pub(crate) mod fault;
+pub(crate) mod trust;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,17 +1,17 @@
 //! More connections than one process may open: worker processes, and one report of them all.
 //!
-//! A worker is this program with a share of the plan, every n-th connection, and the same engine.
+//! A worker is this program with a share of the run, every n-th connection, and the same engine.
 //! The parent holds no connection. When a report is due it asks all workers for their counts and
 //! adds them up, histograms whole, so that the report is of one moment.
 //!
 //! - this file: the run as the parent sees it
-//! - `worker`: one worker process, as the parent sees it
-//! - `work`: the worker itself
+//! - `handle`: one worker process, as the parent sees it
+//! - `child`: the worker itself
 //! - `wire`: what they say to each other
 
+pub(crate) mod child;
+mod handle;
 mod wire;
-mod work;
-mod worker;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,15 +21,19 @@ use reports::stamp::Clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::Error;
 use crate::config::Config;
-use crate::job::{Job, Share};
-use crate::outcome::{End, Observer, Outcome};
-use crate::plan::Prepared;
+use crate::end::End;
+use crate::engine::listener::Listener as _;
+use crate::error::Error;
+use crate::forever::FOREVER;
+use crate::job::Job;
+use crate::outcome::{Observer, Outcome};
+use crate::prepare::Prepared;
+use crate::reporter::Reporter;
+use crate::share::Share;
 use crate::tally::Tally;
-use crate::teller::{FOREVER, Teller, Worst};
-pub use work::work;
-use worker::{State, Worker};
+use crate::worst::Worst;
+use handle::{Handle, State};
 
 /// How long a report waits for the counts of a worker. One that is later than this, because it was
 /// stopped or the machine is overloaded, is reported with the counts that it sent before.
@@ -54,23 +58,23 @@ pub(crate) fn run(
     stop: BorrowedFd<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
-    let n_workers = prepared.plan.workers;
+    let n_workers = prepared.dry_run.workers;
     let mut job = Job::whole(config, &mut prepared);
-    let mut crew = Crew::hire(config, &mut job, n_workers)?;
+    let mut workers = Workers::spawn(config, &mut job, n_workers)?;
     let clock = Clock::start();
-    let pids = crew.workers.iter().map(Worker::pid).collect();
-    let mut teller = Teller::new(config, &prepared, pids, &clock, observer)?;
-    crew.start(clock.unix_us(clock.started_at()))?;
-    let end = crew.follow(&mut teller, stop)?;
-    crew.end(&mut teller)?;
-    let worst = crew.worst();
-    Ok(teller.finish(end, &crew.merged(), worst, &mut prepared.urls))
+    let pids = workers.handles.iter().map(Handle::pid).collect();
+    let mut reporter = Reporter::new(config, &prepared, pids, &clock, observer)?;
+    workers.begin(clock.unix_us(clock.started_at()))?;
+    let end = workers.follow(&mut reporter, stop)?;
+    workers.end(&mut reporter)?;
+    let worst = workers.worst();
+    Ok(reporter.finish(end, &workers.merged(), worst, &mut prepared.urls))
 }
 
 /// All workers of a run.
-struct Crew {
+struct Workers {
     /// The workers, in the order of their shares.
-    workers: Vec<Worker>,
+    handles: Vec<Handle>,
     /// How often they were asked for their counts.
     n_asked: u64,
     /// The most connections that were open at once in all of them, at the moments that are known.
@@ -81,32 +85,32 @@ struct Crew {
     end_time: Duration,
 }
 
-impl Crew {
+impl Workers {
     /// Starts the workers and waits until all know their share of `job`.
-    fn hire(config: &Config, job: &mut Job, n_workers: u64) -> Result<Self, Error> {
-        let mut workers = Vec::new();
+    fn spawn(config: &Config, job: &mut Job, n_workers: u64) -> Result<Self, Error> {
+        let mut handles = Vec::new();
         for index in 0..n_workers {
             job.share = Share { index, of: n_workers };
-            workers.push(Worker::start(config, job)?);
+            handles.push(Handle::start(config, job)?);
         }
-        for worker in &mut workers {
-            worker.wait_until_ready()?;
+        for handle in &mut handles {
+            handle.wait_until_ready()?;
         }
         // They read on for a while when they are told to end, and read what was sent.
         let has_sent = !job.accounting.sent.is_empty();
         let settle = job.accounting.settle.min(FOREVER);
         let more = if has_sent { settle + READ_TIME } else { Duration::ZERO };
         let end_time = END_TIME + more;
-        Ok(Self { workers, n_asked: 0, peak: 0, has_news: false, end_time })
+        Ok(Self { handles, n_asked: 0, peak: 0, has_news: false, end_time })
     }
 
-    /// Starts the plan.
-    fn start(&mut self, start_unix_us: u64) -> Result<(), Error> {
-        self.workers.iter_mut().try_for_each(|worker| worker.begin(start_unix_us))
+    /// Tells all of them when the run began.
+    fn begin(&mut self, start_unix_us: u64) -> Result<(), Error> {
+        self.handles.iter_mut().try_for_each(|handle| handle.begin(start_unix_us))
     }
 
-    /// Follows the workers until the run is over, and tells about it.
-    fn follow(&mut self, teller: &mut Teller<'_>, stop: BorrowedFd<'_>) -> Result<End, Error> {
+    /// Follows the workers until the run is over, and reports on it.
+    fn follow(&mut self, reporter: &mut Reporter<'_>, stop: BorrowedFd<'_>) -> Result<End, Error> {
         let mut asked_at = None;
         loop {
             let now = Instant::now();
@@ -116,40 +120,40 @@ impl Crew {
                 (asked_at, self.has_news) = (None, false);
                 let merged = self.merged();
                 let end = self.end_of_all();
-                if let Some(end) = end.or_else(|| teller.tell(now, &merged, self.is_settled())) {
+                if let Some(end) = end.or_else(|| reporter.tick(now, &merged, self.is_settled())) {
                     return Ok(end);
                 }
-            } else if asked_at.is_none() && now >= teller.next_at() {
+            } else if asked_at.is_none() && now >= reporter.next_at() {
                 self.ask();
                 asked_at = Some(now);
             }
-            let wake_at = asked_at.map_or(teller.next_at(), |asked_at| asked_at + ANSWER_TIME);
+            let wake_at = asked_at.map_or(reporter.next_at(), |asked_at| asked_at + ANSWER_TIME);
             if self.wait(Some(stop), wake_at)? {
                 return Ok(End::Stopped);
             }
-            self.mourn(teller);
+            self.report_deaths(reporter);
         }
     }
 
     /// Ends all workers, so that their last counts are there.
-    fn end(&mut self, teller: &mut Teller<'_>) -> Result<(), Error> {
-        self.workers.iter_mut().for_each(Worker::stop);
-        let n_open: u64 = self.workers.iter().map(|worker| worker.tally.connected).sum();
+    fn end(&mut self, reporter: &mut Reporter<'_>) -> Result<(), Error> {
+        self.handles.iter_mut().for_each(Handle::stop);
+        let n_open: u64 = self.handles.iter().map(|handle| handle.tally.connected).sum();
         let deadline =
             Instant::now() + self.end_time + Duration::from_secs(n_open / CLOSED_PER_SECOND);
-        while self.workers.iter().any(Worker::is_running) && Instant::now() < deadline {
+        while self.handles.iter().any(Handle::is_running) && Instant::now() < deadline {
             self.wait(None, deadline)?;
         }
-        self.workers.iter_mut().filter(|worker| worker.is_running()).for_each(Worker::kill);
-        self.mourn(teller);
+        self.handles.iter_mut().filter(|handle| handle.is_running()).for_each(Handle::kill);
+        self.report_deaths(reporter);
         Ok(())
     }
 
     /// Waits until a worker says something, or `until`; whether `stop` became readable.
     fn wait(&mut self, stop: Option<BorrowedFd<'_>>, until: Instant) -> Result<bool, Error> {
         let running: Vec<usize> =
-            (0..self.workers.len()).filter(|index| self.workers[*index].is_running()).collect();
-        let fds = running.iter().map(|index| self.workers[*index].as_fd()).chain(stop);
+            (0..self.handles.len()).filter(|index| self.handles[*index].is_running()).collect();
+        let fds = running.iter().map(|index| self.handles[*index].as_fd()).chain(stop);
         let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let timeout = until.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
@@ -162,7 +166,7 @@ impl Crew {
         let is_stopped = stop.is_some() && is_ready.pop().is_some_and(|is_ready| is_ready);
         drop(fds);
         for (index, _) in running.into_iter().zip(is_ready).filter(|(_, is_ready)| *is_ready) {
-            self.has_news |= self.workers[index].listen()?;
+            self.has_news |= self.handles[index].listen()?;
         }
         Ok(is_stopped)
     }
@@ -170,25 +174,25 @@ impl Crew {
     /// Asks all workers for their counts.
     fn ask(&mut self) {
         self.n_asked += 1;
-        self.workers.iter_mut().for_each(Worker::ask);
+        self.handles.iter_mut().for_each(Handle::ask);
     }
 
     /// Whether all that can have answered what they were asked.
     fn have_answered(&self) -> bool {
-        let mut running = self.workers.iter().filter(|worker| worker.is_running());
-        running.all(|worker| worker.n_answered == self.n_asked)
+        let mut running = self.handles.iter().filter(|handle| handle.is_running());
+        running.all(|handle| handle.n_answered == self.n_asked)
     }
 
     /// Whether no connection will be opened any more.
     fn is_settled(&self) -> bool {
-        self.workers.iter().all(Worker::is_settled)
+        self.handles.iter().all(Handle::is_settled)
     }
 
     /// What ended the last of them, if all have ended by themselves because nobody listens.
     fn end_of_all(&self) -> Option<End> {
         let mut nobody = None;
-        for worker in &self.workers {
-            match &worker.state {
+        for handle in &self.handles {
+            match &handle.state {
                 State::Done(end @ End::NobodyListens { .. }) => nobody = Some(end.clone()),
                 _ => return None,
             }
@@ -196,15 +200,18 @@ impl Crew {
         nobody
     }
 
-    /// Tells of the workers that have died since the last time.
-    fn mourn(&mut self, teller: &mut Teller<'_>) {
-        self.workers.iter_mut().filter_map(Worker::obituary).for_each(|it| teller.trouble(&it));
+    /// Reports the workers that have died since the last time.
+    fn report_deaths(&mut self, reporter: &mut Reporter<'_>) {
+        self.handles
+            .iter_mut()
+            .filter_map(Handle::death_notice)
+            .for_each(|it| reporter.trouble(&it));
     }
 
     /// The counts of all.
     fn merged(&mut self) -> Tally {
         let mut merged = Tally::default();
-        self.workers.iter().for_each(|worker| merged.merge(&worker.tally));
+        self.handles.iter().for_each(|handle| merged.merge(&handle.tally));
         self.peak = self.peak.max(merged.connected);
         merged.peak = self.peak;
         merged
@@ -212,6 +219,6 @@ impl Crew {
 
     /// The connections with the most faults.
     fn worst(&mut self) -> Vec<Worst> {
-        self.workers.iter_mut().flat_map(|worker| std::mem::take(&mut worker.worst)).collect()
+        self.handles.iter_mut().flat_map(|handle| std::mem::take(&mut handle.worst)).collect()
     }
 }

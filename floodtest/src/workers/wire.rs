@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::End;
-use crate::teller::Worst;
+use crate::end::End;
+use crate::worst::Worst;
 
 /// The byte that asks for the counts.
 pub(super) const ASK: u8 = b'?';

@@ -32,7 +32,7 @@ impl Comet {
     }
 }
 
-/// The recipe of this name for this proxy and this door.
+/// The recipe of this name for this proxy and this control door.
 fn recipe(name: &str, proxy: &Proxy, control: &str) -> Recipe {
     let plain = format!("http://127.0.0.1:{}", proxy.port);
     let secure = format!("https://127.0.0.1:{}", proxy.port);

@@ -1,5 +1,5 @@
-//! One experiment: a neutral receiver and floodtest follow the same ids, msggen sends, and all three
-//! say what they know.
+//! One experiment: a neutral receiver and floodtest follow the same ids, msggen sends, and all
+//! three say what they know.
 
 use std::fs;
 use std::path::Path;

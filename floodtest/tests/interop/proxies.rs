@@ -124,8 +124,10 @@ pub(crate) fn haproxy_before(upstream: &str, tls: Tls) -> Proxy {
         };
         let configuration = format!(
             "global\n  maxconn 4096\n\
-             defaults\n  mode http\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
-             frontend front\n  bind 127.0.0.1:{port} {secure} backlog 1024\n  default_backend back\n\
+             defaults\n  mode http\n\
+             \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+             frontend front\n  bind 127.0.0.1:{port} {secure} backlog 1024\n\
+             \x20 default_backend back\n\
              backend back\n  server one {upstream}\n"
         );
         let path = here.join("haproxy.cfg");

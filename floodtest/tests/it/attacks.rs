@@ -82,7 +82,8 @@ fn heads_of_all_kinds_are_taken_or_named() {
     let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(17_000));
     let heads: [(&str, &str, &str); 10] = [
         (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 \
+          OK\r\n\
           Content-Length: 2\r\n\r\nab",
             "ended",
             "",

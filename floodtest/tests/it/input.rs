@@ -1,4 +1,4 @@
-//! What cannot be run is refused before the first connect, with its cause and its cure.
+//! What cannot be run is refused before the first connect, with its cause and its fix.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -147,4 +147,18 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn errors_of_usage_begin_with_the_programs_name_and_say_what_to_do() {
+    for (args, saying) in [
+        (&["--no-such-flag"][..], "floodtest: unexpected argument '--no-such-flag'"),
+        (&["--urls", "x", "--report", "0s"], "floodtest: invalid value '0s' for '--report"),
+        (&[], "floodtest: "),
+    ] {
+        let ended = run(args).with_code(2);
+        assert!(ended.stderr.starts_with(saying), "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("--help"), "{args:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{args:?}");
+    }
 }

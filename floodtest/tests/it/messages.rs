@@ -147,7 +147,7 @@ fn the_logs_hold_every_report_and_all_delays() {
         total.summary()
     };
     let (due, actual) =
-        (total("floodtest-delivery-due.hlog"), total("floodtest-delivery-actual.hlog"));
+        (total("floodtest-delivery_from_due.hlog"), total("floodtest-delivery_from_send.hlog"));
     assert_eq!((due.count, due.p50_us), (7, report.delivery_from_due.p50_us));
     assert_eq!((actual.count, actual.p50_us), (7, report.delivery_from_send.p50_us));
     assert!(due.p50_us >= 5_000 && actual.p50_us < due.p50_us, "{due} {actual}");

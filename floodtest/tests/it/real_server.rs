@@ -28,14 +28,15 @@ struct Running {
 
 fn start() -> Running {
     let any = "127.0.0.1:0".parse().unwrap();
-    let (listener, door) = (limits::listen(any).unwrap(), limits::listen(any).unwrap());
-    let (public, control) = (listener.local_addr().unwrap(), door.local_addr().unwrap());
+    let (listener, control_listener) = (limits::listen(any).unwrap(), limits::listen(any).unwrap());
+    let (public, control) =
+        (listener.local_addr().unwrap(), control_listener.local_addr().unwrap());
     let (shutdown, is_down) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         let config = Config::with_descriptors(1_024);
         let runtime = runtime(&config).unwrap();
         let shutdown = async { is_down.await.unwrap() };
-        runtime.block_on(serve(config, vec![listener], door, shutdown)).unwrap()
+        runtime.block_on(serve(config, vec![listener], control_listener, shutdown)).unwrap()
     });
     Running { public, control, shutdown, thread }
 }

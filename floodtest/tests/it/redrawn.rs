@@ -1,7 +1,7 @@
 //! A server that lies by a seed, behind a proxy that draws the borders of chunks anew at random.
 //!
-//! No border means anything then, and still each lie is found: by the numbers of comet-server, whose
-//! name the proxy hides, and by stamps.
+//! No border means anything then, and still each lie is found: by the numbers of comet-server,
+//! whose name the proxy hides, and by stamps.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,8 @@ use reports::stamp::{Mark, Sender, Stamp};
 use crate::liar::{Lies, N_CONNECTIONS, N_SEEDS, found, lie};
 use crate::support::{Server, UrlFile, chunk, run, send};
 
-/// The largest chunk and the largest write of the proxy: some hold a few messages, some a few bytes.
+/// The largest chunk and the largest write of the proxy: some hold a few messages, some a few
+/// bytes.
 const LARGEST: u64 = 300;
 
 /// The head of the proxy's responses.

@@ -1,5 +1,5 @@
-//! What is asked: header fields, bodies, tokens, fields of URL lines; and what is said about answers
-//! that refuse.
+//! What is asked: header fields, bodies, tokens, fields of URL lines; and what is said about
+//! answers that refuse.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -7,7 +7,9 @@ use std::sync::{Arc, Barrier};
 
 use rustix::process::Signal;
 
-use crate::support::{OUR_HEAD, Server, UrlFile, hold, messages, run, send, start, start_limited};
+use crate::support::{
+    OUR_HEAD, Server, UrlFile, hold, messages, run, send, start, start_limited, wait_until,
+};
 
 /// The requests that a server gets in a run with these flags and lines; `{at}` is the server.
 fn requests(flags: &[&str], lines: &str) -> Vec<String> {
@@ -314,13 +316,23 @@ fn any_success_establishes_a_connection_where_that_is_asked_for() {
 
 #[test]
 fn kinds_of_content_are_counted_and_bounded() {
-    let server = Server::start_by_id(|id, stream| {
+    // Twenty kinds get a name, those of the first heads. So the others wait until the connections
+    // 1 to 3, which count here, have theirs.
+    let n_named = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::start_by_id(move |id, stream| {
+        use std::sync::atomic::Ordering::SeqCst;
+        if id > 3 {
+            wait_until("three heads are sent", || n_named.load(SeqCst) == 3);
+        }
         let kind = match id {
             1 => String::new(),
             2 | 3 => "Content-Type: Text/Event-Stream; charset=utf-8\r\n".to_owned(),
             id => format!("Content-Type: x/{id}\r\n"),
         };
         send(stream, &format!("HTTP/1.1 200 OK\r\n{kind}\r\n"));
+        if id <= 3 {
+            n_named.fetch_add(1, SeqCst);
+        }
         hold(stream);
     });
     let urls = server.urls(40);

@@ -1,15 +1,16 @@
 //! SCHEMA.md is what is printed: every field, and no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Instant;
 
+use floodtest::figures;
 use reports::stamp::{Clock, Stamp};
 use serde_json::Value;
 
 use crate::support::{OUR_HEAD, Server, chunk, run, send};
 
-/// The fields of a JSON value, with their types: `delivery.p50_us` is an integer.
+/// The fields of a JSON value, with their types: `recent.bytes` is an integer.
 fn fields(value: &Value) -> BTreeMap<String, &'static str> {
     let mut fields = BTreeMap::new();
     collect(value, "", &mut fields);
@@ -103,4 +104,32 @@ fn a_plan_has_the_fields_of_the_schema() {
     // How much memory there is depends on the machine.
     plan["warnings"].as_array_mut().unwrap().push("too little memory".into());
     compare(&plan, "A plan");
+}
+
+#[test]
+fn expectations_have_the_names_of_the_schema_and_no_others() {
+    let mut names = BTreeSet::new();
+    for (field, kind) in documented("A report") {
+        // What came since the report before, and single connections, are no figures of a run; the
+        // jump is there only where something is wrong.
+        let others = ["recent.", "worst[]", "content_types."];
+        let is_other = others.iter().any(|it| field.starts_with(it));
+        let is_number = kind.starts_with("integer") || kind.starts_with("number");
+        if is_number && !is_other && field != "median_jump" {
+            let name = field.replace("failures.REASON", "failed.REASON");
+            let name = name.replace("closures.REASON", "closed.REASON");
+            let name = name.strip_suffix("_us").unwrap_or(&name);
+            names.insert(name.replace(".p9999", ".p99.99").replace(".p999", ".p99.9"));
+        }
+    }
+    for name in &names {
+        let parsed = figures::parse(&format!("{}>=0", name.replace("REASON", "cut")));
+        assert!(parsed.is_ok(), "{name}: {parsed:?}");
+    }
+    let error = figures::parse("no-such-figure=0").unwrap_err().to_string();
+    let (_, listed) = error.split_once("there are ").unwrap();
+    // p999 is another name of p99.9.
+    for name in listed.split(", ").map(|name| name.replace(".p999", ".p99.9")) {
+        assert!(names.contains(&name), "SCHEMA.md has no {name}");
+    }
 }

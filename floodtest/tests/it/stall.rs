@@ -48,7 +48,7 @@ fn a_server_that_stands_still_is_seen_in_the_latency_from_due_and_loses_nothing(
         .unwrap();
     let mut said = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut said = |start: &str| said.next().unwrap().strip_prefix(start).unwrap().to_owned();
-    let (pattern, door) = (said("listening on "), said("control on "));
+    let (pattern, control) = (said("listening on "), said("control on "));
 
     let lines: Vec<_> = (1..=50).map(|id: u32| pattern.replace("{id}", &id.to_string())).collect();
     let urls = UrlFile::of(&lines.join("\n"));
@@ -60,7 +60,7 @@ fn a_server_that_stands_still_is_seen_in_the_latency_from_due_and_loses_nothing(
     let messages = ["--num", "100", "--interval", "20ms", "--sources", "4", "--max", "50"];
     let sender = Command::new(&programs["msggen"])
         .args(messages)
-        .args(["--seed", "1", "--stamp", "--json", "--server", &door])
+        .args(["--seed", "1", "--stamp", "--json", "--server", &control])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

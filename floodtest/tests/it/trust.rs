@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use crate::https::{Stream, send, serve_as, urls};
 use crate::support::{OUR_HEAD, UrlFile, run, start, start_command};
 
-/// A file beside these tests. They were made with openssl and are valid for a hundred years, but for
-/// the one that is not.
+/// A file beside these tests. They were made with openssl and are valid for a hundred years, but
+/// for the one that is not.
 macro_rules! tls_file {
     ($name:literal) => {
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/", $name)
@@ -75,7 +75,8 @@ fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
     assert_eq!(
         fault("localhost", address, &ca).as_deref(),
         Some(
-            "the server asks for our certificate; --cert and --key name one (certificate_required alert)"
+            "the server asks for our certificate; --cert and --key name one \
+             (certificate_required alert)"
         )
     );
     let strangers = ["--cert", tls_file!("own.pem"), "--key", tls_file!("own.key")];

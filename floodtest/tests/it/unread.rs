@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
 
 use reports::books::FloodReport;
 use rustix::pipe::fcntl_setpipe_size;
@@ -15,16 +14,6 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use serde_json::Value;
 
 use crate::support::{OUR_HEAD, Server, UrlFile, hold, messages, send, signal, wait_until};
-
-/// Waits until the run whose logs are in a folder has got so far. Looking at them all the time
-/// would take the core that the run needs.
-#[track_caller]
-fn wait_for_log(what: &str, is_so: impl Fn() -> bool) {
-    wait_until(what, || {
-        std::thread::park_timeout(Duration::from_millis(10));
-        is_so()
-    });
-}
 
 /// Connections that fail, each for a reason of its own: each reason is in each report, so that few
 /// reports are as many bytes as wait for a reader.
@@ -78,11 +67,11 @@ fn unread(folder: &Path) -> (Child, PipeReader, Server) {
     drop(command);
     // As many reports are in the log, and these are more bytes than wait for a reader.
     let log = folder.join("floodtest.ndjson");
-    wait_for_log("enough was said", || fs::metadata(&log).is_ok_and(|it| it.len() > 200_000));
+    wait_until("enough was said", || fs::metadata(&log).is_ok_and(|it| it.len() > 200_000));
     sender.send((1..=5).collect()).unwrap();
-    wait_for_log("messages are counted", || logged(folder).chunks == 5);
+    wait_until("messages are counted", || logged(folder).chunks == 5);
     let earlier = logged(folder).elapsed_s;
-    wait_for_log("it goes on", || logged(folder).elapsed_s > earlier);
+    wait_until("it goes on", || logged(folder).elapsed_s > earlier);
     (child, out, server)
 }
 
@@ -139,9 +128,9 @@ fn a_terminal_that_was_stopped_with_ctrl_s_stops_nothing_else() {
     let mut child = command.spawn().unwrap();
     drop(command);
     // The view is drawn from half a second on, and the reports have the same terminal.
-    wait_for_log("it runs", || logged(folder.path()).elapsed_s > 1.5);
+    wait_until("it runs", || logged(folder.path()).elapsed_s > 1.5);
     sender.send(vec![1, 2, 3]).unwrap();
-    wait_for_log("messages are counted", || logged(folder.path()).chunks == 3);
+    wait_until("messages are counted", || logged(folder.path()).chunks == 3);
     signal(child.id(), Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(1), "its last report was not read");
     let report = logged(folder.path());

@@ -75,7 +75,7 @@ fn flags_that_are_missing_unknown_or_unreadable_are_refused() {
 }
 
 #[test]
-fn server_urls_that_name_no_control_door_are_refused_with_the_cure() {
+fn server_urls_that_name_no_control_door_are_refused_with_a_fix() {
     for (server, message) in [
         ("localhost:8001", "not a server URL: \"localhost:8001\": write http://localhost:8001"),
         ("ftp://localhost", "write http://host:port or https://host:port"),
@@ -89,7 +89,7 @@ fn server_urls_that_name_no_control_door_are_refused_with_the_cure() {
 }
 
 #[test]
-fn requests_to_other_servers_that_are_none_are_refused_with_the_cure() {
+fn requests_to_other_servers_that_are_none_are_refused_with_a_fix() {
     for (to, more, message) in [
         (
             "h/{id}",
@@ -127,7 +127,7 @@ fn a_file_of_ids_that_is_missing_or_holds_something_else_is_named_with_the_line(
 }
 
 #[test]
-fn a_server_where_nobody_listens_is_named_at_once_with_the_cure() {
+fn a_server_where_nobody_listens_is_named_at_once_with_a_fix() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

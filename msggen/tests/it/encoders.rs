@@ -5,14 +5,14 @@ use std::process::{Command, Stdio};
 
 use reports::stamp::Stamp;
 
-use crate::support::{Door, msggen, program_is_there};
+use crate::support::{FakeServer, msggen, program_is_there};
 
 /// A message with a stamp, as it was sent.
 fn message() -> String {
-    let door = Door::open();
+    let fake = FakeServer::open();
     let flags = "--num 1 --interval 1 --max 900 --stamp --message <{id}>";
-    msggen(&format!("{flags} --server {}", door.url())).code(0);
-    door.next_request().body
+    msggen(&format!("{flags} --server {}", fake.url())).code(0);
+    fake.next_request().body
 }
 
 /// The stamp of a message, as it stands in its text.

@@ -1,14 +1,14 @@
-//! Servers of other makes, and what goes to them.
+//! Servers other than comet-server, and what goes to them.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Door, Reply, Request, msggen, msggen_with, reached};
+use crate::support::{FakeServer, Reply, Request, msggen, msggen_with, reached};
 
 /// A server that accepts everything, with nothing to say.
-fn accepting() -> Door {
-    Door::new(|_| Reply::Answer(202, String::new()))
+fn accepting() -> FakeServer {
+    FakeServer::new(|_| Reply::Answer(202, String::new()))
 }
 
 #[test]
@@ -38,11 +38,10 @@ fn a_request_is_what_its_templates_say() {
         assert!(request.head.starts_with(&first), "{}", request.head);
         assert!(request.head.contains(&format!("\r\nx-key: s{source}/1\r\n")), "{}", request.head);
         assert!(request.head.contains("\r\ncontent-type: application/json\r\n"));
+        let message = format!("1%20%26%20%22{source}%22");
         assert_eq!(
             request.body,
-            format!(
-                r#"{{"channel":"c1","data":{{"text":"1 & \"{source}\"","raw":"1%20%26%20%22{source}%22"}}}}"#
-            )
+            format!(r#"{{"channel":"c1","data":{{"text":"1 & \"{source}\"","raw":"{message}"}}}}"#)
         );
     }
     assert_eq!(requests.len(), 2);
@@ -75,7 +74,7 @@ fn the_token_goes_to_other_servers_too() {
 
 #[test]
 fn every_success_is_an_answer_and_everything_else_failed_with_its_status() {
-    let server = Door::new(|request| match request.number % 4 {
+    let server = FakeServer::new(|request| match request.number % 4 {
         0 => Reply::Answer(200, "x".repeat(100_000)),
         1 => Reply::Answer(201, "queued messages: 0\r\nactive subscribers: 1\r\n".to_owned()),
         2 => Reply::Answer(204, String::new()),
@@ -108,7 +107,7 @@ const INCOMPLETE: [(Reply, &str); 4] = [
 fn an_answer_that_breaks_off_or_never_ends_is_none() {
     for (reply, reason) in INCOMPLETE {
         let reply = Mutex::new(Some(reply));
-        let door = Door::new(move |request| {
+        let fake = FakeServer::new(move |request| {
             let incomplete = reply.lock().unwrap().take();
             incomplete.unwrap_or_else(|| {
                 let answer = "{\"connections\":1}".to_owned();
@@ -119,7 +118,7 @@ fn an_answer_that_breaks_off_or_never_ends_is_none() {
             })
         });
         let flags = "--num 3 --interval 0 --max 1 --timeout 400ms --json";
-        let run = msggen(&format!("{flags} --to {}", door.url())).code(1);
+        let run = msggen(&format!("{flags} --to {}", fake.url())).code(1);
         let report = run.balanced();
         run.assert(report["unanswered_by"][reason] == 1, reason);
         run.assert(report["answered"] == 2, "the others were answered");
@@ -134,9 +133,10 @@ fn an_answer_to_the_control_door_that_breaks_off_or_never_ends_is_none() {
             continue;
         }
         let reply = Mutex::new(Some(reply));
-        let door = Door::new(move |_| reply.lock().unwrap().take().unwrap_or_else(|| reached(1)));
+        let fake =
+            FakeServer::new(move |_| reply.lock().unwrap().take().unwrap_or_else(|| reached(1)));
         let flags = "--num 3 --interval 0 --max 1 --timeout 400ms --json";
-        let run = msggen(&format!("{flags} --server {}", door.url())).code(1);
+        let run = msggen(&format!("{flags} --server {}", fake.url())).code(1);
         run.assert(run.balanced()["unanswered_by"][reason] == 1, reason);
     }
 }
@@ -159,7 +159,7 @@ fn what_no_server_said_meets_no_expectation() {
 
 #[test]
 fn whom_a_message_reached_is_read_from_the_answer_where_it_says_so() {
-    let server = Door::new(|request| {
+    let server = FakeServer::new(|request| {
         let text = match request.number % 4 {
             0 => "active subscribers: 2\r\n",
             1 => "active subscribers: 0\r\n",
@@ -186,7 +186,7 @@ fn whom_a_message_reached_is_read_from_the_answer_where_it_says_so() {
 
 #[test]
 fn a_success_whose_body_is_not_what_is_wanted_failed_with_a_reason_of_its_own() {
-    let server = Door::new(|request| match request.number % 2 {
+    let server = FakeServer::new(|request| match request.number % 2 {
         0 => Reply::Answer(200, "{\"ok\":true}".to_owned()),
         _ => Reply::Answer(200, "{\"error\":{\"code\":102}}".to_owned()),
     });
@@ -219,7 +219,7 @@ fn several_servers_share_the_ids_and_each_id_keeps_its_server() {
 fn requests_on_their_way_have_connections_of_their_own_as_many_as_allowed() {
     static N_NOW: AtomicUsize = AtomicUsize::new(0);
     static N_MOST: AtomicUsize = AtomicUsize::new(0);
-    let server = Door::new(|_| {
+    let server = FakeServer::new(|_| {
         N_MOST.fetch_max(N_NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         std::thread::park_timeout(Duration::from_millis(5));
         N_NOW.fetch_sub(1, Ordering::SeqCst);
@@ -233,7 +233,7 @@ fn requests_on_their_way_have_connections_of_their_own_as_many_as_allowed() {
 
 #[test]
 fn a_server_that_dies_leaves_exact_totals() {
-    let server = Door::new(|request| match request.number {
+    let server = FakeServer::new(|request| match request.number {
         n if n < 20 => Reply::Answer(200, String::new()),
         _ => Reply::Die,
     });

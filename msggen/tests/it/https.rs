@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::{Door, msggen, read_request};
+use crate::support::{FakeServer, msggen, read_request};
 
 /// A file beside these tests.
 fn file(name: &str) -> String {
@@ -70,7 +70,7 @@ fn messages_go_over_tls_to_control_doors_and_to_other_servers() {
 fn a_server_that_is_not_trusted_or_speaks_no_tls_is_named_before_the_run() {
     let flags = "--num 1 --interval 0 --max 9";
     let (server, own) = (serve("server").port(), serve("own").port());
-    let plain = Door::open();
+    let plain = FakeServer::open();
     for way in ["--server", "--to"] {
         for (trust, port, host, why) in [
             (format!("--ca {}", file("own.pem")), server, "localhost", "UnknownIssuer"),

@@ -8,7 +8,7 @@ use msggen::args::Args;
 use msggen::tally::Counts;
 use msggen::{Observer, Outcome};
 
-use crate::support::Door;
+use crate::support::FakeServer;
 
 /// Keeps the reports, and ends the run when it has enough of them.
 struct Reader {
@@ -33,8 +33,8 @@ impl Observer for Reader {
 
 /// A run in this process until its second report, or until `shutdown`.
 async fn run(shutdown: impl Future<Output = ()>) -> (Outcome, Vec<Outcome>) {
-    let door = Door::open();
-    let server = door.url();
+    let fake = FakeServer::open();
+    let server = fake.url();
     let flags = ["msggen", "--num", "1M", "--interval", "2", "--max", "9", "--report", "20ms"];
     let args = Args::parse_from(flags.into_iter().chain(["--server", &server]));
     let mut reader = Reader { reports: Vec::new(), enough: 2 };

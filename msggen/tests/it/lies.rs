@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::support::{Door, Reply, msggen, reached};
+use crate::support::{FakeServer, Reply, msggen, reached};
 
 /// An answer of a control door.
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"connections\":1}";
@@ -43,7 +43,7 @@ fn read_to_end(mut stream: TcpStream) {
 #[test]
 fn more_connections_than_can_be_are_a_bad_answer_and_no_panic() {
     for n in ["18446744073709551615", "9223372036854775807", "4294967296"] {
-        let door = Door::new(move |request| match request.body.lines().count() {
+        let fake = FakeServer::new(move |request| match request.body.lines().count() {
             lines if request.head.starts_with("POST /send ") => Reply::Answer(
                 200,
                 format!("{{\"messages\":{lines},\"connections\":{n}0,\"void\":0}}"),
@@ -52,14 +52,14 @@ fn more_connections_than_can_be_are_a_bad_answer_and_no_panic() {
         });
         for batch in ["", "--batch 2"] {
             let flags = "--num 6 --interval 0 --max 9 --json";
-            let run = msggen(&format!("{flags} {batch} --server {}", door.url())).code(2);
+            let run = msggen(&format!("{flags} {batch} --server {}", fake.url())).code(2);
             run.assert(run.balanced()["failures"]["bad answer"] == 6, "all of them are");
         }
     }
     // The largest that are taken do not overflow what they are added to.
-    let door = Door::new(|_| Reply::Answer(200, "{\"connections\":4294967295}".to_owned()));
+    let fake = FakeServer::new(|_| Reply::Answer(200, "{\"connections\":4294967295}".to_owned()));
     let flags = "--num 6 --interval 0 --max 9 --json";
-    let run = msggen(&format!("{flags} --server {}", door.url())).code(0);
+    let run = msggen(&format!("{flags} --server {}", fake.url())).code(0);
     run.assert(run.balanced()["connections"] == 6 * 4_294_967_295_u64, "all are counted");
 }
 
@@ -82,12 +82,12 @@ fn answers_that_come_before_their_requests_answer_none_of_them() {
 fn an_answer_that_comes_twice_is_noticed() {
     // At once: which of the two is the answer is not known.
     let twice: &'static str = Box::leak(ANSWER.repeat(2).into_boxed_str());
-    let door = Door::new(move |request| match request.number {
+    let fake = FakeServer::new(move |request| match request.number {
         1 => Reply::Bytes(twice),
         _ => reached(1),
     });
     let flags = "--num 4 --interval 0 --max 9 --json";
-    let run = msggen(&format!("{flags} --server {}", door.url())).code(1);
+    let run = msggen(&format!("{flags} --server {}", fake.url())).code(1);
     let report = run.balanced();
     run.assert(report["unanswered_by"]["bad answer"] == 1, "one of them");
     run.assert(report["stray_answers"] == 1 && report["answered"] == 3, "and it is counted");

@@ -1,12 +1,11 @@
-//! A real server of another make: nginx with nchan, as README shows it.
+//! A real server other than comet-server: nginx with nchan, as README shows it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
-use crate::support::{DEADLINE, msggen};
+use crate::support::{DEADLINE, msggen, wait_until};
 
 /// Where Debian's `libnginx-mod-nchan` has it.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -61,12 +60,10 @@ impl Nchan {
             .arg(&path)
             .spawn()
             .unwrap();
-        let begun_at = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            assert!(begun_at.elapsed() < DEADLINE, "nginx does not listen");
+        wait_until("nginx listens", || {
             assert!(process.try_wait().unwrap().is_none(), "nginx ended");
-            std::thread::park_timeout(std::time::Duration::from_millis(5));
-        }
+            TcpStream::connect(&address).is_ok()
+        });
         Some(Self { process, address, _folder: folder })
     }
 }

@@ -23,11 +23,11 @@ impl Observer for Nobody {
 /// Runs msggen with `flags` against a server that nobody is connected to.
 async fn run(flags: &[&str]) -> (Outcome, Stats) {
     let any = "127.0.0.1:0".parse().unwrap();
-    let (listener, door) = (limits::listen(any).unwrap(), limits::listen(any).unwrap());
-    let url = format!("http://{}", door.local_addr().unwrap());
+    let (listener, control) = (limits::listen(any).unwrap(), limits::listen(any).unwrap());
+    let url = format!("http://{}", control.local_addr().unwrap());
     let (shutdown, is_down) = oneshot::channel();
     let config = Config::with_descriptors(1_024);
-    let server = tokio::spawn(serve(config, vec![listener], door, async {
+    let server = tokio::spawn(serve(config, vec![listener], control, async {
         is_down.await.unwrap();
     }));
     let always = ["msggen", "--max", "50", "--sources", "7", "--server", &url];

@@ -9,9 +9,9 @@ use reports::sent::Sent;
 use reports::stamp::Stamp;
 use rustix::process::Signal;
 
-use crate::support::{Door, Reply, msggen, reached, start, start_after};
+use crate::support::{FakeServer, Reply, msggen, reached, start, start_after};
 
-/// What a door did with the messages to one id: their numbers, in the order in which they came.
+/// What a server did with the messages to one id: their numbers, in the order in which they came.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct OfId {
     taken: Vec<u64>,
@@ -19,13 +19,13 @@ struct OfId {
     silent: Vec<u64>,
 }
 
-/// What a door did with all messages.
+/// What a server did with all messages.
 type Record = Mutex<BTreeMap<u64, OfId>>;
 
-/// A door that refuses some messages and never answers others, and what it did.
-fn fickle() -> (Door, &'static Record) {
+/// A server that refuses some messages and never answers others, and what it did.
+fn fickle() -> (FakeServer, &'static Record) {
     let record: &Record = Box::leak(Box::default());
-    let door = Door::new(|request| {
+    let fake = FakeServer::new(|request| {
         let mark = Stamp::first_in(request.body.as_bytes()).unwrap().mark.unwrap();
         let mut record = record.lock().unwrap();
         let of_id = record.entry(mark.id).or_default();
@@ -44,7 +44,7 @@ fn fickle() -> (Door, &'static Record) {
             }
         }
     });
-    (door, record)
+    (fake, record)
 }
 
 /// All numbers of some ranges.
@@ -67,20 +67,21 @@ fn names(folder: &Path) -> Vec<String> {
 fn the_file_says_of_every_id_what_the_server_knows() {
     for more in ["--max 5", "--max 5000000000 --distribution hot:0.0000001%=99%"] {
         for way in ["--server", "--to"] {
-            let (door, record) = fickle();
+            let (fake, record) = fickle();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("sent");
             let flags = format!(
-                "--num 50 --sources 4 --interval 0 --seed 3 --stamp --json --sent {} {more} {way} {}",
+                "--num 50 --sources 4 --interval 0 --seed 3 --stamp --json \
+                 --sent {} {more} {way} {}",
                 path.display(),
-                door.url()
+                fake.url()
             );
             let run = msggen(&flags).code(1);
             let report = run.balanced();
             let sent = read(&path);
             assert_eq!(report["sender"], sent.header.sender.to_string());
             assert_eq!((sent.header.seed, sent.header.targets.len()), (3, 1));
-            assert!(sent.header.targets[0].starts_with(&door.url()), "{:?}", sent.header);
+            assert!(sent.header.targets[0].starts_with(&fake.url()), "{:?}", sent.header);
             let end = sent.end.unwrap();
             let figures = [end.messages, end.answered, end.failed, end.unanswered];
             let reported = ["sent", "answered", "failed", "unanswered"];
@@ -105,27 +106,27 @@ fn the_file_says_of_every_id_what_the_server_knows() {
 
 #[test]
 fn in_a_batch_the_first_were_answered_and_the_others_failed() {
-    let door = Door::new(|_| {
+    let fake = FakeServer::new(|_| {
         let body = "{\"error\":\"line 3: busy\",\"messages\":2,\"connections\":2,\"void\":0}";
         Reply::Answer(503, body.to_owned())
     });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sent");
     let flags = "--num 10 --interval 0 --max 1 --batch 5 --stamp";
-    msggen(&format!("{flags} --sent {} --server {}", path.display(), door.url())).code(1);
+    msggen(&format!("{flags} --sent {} --server {}", path.display(), fake.url())).code(1);
     let line = &read(&path).ids[&1];
     assert_eq!((line.n, &line.failed[..]), (10, &[(3, 5), (8, 10)][..]));
 }
 
 #[test]
 fn messages_that_never_left_have_no_number() {
-    let door = Door::new(|request| if request.number < 4 { reached(1) } else { Reply::Die });
+    let fake = FakeServer::new(|request| if request.number < 4 { reached(1) } else { Reply::Die });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sent");
     let flags = "--num 10 --interval 0 --max 1 --reconnect 0s --stamp --json";
-    let run = msggen(&format!("{flags} --sent {} --server {}", path.display(), door.url())).code(1);
+    let run = msggen(&format!("{flags} --sent {} --server {}", path.display(), fake.url())).code(1);
     let n_refused = run.balanced()["failures"]["refused"].as_u64().unwrap();
-    run.assert(n_refused >= 4, "what the door took before it was gone is unanswered");
+    run.assert(n_refused >= 4, "what the server took before it was gone is unanswered");
     let sent = read(&path);
     assert_eq!((sent.ids[&1].n, numbers(&sent.ids[&1].failed).len()), (10 - n_refused, 0));
     assert_eq!(sent.ids[&1].unanswered, [(5, 10 - n_refused)]);
@@ -134,13 +135,14 @@ fn messages_that_never_left_have_no_number() {
 
 #[test]
 fn an_interrupted_run_writes_it_too() {
-    let door = Door::new(|request| if request.number < 7 { reached(1) } else { Reply::Silence });
+    let fake =
+        FakeServer::new(|request| if request.number < 7 { reached(1) } else { Reply::Silence });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sent");
     let flags = "--num 100k --interval 1 --max 1 --sources 3 --stamp --json";
-    let run = start(&format!("{flags} --sent {} --server {}", path.display(), door.url()));
+    let run = start(&format!("{flags} --sent {} --server {}", path.display(), fake.url()));
     for _ in 0..8 {
-        door.next_request();
+        fake.next_request();
     }
     assert_eq!(names(folder.path()), [""; 0], "not before the end");
     run.signal(Signal::INT);
@@ -152,12 +154,12 @@ fn an_interrupted_run_writes_it_too() {
 
 #[test]
 fn a_disk_that_takes_it_not_is_an_error_and_nothing_else_is_lost() {
-    let door = Door::open();
+    let fake = FakeServer::open();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sent");
     fs::write(&path, "of an earlier run").unwrap();
     let flags = "--num 3k --interval 0 --max 100k --batch 100 --stamp --json";
-    let flags = format!("{flags} --sent {} --server {}", path.display(), door.url());
+    let flags = format!("{flags} --sent {} --server {}", path.display(), fake.url());
     // A file may have 512 bytes or a KiB, and a write beyond that is an error.
     let run = start_after("trap '' XFSZ; ulimit -f 1", &flags).finish().code(1);
     let run = run.says(&format!("msggen: cannot write {}: File too large", path.display()));
@@ -168,9 +170,9 @@ fn a_disk_that_takes_it_not_is_an_error_and_nothing_else_is_lost() {
 
 #[test]
 fn a_file_that_cannot_be_written_is_refused_before_the_run() {
-    let door = Door::open();
+    let fake = FakeServer::open();
     let folder = tempfile::tempdir().unwrap();
-    let flags = format!("--num 1 --interval 0 --max 1 --stamp --server {}", door.url());
+    let flags = format!("--num 1 --interval 0 --max 1 --stamp --server {}", fake.url());
     for (path, why) in [
         ("/no/such/folder/sent", "msggen: cannot write /no/such/folder/sent: No such file"),
         ("/dev/null", "msggen: cannot write /dev/null: it is there and is no regular file"),
@@ -178,5 +180,5 @@ fn a_file_that_cannot_be_written_is_refused_before_the_run() {
     ] {
         msggen(&format!("{flags} --sent {path}")).code(2).says(why);
     }
-    assert_eq!(door.requests().len(), 0);
+    assert_eq!(fake.requests().len(), 0);
 }

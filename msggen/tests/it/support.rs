@@ -9,18 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// How long anything may take before its test fails. Nothing that works takes a tenth of it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// How long anything may take before its test fails. On a machine that does nothing else
+/// nothing that works takes a tenth of it.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// A request as a door received it.
+/// A request as a server received it.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// Its number among all requests of the door, from 0 on, in order of arrival.
+    /// Its number among all requests of the server, from 0 on, in order of arrival.
     pub(crate) number: usize,
     /// The head with the empty line that ends it.
     pub(crate) head: String,
@@ -45,7 +46,7 @@ impl Request {
     }
 }
 
-/// What a door does with a request.
+/// What a server does with a request.
 pub(crate) enum Reply {
     /// Answers with this status and body, and keeps the connection.
     Answer(u16, String),
@@ -59,9 +60,9 @@ pub(crate) enum Reply {
     BytesAndClose(&'static str),
     /// Resets the connection.
     Reset,
-    /// Never answers, and keeps the connection as long as the door lives.
+    /// Never answers, and keeps the connection as long as the server lives.
     Silence,
-    /// Closes every connection and the door.
+    /// Closes every connection and the server.
     Die,
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn all_reached(request: &Request) -> Reply {
 }
 
 /// A control door on a free port that does what its script says.
-pub(crate) struct Door {
+pub(crate) struct FakeServer {
     /// Where it listens.
     address: SocketAddr,
     /// What its threads share.
@@ -88,16 +89,16 @@ pub(crate) struct Door {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// A door's script.
+/// A server's script.
 type Script = dyn Fn(&Request) -> Reply + Send + Sync;
 
-/// What the threads of a door share.
+/// What the threads of a server share.
 struct Shared {
     /// What to do with each request.
     script: Box<Script>,
     /// Requests received so far.
     n_requests: AtomicUsize,
-    /// Whether the door has died.
+    /// Whether the server has died.
     is_dead: AtomicBool,
     /// Every connection ever taken.
     connections: Mutex<Vec<TcpStream>>,
@@ -105,13 +106,13 @@ struct Shared {
     requests: Mutex<Sender<Request>>,
 }
 
-impl Door {
-    /// A door that does with each request what `script` says.
+impl FakeServer {
+    /// A server that does with each request what `script` says.
     pub(crate) fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::at("127.0.0.1:0".parse().unwrap(), script)
     }
 
-    /// The same at an address that an earlier door had.
+    /// The same at an address that an earlier server had.
     pub(crate) fn at(
         address: SocketAddr,
         script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -133,7 +134,7 @@ impl Door {
         Self { address, shared, requests, acceptor: Some(acceptor) }
     }
 
-    /// A door behind which every id has one connection.
+    /// A server behind which every id has one connection.
     pub(crate) fn open() -> Self {
         Self::new(|request| {
             if request.head.starts_with("POST /send ") { all_reached(request) } else { reached(1) }
@@ -168,7 +169,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.shared.die();
         // Wakes the acceptor; when it has gone already there is nobody to wake.
@@ -178,7 +179,7 @@ impl Drop for Door {
 }
 
 impl Shared {
-    /// Takes connections until the door dies.
+    /// Takes connections until the server dies.
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         for stream in listener.incoming() {
             if self.is_dead.load(Ordering::SeqCst) {
@@ -231,7 +232,7 @@ impl Shared {
         }
     }
 
-    /// Drops the door's own hold on a connection, so that closing it closes it.
+    /// Drops the server's own hold on a connection, so that closing it closes it.
     fn forget(&self, stream: &TcpStream) {
         let peer = stream.peer_addr().unwrap();
         self.connections.lock().unwrap().retain(|kept| kept.peer_addr().ok() != Some(peer));
@@ -322,6 +323,30 @@ fn spawn_program(binary: &str, arguments: &[&str]) -> Running {
     let mut child = command.spawn().unwrap();
     let stderr = read_to_end(child.stderr.take().unwrap());
     Running { command: format!("{binary} {}", arguments.join(" ")), child, stdout: None, stderr }
+}
+
+/// How long to wait before a look at something that nobody announces.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Waits until `is_so`, for what nobody announces: the one place where a test looks again and
+/// again.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came that {what}");
+        std::thread::park_timeout(LOOK_AGAIN);
+    }
+}
+
+/// Waits for a report that is as it `should_be`.
+#[track_caller]
+pub(crate) fn wait_for_report(
+    reports: &mut impl Iterator<Item = String>,
+    should_be: impl Fn(&Value) -> bool,
+) {
+    let mut reports = reports.map(|line| serde_json::from_str(&line).unwrap());
+    assert!(reports.any(|report: Value| should_be(&report)), "the run ended before");
 }
 
 /// Runs `msggen` with `arguments` to its end.
@@ -444,7 +469,7 @@ impl Finished {
         };
         let ended = figure("answered") + figure("failed") + figure("unanswered");
         self.assert(figure("sent") == ended, "sent = answered + failed + unanswered");
-        // A server of another make does not say who was reached.
+        // A server other than comet-server does not say who was reached.
         let known = |name: &str| report[name].as_u64().unwrap_or(0);
         let told = known("reached") + known("void") + figure("reach_unknown");
         self.assert(told == figure("answered"), "answered = reached + void + not known");

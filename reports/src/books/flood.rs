@@ -17,6 +17,7 @@ pub struct FloodReport {
     /// Connections that were asked for.
     pub asked: u64,
     /// Connections begun: `established + failed`, and those that are still without a head.
+    #[serde(default)]
     pub begun: u64,
     /// Connections whose response head has arrived and that are open now.
     pub connected: u64,
@@ -31,6 +32,7 @@ pub struct FloodReport {
     /// Connections ever established: `connected + closed`.
     pub established: u64,
     /// The most connections that were open at once.
+    #[serde(default)]
     pub peak: u64,
     /// Connections that were never established.
     pub failed: u64,
@@ -102,8 +104,10 @@ pub struct FloodReport {
     /// Seconds from the first connect to the last one.
     pub opening_s: f64,
     /// RSS of all processes of the run before the first connect, in KB of 1,024 bytes.
+    #[serde(default)]
     pub rss_start_kb: u64,
     /// The same now; in the final report when it was last looked at.
+    #[serde(default)]
     pub rss_kb: u64,
     /// How much later than due the connects were begun.
     #[serde(alias = "connect_late")]
@@ -115,12 +119,15 @@ pub struct FloodReport {
     #[serde(alias = "raw_delivery")]
     pub delivery_from_send: LatencySummary,
     /// What came since the report before.
+    #[serde(default)]
     pub recent: Recent,
     /// The connections with the most messages lost, duplicated or reordered, the worst first. Only
     /// the final report has them.
+    #[serde(default)]
     pub worst: Vec<WorstConnection>,
     /// For each reason the first connection that failed or closed for it. Only the final report
     /// has them.
+    #[serde(default)]
     pub examples: Vec<Example>,
     /// What a reader must know before believing the figures, a sentence each.
     #[serde(default)]

@@ -1,5 +1,7 @@
 //! The names of the files in a run folder.
 
+use std::path::Path;
+
 /// What was asked for.
 pub const PLAN: &str = "plan.toml";
 
@@ -26,19 +28,37 @@ pub const MSGGEN: &str = "msggen.ndjson";
 pub const SERVER_STATS: &str = "server-stats.json";
 
 /// Delivery latency from a message's due time, interval by interval.
-pub const DELIVERY_DUE: &str = "floodtest-delivery-due.hlog";
+pub const DELIVERY_FROM_DUE: &str = "floodtest-delivery_from_due.hlog";
 
 /// Delivery latency from a message's actual send.
-pub const DELIVERY_ACTUAL: &str = "floodtest-delivery-actual.hlog";
+pub const DELIVERY_FROM_SEND: &str = "floodtest-delivery_from_send.hlog";
 
 /// Send latency from a message's due time to its answer.
-pub const SEND_DUE: &str = "msggen-send-due.hlog";
+pub const SEND_FROM_DUE: &str = "msggen-send_from_due.hlog";
 
 /// Send latency from a message's actual send to its answer.
-pub const SEND_ACTUAL: &str = "msggen-send-actual.hlog";
+pub const SEND_FROM_SEND: &str = "msggen-send_from_send.hlog";
 
 /// How much later than due messages were sent.
 pub const LATENESS: &str = "msggen-lateness.hlog";
+
+/// The names that latency logs had in runs until November 2026. A log is looked for under its
+/// present name first.
+const FORMER_NAMES: [(&str, &str); 4] = [
+    (DELIVERY_FROM_DUE, "floodtest-delivery-due.hlog"),
+    (DELIVERY_FROM_SEND, "floodtest-delivery-actual.hlog"),
+    (SEND_FROM_DUE, "msggen-send-due.hlog"),
+    (SEND_FROM_SEND, "msggen-send-actual.hlog"),
+];
+
+/// What the file `name` is called in `folder`: as it was called formerly, if only that is there.
+pub fn name_in(folder: &Path, name: &'static str) -> &'static str {
+    let former = FORMER_NAMES.iter().find(|(present, _)| *present == name);
+    match former {
+        Some((_, former)) if !folder.join(name).exists() && folder.join(former).exists() => former,
+        _ => name,
+    }
+}
 
 /// Every published figure.
 pub const SUMMARY: &str = "summary.json";

@@ -75,7 +75,7 @@ impl Run {
     /// Reads the run in `folder`. A latency log may be missing, for there may have been no
     /// messages; every other raw file must be there and whole.
     pub fn load(folder: &Path) -> Result<Self, RunError> {
-        let delays = |name| read_delays(&folder.join(name));
+        let delays = |name| read_delays(&folder.join(files::name_in(folder, name)));
         Ok(Self {
             folder: folder.to_owned(),
             plan: Plan::read(folder)?,
@@ -86,10 +86,10 @@ impl Run {
             send: read_reports(&folder.join(files::MSGGEN))?,
             footprints: Footprints::read(folder)?,
             server: read_stats(&folder.join(files::SERVER_STATS))?,
-            delivery_due: delays(files::DELIVERY_DUE)?,
-            delivery_actual: delays(files::DELIVERY_ACTUAL)?,
-            send_due: delays(files::SEND_DUE)?,
-            send_actual: delays(files::SEND_ACTUAL)?,
+            delivery_due: delays(files::DELIVERY_FROM_DUE)?,
+            delivery_actual: delays(files::DELIVERY_FROM_SEND)?,
+            send_due: delays(files::SEND_FROM_DUE)?,
+            send_actual: delays(files::SEND_FROM_SEND)?,
             lateness: delays(files::LATENESS)?,
         })
     }

@@ -20,12 +20,12 @@ impl fmt::Display for Summary {
         let (received, sent) = (&self.received, &self.sent);
         writeln!(f)?;
         for (what, latency) in [
-            ("delivery latency, from due", &received.delivery_from_due),
-            ("delivery latency, from send", &received.delivery_from_send),
-            ("send latency, from due", &sent.send_from_due),
-            ("send latency, from send", &sent.send_from_send),
-            ("lateness of sends", &sent.lateness),
-            ("lateness of connects", &received.connect_lateness),
+            ("delivery_from_due", &received.delivery_from_due),
+            ("delivery_from_send", &received.delivery_from_send),
+            ("send_from_due", &sent.send_from_due),
+            ("send_from_send", &sent.send_from_send),
+            ("lateness", &sent.lateness),
+            ("connect_lateness", &received.connect_lateness),
         ] {
             writeln!(f, "{what:<28} {latency}")?;
         }

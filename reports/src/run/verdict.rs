@@ -75,15 +75,16 @@ fn unknown_ends(run: &Run) -> impl Iterator<Item = String> {
 /// A sentence for every latency log that does not hold as many delays as were reported.
 fn lost_delays(run: &Run) -> Vec<String> {
     let (received, sent) = (run.received(), run.sent());
-    let logs: [(&str, &Option<Delays>, &LatencySummary); 5] = [
-        (files::DELIVERY_DUE, &run.delivery_due, &received.delivery_from_due),
-        (files::DELIVERY_ACTUAL, &run.delivery_actual, &received.delivery_from_send),
-        (files::SEND_DUE, &run.send_due, &sent.send_from_due),
-        (files::SEND_ACTUAL, &run.send_actual, &sent.send_from_send),
+    let logs: [(&'static str, &Option<Delays>, &LatencySummary); 5] = [
+        (files::DELIVERY_FROM_DUE, &run.delivery_due, &received.delivery_from_due),
+        (files::DELIVERY_FROM_SEND, &run.delivery_actual, &received.delivery_from_send),
+        (files::SEND_FROM_DUE, &run.send_due, &sent.send_from_due),
+        (files::SEND_FROM_SEND, &run.send_actual, &sent.send_from_send),
         (files::LATENESS, &run.lateness, &sent.lateness),
     ];
     let mut sentences = Vec::new();
     for (name, log, reported) in logs {
+        let name = files::name_in(&run.folder, name);
         let logged = log.as_ref().map_or(0, |log| log.total.count());
         if logged != reported.count {
             let (logged, reported) = (grouped(logged), grouped(reported.count));

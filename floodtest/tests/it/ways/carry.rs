@@ -31,8 +31,9 @@ pub(super) fn pieces(way: &Way, parts: &[Part]) -> (Pieces, u64) {
     (pieces, n_chunks)
 }
 
-/// The same in many ways, for connections 1, 2, …: each in two pieces, with the border behind another
-/// byte of the framed body. Of a long body, that is each byte of the first messages and of the last.
+/// The same in many ways, for connections 1, 2, …: each in two pieces, with the border behind
+/// another byte of the framed body. Of a long body, that is each byte of the first messages and of
+/// the last.
 pub(super) fn cut_anywhere(way: &Way, parts: impl Fn(u64) -> Vec<Part>) -> Vec<Pieces> {
     let framed_for = |id| framed(way, segments(way.cut, &parts(id)));
     let cut = |(id, at): (u64, usize)| {
@@ -60,8 +61,8 @@ pub(super) fn chunked_anywhere(way: &Way, parts: impl Fn(u64) -> Vec<Part>) -> V
     (1..).zip(positions(&lengths)).map(cut).collect()
 }
 
-/// The places between two bytes of messages with these lengths: in the first ones, in which all that
-/// can be wrong with messages is, and in the last one.
+/// The places between two bytes of messages with these lengths: in the first ones, in which all
+/// that can be wrong with messages is, and in the last one.
 fn positions(lengths: &[usize]) -> impl Iterator<Item = usize> + use<> {
     let n_bytes: usize = lengths.iter().sum();
     let first: usize = lengths.iter().take(N_FIRST).sum();
@@ -152,7 +153,8 @@ fn head(way: &Way, n_bytes: usize) -> Vec<u8> {
     };
     let encoding = way.encoding.map(|name| format!("Content-Encoding: {name}\r\n"));
     format!(
-        "HTTP/{version} 200 OK\r\nServer: {server}\r\nContent-Type: {media_type}\r\n{framing}{}\r\n",
+        "HTTP/{version} 200 OK\r\nServer: {server}\r\nContent-Type: {media_type}\r\n\
+         {framing}{}\r\n",
         encoding.unwrap_or_default()
     )
     .into_bytes()

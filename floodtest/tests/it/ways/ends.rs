@@ -1,5 +1,5 @@
-//! The beginning and the end of what was sent: with the sender's own file, messages that are missing
-//! before the first and after the last one are known, whatever server and framing.
+//! The beginning and the end of what was sent: with the sender's own file, messages that are
+//! missing before the first and after the last one are known, whatever server and framing.
 
 use std::fmt::Write as _;
 use std::fs;

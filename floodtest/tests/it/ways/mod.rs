@@ -1,6 +1,6 @@
 //! Servers answer in many ways, and proxies cut their answers anew. Whatever the framing, the
-//! content, the borders and the numbers: what floodtest counts is exactly what came, or it says that
-//! it was not judged.
+//! content, the borders and the numbers: what floodtest counts is exactly what came, or it says
+//! that it was not judged.
 
 mod body;
 mod carry;
@@ -64,8 +64,8 @@ fn every_way_to_answer_is_counted_exactly_or_said_not_to_be_judged() {
 /// The ways that are cut at every byte: those in which the table itself cuts nothing.
 fn short_ways() -> impl Iterator<Item = Way> {
     let is_plain = |way: &Way| way.cut == Cut::Message && way.writes == Writes::AsCut;
-    // Bodies of two KB say no more than shorter ones, and the same stamp twice in an item is another
-    // thing where the item is a chunk that ends between them.
+    // Bodies of two KB say no more than shorter ones, and the same stamp twice in an item is
+    // another thing where the item is a chunk that ends between them.
     let is_short = |way: &Way| way.text != Text::Followed;
     ways().into_iter().filter(move |way| is_plain(way) && is_short(way))
 }

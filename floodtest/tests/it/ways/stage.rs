@@ -136,7 +136,8 @@ fn wait_until_read(pid: u32, port: u16) {
     }
 }
 
-/// Whether no client of `port` has bytes in its queue, and no server any that were not acknowledged.
+/// Whether no client of `port` has bytes in its queue, and no server any that were not
+/// acknowledged.
 fn is_read(port: u16) -> bool {
     let here = format!("{port:04X}");
     let mut table = BufReader::new(File::open("/proc/net/tcp").unwrap());

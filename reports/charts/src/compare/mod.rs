@@ -190,28 +190,26 @@ fn figures(summaries: &[Summary; 2]) -> Vec<Figure> {
         ("growth in the last half, KB/min", |it| it.cost.rss_slope_kb_per_min),
         ("kernel bytes per idle connection", |it| it.cost.idle_kernel_bytes_per_connection),
         ("server CPU while sending, % of a core", |it| Some(it.cost.cpu_share? * 100.0)),
-        ("delivery from due, p50, ms", |it| {
+        ("delivery_from_due, p50, ms", |it| {
             ms(&it.received.delivery_from_due, it.received.delivery_from_due.p50_us)
         }),
-        ("delivery from due, p99, ms", |it| {
+        ("delivery_from_due, p99, ms", |it| {
             ms(&it.received.delivery_from_due, it.received.delivery_from_due.p99_us)
         }),
-        ("delivery from due, p99.9, ms", |it| {
+        ("delivery_from_due, p99.9, ms", |it| {
             ms(&it.received.delivery_from_due, it.received.delivery_from_due.p999_us)
         }),
-        ("delivery from due, longest, ms", |it| {
+        ("delivery_from_due, longest, ms", |it| {
             ms(&it.received.delivery_from_due, it.received.delivery_from_due.max_us)
         }),
-        ("delivery from send, p50, ms", |it| {
+        ("delivery_from_send, p50, ms", |it| {
             ms(&it.received.delivery_from_send, it.received.delivery_from_send.p50_us)
         }),
-        ("delivery from send, p99, ms", |it| {
+        ("delivery_from_send, p99, ms", |it| {
             ms(&it.received.delivery_from_send, it.received.delivery_from_send.p99_us)
         }),
-        ("send latency from due, p99, ms", |it| {
-            ms(&it.sent.send_from_due, it.sent.send_from_due.p99_us)
-        }),
-        ("lateness of sends, p99, ms", |it| ms(&it.sent.lateness, it.sent.lateness.p99_us)),
+        ("send_from_due, p99, ms", |it| ms(&it.sent.send_from_due, it.sent.send_from_due.p99_us)),
+        ("lateness, p99, ms", |it| ms(&it.sent.lateness, it.sent.lateness.p99_us)),
     ];
     let figure =
         |(what, of): (&'static str, Of)| Figure { what, sides: summaries.each_ref().map(of) };

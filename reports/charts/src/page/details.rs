@@ -115,11 +115,11 @@ const FILES: [(&str, &str); 14] = [
     (files::FLOODTEST, "what was received: totals so far, an object a line"),
     (files::MSGGEN, "what was sent: totals so far, an object a line"),
     (files::SERVER_STATS, "what the server had counted at the end"),
-    (files::DELIVERY_DUE, "delivery latency from due, a histogram an interval"),
-    (files::DELIVERY_ACTUAL, "delivery latency from send"),
-    (files::SEND_DUE, "send latency from due"),
-    (files::SEND_ACTUAL, "send latency from send"),
-    (files::LATENESS, "lateness of sends"),
+    (files::DELIVERY_FROM_DUE, "delays from due to receipt, a histogram an interval"),
+    (files::DELIVERY_FROM_SEND, "delays from send to receipt"),
+    (files::SEND_FROM_DUE, "delays from due to answer"),
+    (files::SEND_FROM_SEND, "delays from send to answer"),
+    (files::LATENESS, "delays from due to send"),
     (files::SUMMARY, "every figure of this page"),
 ];
 
@@ -128,7 +128,7 @@ const READING: [&str; 3] = [
     "memlog plot memory.tsv --out memory.png",
     "jq -c '[.elapsed_s, .connected, .chunks]' floodtest.ndjson",
     "java -cp /usr/share/java/hdrhistogram.jar org.HdrHistogram.HistogramLogProcessor \
-     -outputValueUnitRatio 1000 -i floodtest-delivery-due.hlog",
+     -outputValueUnitRatio 1000 -i floodtest-delivery_from_due.hlog",
 ];
 
 /// The files of the folder, and how to read them.
@@ -143,6 +143,7 @@ pub(crate) fn raw_files(run: &Run) -> Markup {
             thead { tr { th { "file" } th { "holds" } th { "size" } } }
             tbody {
                 @for (name, what) in FILES {
+                    @let name = files::name_in(&run.folder, name);
                     @if let Some(bytes) = bytes(name) {
                         tr {
                             th scope="row" { a href=(name) { (name) } }

@@ -254,12 +254,12 @@ fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
 fn delays(summary: &Summary) -> Vec<Vec<String>> {
     let (received, sent) = (&summary.received, &summary.sent);
     let series = [
-        ("delivery, from due", &received.delivery_from_due),
-        ("delivery, from send", &received.delivery_from_send),
-        ("send latency, from due", &sent.send_from_due),
-        ("send latency, from send", &sent.send_from_send),
-        ("lateness of sends", &sent.lateness),
-        ("lateness of connects", &received.connect_lateness),
+        ("delivery_from_due", &received.delivery_from_due),
+        ("delivery_from_send", &received.delivery_from_send),
+        ("send_from_due", &sent.send_from_due),
+        ("send_from_send", &sent.send_from_send),
+        ("lateness", &sent.lateness),
+        ("connect_lateness", &received.connect_lateness),
     ];
     let row = |(what, it): (&str, &LatencySummary)| {
         let ms = |us| if it.count > 0 { ms(us) } else { "–".to_owned() };

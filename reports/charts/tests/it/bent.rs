@@ -16,9 +16,9 @@ pub(crate) const FILES: [&str; 12] = [
     files::MSGGEN,
     files::FOOTPRINT,
     files::SERVER_STATS,
-    files::DELIVERY_DUE,
-    files::DELIVERY_ACTUAL,
-    files::SEND_DUE,
+    files::DELIVERY_FROM_DUE,
+    files::DELIVERY_FROM_SEND,
+    files::SEND_FROM_DUE,
     files::LATENESS,
 ];
 

@@ -43,7 +43,7 @@ fn a_number_may_be_anything_and_nothing_panics() {
     for file in (0..FILES.len()).filter(|file| is_delays(*file)) {
         fs::remove_file(folder.path().join(FILES[file])).unwrap();
     }
-    let of_kind = |file: &usize| !is_delays(*file) || FILES[*file] == files::DELIVERY_DUE;
+    let of_kind = |file: &usize| !is_delays(*file) || FILES[*file] == files::DELIVERY_FROM_DUE;
     let (mut n_refused, mut n_summed) = (0, 0);
     for file in (0..FILES.len()).filter(of_kind) {
         for place in places(&bent, file) {

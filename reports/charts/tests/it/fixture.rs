@@ -260,7 +260,7 @@ impl Fixture {
             }
         }
         fs::write(folder.join(files::FLOODTEST), reports).unwrap();
-        for (log, name) in logs.iter().zip([files::DELIVERY_DUE, files::DELIVERY_ACTUAL]) {
+        for (log, name) in logs.iter().zip([files::DELIVERY_FROM_DUE, files::DELIVERY_FROM_SEND]) {
             fs::write(folder.join(name), &log.text).unwrap();
         }
     }
@@ -307,7 +307,7 @@ impl Fixture {
             }
         }
         fs::write(folder.join(files::MSGGEN), reports).unwrap();
-        let names = [files::SEND_DUE, files::SEND_ACTUAL, files::LATENESS];
+        let names = [files::SEND_FROM_DUE, files::SEND_FROM_SEND, files::LATENESS];
         for (log, name) in logs.iter().zip(names) {
             fs::write(folder.join(name), &log.text).unwrap();
         }

@@ -11,5 +11,6 @@ mod compare;
 mod extremes;
 mod fixture;
 mod format;
+mod old_runs;
 mod page;
 mod run_folder;

@@ -234,7 +234,10 @@ fn damage_is_named_by_file_line_and_cause() {
         (|it| edit(it, files::FLOODTEST, "{", "["), "floodtest.ndjson:1: not a report: "),
         (|it| edit(it, files::MSGGEN, "\"sent\":300", "\"sent\":-3"), "msggen.ndjson:3: not a"),
         (|it| edit(it, files::SERVER_STATS, "written", "wrote"), "server-stats.json:1: not the"),
-        (|it| edit(it, files::SEND_DUE, "HISTFAAA", "HISTF*AA"), "msggen-send-due.hlog:6: its end"),
+        (
+            |it| edit(it, files::SEND_FROM_DUE, "HISTFAAA", "HISTF*AA"),
+            "msggen-send_from_due.hlog:6: its end",
+        ),
         (|it| edit(it, files::EXITS, "code = 0", "code = \"0\""), "exits.toml:3: invalid type"),
         (|it| fs::remove_file(it.join(files::HOST)).unwrap(), "host.toml: No such file"),
         (
@@ -254,7 +257,7 @@ fn damage_is_named_by_file_line_and_cause() {
 fn a_run_without_messages_has_no_latencies_and_is_read() {
     let folder = tempfile::tempdir().unwrap();
     Fixture { per_second: 0, ..SMALL }.write(folder.path());
-    for name in [files::DELIVERY_DUE, files::DELIVERY_ACTUAL] {
+    for name in [files::DELIVERY_FROM_DUE, files::DELIVERY_FROM_SEND] {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
     let run = Run::load(folder.path()).unwrap();

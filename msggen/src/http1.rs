@@ -57,7 +57,7 @@ pub enum State {
 
 /// A connection to a control door.
 #[derive(Debug)]
-pub struct Link {
+pub struct Http1Connection {
     /// The connection.
     stream: Stream,
     /// Requests, of which the first [`Self::n_written`] bytes are gone.
@@ -74,8 +74,8 @@ pub struct Link {
     n_received: usize,
 }
 
-impl Link {
-    /// A link over a connection that nothing was sent on.
+impl Http1Connection {
+    /// One over a connection that nothing was sent on.
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,
@@ -122,8 +122,8 @@ impl Link {
         }
     }
 
-    /// Writes what the outbox holds. Completes when it is empty or cannot be written: the reason for
-    /// that is what reading ends with.
+    /// Writes what the outbox holds. Completes when it is empty or cannot be written: the reason
+    /// for that is what reading ends with.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.n_written < self.outbox.len() && !self.is_torn {
             let rest = &self.outbox[self.n_written..];
@@ -237,7 +237,7 @@ fn has_close(fields: &[httparse::Header<'_>]) -> bool {
 mod tests {
     use super::*;
 
-    const DOORS: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    const TWO_HUNDRED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
     fn answer(status: u16, body: &str, is_last: bool) -> Answer {
         Answer { status, body: body.into(), is_last }
@@ -245,18 +245,19 @@ mod tests {
 
     #[test]
     fn an_answer_is_complete_with_its_last_byte_and_the_next_one_follows() {
-        let two = format!("{DOORS}HTTP/1.1 204 No\r\n\r\n");
+        let two = format!("{TWO_HUNDRED}HTTP/1.1 204 No\r\n\r\n");
         for end in 0..two.len() {
-            let expected = (end >= DOORS.len()).then(|| (answer(200, "{}", false), DOORS.len()));
+            let expected =
+                (end >= TWO_HUNDRED.len()).then(|| (answer(200, "{}", false), TWO_HUNDRED.len()));
             assert_eq!(parse(&two.as_bytes()[..end], false), Ok(expected), "{end}");
         }
-        let rest = &two.as_bytes()[DOORS.len()..];
+        let rest = &two.as_bytes()[TWO_HUNDRED.len()..];
         assert_eq!(parse(rest, false), Ok(Some((answer(204, "", false), rest.len()))));
     }
 
     #[test]
     fn an_interim_answer_is_passed_over() {
-        let text = format!("HTTP/1.1 100 Continue\r\n\r\n{DOORS}");
+        let text = format!("HTTP/1.1 100 Continue\r\n\r\n{TWO_HUNDRED}");
         assert_eq!(parse(text.as_bytes(), false), Ok(Some((answer(200, "{}", false), text.len()))));
     }
 
@@ -279,7 +280,7 @@ mod tests {
         let refusal = b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\ncom";
         assert_eq!(parse(refusal, false), Ok(None));
         assert_eq!(parse(refusal, true), Ok(Some((answer(503, "", true), refusal.len()))));
-        assert_eq!(parse(&DOORS.as_bytes()[..DOORS.len() - 1], true), Ok(None));
+        assert_eq!(parse(&TWO_HUNDRED.as_bytes()[..TWO_HUNDRED.len() - 1], true), Ok(None));
     }
 
     #[test]

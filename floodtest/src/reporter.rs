@@ -1,6 +1,5 @@
-//! Tells about a run while it goes on, keeps its logs, and ends it when it was held long enough.
+//! Reports on a run while it goes on, keeps its logs, and ends it when it was held long enough.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,38 +8,18 @@ use reports::books::{Example, FloodReport, Recent, WorstConnection};
 use reports::latency::LatencyCounts;
 use reports::out::Out;
 use reports::stamp::Clock;
-use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::config::Config;
-use crate::outcome::{End, Observer, Outcome};
-use crate::plan::Prepared;
+use crate::end::End;
+use crate::engine::listener::Listener;
+use crate::error::Error;
+use crate::forever::FOREVER;
+use crate::outcome::{Observer, Outcome};
+use crate::prepare::Prepared;
 use crate::report::Judging;
 use crate::tally::{self, Tally};
 use crate::urls::UrlFile;
-
-/// "Never", in a form that can be added to an instant: ten years.
-pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 3_650);
-
-/// Connections that the final report names for their lost, duplicated and reordered messages.
-const MAX_WORST: usize = 10;
-
-/// A connection by its number in the plan, and what was wrong with its messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Worst {
-    /// Its messages lost, duplicated and reordered.
-    pub(crate) faults: u32,
-    /// The connection's number.
-    pub(crate) number: u64,
-}
-
-impl Worst {
-    /// Puts the worst first and leaves out all but [`MAX_WORST`].
-    pub(crate) fn sort(list: &mut Vec<Self>) {
-        list.sort_unstable_by_key(|worst| (Reverse(worst.faults), worst.number));
-        list.truncate(MAX_WORST);
-    }
-}
+use crate::worst::Worst;
 
 /// What was counted when a report was made, to tell the next one from.
 #[derive(Debug, Default)]
@@ -77,11 +56,11 @@ impl Before {
     }
 }
 
-/// Tells an observer about a run.
-pub(crate) struct Teller<'a> {
+/// Reports to an observer on a run.
+pub(crate) struct Reporter<'a> {
     /// What was asked for.
     config: &'a Config,
-    /// Who is told.
+    /// Who gets the reports.
     observer: &'a mut dyn Observer,
     /// Connections asked for.
     n_asked: u64,
@@ -107,13 +86,13 @@ pub(crate) struct Teller<'a> {
     before: [Before; 3],
 }
 
-/// Places in [`Teller::before`].
+/// Places in [`Reporter::before`].
 const REPORT: usize = 0;
 const PROGRESS: usize = 1;
 const LOG: usize = 2;
 
-impl<'a> Teller<'a> {
-    /// Begins to tell about the run of `prepared` that starts with `clock`, in the processes `pids`.
+impl<'a> Reporter<'a> {
+    /// Begins to report on the run of `prepared` that starts with `clock`, in the processes `pids`.
     pub(crate) fn new(
         config: &'a Config,
         prepared: &Prepared,
@@ -126,7 +105,7 @@ impl<'a> Teller<'a> {
         Ok(Self {
             config,
             observer,
-            n_asked: prepared.plan.asked,
+            n_asked: prepared.dry_run.asked,
             is_remote: prepared.is_remote(),
             started_at,
             out: config.out.as_ref().map(create).transpose()?,
@@ -140,8 +119,62 @@ impl<'a> Teller<'a> {
         })
     }
 
-    /// When there is something to tell, or to end.
-    pub(crate) fn next_at(&self) -> Instant {
+    /// Makes the final report, with the URLs of what went wrong.
+    pub(crate) fn finish(
+        mut self,
+        end: End,
+        tally: &Tally,
+        worst: Vec<Worst>,
+        urls: &mut UrlFile,
+    ) -> Outcome {
+        let now = Instant::now();
+        let mut report = self.report(now, tally, REPORT);
+        report.is_final = true;
+        name_connections(&mut report, tally, worst, urls);
+        self.log(now, tally, &report);
+        if end != End::ObserverLeft {
+            // Whether the observer still listens makes no difference any more.
+            let _ = self.observer.report(&report);
+        }
+        let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
+        let (is_remote, ends) = (self.is_remote, self.config.ends);
+        let must_judge = self.config.accounting.is_asked_for();
+        Outcome { end, report, log_shortfall, is_remote, must_judge, ends }
+    }
+
+    /// The report of this moment, the next after `before`.
+    fn report(&mut self, now: Instant, tally: &Tally, before: usize) -> FloodReport {
+        let elapsed = now.saturating_duration_since(self.started_at);
+        let recent = self.before[before].recent(elapsed, tally);
+        let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
+        let counted = self.judging().report(tally, self.n_asked, elapsed);
+        let notes = [counted.notes.clone(), self.config.cautions(), tally.notes()].concat();
+        FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
+    }
+
+    /// What the figures depend on beside the counts.
+    fn judging(&self) -> Judging {
+        Judging { numbers_are: self.config.accounting.numbers }
+    }
+
+    /// Reports something that went wrong and does not end the run.
+    pub(crate) fn trouble(&mut self, what: &str) {
+        self.observer.trouble(what);
+    }
+
+    /// Writes a report to the logs, if there are any.
+    fn log(&mut self, now: Instant, tally: &Tally, report: &FloodReport) {
+        let out = self.out.as_mut();
+        if let Some(news) = out.and_then(|out| out.log(now, report, &tally.totals())) {
+            self.observer.trouble(&news);
+        }
+    }
+}
+
+/// In a run of one process the only thing that control can say is that it is to end.
+impl Listener for Reporter<'_> {
+    /// When there is something to report, or to end.
+    fn next_at(&self) -> Instant {
         let mut at = self.next_report_at.min(self.next_progress_at);
         at = self.out.as_ref().map_or(at, |out| at.min(out.next_at()));
         match (self.settled_at, self.config.hold) {
@@ -150,9 +183,9 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Tells what is due to be told of `tally`. `is_settled` says that no connection will be
+    /// Makes the reports on `tally` that are due. `is_settled` says that no connection will be
     /// opened any more. The end of the run if it is over.
-    pub(crate) fn tell(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+    fn tick(&mut self, now: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
         if is_settled {
             if self.settled_at.is_none() {
                 // Short runs have no other report than the final one, when it is too late.
@@ -193,55 +226,8 @@ impl<'a> Teller<'a> {
         None
     }
 
-    /// Tells the end, with the URLs of what went wrong.
-    pub(crate) fn finish(
-        mut self,
-        end: End,
-        tally: &Tally,
-        worst: Vec<Worst>,
-        urls: &mut UrlFile,
-    ) -> Outcome {
-        let now = Instant::now();
-        let mut report = self.report(now, tally, REPORT);
-        report.is_final = true;
-        name_connections(&mut report, tally, worst, urls);
-        self.log(now, tally, &report);
-        if end != End::ObserverLeft {
-            // Whether the observer still listens makes no difference any more.
-            let _ = self.observer.report(&report);
-        }
-        let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
-        let (is_remote, ends) = (self.is_remote, self.config.ends);
-        let must_judge = self.config.accounting.is_asked_for();
-        Outcome { end, report, log_shortfall, is_remote, must_judge, ends }
-    }
-
-    /// The report of this moment, the next after `before`.
-    fn report(&mut self, now: Instant, tally: &Tally, before: usize) -> FloodReport {
-        let elapsed = now.saturating_duration_since(self.started_at);
-        let recent = self.before[before].recent(elapsed, tally);
-        let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
-        let counted = self.judging().report(tally, self.n_asked, elapsed);
-        let notes = [counted.notes.clone(), self.config.cautions(), tally.notes()].concat();
-        FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
-    }
-
-    /// What the figures depend on beside the counts.
-    fn judging(&self) -> Judging {
-        Judging { numbers_are: self.config.accounting.numbers }
-    }
-
-    /// Tells of something that went wrong and does not end the run.
-    pub(crate) fn trouble(&mut self, what: &str) {
-        self.observer.trouble(what);
-    }
-
-    /// Writes a report to the logs, if there are any.
-    fn log(&mut self, now: Instant, tally: &Tally, report: &FloodReport) {
-        let out = self.out.as_mut();
-        if let Some(news) = out.and_then(|out| out.log(now, report, &tally.totals())) {
-            self.observer.trouble(&news);
-        }
+    fn on_control(&mut self, _: &Tally) -> Option<End> {
+        Some(End::Stopped)
     }
 }
 

@@ -9,20 +9,20 @@ use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
 
-use crate::door::{Door, receipt_of_batch, receipt_of_one};
-use crate::link::{Answer, State};
+use crate::control::{ControlClient, receipt_of_batch, receipt_of_one};
+use crate::http1::{Answer, State};
 use crate::message::Draft;
-use crate::order::{Hold, LaneKey, Numbers, Waiting};
+use crate::order::{Hold, Numbers, PipeKey, Waiting};
 use crate::pool::{Held, Pool};
 use crate::receipt::{Miss, Reason, Receipt};
-use crate::sender::Shared;
+use crate::shared::Shared;
 use crate::template::{push_json, push_number};
 
 /// A control door and the connections to it.
 #[derive(Debug)]
-pub struct DoorTarget {
+pub struct ControlTarget {
     /// How requests to it are written.
-    pub door: Door,
+    pub client: ControlClient,
     /// The connections.
     pub pool: Arc<Pool>,
     /// Messages that may go in one request; 1 gives each a request of its own.
@@ -40,8 +40,8 @@ struct Request {
     ends_at: u64,
 }
 
-/// How far a lane is from having a connection.
-enum Way {
+/// How far a pipe is from having a connection.
+enum Slot {
     /// Nothing is to be sent.
     Closed,
     /// It waits for a connection.
@@ -54,19 +54,19 @@ enum Way {
 ///
 /// It has a connection only while something is on its way, so that sources share few. Its requests
 /// go out and are answered in their order.
-pub struct DoorLane {
+pub struct ControlPipe {
     /// Whose it is and where it leads.
-    key: LaneKey,
+    key: PipeKey,
     /// What it shares with the others.
     shared: Arc<Shared>,
     /// Where it sends.
-    target: Arc<DoorTarget>,
+    target: Arc<ControlTarget>,
     /// Messages that were not written yet.
     drafts: VecDeque<Draft>,
     /// Messages that wait until those before them to the same id are answered.
     waiting: Waiting,
     /// The connection.
-    way: Way,
+    slot: Slot,
     /// Requests without an answer, in their order.
     in_flight: VecDeque<Request>,
     /// The messages of these requests, in their order.
@@ -76,16 +76,16 @@ pub struct DoorLane {
     look_at: Option<Pin<Box<Sleep>>>,
 }
 
-impl DoorLane {
-    /// The lane `key` to `target`.
-    pub fn new(key: LaneKey, shared: Arc<Shared>, target: Arc<DoorTarget>) -> Self {
+impl ControlPipe {
+    /// The pipe `key` to `target`.
+    pub fn new(key: PipeKey, shared: Arc<Shared>, target: Arc<ControlTarget>) -> Self {
         Self {
             key,
             shared,
             target,
             drafts: VecDeque::new(),
             waiting: Waiting::default(),
-            way: Way::Closed,
+            slot: Slot::Closed,
             in_flight: VecDeque::new(),
             sent: VecDeque::new(),
             look_at: None,
@@ -107,17 +107,20 @@ impl DoorLane {
     pub fn forget_drafts(&mut self, stopped_at: Instant) {
         let drafts = self.drafts.drain(..).chain(self.waiting.drain());
         drafts.for_each(|draft| self.shared.forget(&draft, stopped_at));
-        if matches!(self.way, Way::Asked(_)) {
-            self.way = Way::Closed;
+        if matches!(self.slot, Slot::Asked(_)) {
+            self.slot = Slot::Closed;
         }
     }
 
     /// Goes on with everything. Completes when there are fewer requests than before.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Writing comes before reading: a request that goes out in this turn may be answered in it.
+        // The age is looked at last, so that an answer that is there counts, however late it is
+        // read.
         let n_before = self.n_requests();
         self.take_turns();
         if !self.drafts.is_empty() {
-            match self.poll_way(context) {
+            match self.poll_slot(context) {
                 Poll::Ready(Ok(())) => self.write_drafts(),
                 Poll::Ready(Err(reason)) => self.fail_drafts(reason),
                 Poll::Pending => {}
@@ -129,18 +132,18 @@ impl DoorLane {
     }
 
     /// Completes when there is a connection, or when there will be none.
-    fn poll_way(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+    fn poll_slot(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         loop {
-            self.way = match &mut self.way {
-                Way::Open(_) => return Poll::Ready(Ok(())),
-                Way::Closed => match self.target.pool.try_take() {
-                    Some(held) => Way::Open(held),
-                    None => Way::Asked(Box::pin(Arc::clone(&self.target.pool).take())),
+            self.slot = match &mut self.slot {
+                Slot::Open(_) => return Poll::Ready(Ok(())),
+                Slot::Closed => match self.target.pool.try_take() {
+                    Some(held) => Slot::Open(held),
+                    None => Slot::Asked(Box::pin(Arc::clone(&self.target.pool).take())),
                 },
-                Way::Asked(taking) => match ready!(taking.as_mut().poll(context)) {
-                    Ok(held) => Way::Open(held),
+                Slot::Asked(taking) => match ready!(taking.as_mut().poll(context)) {
+                    Ok(held) => Slot::Open(held),
                     Err(reason) => {
-                        self.way = Way::Closed;
+                        self.slot = Slot::Closed;
                         return Poll::Ready(Err(reason));
                     }
                 },
@@ -161,9 +164,12 @@ impl DoorLane {
 
     /// Writes all messages that wait to be written and whose turn it is.
     fn write_drafts(&mut self) {
+        // One time for all that is written now: stamps say it, and the delays count from it. Numbers
+        // come right before the writing, and only to what is written: a number without a message
+        // would be a lost one to whoever receives the others.
         let sent_at = Instant::now();
         self.number_drafts(sent_at);
-        let Way::Open(held) = &mut self.way else { return };
+        let Slot::Open(held) = &mut self.slot else { return };
         let shared = &self.shared;
         let (source, stamps) = (self.key.source as u64, shared.stamps.as_ref());
         let (mut body, mut message) = shared.take_scratch();
@@ -179,14 +185,14 @@ impl DoorLane {
                     push_json(&message, &mut body);
                     body.push_str("\"}\n");
                 }
-                self.target.door.write_batch(&body, held.link.outbox());
+                self.target.client.write_batch(&body, held.http1.outbox());
             } else {
                 shared.text.write(&drafts[0], source, sent_at, stamps, &mut body);
-                self.target.door.write_one(drafts[0].id, &body, held.link.outbox());
+                self.target.client.write_one(drafts[0].id, &body, held.http1.outbox());
             }
             shared.sent(drafts, sent_at);
             self.sent.extend(drafts);
-            let ends_at = held.link.n_requested();
+            let ends_at = held.http1.n_requested();
             self.in_flight.push_back(Request { n: drafts.len() as u64, sent_at, ends_at });
         }
         shared.put_scratch((body, message));
@@ -228,17 +234,17 @@ impl DoorLane {
 
     /// Writes what the connection takes, and counts what it brings.
     fn poll_answers(&mut self, context: &mut Context<'_>) {
-        if let Way::Open(held) = &mut self.way {
-            let _ = held.link.poll_flush(context);
+        if let Slot::Open(held) = &mut self.slot {
+            let _ = held.http1.poll_flush(context);
         }
         while let Some(request) = self.in_flight.front() {
-            let Way::Open(held) = &mut self.way else { return };
-            let Poll::Ready(answer) = held.link.poll_answer(context) else { return };
-            let is_early = held.link.n_taken() < request.ends_at;
+            let Slot::Open(held) = &mut self.slot else { return };
+            let Poll::Ready(answer) = held.http1.poll_answer(context) else { return };
+            let is_early = held.http1.n_taken() < request.ends_at;
             let request = self.in_flight.pop_front().expect("it was there");
             let state = match answer {
                 Ok(Answer { is_last: false, .. }) if self.in_flight.is_empty() => {
-                    held.link.poll_state(context)
+                    held.http1.poll_state(context)
                 }
                 _ => State::Quiet,
             };
@@ -270,8 +276,8 @@ impl DoorLane {
             }
         }
         if self.in_flight.is_empty()
-            && matches!(self.way, Way::Open(_))
-            && let Way::Open(held) = std::mem::replace(&mut self.way, Way::Closed)
+            && matches!(self.slot, Slot::Open(_))
+            && let Slot::Open(held) = std::mem::replace(&mut self.slot, Slot::Closed)
         {
             self.target.pool.put(held);
         }
@@ -309,7 +315,9 @@ impl DoorLane {
 
     /// Ends the connection; what has no answer will get none.
     fn break_off(&mut self, reason: Reason) {
-        self.way = Way::Closed;
+        // The connection goes first, and not back to the pool: its answers would be taken for those
+        // to other requests.
+        self.slot = Slot::Closed;
         while let Some(request) = self.in_flight.pop_front() {
             self.end(&request, Receipt::nothing(Miss::Unanswered(reason)));
         }
@@ -317,7 +325,7 @@ impl DoorLane {
 }
 
 /// The end of a run that does not wait for the answers.
-impl Drop for DoorLane {
+impl Drop for ControlPipe {
     fn drop(&mut self) {
         self.break_off(Reason::Interrupted);
     }
@@ -328,7 +336,7 @@ fn number(
     draft: &mut Draft,
     numbers: &mut Numbers,
     waiting: &mut Waiting,
-    key: LaneKey,
+    key: PipeKey,
     now: Instant,
 ) -> Result<(), Hold> {
     if !draft.has_place {

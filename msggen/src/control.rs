@@ -6,19 +6,19 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
-use crate::link::Answer;
+use crate::http1::Answer;
 use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
 
 /// The control door of one server, as its requests name it.
 #[derive(Debug)]
-pub struct Door {
+pub struct ControlClient {
     /// `POST {path}/send`: what every request begins with.
     start: String,
     /// What follows the path, up to the length of the body.
     head: Vec<u8>,
 }
 
-impl Door {
+impl ControlClient {
     /// The control door at `server`, which may want a `token`.
     pub fn new(server: &Url, token: Option<&HeaderValue>) -> Self {
         let start = format!("POST {}/send", server.path().trim_end_matches('/'));
@@ -205,7 +205,7 @@ mod tests {
     fn an_ipv6_host_keeps_its_brackets_and_a_default_port_is_left_out() {
         let mut written = Vec::new();
         let url = |text| Url::parse(text).unwrap();
-        Door::new(&url("http://[::1]/x"), None).write_one(7, "hi", &mut written);
+        ControlClient::new(&url("http://[::1]/x"), None).write_one(7, "hi", &mut written);
         assert_eq!(
             written,
             b"POST /x/send/7 HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 2\r\n\r\nhi"

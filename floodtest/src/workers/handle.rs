@@ -8,13 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::wire::{ASK, Said};
-use crate::Error;
 use crate::config::Config;
+use crate::end::End;
+use crate::error::Error;
 use crate::job::Job;
-use crate::outcome::End;
 use crate::reason::Reason;
 use crate::tally::Tally;
-use crate::teller::Worst;
+use crate::worst::Worst;
 
 /// How long a worker may take to start. It takes milliseconds; reached only when the machine is
 /// so short of something that the run makes no sense.
@@ -36,7 +36,7 @@ pub(super) enum State {
 
 /// One worker process.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct Handle {
     /// How it is.
     pub(super) state: State,
     /// Its latest counts.
@@ -58,12 +58,12 @@ pub(super) struct Worker {
     /// The way to it.
     stream: UnixStream,
     /// What it has said of a line that is not finished.
-    heard: Vec<u8>,
+    received: Vec<u8>,
     /// What is to be said of its death.
-    obituary: Option<String>,
+    death_notice: Option<String>,
 }
 
-impl Worker {
+impl Handle {
     /// Starts a process and gives it its share of `job`.
     pub(super) fn start(config: &Config, job: &Job) -> Result<Self, Error> {
         let number = u16::try_from(job.share.index + 1).expect("there are at most 256");
@@ -74,7 +74,7 @@ impl Worker {
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
         // Out of the terminal's reach: Ctrl-C is for the parent, which then asks for last counts.
         let child = command.process_group(0).spawn().map_err(cannot)?;
-        let worker = Self {
+        let handle = Self {
             state: State::Running,
             tally: Tally::default(),
             n_answered: 0,
@@ -85,13 +85,13 @@ impl Worker {
             may_wait: job.head_timeout.is_none(),
             child,
             stream,
-            heard: Vec::new(),
-            obituary: None,
+            received: Vec::new(),
+            death_notice: None,
         };
         let mut line = serde_json::to_vec(job).map_err(io::Error::from).map_err(cannot)?;
         line.push(b'\n');
-        (&worker.stream).write_all(&line).map_err(cannot)?;
-        Ok(worker)
+        (&handle.stream).write_all(&line).map_err(cannot)?;
+        Ok(handle)
     }
 
     /// Waits until it knows its job.
@@ -107,8 +107,8 @@ impl Worker {
             Ok(Said::<Tally>::Ready) => Ok(()),
             Ok(Said::Failed(why)) => Err(Error::Worker(why)),
             _ => {
-                self.bury();
-                let why = self.obituary.take().unwrap_or_default();
+                self.reap();
+                let why = self.death_notice.take().unwrap_or_default();
                 Err(cannot(io::Error::other(why)))
             }
         }
@@ -151,21 +151,21 @@ impl Worker {
 
     /// Takes in what it has said; whether that was more than an answer.
     pub(super) fn listen(&mut self) -> Result<bool, Error> {
-        let start = self.heard.len();
-        self.heard.resize(start + RECEIVE_BYTES, 0);
-        let received = (&self.stream).read(&mut self.heard[start..]);
-        self.heard.truncate(start + received.as_ref().copied().unwrap_or(0));
+        let start = self.received.len();
+        self.received.resize(start + RECEIVE_BYTES, 0);
+        let received = (&self.stream).read(&mut self.received[start..]);
+        self.received.truncate(start + received.as_ref().copied().unwrap_or(0));
         match received {
-            Ok(0) => self.bury(),
+            Ok(0) => self.reap(),
             Ok(_) => {}
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => self.kill(),
         }
         let mut has_news = self.state == State::Died;
-        while let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
-            let said = serde_json::from_slice(&self.heard[..end]);
-            self.heard.drain(..=end);
+        while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+            let said = serde_json::from_slice(&self.received[..end]);
+            self.received.drain(..=end);
             has_news |= self.take_in(said)?;
         }
         Ok(has_news)
@@ -198,18 +198,18 @@ impl Worker {
         if self.is_running() {
             // Until it is waited for, its process number belongs to nobody else.
             let _ = self.child.kill();
-            self.bury();
+            self.reap();
         }
     }
 
     /// Waits until it is gone, and counts its connections as closed. Its stream has ended, which
     /// only its end does, or it was killed.
-    fn bury(&mut self) {
+    fn reap(&mut self) {
         let pid = self.child.id();
         let status = self.child.wait();
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         let n_open = self.tally.connected;
-        self.obituary = Some(format!(
+        self.death_notice = Some(format!(
             "worker {} (pid {pid}) died: {how}; its {n_open} open connections count as closed",
             self.number
         ));
@@ -218,19 +218,19 @@ impl Worker {
     }
 
     /// What is to be said of its death, once.
-    pub(super) fn obituary(&mut self) -> Option<String> {
-        self.obituary.take()
+    pub(super) fn death_notice(&mut self) -> Option<String> {
+        self.death_notice.take()
     }
 }
 
-impl AsFd for Worker {
+impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 }
 
 /// A run that is abandoned leaves no process behind.
-impl Drop for Worker {
+impl Drop for Handle {
     fn drop(&mut self) {
         self.kill();
     }

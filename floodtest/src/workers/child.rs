@@ -11,13 +11,15 @@ use reports::stamp::Clock;
 use serde::Serialize;
 
 use super::wire::Said;
-use crate::engine::{Engine, Finished, Listener};
+use crate::end::End;
+use crate::engine::Engine;
+use crate::engine::listener::{Finished, Listener};
+use crate::error::Error;
+use crate::forever::FOREVER;
 use crate::job::Job;
-use crate::outcome::End;
+use crate::limits;
 use crate::tally::Tally;
-use crate::teller::FOREVER;
 use crate::urls::UrlFile;
-use crate::{Error, limits};
 
 /// Bytes taken at once from the parent, each of which asks for the counts.
 const MAX_ASKED_AT_ONCE: usize = 64;
@@ -26,7 +28,7 @@ const MAX_ASKED_AT_ONCE: usize = 64;
 /// ends the run or its own life.
 ///
 /// An error of the run is told to the parent; the errors returned here are those of talking to it.
-pub fn work(urls: &Path, parent: &UnixStream) -> io::Result<()> {
+pub fn run_worker(urls: &Path, parent: &UnixStream) -> io::Result<()> {
     match carry_out(urls, parent) {
         Ok(Finished { end, tally, worst }) => say(parent, &Said::Done { end, tally, worst }),
         Err(Error::Os(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
@@ -54,26 +56,26 @@ fn carry_out(urls: &Path, mut parent: &UnixStream) -> Result<Finished, Error> {
     let started_at = clock.started_at().checked_sub(Duration::from_micros(waited_us));
     let started_at = started_at.unwrap_or(clock.started_at());
     let never = started_at + FOREVER;
-    let mut listener = Parent { stream: parent, n_asked: 0, has_told: false, never };
+    let mut listener = Parent { stream: parent, n_asked: 0, has_reported: false, never };
     let control = parent.as_fd();
     Engine::new(&mut job, &mut urls, trust, control, clock, started_at)?.run(&mut listener)
 }
 
-/// The parent as a listener: it hears the counts when it asks for them, and once unasked.
+/// The parent as a listener: it gets the counts when it asks for them, and once unasked.
 struct Parent<'a> {
     /// The way to it.
     stream: &'a UnixStream,
     /// How often it has asked.
     n_asked: u64,
     /// Whether it knows that all connections are opened.
-    has_told: bool,
-    /// When it wants to hear the counts by itself.
+    has_reported: bool,
+    /// When it wants the counts without asking.
     never: Instant,
 }
 
 impl Parent<'_> {
-    /// Says the counts; the end if nobody listens any more.
-    fn tell(&self, tally: &Tally) -> Option<End> {
+    /// Sends the counts; the end if nobody listens any more.
+    fn send_counts(&self, tally: &Tally) -> Option<End> {
         let said = Said::Counts { n_asked: self.n_asked, tally };
         say(self.stream, &said).is_err().then_some(End::Stopped)
     }
@@ -84,21 +86,21 @@ impl Listener for Parent<'_> {
         self.never
     }
 
-    fn hear(&mut self, _: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
+    fn tick(&mut self, _: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
         if is_settled && tally.connected + tally.waiting == 0 {
             return Some(End::NothingOpen);
         }
-        if !is_settled || std::mem::replace(&mut self.has_told, true) {
+        if !is_settled || std::mem::replace(&mut self.has_reported, true) {
             return None;
         }
-        self.tell(tally)
+        self.send_counts(tally)
     }
 
-    fn controlled(&mut self, tally: &Tally) -> Option<End> {
+    fn on_control(&mut self, tally: &Tally) -> Option<End> {
         match self.stream.read(&mut [0; MAX_ASKED_AT_ONCE]) {
             Ok(n) if n > 0 => {
                 self.n_asked += n as u64;
-                self.tell(tally)
+                self.send_counts(tally)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
             _ => Some(End::Stopped),

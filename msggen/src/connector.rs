@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use crate::Error;
+use crate::error::Error;
 use crate::receipt::Reason;
 use crate::stream::{Stream, Tls};
 
@@ -61,7 +61,7 @@ async fn handshake(server: &Url, tls: &Tls, probe: TcpStream) -> Result<(), Erro
 
 /// The way to one server, shared by all sources.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Connector {
     /// Where it is.
     address: SocketAddr,
     /// How connections are protected, if they are.
@@ -74,7 +74,7 @@ pub struct Gate {
     lost_at: Mutex<Option<Instant>>,
 }
 
-impl Gate {
+impl Connector {
     /// The way to `address`, with at most `n_connections` at a time.
     pub fn new(
         address: SocketAddr,
@@ -109,6 +109,8 @@ impl Gate {
                 Ok(Err(error)) => Reason::of_connecting(&error),
                 Err(_elapsed) => Reason::TimedOut,
             };
+            // Counted from when anybody first found the server gone, not from this attempt: all
+            // messages that wait for it fail at the same time.
             let patience_left = self.patience.saturating_sub(self.lose().elapsed());
             if patience_left.is_zero() {
                 return Err(reason);

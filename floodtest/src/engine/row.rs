@@ -1,0 +1,39 @@
+//! What is kept of every connection.
+
+use std::os::fd::OwnedFd;
+
+use crate::decode::body::Framer;
+use crate::items::Items;
+use crate::judge::window::Window;
+
+/// One connection. Its size times a million is the product.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    /// Which of its messages have come.
+    pub(super) window: Window,
+    /// The response as far as it was read. With a head, the connection counts as established.
+    pub(super) framer: Framer,
+    /// When the head came, in milliseconds after the clock's start.
+    pub(super) head_ms: u32,
+    /// The socket; `None` once the connection failed or closed.
+    pub(super) socket: Option<OwnedFd>,
+    /// Its messages lost, duplicated and reordered so far; no more than 65,535 are counted.
+    pub(super) faults: u16,
+    /// What its body consists of.
+    pub(super) items: Items,
+}
+
+/// The number of a row, of which there are fewer than 2³²: as many as descriptors.
+pub(super) fn row_number(index: usize) -> u32 {
+    u32::try_from(index).expect("a process has fewer descriptors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_56_bytes() {
+        assert_eq!(size_of::<Row>(), 56);
+    }
+}

@@ -1,0 +1,136 @@
+//! What a run will do and on what, worked out before the first connect.
+
+use crate::config::{Config, Rate};
+use crate::dry_run::{DryRun, DryRunTarget};
+use crate::error::Error;
+use crate::limits;
+use crate::request::Requests;
+use crate::sources::{SourceIps, is_local};
+use crate::targets::Targets;
+use crate::tls::Trust;
+use crate::urls::UrlFile;
+
+/// Bytes of the kernel for this end of an idle connection: 9 to 10 KB were measured for both ends
+/// on loopback, from sockets, inodes, file and epoll entries.
+const KERNEL_BYTES: u64 = 5_000;
+
+/// Bytes of this program for a connection, as measured with 19,000 of them.
+const OUR_BYTES: u64 = 48;
+
+/// Bytes of this program for the TLS of a connection, in addition, as measured with 5,000 by
+/// the step `tls` of bench/bars.sh.
+const TLS_BYTES: u64 = 5_300;
+
+/// Bytes of a process of this program without connections, as measured.
+const PROCESS_BYTES: u64 = 4_500_000;
+
+/// What a run will do, and what it takes to carry it out.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// What it will do.
+    pub(crate) dry_run: DryRun,
+    /// The URLs.
+    pub(crate) urls: UrlFile,
+    /// What is asked.
+    pub(crate) requests: Requests,
+    /// Where they lead.
+    pub(crate) targets: Targets,
+    /// How TLS is spoken, if it is.
+    pub(crate) trust: Option<Trust>,
+}
+
+impl Prepared {
+    /// Reads the URL file and all others, finds out about its hosts and this machine, and refuses
+    /// what cannot be done. Raises this process's soft limit on open files.
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        let requests = Requests::new(&config.request, config.is_sse)?;
+        let mut urls = UrlFile::open(&config.urls)?;
+        let (mut targets, n_urls, asked) =
+            Targets::survey(&mut urls, &requests, config.connections)?;
+        let open_files = limits::raise_open_files();
+        let workers = n_workers(asked, open_files)?;
+        if let Some(left) = limits::open_files_of_machine().filter(|left| asked > *left) {
+            return Err(Error::MachineFiles { asked, left });
+        }
+        if let Some(ip) = config.source_ips.as_ref().and_then(SourceIps::first_foreign) {
+            return Err(Error::ForeignSource(ip));
+        }
+        targets.resolve(&config.urls, asked, config.source_ips.as_ref())?;
+        let n_tls = targets.n_tls();
+        let trust = Trust::if_needed(&config.tls, n_tls, requests.max_redirects > 0)?;
+        let rate_per_s = match config.rate {
+            Rate::PerSecond(rate) => Some(rate),
+            Rate::Max => None,
+        };
+        let mut dry_run = DryRun {
+            urls: n_urls,
+            asked,
+            rate_per_s,
+            opening_s: rate_per_s.map(|rate| asked.saturating_sub(1) as f64 / rate),
+            open_files,
+            workers,
+            connections_per_process: asked.div_ceil(workers.max(1)),
+            memory_kb: kb(asked, OUR_BYTES)
+                + kb(n_tls.min(asked), TLS_BYTES)
+                + kb(workers + 1, PROCESS_BYTES),
+            kernel_memory_kb: kb(asked, KERNEL_BYTES),
+            available_memory_kb: limits::available_memory_kb(),
+            targets: targets.dialed().map(DryRunTarget::of).collect(),
+            warnings: config.cautions(),
+        };
+        dry_run.warnings.extend(dry_run.memory_warning());
+        Ok(Self { dry_run, urls, requests, targets, trust })
+    }
+
+    /// Whether a destination is on another machine.
+    pub(crate) fn is_remote(&self) -> bool {
+        let mut addresses = self.dry_run.targets.iter().flat_map(|target| &target.addresses);
+        addresses.any(|address| !is_local(address.ip()))
+    }
+}
+
+/// Worker processes for `asked` connections; 0 when one process is enough.
+fn n_workers(asked: u64, open_files: u64) -> Result<u64, Error> {
+    let of_one = limits::of_one_process(open_files);
+    if asked <= of_one {
+        return Ok(0);
+    }
+    let most = limits::n_workers(open_files).saturating_mul(of_one);
+    if asked > most {
+        return Err(Error::OpenFiles { asked, limit: open_files, most });
+    }
+    Ok(asked.div_ceil(of_one))
+}
+
+/// `n` times `bytes`, in KB.
+fn kb(n: u64, bytes: u64) -> u64 {
+    n.saturating_mul(bytes) / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_does_it_while_it_may_open_as_many_files() {
+        let workers = |asked| n_workers(asked, 20_000).unwrap();
+        assert_eq!((workers(1), workers(19_936), workers(19_937)), (0, 0, 2));
+        assert_eq!((workers(200_000), workers(1_000_000)), (11, 51));
+    }
+
+    #[test]
+    fn more_than_the_workers_can_hold_are_refused_with_a_fix() {
+        let error = n_workers(37, 70).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "cannot hold 37 connections: with an open-file limit of 70 a run holds at most 36; \
+             raise it with `ulimit -n 101`, or ask for fewer with --connections"
+        );
+        assert!(n_workers(36, 70).is_ok());
+        assert!(n_workers(1, 64).is_err());
+        assert!(n_workers(u64::MAX, 20_000).is_err());
+        assert!(
+            n_workers(256 * 19_936, 20_000).is_ok() && n_workers(256 * 19_937, 20_000).is_err()
+        );
+    }
+}
