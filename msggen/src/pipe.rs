@@ -164,9 +164,9 @@ impl ControlPipe {
 
     /// Writes all messages that wait to be written and whose turn it is.
     fn write_drafts(&mut self) {
-        // One time for all that is written now: stamps say it, and the delays count from it. Numbers
-        // come right before the writing, and only to what is written: a number without a message
-        // would be a lost one to whoever receives the others.
+        // One time for all that is written now: stamps say it, and the delays count from it.
+        // Numbers come right before the writing, and only to what is written: a number without a
+        // message would be a lost one to whoever receives the others.
         let sent_at = Instant::now();
         self.number_drafts(sent_at);
         let Slot::Open(held) = &mut self.slot else { return };

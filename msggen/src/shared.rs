@@ -53,8 +53,8 @@ impl Shared {
         sent_at: Instant,
         receipt: Receipt,
     ) {
-        // The tally is let go of before the numbers are taken. The numbers wake sources, and what is
-        // sent next to these ids must find this message ended.
+        // The tally is let go of before the numbers are taken. The numbers wake sources, and what
+        // is sent next to these ids must find this message ended.
         self.tally().ended(drafts.clone(), sent_at, receipt, Instant::now());
         if let Some(mut numbers) = self.numbers() {
             numbers.ended(drafts, &receipt, |source| self.timer.nudge(source));
