@@ -4,7 +4,7 @@
 //! message to every connection that is logged in as that id, as one chunk.
 //!
 //! Read it in this order: [`router`] (the tables, and all that happens to a parked connection),
-//! `wire` (sockets and epoll under it), `accept`, `heads`, `request` and `strict` (from a new
+//! `wire` (sockets and epoll under it), `accept`, `pending`, `request` and `strict` (from a new
 //! connection to a parked one), `control`, `ndjson` and `send` (from a message to the router), and
 //! this file (how they are put together and taken down). [`cluster`] joins several servers.
 //!
@@ -21,9 +21,8 @@ mod control;
 #[cfg(test)]
 mod fake_wire;
 mod framing;
-mod heads;
 #[cfg(any(test, fuzzing))]
-pub mod laws;
+pub mod fuzz_properties;
 pub mod limits;
 mod lines;
 pub mod logging;
@@ -36,6 +35,7 @@ mod model_tests;
 mod ndjson;
 mod overload;
 mod page;
+mod pending;
 mod ping;
 mod request;
 pub mod router;
@@ -63,9 +63,9 @@ use self::accept::Acceptor;
 use self::addresses::Addresses;
 use self::close::CloseReason;
 use self::cluster::{Cluster, ClusterConfig, Departures};
-use self::control::Door;
+use self::control::ControlApi;
 pub use self::control::{ByStatus, ControlStats};
-use self::heads::{AcceptStats, HeadLimits, Heads};
+use self::pending::{AcceptStats, Pending, PendingLimits};
 use self::router::{Limits, Router};
 use self::send::Sender;
 pub use self::stats::Stats;
@@ -162,7 +162,7 @@ pub(crate) struct Shared {
     /// The other nodes, if there are any.
     pub(crate) cluster: Option<Arc<Cluster>>,
     /// What the connections of the control door share.
-    pub(crate) door: Door,
+    pub(crate) control_api: ControlApi,
     /// What was counted before connections were parked.
     accept_stats: Arc<Mutex<AcceptStats>>,
     /// Senders that left in mid-message.
@@ -185,7 +185,7 @@ impl Shared {
         let n_aborted = self.n_aborted.load(Ordering::Relaxed);
         let is_down = *self.is_down.borrow();
         let uptime = self.started_at.elapsed();
-        let control = self.door.stats();
+        let control = self.control_api.stats();
         let cluster = self.cluster.as_ref().map(|cluster| cluster.stats());
         Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime, control, cluster)
     }
@@ -268,29 +268,29 @@ impl Running {
             Cluster::start(config, departures, Arc::clone(&router), sender.clone(), &mut tasks)
         });
         let accept_stats = Arc::new(Mutex::new(AcceptStats::default()));
-        let limits = HeadLimits {
+        let limits = PendingLimits {
             max_connections: config.max_connections,
             max_lingering: config.max_lingering,
             timeout: config.head_timeout,
         };
-        let heads = Heads::new(
+        let pending = Pending::new(
             Arc::clone(&router),
             limits,
             Arc::clone(&accept_stats),
             addresses.clone(),
             cluster.clone(),
         )?;
-        let acceptor = Acceptor::new(listeners, heads, addresses)?;
+        let acceptor = Acceptor::new(listeners, pending, addresses)?;
         let spares = control::Spares::open();
         control.set_nonblocking(true)?;
         let control = tokio::net::TcpListener::from_std(control)?;
-        let door = Door::new(&config, &control, spares)?;
+        let control_api = ControlApi::new(&config, &control, spares)?;
         let shared = Arc::new(Shared {
             config,
             sender,
             router,
             cluster,
-            door,
+            control_api,
             accept_stats,
             n_aborted: AtomicU64::new(0),
             started_at: Instant::now(),

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the counts as text for Prometheus, and what a message costs.
+//! `GET /metrics`: the counts as text for Prometheus, and how long messages take.
 
 use std::fmt;
 
@@ -18,17 +18,17 @@ use crate::control::ControlStats;
 /// The media type of [`text()`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A histogram for what messages cost: from 2 µs, which finds nobody, in steps of 4 to half a
+/// A histogram for how long messages take: from 2 µs, which finds nobody, in steps of 4 to half a
 /// second, which is a fan-out to 50,000 connections.
-pub(crate) fn send_cost() -> Histogram {
+pub(crate) fn send_durations() -> Histogram {
     Histogram::new(exponential_buckets(2e-6, 4.0, 10))
 }
 
-/// The counts and the cost of messages as text.
-pub(crate) fn text(stats: Stats, send_cost: &Histogram) -> String {
+/// The counts and how long messages took, as text.
+pub(crate) fn text(stats: Stats, durations: &Histogram) -> String {
     let mut registry = Registry::with_prefix("comet");
     let help = "Time from a message's turn to its last write";
-    registry.register_with_unit("send_cost", help, Unit::Seconds, send_cost.clone());
+    registry.register_with_unit("send_duration", help, Unit::Seconds, durations.clone());
     registry.register_collector(Box::new(Counts(stats)));
     let mut text = String::new();
     text::encode(&mut text, &registry).expect("a string takes all");

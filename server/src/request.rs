@@ -314,7 +314,7 @@ mod tests {
                 panic!("{byte}: {:?}", parse(&head))
             };
             assert_eq!((ids, n_bytes), (vec![7], head.len()), "{byte}");
-            crate::laws::head(&head, 0..head.len());
+            crate::fuzz_properties::head(&head, 0..head.len());
         }
         assert_eq!(ids("/test/1?a[]=1&b=|^%"), [1]);
     }
@@ -324,7 +324,7 @@ mod tests {
         let head = b"\r\nGET /test/7 HTTP/1.1\r\nHost: x\r\n\r\n";
         let Parsed::Complete(Request::Follow { ids, .. }, n_bytes) = parse(head) else { panic!() };
         assert_eq!((ids, n_bytes), (vec![7], head.len()));
-        crate::laws::head(head, 0..head.len());
+        crate::fuzz_properties::head(head, 0..head.len());
         let Parsed::Refused(refusal) = parse(b"\r\nHEAD /x\r\n") else { panic!() };
         assert!(!refusal.with_body);
         assert!(!too_late(b"\r\nHEAD /").with_body);

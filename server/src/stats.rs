@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cluster::ClusterStats;
 use crate::control::ControlStats;
-use crate::heads::AcceptStats;
+use crate::pending::AcceptStats;
 use crate::router::RouterStats;
 
 /// All counts of a server. At every quiet moment `accepted = open + Σ closed`, and the router's
@@ -54,8 +54,8 @@ impl Stats {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: uptime.as_secs_f64(),
             accepted: accept.accepted,
-            open: accept.heads + router.parked,
-            heads: accept.heads,
+            open: accept.pending + router.parked,
+            heads: accept.pending,
             accepting: !accept.is_paused && !is_down,
             aborted: n_aborted,
             control,

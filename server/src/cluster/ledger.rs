@@ -14,7 +14,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::ring::Ring;
+use super::rendezvous::Rendezvous;
 use crate::router::{Id, Router, Wire};
 
 /// Ids that logins on their way may name together: at 100 bytes each, 6.5 MB. A broker acknowledges
@@ -98,7 +98,7 @@ pub(super) struct Ledger<W: Wire> {
     /// The index.
     router: Arc<Router<W>>,
     /// Which broker an id belongs to.
-    ring: Ring,
+    rendezvous: Rendezvous,
     /// Logins that wait.
     logins: HashMap<Ticket, Login>,
     /// How many logins want an id; never 0.
@@ -115,10 +115,10 @@ pub(super) struct Ledger<W: Wire> {
 
 impl<W: Wire> Ledger<W> {
     /// A ledger for `n_links` brokers, none of which is connected.
-    pub(super) fn new(router: Arc<Router<W>>, ring: Ring, n_links: usize) -> Self {
+    pub(super) fn new(router: Arc<Router<W>>, rendezvous: Rendezvous, n_links: usize) -> Self {
         Self {
             router,
-            ring,
+            rendezvous,
             logins: HashMap::new(),
             wanted: HashMap::new(),
             n_wanted: 0,
@@ -142,7 +142,7 @@ impl<W: Wire> Ledger<W> {
         let mut n_left = 0;
         for &id in ids {
             *self.wanted.entry(id).or_default() += 1;
-            let link = &mut self.links[self.ring.home(id)];
+            let link = &mut self.links[self.rendezvous.home(id)];
             if !link.is_ready() || self.router.n_logins(id) == 0 {
                 n_left += 1;
                 if link.is_connected {
@@ -185,7 +185,7 @@ impl<W: Wire> Ledger<W> {
 
     /// Takes note that `id` was seen leaving the index.
     pub(super) fn left(&mut self, id: Id) {
-        let link = &mut self.links[self.ring.home(id)];
+        let link = &mut self.links[self.rendezvous.home(id)];
         // A connection that is made later begins without subscriptions.
         if link.is_connected && !self.wanted.contains_key(&id) && self.router.n_logins(id) == 0 {
             link.outbox.push_back((id, None));
@@ -203,7 +203,7 @@ impl<W: Wire> Ledger<W> {
     /// Takes note of a new connection to a broker, which has no subscriptions yet. What waiting
     /// logins want is the first that it will be told.
     pub(super) fn connected(&mut self, link: usize) {
-        let is_here = |id: &Id| self.ring.home(*id) == link;
+        let is_here = |id: &Id| self.rendezvous.home(*id) == link;
         let of_login = |(&ticket, login): (&Ticket, &Login)| {
             let here = login.ids.iter().copied().filter(is_here);
             here.map(|id| (id, Some(Some(ticket)))).collect::<Vec<_>>()
@@ -229,7 +229,8 @@ impl<W: Wire> Ledger<W> {
             }
         }
         for login in self.logins.values_mut() {
-            login.n_left += login.ids.iter().filter(|&&id| self.ring.home(id) == link).count();
+            login.n_left +=
+                login.ids.iter().filter(|&&id| self.rendezvous.home(id) == link).count();
         }
         // Some have to wait again.
         self.done.retain(|(_, ticket)| self.logins.get(ticket).is_some_and(|one| one.n_left == 0));
@@ -274,7 +275,7 @@ impl<W: Wire> Ledger<W> {
             let (mut shard, mut slot) = link.walk?;
             while ids.len() + crate::router::SLICE <= BATCH {
                 let next = self.router.ids_slice(shard, slot, |id| {
-                    if self.ring.home(id) == number {
+                    if self.rendezvous.home(id) == number {
                         ids.push(id);
                     }
                 });

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::ledger::{Asked, Command, Ledger, Ticket};
-use super::ring::Ring;
+use super::rendezvous::Rendezvous;
 use crate::fake_wire::{FakeSocket, FakeWire, Left, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Router};
 
@@ -57,7 +57,7 @@ struct Broker {
 struct Node {
     router: Arc<Router<FakeWire>>,
     left: Left,
-    ring: Ring,
+    rendezvous: Rendezvous,
     ledger: Ledger<FakeWire>,
     brokers: [Broker; N_LINKS],
     /// Connections that wait, by the place that the ledger was told.
@@ -73,12 +73,12 @@ impl Node {
         let limits = Limits::for_tests();
         let (wires, left) = wires(2);
         let router = Arc::new(Router::new(wires, 1, limits));
-        let ring = Ring::new(["a", "b"]);
+        let rendezvous = Rendezvous::new(["a", "b"]);
         Self {
-            ledger: Ledger::new(Arc::clone(&router), ring.clone(), N_LINKS),
+            ledger: Ledger::new(Arc::clone(&router), rendezvous.clone(), N_LINKS),
             router,
             left,
-            ring,
+            rendezvous,
             brokers: Default::default(),
             waiting: HashMap::new(),
             claimed: Vec::new(),
@@ -130,7 +130,7 @@ impl Node {
                 }
             }
             Step::Tell(link) => {
-                self.tell(link);
+                self.pass_command(link);
             }
             Step::Acknowledge(link) => {
                 self.acknowledge(link);
@@ -164,7 +164,7 @@ impl Node {
     /// A login need not wait any longer, and will be done at some time.
     fn claim(&mut self, socket: FakeSocket, peer: Arc<Mutex<Peer>>, ids: &[Id]) {
         for &id in ids {
-            let broker = &self.brokers[self.ring.home(id)];
+            let broker = &self.brokers[self.rendezvous.home(id)];
             assert!(broker.subscribed.contains(&id), "{id} is logged in before it is subscribed");
             assert!(broker.acknowledged.contains(&id), "{id} is logged in before we know that");
         }
@@ -172,7 +172,7 @@ impl Node {
     }
 
     /// Tells a broker the next thing; returns whether there was any.
-    fn tell(&mut self, link: usize) -> bool {
+    fn pass_command(&mut self, link: usize) -> bool {
         let broker = &mut self.brokers[link];
         if !broker.is_connected {
             return false;
@@ -203,7 +203,7 @@ impl Node {
 
     fn check(&self) {
         for id in 1..6 {
-            let link = self.ring.home(id);
+            let link = self.rendezvous.home(id);
             if self.ledger.is_ready(link) && self.router.n_logins(id) > 0 {
                 assert!(self.brokers[link].subscribed.contains(&id), "{id} is not subscribed");
             }
@@ -218,7 +218,8 @@ impl Node {
             self.take(Step::HandleDepartures);
             self.take(Step::Claim);
             self.take(Step::LogIn);
-            let is_busy = (0..N_LINKS).any(|link| self.tell(link) || self.acknowledge(link));
+            let is_busy =
+                (0..N_LINKS).any(|link| self.pass_command(link) || self.acknowledge(link));
             if !is_busy && self.left.lock().unwrap().is_empty() {
                 break;
             }
@@ -265,7 +266,7 @@ proptest! {
         prop_assert!(node.waiting.is_empty(), "nobody waits for ever");
         for link in 0..N_LINKS {
             prop_assert!(node.ledger.is_ready(link));
-            let logged_in = (1..6).filter(|&id| node.ring.home(id) == link && node.router.n_logins(id) > 0);
+            let logged_in = (1..6).filter(|&id| node.rendezvous.home(id) == link && node.router.n_logins(id) > 0);
             prop_assert_eq!(&node.brokers[link].subscribed, &logged_in.collect::<BTreeSet<_>>());
         }
     }

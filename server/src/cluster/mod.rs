@@ -23,9 +23,9 @@ mod options;
 mod polls;
 mod publication;
 mod publisher;
+mod rendezvous;
 mod replies;
 mod resp;
-mod ring;
 mod send;
 mod stream;
 mod subscriber;
@@ -53,9 +53,9 @@ pub use self::options::{Options, PASSWORD_VARIABLE};
 use self::polls::Polls;
 pub(crate) use self::publisher::Failure;
 use self::publisher::Publisher;
+use self::rendezvous::Rendezvous;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::replies::replies_in;
-use self::ring::Ring;
 pub use self::tls::Tls;
 use crate::router::{Id, Router};
 use crate::send::Sender;
@@ -91,7 +91,7 @@ pub struct ClusterConfig {
 #[derive(Debug)]
 pub(crate) struct Departures {
     /// Which broker an id belongs to.
-    ring: Ring,
+    rendezvous: Rendezvous,
     /// By broker.
     desks: Box<[Desk]>,
 }
@@ -117,13 +117,13 @@ impl Departures {
     pub(crate) fn new(config: &ClusterConfig) -> Self {
         let names: Vec<_> = config.brokers.iter().map(Broker::to_string).collect();
         let desks = names.iter().map(|_| Desk::default()).collect();
-        Self { ring: Ring::new(&names), desks }
+        Self { rendezvous: Rendezvous::new(&names), desks }
     }
 
     /// Takes note that `id` has left the index. It is called with a shard locked, and locks
     /// nothing else meanwhile.
     pub(crate) fn left(&self, id: Id) {
-        let desk = &self.desks[self.ring.home(id)];
+        let desk = &self.desks[self.rendezvous.home(id)];
         desk.ids.lock().expect("nothing panics while it holds the ids").push(id);
         desk.wake.notify_one();
     }
@@ -180,7 +180,7 @@ impl Cluster {
             brokers: config.brokers,
             tls: config.tls,
             sender,
-            ledger: Mutex::new(Ledger::new(router, departures.ring.clone(), n_links)),
+            ledger: Mutex::new(Ledger::new(router, departures.rendezvous.clone(), n_links)),
             has_done: Notify::new(),
             departures,
             publishers: publishers.into(),
@@ -274,7 +274,7 @@ impl Cluster {
     /// Wakes whoever looks after the brokers of `ids`.
     fn wake(&self, ids: &[Id]) {
         for &id in ids {
-            self.departures.desks[self.departures.ring.home(id)].wake.notify_one();
+            self.departures.desks[self.departures.rendezvous.home(id)].wake.notify_one();
         }
     }
 

@@ -239,11 +239,11 @@ async fn deliver(
         }
         (Publication::Message(text), Some(id)) => {
             count(&counts.received);
-            cluster.sender.send(id, text).await;
+            cluster.sender.send_to(id, text).await;
         }
         (Publication::Asking(request, text), Some(id)) => {
             count(&counts.received);
-            let n_reached = cluster.sender.send(id, text).await;
+            let n_reached = cluster.sender.send_to(id, text).await;
             cluster.publishers[link].answer(origin, request, n_reached);
         }
         (Publication::Count(request, n_reached), None) if is_own_channel => {

@@ -35,7 +35,7 @@ use crate::{Config, Shared};
 
 /// What the connections of the door share.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct ControlApi {
     /// Who is let in.
     guard: Guard,
     /// Who may stay.
@@ -50,7 +50,7 @@ pub(crate) struct Door {
     has_left: Notify,
 }
 
-impl Door {
+impl ControlApi {
     /// The door at a listener.
     pub(crate) fn new(config: &Config, listener: &TcpListener, spares: Spares) -> io::Result<Self> {
         let bound_to = listener.local_addr()?.ip();
@@ -80,35 +80,35 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let door = &shared.door;
-    let ending = Ending(&door.places);
+    let api = &shared.control_api;
+    let ending = Ending(&api.places);
     let mut complaint = Complaint::default();
-    let mut sweeps = tokio::time::interval(door.places.sweep_every());
+    let mut sweeps = tokio::time::interval(api.places.sweep_every());
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = crate::went_down(&mut shutdown) => break,
-            () = door.has_left.notified() => {}
-            _ = sweeps.tick(), if door.places.n_taken() > 0 => door.sweep(),
-            accepted = accept(&listener, &door.spares), if door.places.has_room() => match accepted {
+            () = api.has_left.notified() => {}
+            _ = sweeps.tick(), if api.places.n_taken() > 0 => api.sweep(),
+            accepted = accept(&listener, &api.spares), if api.places.has_room() => match accepted {
                 Ok(stream) => _ = tokio::spawn(serve(stream, &shared)),
                 Err(error) => {
                     if is_waiting(&listener) && complaint.is_due() {
                         tracing::warn!("the control door cannot accept: {error}");
                     }
-                    door.spares.refill();
+                    api.spares.refill();
                     tokio::time::sleep(PAUSE).await;
                 }
             },
         }
     }
     drop(listener);
-    door.places.shut_down();
-    while door.places.n_taken() > 0 {
+    api.places.shut_down();
+    while api.places.n_taken() > 0 {
         tokio::select! {
-            () = door.has_left.notified() => {}
-            _ = sweeps.tick() => door.sweep(),
+            () = api.has_left.notified() => {}
+            _ = sweeps.tick() => api.sweep(),
         }
     }
     drop(ending);
@@ -116,7 +116,7 @@ pub(crate) async fn run(
 
 /// Ends all connections when it is dropped, be it because time is up. They are no set of tasks that
 /// could be aborted: that would cost each of them a tenth of what it takes while it is idle.
-struct Ending<'door>(&'door Places);
+struct Ending<'api>(&'api Places);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
@@ -145,7 +145,7 @@ fn is_waiting(listener: &TcpListener) -> bool {
 fn serve(stream: TcpStream, shared: &Arc<Shared>) -> impl Future<Output = ()> + use<> {
     // Answers are small and awaited: a delay to fill a segment would be a sender's delay.
     _ = stream.set_nodelay(true);
-    shared.door.counts.count_accepted();
-    let seat = shared.door.places.enter();
+    shared.control_api.counts.count_accepted();
+    let seat = shared.control_api.places.enter();
     Connection::new(stream, seat, Arc::clone(shared)).serve()
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use super::connection::Connection;
-use super::places::{Phase, Told};
+use super::places::{Notice, Phase};
 use super::room::Input;
 use crate::ndjson::LINES_AT_A_TIME;
 
@@ -36,7 +36,7 @@ pub(crate) enum Stop {
     /// The connection is broken.
     Gone,
     /// It was told to end.
-    Told(Told),
+    Notice(Notice),
 }
 
 impl Connection {
@@ -56,7 +56,7 @@ impl Connection {
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
         let held = self.held.get_or_insert_default();
         if held.output.capacity() == 0 {
-            held.output = self.place.shared.door.pool.take_output();
+            held.output = self.place.shared.control_api.pool.take_output();
         }
         &mut held.output
     }
@@ -84,7 +84,7 @@ impl Connection {
         poll_fn(move |context| {
             ready!(self.poll_write_answers(context))?;
             if !std::mem::replace(&mut has_noted, true) {
-                let places = &self.place.shared.door.places;
+                let places = &self.place.shared.control_api.places;
                 match phase {
                     // The time of these counts from their beginning, whatever comes in meanwhile.
                     Phase::Head | Phase::Leaving => places.note_change(&self.place.seat, phase),
@@ -101,7 +101,7 @@ impl Connection {
         // Without room it gets some only when there is something to read.
         if has_room || self.stream.poll_read_ready(context).is_ready() {
             let input = &mut self.held.get_or_insert_default().input;
-            let mut tail = input.tail(&self.place.shared.door.pool);
+            let mut tail = input.tail(&self.place.shared.control_api.pool);
             // Cheap to make, and nothing is lost with it: it reads when it is polled or not at all.
             let reading = pin!(self.stream.read_buf(&mut tail));
             match reading.poll(context) {
@@ -115,8 +115,8 @@ impl Connection {
         self.n_in_turn = 0;
         match self.place.seat.listen(context.waker()) {
             // What is in progress is carried out.
-            Some(Told::Shutdown) if !matches!(phase, Phase::Idle | Phase::Head) => Poll::Pending,
-            Some(told) => Poll::Ready(Err(Stop::Told(told))),
+            Some(Notice::Shutdown) if !matches!(phase, Phase::Idle | Phase::Head) => Poll::Pending,
+            Some(notice) => Poll::Ready(Err(Stop::Notice(notice))),
             None => Poll::Pending,
         }
     }
@@ -124,7 +124,7 @@ impl Connection {
     /// Gives its room to the pool, unless much is in it.
     fn rest(&mut self) {
         let Some(held) = &mut self.held else { return };
-        held.input.rest(&self.place.shared.door.pool);
+        held.input.rest(&self.place.shared.control_api.pool);
         if held.input.window().is_empty() && held.output.is_empty() {
             self.held = None;
         }
@@ -153,7 +153,7 @@ impl Connection {
         if held.output.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let places = &self.place.shared.door.places;
+        let places = &self.place.shared.control_api.places;
         while held.n_written < held.output.len() {
             let rest = &held.output[held.n_written..];
             match Pin::new(&mut self.stream).poll_write(context, rest) {
@@ -167,14 +167,14 @@ impl Connection {
                 Poll::Pending => {
                     places.note_change(&self.place.seat, Phase::Answers);
                     return match self.place.seat.listen(context.waker()) {
-                        None | Some(Told::Shutdown) => Poll::Pending,
-                        Some(told) => Poll::Ready(Err(Stop::Told(told))),
+                        None | Some(Notice::Shutdown) => Poll::Pending,
+                        Some(notice) => Poll::Ready(Err(Stop::Notice(notice))),
                     };
                 }
             }
         }
         held.n_written = 0;
-        self.place.shared.door.pool.put_output(std::mem::take(&mut held.output));
+        self.place.shared.control_api.pool.put_output(std::mem::take(&mut held.output));
         Poll::Ready(Ok(()))
     }
 

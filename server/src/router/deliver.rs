@@ -33,7 +33,7 @@ impl<W: Wire> Shard<W> {
             return false;
         }
         let n_sent =
-            if n_waiting > 0 { Ok(0) } else { send::<W>(&connection.socket, &self.scratch) };
+            if n_waiting > 0 { Ok(0) } else { write_some::<W>(&connection.socket, &self.scratch) };
         match n_sent {
             Ok(n) if n == self.scratch.len() => self.stats.written += 1,
             Ok(n) => {
@@ -72,7 +72,8 @@ impl<W: Wire> Shard<W> {
             }
             is_waiting = !extra.backlog.is_empty();
         }
-        let n_sent = if is_waiting { Ok(0) } else { send::<W>(&connection.socket, last_chunk) };
+        let n_sent =
+            if is_waiting { Ok(0) } else { write_some::<W>(&connection.socket, last_chunk) };
         match n_sent {
             Ok(n) if !is_waiting && n == last_chunk.len() => {
                 W::finish(&connection.socket);
@@ -113,7 +114,7 @@ impl<W: Wire> Shard<W> {
         if ping.is_empty() || is_waiting {
             return;
         }
-        match send::<W>(&connection.socket, ping) {
+        match write_some::<W>(&connection.socket, ping) {
             // Full of bytes that the peer has not acknowledged; the kernel watches those.
             Ok(0) => {}
             Ok(n) if n == ping.len() => {}
@@ -146,7 +147,7 @@ impl<W: Wire> Shard<W> {
         let extra = self.extras.of(connection, row.slot);
         let mut failed = None;
         while !extra.backlog.is_empty() {
-            match send::<W>(&connection.socket, extra.backlog.front()) {
+            match write_some::<W>(&connection.socket, extra.backlog.front()) {
                 Ok(0) => return,
                 Ok(n) => {
                     let n_completed = extra.backlog.written(n);
@@ -225,8 +226,8 @@ fn connection_mut<W: Wire>(rows: &mut Rows<W>, row: RowRef) -> Option<&mut Conne
 }
 
 /// Sends what the socket takes now; `Ok(0)` when it takes nothing.
-fn send<W: Wire>(socket: &W::Socket, bytes: &[u8]) -> io::Result<usize> {
-    match W::send(socket, bytes) {
+fn write_some<W: Wire>(socket: &W::Socket, bytes: &[u8]) -> io::Result<usize> {
+    match W::try_write(socket, bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         sent => sent,
     }

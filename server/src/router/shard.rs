@@ -88,7 +88,7 @@ impl<W: Wire> Shard<W> {
         aliases: Aliases,
     ) -> Result<(), CloseReason> {
         // An empty socket buffer takes a head whole. One that does not is no usable connection.
-        let refused = match W::send(&socket, head) {
+        let refused = match W::try_write(&socket, head) {
             Ok(n) if n == head.len() => {
                 self.wire.watch(&socket, row.key()).err().map(|_| CloseReason::Error)
             }

@@ -231,9 +231,9 @@ fn metrics_are_the_counts_under_conventional_names() {
         "comet_chunks_written_total 1",
         "comet_chunks_queued 0",
         "comet_accepting 1",
-        "comet_send_cost_seconds_count 2",
-        "comet_send_cost_seconds_bucket{le=\"+Inf\"} 2",
-        "# TYPE comet_send_cost_seconds histogram",
+        "comet_send_duration_seconds_count 2",
+        "comet_send_duration_seconds_bucket{le=\"+Inf\"} 2",
+        "# TYPE comet_send_duration_seconds histogram",
     ] {
         assert!(body.lines().any(|given| given == line), "{line} in {body}");
     }

@@ -46,7 +46,7 @@ pub(crate) struct AcceptStats {
     /// Connections accepted.
     pub(crate) accepted: u64,
     /// Connections whose request is not complete, or whose answer is not read.
-    pub(crate) heads: u64,
+    pub(crate) pending: u64,
     /// Connections closed without having been parked.
     pub(crate) closed: ByReason,
     /// Whether accepting pauses, because descriptors or memory have run out.
@@ -55,7 +55,7 @@ pub(crate) struct AcceptStats {
 
 /// Limits on connections.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadLimits {
+pub(crate) struct PendingLimits {
     /// Connections open at a time, parked ones included.
     pub(crate) max_connections: u64,
     /// Answered connections that may linger beyond that; one more is closed without ado.
@@ -66,7 +66,7 @@ pub(crate) struct HeadLimits {
 
 /// A connection that is not parked.
 #[derive(Debug)]
-struct Head {
+struct Connection {
     /// Its descriptor.
     socket: OwnedFd,
     /// Its own, in the state that it is in: a slot is used again.
@@ -74,15 +74,15 @@ struct Head {
     /// When it is given up.
     deadline: Instant,
     /// What it is doing.
-    state: HeadState,
+    state: State,
 }
 
-// What a pending head costs; a flood of them is to stay small.
-const _: () = assert!(size_of::<Head>() == 48);
+// What a pending connection costs; a flood of them is to stay small.
+const _: () = assert!(size_of::<Connection>() == 48);
 
 /// What a connection that is not parked is doing.
 #[derive(Debug)]
-enum HeadState {
+enum State {
     /// Sending its request. The bytes that came, if they were not yet a whole one.
     Reading(Vec<u8>),
     /// Reading its answer, after which it should close.
@@ -103,7 +103,7 @@ enum HeadState {
     },
 }
 
-impl HeadState {
+impl State {
     /// Bytes that are kept of an unfinished request.
     fn n_kept_bytes(&self) -> usize {
         if let Self::Reading(bytes) = self { bytes.capacity() } else { 0 }
@@ -111,12 +111,12 @@ impl HeadState {
 }
 
 /// The table of them.
-pub(crate) struct Heads {
+pub(crate) struct Pending {
     /// Watches them, under their slots as keys.
     pub(crate) poller: Poller,
     /// The connections. A slot is used again only when its event, if it had one, was handled, so no
     /// event meets a stranger there.
-    table: Slab<Head>,
+    table: Slab<Connection>,
     /// How many of them are draining.
     n_draining: usize,
     /// Those that are reading, in the order in which they came.
@@ -130,7 +130,7 @@ pub(crate) struct Heads {
     /// Where the others go.
     router: Arc<Router<Poller>>,
     /// Limits.
-    limits: HeadLimits,
+    limits: PendingLimits,
     /// What is counted.
     stats: Arc<Mutex<AcceptStats>>,
     /// Counts the connections of each address, if there is a limit on them.
@@ -143,11 +143,11 @@ pub(crate) struct Heads {
     scratch: Box<[u8]>,
 }
 
-impl Heads {
+impl Pending {
     /// An empty table.
     pub(crate) fn new(
         router: Arc<Router<Poller>>,
-        limits: HeadLimits,
+        limits: PendingLimits,
         stats: Arc<Mutex<AcceptStats>>,
         addresses: Option<Arc<Addresses>>,
         cluster: Option<Arc<Cluster>>,
@@ -198,14 +198,14 @@ impl Heads {
             Ok(n) => match request::parse(&self.scratch[..n]) {
                 Parsed::Incomplete => {
                     let bytes = self.scratch[..n].to_vec();
-                    self.keep(socket, self.limits.timeout, HeadState::Reading(bytes));
+                    self.keep(socket, self.limits.timeout, State::Reading(bytes));
                     self.bound_kept_bytes();
                 }
                 Parsed::Complete(request, n_head) => self.serve(socket, &request, n - n_head),
                 Parsed::Refused(refusal) => self.refuse(socket, &refusal),
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.keep(socket, self.limits.timeout, HeadState::Reading(Vec::new()));
+                self.keep(socket, self.limits.timeout, State::Reading(Vec::new()));
             }
             Err(error) => self.close(socket, CloseReason::of_error(&error)),
         }
@@ -219,35 +219,35 @@ impl Heads {
     }
 
     /// Puts a connection into the table and watches it.
-    fn keep(&mut self, socket: OwnedFd, time: Duration, state: HeadState) {
+    fn keep(&mut self, socket: OwnedFd, time: Duration, state: State) {
         let slot = self.table.vacant_key();
         if self.poller.add(&socket, slot as u64).is_err() {
             self.give_up(&state);
             self.close(socket, CloseReason::Error);
             return;
         }
-        self.n_draining += usize::from(matches!(state, HeadState::Draining { .. }));
+        self.n_draining += usize::from(matches!(state, State::Draining { .. }));
         self.n_kept_bytes += state.n_kept_bytes();
         self.last_number = self.last_number.wrapping_add(1);
         let number = self.last_number;
-        self.table.insert(Head { socket, number, deadline: deadline(time), state });
+        self.table.insert(Connection { socket, number, deadline: deadline(time), state });
         self.queue(slot, number);
     }
 
     /// Takes a connection out of the table, to close it: that ends its watch.
-    fn remove(&mut self, slot: usize) -> Head {
-        let head = self.table.remove(slot);
-        self.n_draining -= usize::from(matches!(head.state, HeadState::Draining { .. }));
-        self.n_kept_bytes -= head.state.n_kept_bytes();
-        head
+    fn remove(&mut self, slot: usize) -> Connection {
+        let connection = self.table.remove(slot);
+        self.n_draining -= usize::from(matches!(connection.state, State::Draining { .. }));
+        self.n_kept_bytes -= connection.state.n_kept_bytes();
+        connection
     }
 
     /// Takes a connection out of the table, to go on with it elsewhere.
-    fn release(&mut self, slot: usize) -> Head {
-        let head = self.remove(slot);
+    fn release(&mut self, slot: usize) -> Connection {
+        let connection = self.remove(slot);
         // Fails only for a descriptor that is not watched.
-        _ = self.poller.delete(&head.socket);
-        head
+        _ = self.poller.delete(&connection.socket);
+        connection
     }
 
     /// Reads what a connection of the table has sent.
@@ -259,29 +259,29 @@ impl Heads {
     /// Reads until nothing is left, or the connection has left the table.
     fn read_all(&mut self, slot: usize) {
         loop {
-            let head = &mut self.table[slot];
-            let n = match wire::recv(&head.socket, &mut self.scratch) {
+            let connection = &mut self.table[slot];
+            let n = match wire::recv(&connection.socket, &mut self.scratch) {
                 Ok(0) => return self.leave(slot, CloseReason::Abandoned),
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return self.leave(slot, CloseReason::of_error(&error)),
             };
-            match &mut head.state {
-                HeadState::Draining { reason, n_bytes_left } => {
+            match &mut connection.state {
+                State::Draining { reason, n_bytes_left } => {
                     let reason = *reason;
                     match n_bytes_left.checked_sub(n) {
                         Some(n_left) => *n_bytes_left = n_left,
                         None => return self.leave(slot, reason),
                     }
                 }
-                HeadState::Waiting { n_extra_bytes, .. } => {
+                State::Waiting { n_extra_bytes, .. } => {
                     let n_all = *n_extra_bytes as usize + n;
                     if n_all > CHATTY_BYTES {
                         return self.leave(slot, CloseReason::Chatty);
                     }
                     *n_extra_bytes = small(n_all);
                 }
-                HeadState::Reading(bytes) => {
+                State::Reading(bytes) => {
                     let n_kept_before = bytes.capacity();
                     let parsed = if bytes.is_empty() {
                         (request::parse(&self.scratch[..n]), n)
@@ -299,13 +299,13 @@ impl Heads {
                         }
                         (Parsed::Complete(request, n_head), n_all) => {
                             self.n_kept_bytes += bytes.capacity() - n_kept_before;
-                            let head = self.release(slot);
-                            return self.serve(head.socket, &request, n_all - n_head);
+                            let connection = self.release(slot);
+                            return self.serve(connection.socket, &request, n_all - n_head);
                         }
                         (Parsed::Refused(refusal), _) => {
                             self.n_kept_bytes += bytes.capacity() - n_kept_before;
-                            let head = self.release(slot);
-                            return self.refuse(head.socket, &refusal);
+                            let connection = self.release(slot);
+                            return self.refuse(connection.socket, &refusal);
                         }
                     }
                 }
@@ -339,7 +339,7 @@ impl Heads {
             return self.refuse(socket, &Refusal::new(CloseReason::IdsFullForAddress, sentence));
         }
         // From here on it is counted by the router, even if it cannot be logged in.
-        self.stats().heads -= 1;
+        self.stats().pending -= 1;
         let head = style.head().as_bytes();
         let row = self.router.login(room, socket, style, ids, head, n_extra_bytes);
         tracing::debug!(target: "logins", ?ids, ?row, "login");
@@ -353,11 +353,11 @@ impl Heads {
 
     /// Sends a whole response and closes: our half at once, the rest when the peer has read it.
     fn answer(&mut self, socket: OwnedFd, response: &[u8], reason: CloseReason) {
-        let is_sent = wire::send(&socket, response).is_ok_and(|n| n == response.len());
+        let is_sent = wire::try_write(&socket, response).is_ok_and(|n| n == response.len());
         let is_shut = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).is_ok();
         let may_linger = self.n_draining < self.limits.max_lingering || !self.is_full();
         if is_sent && is_shut && may_linger {
-            let state = HeadState::Draining { reason, n_bytes_left: DRAIN_BYTES };
+            let state = State::Draining { reason, n_bytes_left: DRAIN_BYTES };
             self.keep(socket, DRAIN_TIME, state);
         } else {
             wire::finish(&socket);
@@ -367,11 +367,11 @@ impl Heads {
 
     /// Closes a connection of the table that left, or is shown out.
     fn leave(&mut self, slot: usize, reason: CloseReason) {
-        let head = self.remove(slot);
-        self.give_up(&head.state);
-        match head.state {
-            HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-            HeadState::Reading(_) | HeadState::Waiting { .. } => self.close(head.socket, reason),
+        let connection = self.remove(slot);
+        self.give_up(&connection.state);
+        match connection.state {
+            State::Draining { reason, .. } => self.close(connection.socket, reason),
+            State::Reading(_) | State::Waiting { .. } => self.close(connection.socket, reason),
         }
     }
 
@@ -382,7 +382,7 @@ impl Heads {
         }
         drop(socket);
         let mut stats = self.stats();
-        stats.heads -= 1;
+        stats.pending -= 1;
         stats.closed.add(reason, 1);
     }
 
@@ -396,20 +396,23 @@ impl Heads {
         if !self.is_behind(now) {
             return;
         }
-        let is_over = |&(_, head): &(usize, &Head)| head.deadline <= now;
+        let is_over = |&(_, connection): &(usize, &Connection)| connection.deadline <= now;
         let over = self.table.iter().filter(is_over).map(|(slot, _)| slot);
         let over: Vec<usize> = over.take(SWEEP_BATCH).collect();
         if over.len() < SWEEP_BATCH {
             self.next_sweep_at = now + self.sweep_every();
         }
         for slot in over {
-            let head = self.release(slot);
-            self.give_up(&head.state);
-            match head.state {
-                HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-                HeadState::Reading(bytes) => self.refuse(head.socket, &request::too_late(&bytes)),
-                HeadState::Waiting { .. } => {
-                    self.refuse(head.socket, &unsubscribed("the cluster does not answer in time"));
+            let connection = self.release(slot);
+            self.give_up(&connection.state);
+            match connection.state {
+                State::Draining { reason, .. } => self.close(connection.socket, reason),
+                State::Reading(bytes) => self.refuse(connection.socket, &request::too_late(&bytes)),
+                State::Waiting { .. } => {
+                    self.refuse(
+                        connection.socket,
+                        &unsubscribed("the cluster does not answer in time"),
+                    );
                 }
             }
         }
@@ -427,12 +430,12 @@ impl Heads {
             if !self.table.contains(slot) {
                 continue;
             }
-            let head = self.release(slot);
-            self.give_up(&head.state);
-            match head.state {
-                HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-                HeadState::Reading(_) | HeadState::Waiting { .. } => {
-                    self.refuse(head.socket, refusal);
+            let connection = self.release(slot);
+            self.give_up(&connection.state);
+            match connection.state {
+                State::Draining { reason, .. } => self.close(connection.socket, reason),
+                State::Reading(_) | State::Waiting { .. } => {
+                    self.refuse(connection.socket, refusal);
                 }
             }
         }
