@@ -14,7 +14,8 @@ use crate::close::CloseReason;
 use crate::limits::{LISTEN_BACKLOG, spread_keepalive};
 use crate::overload::{Complaint, PAUSE};
 use crate::pending::Pending;
-use crate::request::Refusal;
+use crate::refusal::Refusal;
+use crate::shutdown::went_down;
 
 /// Connections accepted before other work is looked at.
 const ACCEPT_BATCH: usize = 64;
@@ -67,7 +68,7 @@ impl Acceptor {
             let is_busy = may_accept || self.pending.is_behind(Instant::now());
             tokio::select! {
                 biased;
-                () = crate::went_down(&mut shutdown) => break,
+                () = went_down(&mut shutdown) => break,
                 guard = readable.readable() => {
                     self.pending.poller.poll(&mut events)?;
                     if events.is_empty() {

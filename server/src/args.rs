@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cluster;
+use crate::config::{Config, DEFAULT_MAX_IDS};
 use crate::limits::MIN_OPEN_FILES;
 use crate::token;
-use crate::{Config, DEFAULT_MAX_IDS};
 
 /// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
 const MAX_THREADS: usize = 1_024;

@@ -7,22 +7,16 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::Stats;
 use crate::close::{ByReason, CloseReason};
-use crate::cluster::ClusterStats;
-use crate::control::ControlStats;
+use crate::cluster::health::ClusterStats;
+use crate::control::counts::ControlStats;
+use crate::stats::Stats;
 
 /// The media type of [`text()`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// A histogram for how long messages take: from 2 µs, which finds nobody, in steps of 4 to half a
-/// second, which is a fan-out to 50,000 connections.
-pub(crate) fn send_durations() -> Histogram {
-    Histogram::new(exponential_buckets(2e-6, 4.0, 10))
-}
 
 /// The counts and how long messages took, as text.
 pub(crate) fn text(stats: Stats, durations: &Histogram) -> String {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cluster::ClusterStats;
-use crate::control::ControlStats;
+use crate::cluster::health::ClusterStats;
+use crate::control::counts::ControlStats;
 use crate::pending::AcceptStats;
 use crate::router::RouterStats;
 

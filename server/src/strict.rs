@@ -3,7 +3,7 @@
 use httparse::Header;
 
 use crate::close::CloseReason;
-use crate::request::Refusal;
+use crate::refusal::Refusal;
 
 /// What the fields of a request say, as far as it matters here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::addresses::Addresses;
-use crate::cluster::Departures;
+use crate::cluster::departures::Departures;
 use crate::framing::{Message, Style};
 use crate::router::{Id, Meter, Ready, SharedTail, Wire};
 

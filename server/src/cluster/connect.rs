@@ -8,8 +8,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::ClusterConfig;
 use super::brokers::Broker;
+use super::config::ClusterConfig;
 use super::replies::{Replies, Reply, said};
 use super::resp;
 use super::stream::{self, Output, Reader};

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::brokers;
+use super::config::ClusterConfig;
 use super::tls::Tls;
-use super::{ClusterConfig, brokers};
 
 /// The environment variable for the brokers' password.
 pub const PASSWORD_VARIABLE: &str = "COMET_CLUSTER_PASSWORD";

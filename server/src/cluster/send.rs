@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use super::jobs::{Failure, Job, Outcome};
+use super::node::Cluster;
 use super::polls::POLL_TIME;
 use super::publication::Publication;
-use super::publisher::{Job, Outcome};
-use super::{Cluster, Failure};
-use crate::ndjson::LINES_AT_A_TIME;
 use crate::router::Id;
+use crate::send::MESSAGES_AT_A_TIME;
 
 /// Whom a message reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,7 +40,7 @@ impl Cluster {
             let outcomes = cluster.publish(texts).await;
             let mut all = Vec::with_capacity(messages.len());
             for (((id, text), outcome), number) in messages.iter().zip(outcomes).zip(1..) {
-                if u64::is_multiple_of(number, LINES_AT_A_TIME) {
+                if u64::is_multiple_of(number, MESSAGES_AT_A_TIME) {
                     tokio::task::yield_now().await;
                 }
                 all.push(match outcome {

@@ -1,45 +1,22 @@
 //! What a request to the control door has done, and its answer.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::connection::{Connection, Fault};
 use super::head::{Ask, Call, Denial};
-use crate::Shared;
+use super::ndjson;
+use super::rest::{Rest, Sending, Sent};
 use crate::answer::{self, OK};
-use crate::cluster::Cluster;
+use crate::cluster::node::Cluster;
 use crate::logout;
 use crate::metrics;
-use crate::ndjson;
 use crate::router::Id;
+use crate::shared::Shared;
 
 /// Why there is no 200.
 const UNAVAILABLE: &str = "503 Service Unavailable";
-
-/// What a request still waits for.
-pub(super) enum Rest {
-    /// The rest of a message.
-    Message,
-    /// Lines.
-    Lines,
-    /// A send.
-    Sending(Sending),
-    /// Logging out.
-    LogOut(Id),
-}
-
-/// What became of a message that had to be waited for.
-pub(super) enum Sent {
-    /// It reached so many connections of this server.
-    Here(u64),
-    /// It was for all nodes of a cluster: status and body of the answer.
-    ToAll(&'static str, String),
-}
-
-/// A send that has to be waited for.
-pub(super) type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
 impl Connection {
     /// Does what a request asks for, and appends the answer; or returns what has to be waited for.
@@ -117,11 +94,11 @@ impl Connection {
                 self.answer_connections(ask, n_connections);
             }
             Call::Stats => {
-                let stats = serde_json::to_string(&self.shared().stats());
+                let stats = serde_json::to_string(&self.api().stats());
                 self.answer_json(ask, OK, &stats.expect("counts are plain JSON"));
             }
             Call::Metrics => {
-                let text = metrics::text(self.shared().stats(), self.shared().sender.durations());
+                let text = metrics::text(self.api().stats(), self.shared().sender.durations());
                 let frame = self.frame(ask);
                 answer::write(self.output(), frame, OK, metrics::CONTENT_TYPE, &text);
             }
@@ -175,7 +152,7 @@ impl Connection {
     /// Appends a JSON answer.
     fn answer_json(&mut self, ask: &Ask, status: &'static str, body: &str) {
         if status != OK {
-            self.shared().control_api.counts.count_refused(status);
+            self.api().counts.count_refused(status);
         }
         let frame = self.frame(ask);
         answer::write_json(self.output(), frame, status, body);

@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::api::ControlApi;
 use super::body::Body;
-use super::calls::Rest;
 use super::head::{self, Ask, Denial, Parsed};
+use super::held::{Held, Stop};
 use super::places::{Notice, Phase, STALL_TIME, Seat};
+use super::rest::Rest;
 use super::room::OUTPUT_BYTES;
-use super::transfer::{Held, Stop};
-use crate::Shared;
 use crate::answer::{self, CONTINUE, Frame};
-use crate::send::MAX_MESSAGE_BYTES;
+use crate::framing::MAX_MESSAGE_BYTES;
+use crate::shared::Shared;
 
 /// Bytes of a body that nobody asked for which are read away, so that the connection can be used
 /// on. A longer one ends it.
@@ -43,15 +44,15 @@ pub(super) struct Place {
     /// Which one.
     pub(super) seat: Arc<Seat>,
     /// Where, and everything else.
-    pub(super) shared: Arc<Shared>,
+    pub(super) api: Arc<ControlApi>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         // Before anybody else can take the descriptor that has just become free.
-        self.shared.control_api.spares.refill();
-        self.shared.control_api.places.leave(&self.seat);
-        self.shared.control_api.has_left.notify_one();
+        self.api.spares.refill();
+        self.api.places.leave(&self.seat);
+        self.api.has_left.notify_one();
     }
 }
 
@@ -120,10 +121,10 @@ enum Next {
 
 impl Connection {
     /// A connection that was accepted and has got a place.
-    pub(crate) fn new(stream: TcpStream, seat: Arc<Seat>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(stream: TcpStream, seat: Arc<Seat>, api: Arc<ControlApi>) -> Self {
         Self {
             stream,
-            place: Place { seat, shared },
+            place: Place { seat, api },
             held: None,
             is_proven: false,
             has_sent: false,
@@ -171,7 +172,7 @@ impl Connection {
 
     /// Answers the request at the front of the window, if it is complete and waits for nothing.
     fn answer_next(&mut self) -> Next {
-        match head::parse(self.window(), &self.place.shared.control_api.guard) {
+        match head::parse(self.window(), &self.place.api.guard) {
             Parsed::Incomplete => Next::Incomplete,
             Parsed::Complete(mut ask, n_bytes) => {
                 self.consume(n_bytes);
@@ -202,7 +203,7 @@ impl Connection {
 
     /// Takes note of a request.
     fn meet(&mut self, ask: &mut Ask) {
-        let places = &self.place.shared.control_api.places;
+        let places = &self.place.api.places;
         places.note(&self.place.seat, Phase::Busy);
         if ask.is_trusted && !self.is_proven {
             self.is_proven = places.prove(&self.place.seat);
@@ -303,13 +304,18 @@ impl Connection {
 
     /// Appends an answer that says why not.
     pub(super) fn deny(&mut self, frame: Frame, denial: &Denial) {
-        self.place.shared.control_api.counts.count_refused(denial.status);
+        self.place.api.counts.count_refused(denial.status);
         answer::write_refusal(self.output(), frame, denial.status, &denial.why, denial.allow);
     }
 
-    /// What all connections share.
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.place.shared
+    /// What all connections of the control door share.
+    pub(super) fn api(&self) -> &ControlApi {
+        &self.place.api
+    }
+
+    /// What all parts of the server share.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.place.api.shared
     }
 
     /// Takes note that a message was sent.
@@ -323,7 +329,7 @@ impl Drop for Connection {
         let n_left = self.window().len();
         self.consume(n_left);
         let Some(mut held) = self.held.take() else { return };
-        let pool = &self.place.shared.control_api.pool;
+        let pool = &self.place.api.pool;
         held.input.rest(pool);
         if held.output.capacity() > 0 {
             pool.put_output(held.output);

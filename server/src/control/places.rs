@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::ControlCounts;
+use super::counts::ControlCounts;
 
 /// How long a request body may bring nothing, and answers may not be taken: longer than a network
 /// takes to recover from a lost packet or a sleeping phone.

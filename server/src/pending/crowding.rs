@@ -1,6 +1,7 @@
 //! Who goes when all places are taken, or too many bytes of unfinished requests are kept.
 
-use super::{Connection, Pending, State};
+use super::Pending;
+use super::connection::{Connection, State};
 use crate::close::CloseReason;
 use crate::request;
 

@@ -4,6 +4,7 @@
 //! They are a table, with no task and no buffer for each. A request is read into one shared buffer;
 //! only an unfinished one is copied out of it.
 
+mod connection;
 mod crowding;
 mod oldest;
 mod waiting;
@@ -15,15 +16,15 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use self::connection::{Connection, State, small, unsubscribed};
 use self::oldest::Oldest;
-use self::waiting::unsubscribed;
-use crate::CHATTY_BYTES;
 use crate::addresses::Addresses;
 use crate::close::{ByReason, CloseReason};
-use crate::cluster::{Cluster, Ticket};
+use crate::cluster::node::Cluster;
 use crate::framing::{Style, short_response};
-use crate::limits::deadline;
-use crate::request::{self, MAX_HEAD_BYTES, Parsed, Refusal, Request};
+use crate::limits::{CHATTY_BYTES, deadline};
+use crate::refusal::Refusal;
+use crate::request::{self, MAX_HEAD_BYTES, Parsed, Request};
 use crate::router::{Id, Router};
 use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{self, Poller};
@@ -62,52 +63,6 @@ pub(crate) struct PendingLimits {
     pub(crate) max_lingering: usize,
     /// How long a request may take from accept to its last byte.
     pub(crate) timeout: Duration,
-}
-
-/// A connection that is not parked.
-#[derive(Debug)]
-struct Connection {
-    /// Its descriptor.
-    socket: OwnedFd,
-    /// Its own, in the state that it is in: a slot is used again.
-    number: u32,
-    /// When it is given up.
-    deadline: Instant,
-    /// What it is doing.
-    state: State,
-}
-
-// What a pending connection costs; a flood of them is to stay small.
-const _: () = assert!(size_of::<Connection>() == 48);
-
-/// What a connection that is not parked is doing.
-#[derive(Debug)]
-enum State {
-    /// Sending its request. The bytes that came, if they were not yet a whole one.
-    Reading(Vec<u8>),
-    /// Reading its answer, after which it should close.
-    Draining {
-        /// Under which its close is counted, however it leaves.
-        reason: CloseReason,
-        /// How many bytes it may still send.
-        n_bytes_left: usize,
-    },
-    /// Waiting until the cluster has subscribed its ids.
-    Waiting {
-        /// What it waits for.
-        ticket: Ticket,
-        /// How its messages are to be framed.
-        style: Style,
-        /// Bytes that came behind its request, of which there are few.
-        n_extra_bytes: u32,
-    },
-}
-
-impl State {
-    /// Bytes that are kept of an unfinished request.
-    fn n_kept_bytes(&self) -> usize {
-        if let Self::Reading(bytes) = self { bytes.capacity() } else { 0 }
-    }
 }
 
 /// The table of them.
@@ -440,9 +395,4 @@ impl Pending {
             }
         }
     }
-}
-
-/// A number of bytes that were read at a time, or not too many.
-fn small(n_bytes: usize) -> u32 {
-    u32::try_from(n_bytes).expect("a connection that sent more was closed")
 }

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::os::fd::OwnedFd;
 
-use super::{Pending, State, small};
-use crate::close::CloseReason;
-use crate::cluster::{Asked, LOGIN_WAIT};
+use super::Pending;
+use super::connection::{State, small, unsubscribed};
+use crate::cluster::ledger::Asked;
+use crate::cluster::timing::LOGIN_WAIT;
 use crate::framing::Style;
-use crate::request::Refusal;
 use crate::router::Id;
 
 impl Pending {
@@ -64,9 +64,4 @@ impl Pending {
             cluster.release(&ids);
         }
     }
-}
-
-/// The answer to a client whose ids could not be subscribed.
-pub(super) fn unsubscribed(why: &'static str) -> Refusal {
-    Refusal::new(CloseReason::Unsubscribed, why)
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::rows::{Body, Connection, RowRef, Rows};
 use super::shard::Shard;
-use super::{Ready, Wire};
+use super::wire::{Ready, Wire};
 use crate::close::CloseReason;
 
 impl<W: Wire> Shard<W> {

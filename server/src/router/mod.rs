@@ -13,6 +13,7 @@
 mod backlog;
 mod deliver;
 mod extras;
+mod id;
 mod index;
 mod meter;
 mod relief;
@@ -23,12 +24,11 @@ mod slices;
 mod stats;
 mod wire;
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-
 use self::extras::Aliases;
+pub use self::id::Id;
+use self::id::IdHasher;
 use self::index::Found;
 pub use self::meter::{Meter, SharedTail};
 pub use self::room::Room;
@@ -39,19 +39,6 @@ pub use self::stats::RouterStats;
 pub use self::wire::{Limits, Ready, Wire};
 use crate::close::CloseReason;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
-
-/// What connections log in as: 1..=2⁶³−1.
-pub type Id = u64;
-
-/// Hashes ids, under a seed that peers cannot know: they choose the ids.
-#[derive(Debug, Clone)]
-struct IdHasher(FixedState);
-
-impl IdHasher {
-    fn hash(&self, id: Id) -> u64 {
-        self.0.hash_one(id)
-    }
-}
 
 /// The tables behind `login`, `logout` and `send`.
 #[derive(Debug)]
@@ -88,7 +75,7 @@ impl<W: Wire> Router<W> {
 
     /// A router with a shard for every given poller. `seed` is random except in tests.
     pub fn new(wires: Vec<W>, seed: u64, limits: Limits) -> Self {
-        let hasher = IdHasher(FixedState::with_seed(seed));
+        let hasher = IdHasher::new(seed);
         let meter = Arc::new(Meter::new(limits.backlog_total_bytes));
         let n_logins = Arc::new(AtomicU64::new(0));
         let shard = |(number, wire)| {
@@ -104,6 +91,11 @@ impl<W: Wire> Router<W> {
             n_logins,
             max_ids: limits.max_ids,
         }
+    }
+
+    /// Room for a login with `n_ids` ids, if there is as much.
+    pub fn room(&self, n_ids: usize) -> Option<Room<'_>> {
+        Room::take(&self.n_logins, n_ids as u64, self.max_ids)
     }
 
     /// Writes `head` and logs the connection in as every one of `ids`, which has at least one and

@@ -1,6 +1,7 @@
 //! The rows of one shard: what is kept of a parked connection.
 
-use super::{Id, Wire};
+use super::id::Id;
+use super::wire::Wire;
 
 /// Rows that are allocated together. They never move afterwards, so growing copies nothing. 8,192
 /// rows are 256 KiB, which the allocator maps by themselves: so a block that is given back goes

@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::extras::{Aliases, Extras};
+use super::id::{Id, IdHasher};
 use super::index::{Found, Index};
 use super::meter::Meter;
 use super::rows::{Alias, Body, Connection, RowRef, Rows};
-use super::{Id, IdHasher, Limits, RouterStats, Wire};
+use super::stats::RouterStats;
+use super::wire::{Limits, Wire};
 use crate::close::CloseReason;
 use crate::sync::{AtomicU64, Ordering};
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Id;
+use super::id::Id;
 use super::meter::{Meter, SharedTail};
 
 /// What the router needs of the world: sockets, a poller to watch them, and framing.

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::Shared;
+use super::connection::Connection;
+use super::head::{Ask, Denial};
 use crate::answer::OK;
-use crate::control::Connection;
-use crate::control::head::{Ask, Denial};
+use crate::framing::MAX_MESSAGE_BYTES;
 use crate::lines::{Line, Lines};
 use crate::router::Id;
-use crate::send::MAX_MESSAGE_BYTES;
-
-/// Lines sent before other tasks are let in: at 7 µs a write, half a millisecond.
-pub(crate) const LINES_AT_A_TIME: u64 = 64;
+use crate::send::MESSAGES_AT_A_TIME;
+use crate::shared::Shared;
 
 /// Lines published together in a cluster: they wait for the broker once.
 const LINES_IN_BATCH: usize = 256;
@@ -139,7 +137,7 @@ async fn send_line(
     outcome.messages += 1;
     outcome.connections += n_reached;
     outcome.void += u64::from(n_reached == 0);
-    if outcome.messages.is_multiple_of(LINES_AT_A_TIME) {
+    if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
         tokio::task::yield_now().await;
     }
     Ok(())
