@@ -115,8 +115,8 @@ impl Cluster {
     }
 
     /// Takes note of an acknowledgement: see [`Ledger::acknowledged`].
-    pub(super) fn acknowledged(&self, link: usize, id: Option<Id>) -> Result<(), String> {
-        let was_resubscribed = self.ledger().acknowledged(link, id)?;
+    pub(super) fn acknowledged(&self, broker: usize, id: Option<Id>) -> Result<(), String> {
+        let was_resubscribed = self.ledger().acknowledged(broker, id)?;
         self.counts.resubscribed.fetch_add(u64::from(was_resubscribed), Ordering::Relaxed);
         Ok(())
     }
