@@ -1,4 +1,4 @@
-//! One connection that is not parked, and what it is doing.
+//! One connection that is not parked, what it is doing, and what bytes make of that. No sockets.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -6,7 +6,9 @@ use std::time::Instant;
 use crate::close::CloseReason;
 use crate::cluster::ledger::Ticket;
 use crate::framing::Style;
+use crate::limits::CHATTY_BYTES;
 use crate::refusal::Refusal;
+use crate::request::{self, MAX_HEAD_BYTES, Parsed, Request};
 
 /// A connection that is not parked.
 #[derive(Debug)]
@@ -47,7 +49,87 @@ pub(super) enum State {
     },
 }
 
+/// What is to be done with a connection after bytes have come.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Nothing: its state has taken note of them.
+    Stay,
+    /// To carry out what it asks for.
+    Serve {
+        /// What that is.
+        request: Request,
+        /// Bytes that came behind it.
+        n_extra_bytes: usize,
+    },
+    /// To tell it why not.
+    Refuse(Refusal),
+    /// To close it: it sends more than it may.
+    Close(CloseReason),
+}
+
+/// Why a connection of the table is ended.
+#[derive(Debug)]
+pub(super) enum Leave<'refusal> {
+    /// Its peer left, or sends more than it may: it gets no answer.
+    Gone(CloseReason),
+    /// It took too long.
+    TooLate,
+    /// It was the oldest when others needed the room.
+    CrowdedOut,
+    /// The server goes down, and says so.
+    Shutdown(&'refusal Refusal),
+}
+
 impl State {
+    /// Takes note of bytes that came. `bytes` are the reader's own: only an unfinished request is
+    /// copied out of them.
+    pub(super) fn on_bytes(&mut self, bytes: &[u8]) -> Step {
+        match self {
+            Self::Reading(kept) => {
+                let is_first = kept.is_empty();
+                if !is_first {
+                    kept.extend_from_slice(bytes);
+                }
+                let all = if is_first { bytes } else { &kept[..] };
+                match request::parse(all) {
+                    Parsed::Incomplete => {
+                        debug_assert!(all.len() < MAX_HEAD_BYTES, "more is refused");
+                        if is_first {
+                            kept.extend_from_slice(bytes);
+                        }
+                        Step::Stay
+                    }
+                    Parsed::Complete(request, n_head) => {
+                        Step::Serve { request, n_extra_bytes: all.len() - n_head }
+                    }
+                    Parsed::Refused(refusal) => Step::Refuse(refusal),
+                }
+            }
+            Self::Waiting { n_extra_bytes, .. } => {
+                let n_all = *n_extra_bytes as usize + bytes.len();
+                if n_all > CHATTY_BYTES {
+                    return Step::Close(CloseReason::Chatty);
+                }
+                *n_extra_bytes = small(n_all);
+                Step::Stay
+            }
+            Self::Draining { reason, n_bytes_left } => {
+                match n_bytes_left.checked_sub(bytes.len()) {
+                    Some(n_left) => {
+                        *n_bytes_left = n_left;
+                        Step::Stay
+                    }
+                    None => Step::Close(*reason),
+                }
+            }
+        }
+    }
+
+    /// Whether it has been answered.
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self, Self::Draining { .. })
+    }
+
     /// Bytes that are kept of an unfinished request.
     pub(super) fn n_kept_bytes(&self) -> usize {
         if let Self::Reading(bytes) = self { bytes.capacity() } else { 0 }

@@ -1,9 +1,7 @@
 //! Who goes when all places are taken, or too many bytes of unfinished requests are kept.
 
 use super::Pending;
-use super::connection::{Connection, State};
-use crate::close::CloseReason;
-use crate::request;
+use super::connection::{Leave, State};
 
 /// Bytes of unfinished requests that are kept at a time. Hardly any request comes in parts, but
 /// 20,000 of nearly 8 KiB each would take 160 MB.
@@ -53,8 +51,7 @@ impl Pending {
         let is_there =
             |slot, number| table.get(slot).is_some_and(|connection| connection.number == number);
         if let Some(slot) = draining.take(is_there) {
-            // It is counted under the reason of its answer, whatever is said here.
-            self.leave(slot, CloseReason::Answered);
+            self.leave(slot, &Leave::CrowdedOut);
         }
     }
 
@@ -65,11 +62,7 @@ impl Pending {
         let is_there =
             |slot, number| table.get(slot).is_some_and(|connection| connection.number == number);
         let Some(slot) = reading.take(is_there) else { return false };
-        let Connection { socket, state, .. } = self.release(slot);
-        let State::Reading(bytes) = state else {
-            unreachable!("a number is of one connection in one state")
-        };
-        self.refuse(socket, &request::crowded_out(&bytes));
+        self.leave(slot, &Leave::CrowdedOut);
         true
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::Pending;
 use super::connection::{State, small, unsubscribed};
-use crate::cluster::ledger::Asked;
+use crate::cluster::ledger::{Asked, Ticket};
 use crate::cluster::timing::LOGIN_WAIT;
 use crate::framing::Style;
 use crate::router::Id;
@@ -49,18 +49,18 @@ impl Pending {
                 continue;
             };
             if its == ticket {
-                let connection = self.release(slot);
+                let socket = self.release(slot);
                 let ids = cluster.claim(ticket);
-                self.log_in(connection.socket, style, &ids, n_extra_bytes as usize);
+                self.log_in(socket, style, &ids, n_extra_bytes as usize);
                 cluster.release(&ids);
             }
         }
     }
 
-    /// Gives up the wait of a connection that is about to be closed, if it waits.
-    pub(super) fn give_up(&self, state: &State) {
-        if let (State::Waiting { ticket, .. }, Some(cluster)) = (state, &self.cluster) {
-            let ids = cluster.claim(*ticket);
+    /// Gives up the wait of a connection that is about to be closed.
+    pub(super) fn give_up(&self, ticket: Ticket) {
+        if let Some(cluster) = &self.cluster {
+            let ids = cluster.claim(ticket);
             cluster.release(&ids);
         }
     }
