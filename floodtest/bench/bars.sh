@@ -211,7 +211,7 @@ many() {
     for pid in "${senders[@]}"; do wait "$pid" || true; done
     sleep 2
     for door in "${doors[@]}"; do
-        written=$((written + $(curl -s "http://127.0.0.1:$door/stats" | grep -o '"written": *[0-9]*' | grep -o '[0-9]*')))
+        written=$((written + $(curl -s "http://127.0.0.1:$door/stats" | grep -o '"chunks_written": *[0-9]*' | grep -o '[0-9]*')))
     done
     stop_flood
     bar "200,000: sum of PSS of all processes, MB" "$(calc "$sum / 1024")" '<=' 100
@@ -266,7 +266,7 @@ file() {
     "$BIN/floodtest" --urls urls.txt --rate 100 > flood.out 2> flood.err &
     STARTED+=($!)
     # No pipe: what closes it early would fail it.
-    until [[ $(curl -s "http://127.0.0.1:$DOOR/stats") =~ \"accepted\":\ *[1-9] ]]; do sleep 0.01; done
+    until [[ $(curl -s "http://127.0.0.1:$DOOR/stats") =~ \"connections_accepted\":\ *[1-9] ]]; do sleep 0.01; done
     bar "1,000,000 lines and connections: first connect, s" "$(calc "($(date +%s%N) - $began) / 1e9")" '<=' 2
     end_all
 }

@@ -27,7 +27,7 @@ struct Outcome {
     /// Connections reached, over all messages.
     connections: u64,
     /// Messages that reached nobody.
-    void: u64,
+    messages_void: u64,
     /// What the cluster has to say, if there is one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterOutcome>,
@@ -136,7 +136,7 @@ async fn send_line(
     let n_reached = shared.sender.send_to(line.id, &line.msg).await;
     outcome.messages += 1;
     outcome.connections += n_reached;
-    outcome.void += u64::from(n_reached == 0);
+    outcome.messages_void += u64::from(n_reached == 0);
     if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
         tokio::task::yield_now().await;
     }
@@ -186,7 +186,7 @@ impl Batch {
                     outcome.messages += 1;
                     outcome.connections += reach.connections;
                     let is_here = reach.connections > 0;
-                    outcome.void += u64::from(!is_here && reach.subscribers == 0);
+                    outcome.messages_void += u64::from(!is_here && reach.subscribers == 0);
                     counts.unknown += u64::from(!is_here && reach.subscribers > 0);
                     counts.subscribers = counts.subscribers.saturating_add(reach.subscribers);
                 }

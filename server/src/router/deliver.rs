@@ -45,13 +45,13 @@ impl<W: Wire> Shard<W> {
         connection.n_chunks += 1;
         self.scratch.clear();
         W::render(message, connection.n_chunks, connection.style, &mut self.scratch);
-        self.stats.deliveries += 1;
+        self.stats.chunks += 1;
 
         // One chunk may always wait, whatever its size: a limit that a single large message breaks
         // would close readers that are not slow.
         if n_waiting > 0 && n_waiting + self.scratch.len() > self.limits.backlog_bytes {
             W::abort(&connection.socket);
-            self.stats.dropped.add(CloseReason::SlowReader, 1);
+            self.stats.chunks_dropped.add(CloseReason::SlowReader, 1);
             self.close(row.slot, CloseReason::SlowReader);
             return false;
         }
@@ -60,10 +60,10 @@ impl<W: Wire> Shard<W> {
         let outcome = self.write_or_queue(row, &chunk, &Purpose::Chunk(message));
         self.scratch = chunk;
         match outcome {
-            Outcome::Written => self.stats.written += 1,
+            Outcome::Written => self.stats.chunks_written += 1,
             Outcome::Queued | Outcome::Needless => {}
             Outcome::Failed(reason) => {
-                self.stats.dropped.add(reason, 1);
+                self.stats.chunks_dropped.add(reason, 1);
                 return false;
             }
         }
@@ -129,7 +129,7 @@ impl<W: Wire> Shard<W> {
                     None => backlog.push_chunk(rest),
                 }
                 // Counted before anything can close the connection, which counts it as dropped.
-                self.stats.queued += 1;
+                self.stats.chunks_queued += 1;
             }
             Purpose::End(reason) => {
                 let extra = self.extras.of(connection, row.slot);
@@ -184,8 +184,8 @@ impl<W: Wire> Shard<W> {
                 Ok(0) => return,
                 Ok(n) => {
                     let n_completed = extra.backlog.written(n);
-                    self.stats.written += n_completed;
-                    self.stats.queued -= n_completed;
+                    self.stats.chunks_written += n_completed;
+                    self.stats.chunks_queued -= n_completed;
                 }
                 Err(error) => {
                     failed = Some(CloseReason::of_error(&error));

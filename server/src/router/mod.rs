@@ -185,7 +185,7 @@ impl<W: Wire> Router<W> {
 
     /// How many connections are logged in.
     pub fn n_parked(&self) -> u64 {
-        (0..self.shards.len()).map(|shard| self.lock(shard).stats.parked).sum()
+        (0..self.shards.len()).map(|shard| self.lock(shard).stats.connections_parked).sum()
     }
 
     /// How many shards there are.

@@ -102,7 +102,7 @@ impl<W: Wire> Shard<W> {
             self.wire.closing(&socket, 1 + aliases.n());
             self.rows.free(row.slot);
             self.orphans.extend(aliases.into_firsts());
-            self.stats.closed.add(reason, 1);
+            self.stats.connections_closed.add(reason, 1);
             return Err(reason);
         }
         let mut connection = Connection { has_extra: false, style, socket, n_chunks: 0 };
@@ -111,7 +111,7 @@ impl<W: Wire> Shard<W> {
         }
         self.rows.get_mut(row.slot).body = Body::Connection(connection);
         self.index.add(row.slot, &mut self.rows);
-        self.stats.parked += 1;
+        self.stats.connections_parked += 1;
         Ok(())
     }
 
@@ -181,14 +181,14 @@ impl<W: Wire> Shard<W> {
             && let Some(extra) = self.extras.remove(slot)
         {
             let n_dropped = extra.backlog.n_chunks();
-            self.stats.queued -= n_dropped;
-            self.stats.dropped.add(reason, n_dropped);
+            self.stats.chunks_queued -= n_dropped;
+            self.stats.chunks_dropped.add(reason, n_dropped);
             n_ids += extra.aliases.n();
             self.orphans.extend(extra.aliases.into_firsts());
         }
         self.wire.closing(&connection.socket, n_ids);
         self.n_logins.fetch_sub(n_ids as u64, Ordering::Relaxed);
-        self.stats.parked -= 1;
-        self.stats.closed.add(reason, 1);
+        self.stats.connections_parked -= 1;
+        self.stats.connections_closed.add(reason, 1);
     }
 }
