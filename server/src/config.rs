@@ -13,8 +13,8 @@ const DEFAULT_BACKLOG_BYTES: usize = 64 * 1024;
 /// What all backlogs together may take: a thousand readers that are as far behind as one may be.
 const DEFAULT_BACKLOG_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 
-/// Ids of all connections together: what a million connections need with one each. As further ids of
-/// few connections they take 52 to 60 MB.
+/// Ids of all connections together: what a million connections need with one each. As further ids
+/// of few connections they take 52 to 60 MB.
 pub(crate) const DEFAULT_MAX_IDS: u64 = 1 << 20;
 
 /// How the server is run.

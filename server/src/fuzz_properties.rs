@@ -44,8 +44,8 @@ pub fn lines(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     alike(messages, bytes, cuts);
 }
 
-/// What a broker says: the same replies and the same error come out, however the bytes were cut, and
-/// little is kept of what is not complete.
+/// What a broker says: the same replies and the same error come out, however the bytes were cut,
+/// and little is kept of what is not complete.
 pub fn replies(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     alike(replies_in, bytes, cuts);
 }

@@ -370,7 +370,8 @@ proptest! {
             one.event(&pair.router, WRITABLE);
         }
         let stats = pair.router.stats();
-        prop_assert_eq!((stats.connections_parked, stats.ids, stats.chunks_queued), (0, 0, 0), "nothing is left");
+        let left = (stats.connections_parked, stats.ids, stats.chunks_queued);
+            prop_assert_eq!(left, (0, 0, 0), "nothing is left");
         prop_assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
         prop_assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
     }

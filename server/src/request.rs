@@ -100,8 +100,8 @@ fn without_query(head: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(head)
 }
 
-/// Finds the request line and the fields of a head, at either door. `n_before` bytes before it count
-/// to the limit. `None` while it is not complete, otherwise it and the bytes that it takes.
+/// Finds the request line and the fields of a head, at either door. `n_before` bytes before it
+/// count to the limit. `None` while it is not complete, otherwise it and the bytes that it takes.
 pub(crate) fn read_head<'fields, 'bytes>(
     bytes: &'bytes [u8],
     n_before: usize,

@@ -32,8 +32,8 @@ pub struct Stats {
     pub messages_aborted: u64,
     /// What happened at the control door.
     pub control: ControlStats,
-    /// What became of connections and messages; its `connections_closed` counts those that were never parked
-    /// as well.
+    /// What became of connections and messages; its `connections_closed` counts those that were
+    /// never parked as well.
     #[serde(flatten)]
     pub router: RouterStats,
     /// What happened in the cluster, if this is a node of one.

@@ -170,7 +170,8 @@ pub async fn check(config: &ClusterConfig) -> Result<(), String> {
                 Err(Refused::Denied(why)) => {
                     return Err(format!(
                         "the broker at {broker} refuses: {why}; give the right password with \
-                         --cluster-password-file, and the user in --cluster (redis://user@host:port)"
+                         --cluster-password-file, and the user in --cluster \
+                         (redis://user@host:port)"
                     ));
                 }
                 Err(Refused::Unreachable(why)) if n_tries == START_TRIES => {

@@ -234,9 +234,9 @@ impl<W: Wire> Ledger<W> {
     /// Takes note that `id` was seen leaving the index.
     pub(super) fn left(&mut self, id: Id) {
         let told = &mut self.told[self.rendezvous.home(id)];
-        // A connection that is made later begins without subscriptions. Whether the id is wanted, or
-        // in the index again, is looked at now and not when it left: to unsubscribe must never be
-        // the last order about an id that somebody has.
+        // A connection that is made later begins without subscriptions. Whether the id is wanted,
+        // or in the index again, is looked at now and not when it left: to unsubscribe must never
+        // be the last order about an id that somebody has.
         if told.is_connected && !self.wanted.contains_key(&id) && self.router.n_logins(id) == 0 {
             told.outbox.push_back((id, Order::Unsubscribe));
         }
@@ -322,8 +322,8 @@ impl<W: Wire> Ledger<W> {
     fn walk(&mut self, broker: usize, n_room: usize) -> Option<Vec<Id>> {
         let told = &mut self.told[broker];
         let mut ids = Vec::new();
-        // Slices of the index are taken whole, so only when there is room for a whole batch. Many may
-        // have no id of this broker.
+        // Slices of the index are taken whole, so only when there is room for a whole batch. Many
+        // may have no id of this broker.
         while ids.is_empty() && n_room == BATCH {
             let (mut shard, mut slot) = told.walk?;
             while ids.len() + crate::router::SLICE <= BATCH {

@@ -266,7 +266,8 @@ proptest! {
         prop_assert!(node.waiting.is_empty(), "nobody waits for ever");
         for broker in 0..N_BROKERS {
             prop_assert!(node.ledger.is_ready(broker));
-            let logged_in = (1..6).filter(|&id| node.rendezvous.home(id) == broker && node.router.n_logins(id) > 0);
+            let is_here = |id| node.rendezvous.home(id) == broker && node.router.n_logins(id) > 0;
+            let logged_in = (1..6).filter(|&id| is_here(id));
             prop_assert_eq!(&node.brokers[broker].subscribed, &logged_in.collect::<BTreeSet<_>>());
         }
     }

@@ -8,9 +8,9 @@
 //! Read it in this order: `ledger` (which subscription is wanted, and who waits for it), `node`
 //! (what all parts share), `subscriber` and `publisher` (the two connections to each broker),
 //! `send` and `jobs` (a message from the control door to them), `publication`, `resp` and
-//! `replies` (what is on the wire), `connect`, `stream` and `tls` (how a broker is reached), `nodes`
-//! and `polls` (who is there, and how many connections they reached), `options` and `brokers` (the
-//! command line), and `health`.
+//! `replies` (what is on the wire), `connect`, `stream` and `tls` (how a broker is reached),
+//! `nodes` and `polls` (who is there, and how many connections they reached), `options` and
+//! `brokers` (the command line), and `health`.
 
 pub mod brokers;
 pub(crate) mod config;

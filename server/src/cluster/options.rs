@@ -49,7 +49,8 @@ impl Options<'_> {
             .map_err(|why| anyhow::anyhow!("--cluster cannot be read: {why}"))?;
         anyhow::ensure!(
             !has_password || self.password_file.is_none(),
-            "--cluster has a password, and --cluster-password-file another; take it out of --cluster"
+            "--cluster has a password, and --cluster-password-file another; take it out of \
+             --cluster"
         );
         if has_password {
             tracing::warn!(

@@ -54,7 +54,11 @@ pub(super) async fn run(
                 let failure: Arc<str> = format!("the broker at {broker} was lost: {reason}").into();
                 wire.flights.into_iter().for_each(|flight| flight.fail(&failure));
                 let node = &cluster.name;
-                tracing::warn!(%node, %broker, "lost the connection on which messages go out: {reason}");
+                tracing::warn!(
+                    %node,
+                    %broker,
+                    "lost the connection on which messages go out: {reason}"
+                );
                 reason
             }
             Err(error) => error.to_string(),
@@ -147,6 +151,7 @@ impl Wire<'_> {
         loop {
             self.handle_replies()?;
             let n_room = MAX_JOBS.saturating_sub(self.flights.len());
+            let has_work = self.output.has_work(&self.to_write);
             tokio::select! {
                 _ = posted.recv_many(&mut jobs, n_room), if n_room > 0 => {
                     for (mut job, waiting) in jobs.drain(..) {
@@ -154,7 +159,7 @@ impl Wire<'_> {
                         self.add(&job, waiting);
                     }
                 }
-                written = self.output.write(&mut self.to_write), if self.output.has_work(&self.to_write) => {
+                written = self.output.write(&mut self.to_write), if has_work => {
                     written.map_err(|error| tls::sentence(&error))?;
                 }
                 read = self.input.read() => read?,

@@ -42,7 +42,11 @@ pub(super) async fn run(cluster: Arc<Cluster>, number: usize) -> ! {
                 if was_ready {
                     lost_at = Some(heard_at);
                     let node = &cluster.name;
-                    tracing::warn!(%node, %broker, "lost the connection on which messages come in: {why}");
+                    tracing::warn!(
+                        %node,
+                        %broker,
+                        "lost the connection on which messages come in: {why}"
+                    );
                 }
                 why
             }
@@ -103,10 +107,11 @@ impl<'cluster> Subscriber<'cluster> {
         loop {
             self.handle_replies().await?;
             self.fill();
+            let has_work = self.output.has_work(&self.to_write);
             tokio::select! {
                 // A stream of messages must not keep us from writing. It may keep us from pinging.
                 biased;
-                written = self.output.write(&mut self.to_write), if self.output.has_work(&self.to_write) => {
+                written = self.output.write(&mut self.to_write), if has_work => {
                     written.map_err(|error| tls::sentence(&error))?;
                 }
                 read = self.input.read() => read?,

@@ -109,8 +109,8 @@ impl Connection {
         }
     }
 
-    /// `POST /send/{id}`: sends the message of `n_bytes` at the front of the window, and appends the
-    /// answer; or returns what is to be waited for first.
+    /// `POST /send/{id}`: sends the message of `n_bytes` at the front of the window, and appends
+    /// the answer; or returns what is to be waited for first.
     fn post_message(
         &mut self,
         id: Id,

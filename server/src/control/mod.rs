@@ -94,8 +94,8 @@ async fn accept(listener: &TcpListener, spares: &Spares) -> io::Result<TcpStream
     accepted.map(|(stream, _)| stream)
 }
 
-/// Whether somebody waits to be accepted. Without a descriptor to give, the kernel refuses to accept
-/// even if nobody does.
+/// Whether somebody waits to be accepted. Without a descriptor to give, the kernel refuses to
+/// accept even if nobody does.
 fn is_waiting(listener: &TcpListener) -> bool {
     let mut polled = [PollFd::new(listener, PollFlags::IN)];
     poll(&mut polled, Some(&Timespec::default())).is_ok_and(|n_ready| n_ready > 0)

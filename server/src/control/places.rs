@@ -223,9 +223,9 @@ impl Places {
         seat
     }
 
-    /// Takes note that a connection has made a valid request. Returns whether it may stay: where all
-    /// places for such connections are taken, the one that has been idle for longest goes, if one
-    /// has been for a while.
+    /// Takes note that a connection has made a valid request. Returns whether it may stay: where
+    /// all places for such connections are taken, the one that has been idle for longest goes, if
+    /// one has been for a while.
     pub(crate) fn prove(&self, seat: &Seat) -> bool {
         let now_ms = self.now_ms.load(Ordering::Relaxed);
         let mut table = self.lock();

@@ -99,8 +99,8 @@ impl<W: Wire> Shard<W> {
         }
     }
 
-    /// Writes `bytes` to a connection that is there and is not ending. What its socket does not take
-    /// now goes into its backlog, and is written by [`flush`](Self::flush) when there is room.
+    /// Writes `bytes` to a connection that is there and is not ending. What its socket does not
+    /// take now goes into its backlog, and is written by [`flush`](Self::flush) when there is room.
     fn write_or_queue(&mut self, row: RowRef, bytes: &[u8], purpose: &Purpose<'_, W>) -> Outcome {
         let connection = connection_mut(&mut self.rows, row).expect("the caller has just found it");
         let extra = self.extras.get(connection, row.slot);

@@ -1,6 +1,7 @@
 //! What is done when all backlogs together hold too much.
 
-use super::{Router, Wire};
+use super::tables::Router;
+use super::wire::Wire;
 use crate::close::CloseReason;
 use crate::sync::Ordering;
 

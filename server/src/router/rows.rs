@@ -117,8 +117,8 @@ impl Alias {
     }
 }
 
-/// A parked connection. What may have further meanings comes first, so that an [`Alias`] fits behind
-/// it.
+/// A parked connection. What may have further meanings comes first, so that an [`Alias`] fits
+/// behind it.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Connection<W: Wire> {
@@ -176,8 +176,8 @@ impl<W: Wire> Default for Rows<W> {
 impl<W: Wire> Rows<W> {
     /// Takes a free slot. It stays `Free` until the caller puts something there.
     ///
-    /// The lowest block with a free one is taken: so the rows of a crowd that has left come together
-    /// in few blocks, and the others can be given back.
+    /// The lowest block with a free one is taken: so the rows of a crowd that has left come
+    /// together in few blocks, and the others can be given back.
     pub(super) fn take_slot(&mut self) -> u32 {
         let at = self.block_with_room();
         let block = &mut self.blocks[at];

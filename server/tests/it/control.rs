@@ -13,7 +13,8 @@ const NDJSON: &str = "Content-Type: application/x-ndjson\r\n";
 fn lines_are_sent_in_order_and_counted() {
     let server = Server::start(&[]);
     let mut seven = server.follow("7");
-    let body = "{\"id\":7,\"msg\":\"one\"}\n\n{\"id\":8,\"msg\":\"void\"}\r\n{\"msg\":\"t\\u0077o\",\"id\":7}";
+    let body = "{\"id\":7,\"msg\":\"one\"}\n\n{\"id\":8,\"msg\":\"void\"}\r\n\
+                {\"msg\":\"t\\u0077o\",\"id\":7}";
     let answer = server.ask("POST", "/send", NDJSON, body);
     assert_eq!(answer, (200, json!({"messages": 3, "connections": 2, "messages_void": 1})));
     seven.expect_message(1, "one");
@@ -116,7 +117,8 @@ fn limits_on_messages_are_kept() {
 fn a_message_that_is_not_utf_8_is_refused() {
     let server = Server::start(&[]);
     let mut sender = Client::connect(server.control);
-    let head = "POST /send/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
+    let head = "POST /send/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Content-Length: 1\r\n\r\n";
     sender.stream.write_all(head.as_bytes()).unwrap();
     sender.stream.write_all(&[0xff]).unwrap();
     assert!(sender.read_to_end().starts_with("HTTP/1.1 400 "));

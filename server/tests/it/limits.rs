@@ -169,7 +169,10 @@ fn all_connections_together_follow_as_many_ids_as_they_may() {
     assert!(answer.ends_with("the server follows as many ids as it may\n"), "{answer}");
     drop(refused);
     let stats = server.wait_for_stats(|stats| stats["connections_open"] == 2);
-    assert_eq!((&stats["connections_closed"]["ids_full"], &stats["logins"]), (&1.into(), &5.into()));
+    assert_eq!(
+        (&stats["connections_closed"]["ids_full"], &stats["logins"]),
+        (&1.into(), &5.into())
+    );
     assert_eq!(server.send(4, "served"), 1);
     second.expect_message(1, "served");
     // Whoever leaves makes room for as many ids as it had.

@@ -32,8 +32,8 @@ fn every_malformed_request_is_refused_alike_wherever_it_is_cut() {
     let server = Server::start(&[]);
     let mut door = server.door();
     let mut n_refused = BTreeMap::<_, u64>::new();
-    // Each of them once, so that what a first time costs (pages of the program, tables that grow) is
-    // not taken for what is left behind.
+    // Each of them once, so that what a first time costs (pages of the program, tables that grow)
+    // is not taken for what is left behind.
     for (head, status) in cases::cases() {
         let mut client = begun(&server, &head);
         let answer = client.read_to_end();
@@ -62,7 +62,8 @@ fn every_malformed_request_is_refused_alike_wherever_it_is_cut() {
         }
     }
     let stats = server.wait_for_stats(|stats| stats["connections_open"] == 0);
-    let closed: BTreeMap<_, _> = stats["connections_closed"].as_object().unwrap().into_iter().collect();
+    let closed: BTreeMap<_, _> =
+        stats["connections_closed"].as_object().unwrap().into_iter().collect();
     assert_eq!(closed.len(), n_refused.len(), "{stats}");
     for (reason, n) in n_refused {
         assert_eq!(stats["connections_closed"][reason], n, "{reason}");

@@ -15,7 +15,11 @@ fn a_message_is_a_chunk_with_its_number() {
     client.expect_message(2, "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;");
     assert_eq!(server.send(456, "into the void"), 0);
     let stats = server.wait_for_stats(|stats| stats["messages"] == 3);
-    assert_eq!((&stats["messages_void"], &stats["chunks_written"]), (&1.into(), &2.into()), "{stats}");
+    assert_eq!(
+        (&stats["messages_void"], &stats["chunks_written"]),
+        (&1.into(), &2.into()),
+        "{stats}"
+    );
 }
 
 #[test]

@@ -60,7 +60,11 @@ fn a_broker_that_is_killed_takes_nobody_along() {
     }
     waiting[0].expect_message(1, "again");
     local.expect_message(1, "again");
-    assert_eq!(there.stats()["connections_closed"], json!({ "abandoned": 1 }), "nobody else has left");
+    assert_eq!(
+        there.stats()["connections_closed"],
+        json!({ "abandoned": 1 }),
+        "nobody else has left"
+    );
 }
 
 #[test]

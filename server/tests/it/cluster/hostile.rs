@@ -104,7 +104,10 @@ fn survives_all(nonsense: &[(&str, Vec<u8>)]) {
     let gain_kb = node.rss_kb().saturating_sub(rss_kb);
     assert!(gain_kb < MAX_GAIN_KB, "{gain_kb} KB");
     let stats = node.wait_for_stats(|stats| stats["cluster"]["subscriptions"] == 1);
-    assert_eq!((&stats["connections_parked"], &stats["connections_closed"]), (&json!(1), &json!({})));
+    assert_eq!(
+        (&stats["connections_parked"], &stats["connections_closed"]),
+        (&json!(1), &json!({}))
+    );
     assert_eq!(stats["messages"], nonsense.len());
     assert_eq!((&stats["messages_void"], &stats["cluster"]["received"]), (&json!(0), &json!(0)));
 }

@@ -25,7 +25,9 @@ fn wait_until_parked(nodes: &[Server], n: u64) {
 /// Waits until a node has nobody, and has said so to the broker.
 fn wait_until_empty(node: &Server) {
     let is_empty = |stats: &serde_json::Value| {
-        stats["connections_parked"] == 0 && stats["ids"] == 0 && stats["cluster"]["subscriptions"] == 0
+        stats["connections_parked"] == 0
+            && stats["ids"] == 0
+            && stats["cluster"]["subscriptions"] == 0
     };
     node.wait_for_stats(is_empty);
 }

@@ -40,7 +40,10 @@ fn a_large_message_is_held_once_for_all_that_do_not_read_it() {
     }
     let stats = server.wait_for_stats(|stats| stats["chunks_queued"] == 0);
     assert_eq!(stats["backlog_bytes"], 0, "{stats}");
-    assert_eq!((count(&stats, "connections_parked"), &stats["connections_closed"]), (N_SLOW, &serde_json::json!({})));
+    assert_eq!(
+        (count(&stats, "connections_parked"), &stats["connections_closed"]),
+        (N_SLOW, &serde_json::json!({}))
+    );
 }
 
 #[test]

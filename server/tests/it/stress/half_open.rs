@@ -20,7 +20,11 @@ fn half_open_heads_are_told_the_time_and_good_clients_lose_nothing() {
         })
         .collect();
     let (mut n_messages, mut stats) = (0, server.stats());
-    assert_eq!((count(&stats, "connections_pending") > 0, count(&stats, "connections_parked")), (true, N_GOOD), "{stats}");
+    assert_eq!(
+        (count(&stats, "connections_pending") > 0, count(&stats, "connections_parked")),
+        (true, N_GOOD),
+        "{stats}"
+    );
     while count(&stats, "connections_pending") > 0 {
         for (id, (client, n)) in (1..).zip(&mut good) {
             assert_eq!(door.send(id, "meanwhile"), 1);

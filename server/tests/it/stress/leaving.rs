@@ -127,8 +127,12 @@ fn a_storm_of_resets_leaves_nothing_but_counts() {
             witness.expect_message(number, "beside it");
         }
     });
-    let stats = server.wait_for_stats(|stats| stats["connections_parked"] == 1 && stats["ids"] == 1);
+    let stats =
+        server.wait_for_stats(|stats| stats["connections_parked"] == 1 && stats["ids"] == 1);
     assert_eq!(stats["connections_closed"], serde_json::json!({ "reset": N }));
-    assert_eq!((count(&stats, "messages"), count(&stats, "messages_reached")), (600, 300 + n_reached));
+    assert_eq!(
+        (count(&stats, "messages"), count(&stats, "messages_reached")),
+        (600, 300 + n_reached)
+    );
     server.wait_for_descriptors(n_descriptors);
 }
