@@ -31,7 +31,7 @@ struct Queue {
     bytes: Vec<u8>,
     /// Lines dropped since that was last said.
     n_dropped: u64,
-    /// Whether the thread is at it.
+    /// Whether the thread is writing.
     is_writing: bool,
     /// Whether nothing can be written any longer.
     is_closed: bool,

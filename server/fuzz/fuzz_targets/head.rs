@@ -4,4 +4,6 @@
 
 use comet_server::fuzz_properties;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_properties::head(bytes, fuzz_properties::a_few_cuts(bytes)));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz_properties::head(bytes, fuzz_properties::a_few_cuts(bytes));
+});

@@ -29,7 +29,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// The server ends before it is known what became of a message.
     pub(super) fn at_the_end() -> Self {
-        Self { is_unconfirmed: true, why: "the server is at its end".into() }
+        Self { is_unconfirmed: true, why: "the server is shutting down".into() }
     }
 }
 

@@ -121,7 +121,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Why this node is no good part of the cluster, if it is not.
+    /// Why this node is not healthy as a part of the cluster, if it is not.
     pub(crate) fn complaint(&self) -> Option<String> {
         let mut all = String::new();
         for (broker, health) in self.brokers.iter().zip(&self.healths) {
