@@ -170,7 +170,7 @@ step_many() {
     for pid in "${senders[@]}"; do wait "$pid" || true; done
     sleep 2
     for control in "${controls[@]}"; do
-        written=$((written + $(stats written "$control")))
+        written=$((written + $(stats chunks_written "$control")))
     done
     stop_flood
     bar "200,000: sum of PSS of all processes, MB" "$(calc "$sum / 1024")" '<=' 100
@@ -229,7 +229,7 @@ step_file() {
     "$BIN/floodtest" --urls urls.txt --rate 100 > flood.out 2> flood.err &
     STARTED+=($!)
     # No pipe: what closes it early would fail it.
-    until [[ $(curl -s "http://127.0.0.1:$CONTROL/stats") =~ \"accepted\":\ *[1-9] ]]; do
+    until [[ $(curl -s "http://127.0.0.1:$CONTROL/stats") =~ \"connections_accepted\":\ *[1-9] ]]; do
         sleep 0.01
     done
     bar "1,000,000 lines and connections: first connect, s" "$(calc "$(now) - $began")" '<=' 2

@@ -71,7 +71,8 @@ struct BatchAnswer {
     messages: Option<u64>,
     /// Connections that they reached.
     connections: Option<u64>,
-    /// Of the messages, those to an id that nobody was logged in as.
+    /// Of the messages, those to an id that nobody was logged in as. Older servers say `void`.
+    #[serde(rename = "messages_void", alias = "void")]
     void: Option<u64>,
     /// In a cluster: of the messages, those that reached no connection of this server and had
     /// subscribers at a broker.
@@ -153,7 +154,10 @@ mod tests {
             // A subscriber may be another server with its connections, or a monitor without any.
             assert_eq!([one(0, 0), one(0, 1), one(1, 2)], [(1, 0, 1), (1, 0, 0), (1, 1, 0)]);
         }
-        let body = r#"{"messages":50,"connections":2,"void":10,"unknown":38,"subscribers":99}"#;
+        let body = concat!(
+            r#"{"messages":50,"connections":2,"messages_void":10,"#,
+            r#""unknown":38,"subscribers":99}"#
+        );
         let receipt = Receipt { answered: 50, reached: 2, void: 10, connections: 2, miss: None };
         assert_eq!(receipt_of_batch(&answer(200, body), 50), receipt);
     }

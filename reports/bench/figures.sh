@@ -339,7 +339,7 @@ step_events() {
                 --batch 20 --connections 16 --seed 1 --stamp --json \
                 --server "http://127.0.0.1:$CONTROL" > gen.out 2> gen.err || true
             sleep 0.5
-            calc "($(ticks "$FLOOD") - $before) / 100 / $(stats written) * 1e5" >> "$reader.figures"
+            calc "($(ticks "$FLOOD") - $before) / 100 / $(stats chunks_written) * 1e5" >> "$reader.figures"
             echo >> "$reader.figures"
             end_all
         done

@@ -11,15 +11,16 @@ use tokio::sync::watch;
 
 use crate::addresses::Addresses;
 use crate::close::CloseReason;
-use crate::heads::Heads;
 use crate::limits::{LISTEN_BACKLOG, spread_keepalive};
 use crate::overload::{Complaint, PAUSE};
-use crate::request::Refusal;
+use crate::pending::Pending;
+use crate::refusal::Refusal;
+use crate::shutdown::went_down;
 
 /// Connections accepted before other work is looked at.
 const ACCEPT_BATCH: usize = 64;
 
-/// Keys from here on are listeners, those below are slots of the table of heads.
+/// Keys from here on are listeners, those below are slots of the table of pending connections.
 const FIRST_LISTENER_KEY: u64 = 1 << 32;
 
 /// How long it may wait for an event when there is nothing else to do.
@@ -30,7 +31,7 @@ pub(crate) struct Acceptor {
     /// Where to accept, and whether there may be something.
     listeners: Vec<(TcpListener, bool)>,
     /// Where new connections go, and what watches the listeners.
-    heads: Heads,
+    pending: Pending,
     /// Knows how many connections an address has, if there is a limit on them.
     addresses: Option<Arc<Addresses>>,
     /// Until when accepting pauses.
@@ -43,15 +44,15 @@ impl Acceptor {
     /// An acceptor on non-blocking `listeners`.
     pub(crate) fn new(
         listeners: Vec<TcpListener>,
-        heads: Heads,
+        pending: Pending,
         addresses: Option<Arc<Addresses>>,
     ) -> io::Result<Self> {
         for (key, listener) in (FIRST_LISTENER_KEY..).zip(&listeners) {
-            heads.poller.add(listener, key)?;
+            pending.poller.add(listener, key)?;
         }
         Ok(Self {
             listeners: listeners.into_iter().map(|listener| (listener, true)).collect(),
-            heads,
+            pending,
             addresses,
             paused_until: None,
             complaint: Complaint::default(),
@@ -60,16 +61,16 @@ impl Acceptor {
 
     /// Accepts until `shutdown` changes; then closes the listeners and what is not parked.
     pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
-        let readable = self.heads.poller.waiter()?;
+        let readable = self.pending.poller.waiter()?;
         let mut events = Vec::new();
         loop {
             let may_accept = self.accept_batch();
-            let is_busy = may_accept || self.heads.is_behind(Instant::now());
+            let is_busy = may_accept || self.pending.is_behind(Instant::now());
             tokio::select! {
                 biased;
-                () = crate::went_down(&mut shutdown) => break,
+                () = went_down(&mut shutdown) => break,
                 guard = readable.readable() => {
-                    self.heads.poller.poll(&mut events)?;
+                    self.pending.poller.poll(&mut events)?;
                     if events.is_empty() {
                         guard?.clear_ready();
                     }
@@ -77,11 +78,11 @@ impl Acceptor {
                         self.on_event(key);
                     }
                 }
-                () = self.heads.acknowledgements() => self.heads.log_in_acknowledged(),
+                () = self.pending.acknowledgements() => self.pending.log_in_acknowledged(),
                 () = tokio::task::yield_now(), if is_busy => {}
                 () = tokio::time::sleep(self.idle_time()), if !is_busy => {}
             }
-            self.heads.sweep(Instant::now());
+            self.pending.sweep(Instant::now());
         }
         self.end();
         Ok(())
@@ -94,16 +95,16 @@ impl Acceptor {
             // Closing the listener would reset those that wait to be accepted. There are no more
             // of them than fit its queue; who comes later is late.
             for socket in (0..LISTEN_BACKLOG).map_while(|_| accept(&listener).ok()) {
-                count_accepted(&self.heads);
-                self.heads.refuse(socket, &refusal);
+                count_accepted(&self.pending);
+                self.pending.refuse(socket, &refusal);
             }
         }
-        self.heads.end(&refusal);
+        self.pending.end(&refusal);
     }
 
     /// How long there is nothing to do unless something happens.
     fn idle_time(&self) -> Duration {
-        let until_sweep = self.heads.idle_time().unwrap_or(FOREVER);
+        let until_sweep = self.pending.idle_time().unwrap_or(FOREVER);
         if self.paused_until.is_some() { until_sweep.min(PAUSE) } else { until_sweep }
     }
 
@@ -138,7 +139,7 @@ impl Acceptor {
             may_accept |= self.listeners[number].1;
         }
         if self.paused_until.take().is_some() {
-            self.heads.stats().is_paused = false;
+            self.pending.stats().is_paused = false;
         }
         may_accept
     }
@@ -147,7 +148,7 @@ impl Acceptor {
     /// once would spin.
     fn pause(&mut self, error: Errno) {
         self.paused_until = Some(Instant::now() + PAUSE);
-        self.heads.stats().is_paused = true;
+        self.pending.stats().is_paused = true;
         if self.complaint.is_due() {
             tracing::warn!("cannot accept: {error}; accepting pauses until it can");
         }
@@ -159,14 +160,14 @@ impl Acceptor {
             let number = usize::try_from(number).expect("it is a listener's number");
             self.listeners[number].1 = true;
         } else {
-            self.heads.on_event(usize::try_from(key).expect("it is a slot of the table"));
+            self.pending.on_event(usize::try_from(key).expect("it is a slot of the table"));
         }
     }
 
     /// Counts a new connection and takes it in, if there is room for it.
     fn on_accepted(&mut self, socket: OwnedFd, from: Option<IpAddr>) {
-        let number = count_accepted(&self.heads);
-        let refusal = if !self.heads.make_room() {
+        let number = count_accepted(&self.pending);
+        let refusal = if !self.pending.make_room() {
             let sentence = "the server holds as many connections as it may";
             Refusal::new(CloseReason::Full, sentence)
         } else if let (Some(addresses), Some(from)) = (&self.addresses, from)
@@ -176,17 +177,17 @@ impl Acceptor {
             Refusal::new(CloseReason::FullForAddress, sentence)
         } else {
             spread_keepalive(&socket, number);
-            return self.heads.take_in(socket);
+            return self.pending.take_in(socket);
         };
-        self.heads.refuse(socket, &refusal);
+        self.pending.refuse(socket, &refusal);
     }
 }
 
 /// Counts a connection that was accepted; returns which one it is.
-fn count_accepted(heads: &Heads) -> u64 {
-    let mut stats = heads.stats();
+fn count_accepted(pending: &Pending) -> u64 {
+    let mut stats = pending.stats();
     stats.accepted += 1;
-    stats.heads += 1;
+    stats.pending += 1;
     stats.accepted
 }
 

@@ -79,8 +79,8 @@ impl Addresses {
         true
     }
 
-    /// Counts the ids of a connection that was counted, until it leaves. Returns false, and does not
-    /// count them, if they are more than its address has left.
+    /// Counts the ids of a connection that was counted, until it leaves. Returns false, and does
+    /// not count them, if they are more than its address has left.
     pub(crate) fn log_in(&self, socket: &OwnedFd, n_ids: usize) -> bool {
         let mut counts = self.lock();
         let address = counts.by_descriptor.get(index(socket)).copied().flatten();

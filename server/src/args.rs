@@ -5,10 +5,12 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use humantime::parse_duration;
+
 use crate::cluster;
+use crate::config::{Config, DEFAULT_MAX_IDS};
 use crate::limits::MIN_OPEN_FILES;
 use crate::token;
-use crate::{Config, DEFAULT_MAX_IDS};
 
 /// Threads that may be asked for: more than any machine has cores, and a shard's number is 16 bits.
 const MAX_THREADS: usize = 1_024;
@@ -43,13 +45,13 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub max_connections_per_ip: Option<NonZeroU64>,
     /// How long a request may take from accept to its last byte; 408 after that.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub head_timeout: Duration,
     /// Bytes that may wait for one connection; a reader further behind is closed.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = parse_size)]
     pub backlog: usize,
-    /// Memory that all backlogs together may take; beyond it the readers furthest behind are closed.
-    /// [default: 64MiB, or --backlog where that is more]
+    /// Memory that all backlogs together may take; beyond it the readers furthest behind are
+    /// closed. [default: 64MiB, or --backlog where that is more]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub backlog_total: Option<usize>,
     /// Ids that all connections together may follow, each counted for each connection; a request
@@ -59,10 +61,10 @@ pub struct Args {
     pub max_ids: Option<NonZeroU64>,
     /// How often an event stream gets a comment, so that a dead peer is found. HTML has nothing of
     /// the kind. [default: never; the kernel asks after 1 to 2 minutes of silence]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub ping: Option<Duration>,
     /// How long a shutdown may take.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub grace: Duration,
     /// A file with the token that senders must show (Authorization: Bearer …): at least 16
     /// characters, in a file that not everybody on this machine can read. Needed to bind --control

@@ -97,7 +97,7 @@ impl Wire for FakeWire {
         Ok(())
     }
 
-    fn send(socket: &FakeSocket, bytes: &[u8]) -> io::Result<usize> {
+    fn try_write(socket: &FakeSocket, bytes: &[u8]) -> io::Result<usize> {
         let mut peer = socket.peer();
         if peer.is_broken {
             return Err(ErrorKind::ConnectionReset.into());

@@ -9,6 +9,9 @@ use crate::router::{Meter, SharedTail};
 /// The value of the `Server` field.
 pub(crate) const SERVER: &str = concat!("comet-server/", env!("CARGO_PKG_VERSION"));
 
+/// Bytes in a message, as it comes in.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
 /// How a connection's messages are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {

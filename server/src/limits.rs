@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -11,11 +11,8 @@ use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::Config;
-use crate::request::MAX_IDS;
-
-/// Descriptors kept for other things than clients, so that a full house can still be asked and
-/// told: control connections, refusals in progress, listeners and pollers.
+/// Descriptors kept for other things than clients, so that a server with all places taken can
+/// still be asked, and can refuse: control connections, refusals in progress, listeners and pollers.
 const RESERVED: u64 = 256;
 
 /// Connections that may wait to be accepted. The kernel cuts it to `net.core.somaxconn`, whose
@@ -53,6 +50,10 @@ pub const MIN_OPEN_FILES: u64 = 64;
 /// same machine: see ARCHITECTURE.md.
 pub const DEFAULT_THREADS: NonZeroUsize = NonZeroUsize::MIN;
 
+/// Bytes that a connection may send after its request before it is closed as chatty: a page of
+/// anything, and no traffic.
+pub(crate) const CHATTY_BYTES: usize = 64 * 1024;
+
 /// What stands for "never" where a time is too long to be added to now.
 const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
 
@@ -83,15 +84,6 @@ impl Descriptors {
         let lingering = reserved / 4;
         Self { connections, control: reserved - own - lingering, lingering }
     }
-}
-
-/// Ids that the connections of one address may follow together, where they may be
-/// `max_connections_per_ip`: the share of all ids that this is of all connections. A single request
-/// may always have as many as a request may have.
-pub(crate) fn ids_per_ip(config: &Config, max_connections_per_ip: NonZeroU64) -> u64 {
-    let share = u128::from(config.max_ids) * u128::from(max_connections_per_ip.get())
-        / u128::from(config.max_connections.max(1));
-    u64::try_from(share).unwrap_or(u64::MAX).max(MAX_IDS as u64).min(config.max_ids)
 }
 
 /// Raises the soft limit on open files to the hard one and returns it.
@@ -140,20 +132,6 @@ mod tests {
         assert_eq!(few, Descriptors { connections: 128, control: 64, lingering: 32 });
         let fewest = Descriptors::split(MIN_OPEN_FILES);
         assert_eq!(fewest, Descriptors { connections: 32, control: 16, lingering: 8 });
-    }
-
-    #[test]
-    fn an_address_has_the_share_of_ids_that_it_has_of_connections() {
-        let config = |max_connections, max_ids| Config {
-            max_connections,
-            max_ids,
-            ..Config::with_descriptors(9_999)
-        };
-        let share = |config: &Config, n| ids_per_ip(config, NonZeroU64::new(n).unwrap());
-        assert_eq!(share(&config(10_000, 1_000_000), 100), 10_000);
-        assert_eq!(share(&config(10_000, 1_000_000), 1), 1_024, "a whole request");
-        assert_eq!(share(&config(10, 100), 1), 100);
-        assert_eq!(share(&config(1, u64::MAX), u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::framing::MAX_MESSAGE_BYTES;
 use crate::request::check_id;
 use crate::router::Id;
-use crate::send::MAX_MESSAGE_BYTES;
 
 /// Bytes in a line: a message and its frame.
 const MAX_LINE_BYTES: usize = MAX_MESSAGE_BYTES + 256;

@@ -1,8 +1,8 @@
 //! A log that never blocks: lines are queued, and a thread of its own writes them.
 //!
-//! Whoever reads the log may stop reading: a terminal after Ctrl-S, a pipe to a pager. A server that
-//! wrote its lines itself would stand still then. Here they wait, up to a bound; what is beyond it is
-//! dropped, counted, and said as soon as lines are taken again.
+//! Whoever reads the log may stop reading: a terminal after Ctrl-S, a pipe to a pager. A server
+//! that wrote its lines itself would stand still then. Here they wait, up to a bound; what is
+//! beyond it is dropped, counted, and said as soon as lines are taken again.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ struct Queue {
     bytes: Vec<u8>,
     /// Lines dropped since that was last said.
     n_dropped: u64,
-    /// Whether the thread is at it.
+    /// Whether the thread is writing.
     is_writing: bool,
     /// Whether nothing can be written any longer.
     is_closed: bool,

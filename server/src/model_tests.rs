@@ -177,7 +177,8 @@ impl Pair {
             }
         }
         self.n_messages += 1;
-        let n_given_up_before = self.router.stats().closed.get(CloseReason::BacklogTotal);
+        let n_given_up_before =
+            self.router.stats().connections_closed.get(CloseReason::BacklogTotal);
         let message = FakeMessage::new(&message);
         let n_reached = match self.router.send(id, &message) {
             Sent::Done(n_reached) => n_reached,
@@ -193,7 +194,7 @@ impl Pair {
         // Whoever is closed to make room may have been reached before, or not any more.
         let n_victims = self.check_given_up(&n_waiting_before);
         assert!(n_expected - n_victims.min(n_expected) <= n_reached && n_reached <= n_expected);
-        let n_given_up = self.router.stats().closed.get(CloseReason::BacklogTotal);
+        let n_given_up = self.router.stats().connections_closed.get(CloseReason::BacklogTotal);
         let n_given_up = n_given_up - n_given_up_before;
         assert!((n_victims..=n_victims + n_closed).contains(&n_given_up));
     }
@@ -333,14 +334,17 @@ impl Pair {
         }
         let stats = self.router.stats();
         let n_open = self.connections.iter().filter(|one| one.is_open).count() as u64;
-        assert_eq!(stats.parked, n_open);
+        assert_eq!(stats.connections_parked, n_open);
         assert_eq!(stats.logins, self.n_logins());
         assert!(stats.backlog_bytes <= self.backlog_total_bytes as u64, "{stats:?}");
         let is_waiting = self.connections.iter().any(|one| one.is_open && one.n_waiting() > 0);
         assert_eq!(stats.backlog_bytes > 0, is_waiting, "what holds nothing takes nothing");
         assert_eq!(stats.messages, self.n_messages);
-        assert_eq!(stats.messages, stats.void + stats.reached);
-        assert_eq!(stats.deliveries, stats.written + stats.queued + stats.dropped.total());
+        assert_eq!(stats.messages, stats.messages_void + stats.messages_reached);
+        assert_eq!(
+            stats.chunks,
+            stats.chunks_written + stats.chunks_queued + stats.chunks_dropped.total()
+        );
     }
 }
 
@@ -366,7 +370,8 @@ proptest! {
             one.event(&pair.router, WRITABLE);
         }
         let stats = pair.router.stats();
-        prop_assert_eq!((stats.parked, stats.ids, stats.queued), (0, 0, 0), "nothing is left");
+        let left = (stats.connections_parked, stats.ids, stats.chunks_queued);
+            prop_assert_eq!(left, (0, 0, 0), "nothing is left");
         prop_assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
         prop_assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
     }

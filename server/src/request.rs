@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use crate::close::CloseReason;
 use crate::framing::Style;
 use crate::page;
+use crate::refusal::{BLANK_LINE, Refusal};
 use crate::router::Id;
 use crate::strict::{check_fields, path_of};
 
@@ -23,10 +24,6 @@ pub(crate) const MAX_FIELDS: usize = 100;
 
 /// Ids in one request: as many as fit a head when they are short.
 pub(crate) const MAX_IDS: usize = 1_024;
-
-/// What may come before a request: some clients end the body of the request before with it, and
-/// RFC 9112 (2.2) asks that one be skipped.
-const BLANK_LINE: &[u8] = b"\r\n";
 
 /// The largest id, 2⁶³−1, so that every id fits the signed integers of databases.
 const MAX_ID: Id = i64::MAX as Id;
@@ -43,46 +40,6 @@ pub(crate) enum Request {
     },
     /// To be answered with this whole response.
     Whole(Cow<'static, str>),
-}
-
-/// Why a request is not served.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// Under which the close is counted. It determines the status.
-    pub(crate) reason: CloseReason,
-    /// A sentence for the person who sent it.
-    pub(crate) sentence: Cow<'static, str>,
-    /// Whether the answer has a body; that to HEAD has none.
-    pub(crate) with_body: bool,
-}
-
-impl Refusal {
-    /// A refusal for `reason` with a sentence.
-    pub(crate) fn new(reason: CloseReason, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, sentence: sentence.into(), with_body: true }
-    }
-
-    /// The same, for a request that begins with `bytes`.
-    fn in_answer_to(self, bytes: &[u8]) -> Self {
-        let bytes = bytes.strip_prefix(BLANK_LINE).unwrap_or(bytes);
-        Self { with_body: !bytes.starts_with(b"HEAD "), ..self }
-    }
-
-    /// The status line's code and phrase.
-    pub(crate) fn status(&self) -> &'static str {
-        match self.reason {
-            CloseReason::NotFound => "404 Not Found",
-            CloseReason::HeadTimeout | CloseReason::CrowdedOut => "408 Request Timeout",
-            CloseReason::HeadTooLarge => "431 Request Header Fields Too Large",
-            CloseReason::NotImplemented => "501 Not Implemented",
-            CloseReason::FullForAddress | CloseReason::IdsFullForAddress => "429 Too Many Requests",
-            CloseReason::Full
-            | CloseReason::IdsFull
-            | CloseReason::Shutdown
-            | CloseReason::Unsubscribed => "503 Service Unavailable",
-            _ => "400 Bad Request",
-        }
-    }
 }
 
 /// What the bytes received so far amount to.
@@ -143,8 +100,8 @@ fn without_query(head: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(head)
 }
 
-/// Finds the request line and the fields of a head, at either door. `n_before` bytes before it count
-/// to the limit. `None` while it is not complete, otherwise it and the bytes that it takes.
+/// Finds the request line and the fields of a head, at either door. `n_before` bytes before it
+/// count to the limit. `None` while it is not complete, otherwise it and the bytes that it takes.
 pub(crate) fn read_head<'fields, 'bytes>(
     bytes: &'bytes [u8],
     n_before: usize,
@@ -314,7 +271,7 @@ mod tests {
                 panic!("{byte}: {:?}", parse(&head))
             };
             assert_eq!((ids, n_bytes), (vec![7], head.len()), "{byte}");
-            crate::laws::head(&head, 0..head.len());
+            crate::fuzz_properties::head(&head, 0..head.len());
         }
         assert_eq!(ids("/test/1?a[]=1&b=|^%"), [1]);
     }
@@ -324,7 +281,7 @@ mod tests {
         let head = b"\r\nGET /test/7 HTTP/1.1\r\nHost: x\r\n\r\n";
         let Parsed::Complete(Request::Follow { ids, .. }, n_bytes) = parse(head) else { panic!() };
         assert_eq!((ids, n_bytes), (vec![7], head.len()));
-        crate::laws::head(head, 0..head.len());
+        crate::fuzz_properties::head(head, 0..head.len());
         let Parsed::Refused(refusal) = parse(b"\r\nHEAD /x\r\n") else { panic!() };
         assert!(!refusal.with_body);
         assert!(!too_late(b"\r\nHEAD /").with_body);

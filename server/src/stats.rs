@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cluster::ClusterStats;
-use crate::control::ControlStats;
-use crate::heads::AcceptStats;
+use crate::cluster::health::ClusterStats;
+use crate::control::counts::ControlStats;
+use crate::pending::AcceptStats;
 use crate::router::RouterStats;
 
-/// All counts of a server. At every quiet moment `accepted = open + Σ closed`, and the router's
-/// identities hold.
+/// All counts of a server, under the names that `/metrics` has as well: there they begin with
+/// `comet_`, the names of the parts with the part's, and they end in what Prometheus asks for
+/// (`_total`, `_seconds`). At every quiet moment
+/// `connections_accepted = connections_open + Σ connections_closed`, and the router's identities
+/// hold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stats {
     /// The server's version.
@@ -18,19 +21,19 @@ pub struct Stats {
     /// Seconds since the start.
     pub uptime_s: f64,
     /// Connections accepted since the start.
-    pub accepted: u64,
-    /// Connections open now: `heads + parked`.
-    pub open: u64,
+    pub connections_accepted: u64,
+    /// Connections open now: `connections_pending + connections_parked`.
+    pub connections_open: u64,
     /// Of these, connections whose request is not complete or whose answer is not read.
-    pub heads: u64,
+    pub connections_pending: u64,
     /// Whether connections are accepted: not while descriptors have run out, nor at the end.
     pub accepting: bool,
     /// Senders that left in mid-message; what they had begun was not sent.
-    pub aborted: u64,
+    pub messages_aborted: u64,
     /// What happened at the control door.
     pub control: ControlStats,
-    /// What became of connections and messages; its `closed` counts those that were never parked
-    /// as well.
+    /// What became of connections and messages; its `connections_closed` counts those that were
+    /// never parked as well.
     #[serde(flatten)]
     pub router: RouterStats,
     /// What happened in the cluster, if this is a node of one.
@@ -49,15 +52,15 @@ impl Stats {
         control: ControlStats,
         cluster: Option<ClusterStats>,
     ) -> Self {
-        router.closed.merge(&accept.closed);
+        router.connections_closed.merge(&accept.closed);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: uptime.as_secs_f64(),
-            accepted: accept.accepted,
-            open: accept.heads + router.parked,
-            heads: accept.heads,
+            connections_accepted: accept.accepted,
+            connections_open: accept.pending + router.connections_parked,
+            connections_pending: accept.pending,
             accepting: !accept.is_paused && !is_down,
-            aborted: n_aborted,
+            messages_aborted: n_aborted,
             control,
             router,
             cluster,

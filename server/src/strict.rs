@@ -3,7 +3,7 @@
 use httparse::Header;
 
 use crate::close::CloseReason;
-use crate::request::Refusal;
+use crate::refusal::Refusal;
 
 /// What the fields of a request say, as far as it matters here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -109,8 +109,8 @@ pub(crate) fn path_of(target: &str) -> Result<&str, Refusal> {
     if !origin.starts_with('/') {
         return bad("the request target is neither a path nor an http URI");
     }
-    // What RFC 3986 allows in a path: everything else is escaped by who means well. Browsers do not
-    // escape all that it asks for in a query, which is not looked at.
+    // What RFC 3986 allows in a path: a well-behaved client escapes everything else. Browsers do
+    // not escape all that it asks for in a query, which is not looked at.
     let path = origin.split('?').next().expect("a split has a first part");
     let is_allowed = |byte| is_name_byte(byte) || matches!(byte, b':' | b'@' | b'/');
     if has_only(path.as_bytes(), is_allowed) {

@@ -11,7 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::addresses::Addresses;
-use crate::cluster::Departures;
+use crate::cluster::departures::Departures;
 use crate::framing::{Message, Style};
 use crate::router::{Id, Meter, Ready, SharedTail, Wire};
 
@@ -104,7 +104,7 @@ pub(crate) fn recv(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Sends what the socket takes; `WouldBlock` when it takes nothing.
-pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn try_write(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
 }
 
@@ -137,8 +137,8 @@ impl Wire for Poller {
         Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(key), flags)?)
     }
 
-    fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        send(socket, bytes)
+    fn try_write(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        try_write(socket, bytes)
     }
 
     fn recv(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {

@@ -57,7 +57,7 @@ fn is_complete(outcome: &Outcome, comet: &Comet) {
     outcome.is_complete();
     let stats = get(&comet.control, "/stats");
     // The receiver and floodtest have one connection for each id.
-    assert_eq!(stats["written"], 2 * outcome.flood.messages, "{stats}\n{outcome:#?}");
+    assert_eq!(stats["chunks_written"], 2 * outcome.flood.messages, "{stats}\n{outcome:#?}");
     assert_eq!(stats["messages"], outcome.sent.answered, "{stats}\n{outcome:#?}");
 }
 

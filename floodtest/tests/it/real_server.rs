@@ -75,7 +75,7 @@ fn every_chunk_that_the_server_wrote_is_counted_and_every_stream_ends() {
 
     let stats = server.thread.join().unwrap();
     assert_eq!(report.chunks, N_CONNECTIONS * N_MESSAGES, "{report:?}");
-    assert_eq!(report.chunks, stats.router.written, "{stats:?}");
+    assert_eq!(report.chunks, stats.router.chunks_written, "{stats:?}");
     assert_eq!(
         (
             report.lost.unwrap(),
@@ -86,5 +86,9 @@ fn every_chunk_that_the_server_wrote_is_counted_and_every_stream_ends() {
         (0, 0, 0, 0)
     );
     assert_eq!(report.closures, ByReason::from([("ended".to_owned(), N_CONNECTIONS)]));
-    assert_eq!(stats.router.closed.get(CloseReason::Shutdown), N_CONNECTIONS, "{stats:?}");
+    assert_eq!(
+        stats.router.connections_closed.get(CloseReason::Shutdown),
+        N_CONNECTIONS,
+        "{stats:?}"
+    );
 }

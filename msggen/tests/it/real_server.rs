@@ -52,7 +52,7 @@ async fn the_server_counts_every_message_that_was_answered() {
             (210, 210, Some(210)),
             "{flags:?}"
         );
-        let counts = (stats.router.messages, stats.router.void, stats.aborted);
+        let counts = (stats.router.messages, stats.router.messages_void, stats.messages_aborted);
         assert_eq!(counts, (210, 210, 0), "{flags:?}");
     }
 }

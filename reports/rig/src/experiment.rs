@@ -327,9 +327,9 @@ impl Stage<'_> {
             let text = read_stats(&client, servers).await?;
             let stats = ServerStats::sum(&text)
                 .context("a server's counts are not those that are known here")?;
-            let is_quiet = stats.queued == 0
-                && received.chunks >= stats.written
-                && last_written.replace(stats.written) == Some(stats.written);
+            let is_quiet = stats.chunks_queued == 0
+                && received.chunks >= stats.chunks_written
+                && last_written.replace(stats.chunks_written) == Some(stats.chunks_written);
             if is_quiet || received.is_final || Instant::now() > deadline {
                 let path = self.folder.join(files::SERVER_STATS);
                 return fs::write(&path, text)

@@ -116,7 +116,7 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = self.sign();
-        write!(f, "{:<58} {:>12} {sign} {:<12}", self.what, self.left, self.right)?;
+        write!(f, "{:<60} {:>12} {sign} {:<12}", self.what, self.left, self.right)?;
         if self.slack > 0 {
             write!(f, " (unconfirmed: {})", self.slack)?;
         }
@@ -136,13 +136,21 @@ impl Books {
     /// The identities that hold inside the server by itself.
     pub fn of_server(server: &ServerStats) -> Self {
         let mut books = Self::default();
-        let n_closed = sum(&server.closed);
-        books.exact("accepted = open + closed", server.accepted, server.open + n_closed);
-        books.exact("messages = void + reached", server.messages, server.void + server.reached);
+        let n_closed = sum(&server.connections_closed);
         books.exact(
-            "deliveries = written + queued + dropped",
-            server.deliveries,
-            server.written + server.queued + sum(&server.dropped),
+            "connections_accepted = connections_open + connections_closed",
+            server.connections_accepted,
+            server.connections_open + n_closed,
+        );
+        books.exact(
+            "messages = messages_void + messages_reached",
+            server.messages,
+            server.messages_void + server.messages_reached,
+        );
+        books.exact(
+            "chunks = chunks_written + chunks_queued + chunks_dropped",
+            server.chunks,
+            server.chunks_written + server.chunks_queued + sum(&server.chunks_dropped),
         );
         books
     }
@@ -180,33 +188,43 @@ impl Books {
             books.exact("msggen answered = void + reached", send.answered, told);
             let (answered, messages) = (send.answered, server.messages);
             books.within("msggen answered = server messages", answered, messages, unconfirmed);
-            let there = server.reached;
-            books.within("msggen reached = server reached", reached, there, unconfirmed);
+            let there = server.messages_reached;
+            books.within("msggen reached = server messages_reached", reached, there, unconfirmed);
         }
         // What was written to a connection that then closed may never have been read. How many
         // chunks that were is not known, only that none was received without being written.
         let has_closed = flood.closed + flood.failed > 0;
-        let torn = if has_closed { server.written.saturating_sub(flood.chunks) } else { 0 };
-        books.within("floodtest chunks = server written", flood.chunks, server.written, torn);
+        let torn = if has_closed { server.chunks_written.saturating_sub(flood.chunks) } else { 0 };
+        books.within(
+            "floodtest chunks = server chunks_written",
+            flood.chunks,
+            server.chunks_written,
+            torn,
+        );
         books.exact(
             "floodtest asked = connected + closed + failed",
             flood.asked,
             flood.connected + flood.closed + flood.failed,
         );
         // A server may have closed what its client takes for open, as when the reset was lost.
-        books.exact("floodtest connected = server parked", flood.connected, server.parked);
+        books.exact(
+            "floodtest connected = server connections_parked",
+            flood.connected,
+            server.connections_parked,
+        );
         // Reports from before messages were counted have none of them, and were judged always.
         let is_counted = flood.judged_by != JudgedBy::Nothing;
         if is_counted {
-            let torn = if has_closed { server.written.saturating_sub(flood.messages) } else { 0 };
+            let torn =
+                if has_closed { server.chunks_written.saturating_sub(flood.messages) } else { 0 };
             books.within(
-                "floodtest messages = server written",
+                "floodtest messages = server chunks_written",
                 flood.messages,
-                server.written,
+                server.chunks_written,
                 torn,
             );
         } else if flood.lost.is_none() {
-            books.exact("messages written and not judged = 0", server.written, 0);
+            books.exact("messages written and not judged = 0", server.chunks_written, 0);
         }
         books.exact("floodtest lost + duplicated + reordered = 0", flood.n_faults(), 0);
         books
@@ -253,15 +271,18 @@ mod tests {
     /// A run of 3 connections and 10 messages, 2 of them to nobody, in which all went well.
     fn good_run() -> (ServerStats, FloodReport, SendReport) {
         let server = ServerStats {
-            accepted: 5,
-            open: 3,
-            parked: 3,
-            closed: ByReason::from([("peer".to_owned(), 1), ("bad_request".to_owned(), 1)]),
+            connections_accepted: 5,
+            connections_open: 3,
+            connections_parked: 3,
+            connections_closed: ByReason::from([
+                ("peer".to_owned(), 1),
+                ("bad_request".to_owned(), 1),
+            ]),
             messages: 10,
-            void: 2,
-            reached: 8,
-            deliveries: 8,
-            written: 8,
+            messages_void: 2,
+            messages_reached: 8,
+            chunks: 8,
+            chunks_written: 8,
             ..Default::default()
         };
         let flood = FloodReport {
@@ -299,13 +320,13 @@ mod tests {
     fn every_figure_that_is_off_by_one_is_noticed() {
         type Break = fn(&mut (ServerStats, FloodReport, SendReport));
         let breaks: [(&str, Break); 12] = [
-            ("accepted", |run| run.0.accepted += 1),
-            ("open", |run| run.0.open -= 1),
-            ("void", |run| run.0.void += 1),
-            ("deliveries", |run| run.0.deliveries += 1),
-            ("written", |run| run.0.written -= 1),
-            ("dropped", |run| _ = run.0.dropped.insert("peer".to_owned(), 1)),
-            ("messages", |run| (run.0.messages, run.0.void) = (11, 3)),
+            ("accepted", |run| run.0.connections_accepted += 1),
+            ("open", |run| run.0.connections_open -= 1),
+            ("void", |run| run.0.messages_void += 1),
+            ("deliveries", |run| run.0.chunks += 1),
+            ("written", |run| run.0.chunks_written -= 1),
+            ("dropped", |run| _ = run.0.chunks_dropped.insert("peer".to_owned(), 1)),
+            ("messages", |run| (run.0.messages, run.0.messages_void) = (11, 3)),
             ("chunks", |run| run.1.chunks -= 1),
             ("connected", |run| run.1.connected -= 1),
             ("lost", |run| run.1.lost = Some(1)),
@@ -326,8 +347,8 @@ mod tests {
         send.reached = Some(3);
         let cluster = ClusterStats { published: 10, received: 5, echoed: 3, unconfirmed: 0 };
         // The five that another node had are counted twice: as void here, and as reached there.
-        let (messages, void, cluster) = (15, 7, Some(cluster));
-        let run = (ServerStats { messages, void, cluster, ..server }, flood, send);
+        let (messages, messages_void, cluster) = (15, 7, Some(cluster));
+        let run = (ServerStats { messages, messages_void, cluster, ..server }, flood, send);
         assert_eq!(broken(&run), Vec::<String>::new());
         let cluster = |change: fn(&mut ClusterStats)| {
             let mut run = run.clone();
@@ -350,9 +371,9 @@ mod tests {
         let mut run = good_run();
         (run.2.sent, run.2.unanswered) = (12, 2);
         assert_eq!(broken(&run), Vec::<String>::new(), "the server has neither");
-        (run.0.messages, run.0.void) = (12, 4);
+        (run.0.messages, run.0.messages_void) = (12, 4);
         assert_eq!(broken(&run), Vec::<String>::new(), "the server has both");
-        (run.0.messages, run.0.void) = (13, 5);
+        (run.0.messages, run.0.messages_void) = (13, 5);
         assert_eq!(broken(&run).len(), 1, "the server has one that nobody sent");
     }
 
@@ -360,13 +381,13 @@ mod tests {
     fn chunks_may_be_missing_only_where_connections_closed_and_never_be_too_many() {
         let mut run = good_run();
         (run.1.chunks, run.1.connected, run.1.closed) = (5, 2, 1);
-        run.0.parked = 2;
+        run.0.connections_parked = 2;
         assert_eq!(broken(&run), Vec::<String>::new());
         let text = Books::of_run(&run.0, &run.1, &run.2).to_string();
         assert!(text.contains("5 ≈ 8            (unconfirmed: 3)"), "{text}");
         run.1.chunks = 9;
-        assert_eq!(broken(&run), ["floodtest chunks = server written: 9 against 8"]);
-        run.0.parked = 3;
-        assert_eq!(broken(&run)[1], "floodtest connected = server parked: 2 against 3");
+        assert_eq!(broken(&run), ["floodtest chunks = server chunks_written: 9 against 8"]);
+        run.0.connections_parked = 3;
+        assert_eq!(broken(&run)[1], "floodtest connected = server connections_parked: 2 against 3");
     }
 }

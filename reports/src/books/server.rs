@@ -7,30 +7,41 @@ use super::ByReason;
 use crate::units::MOST;
 
 /// What comet-server answers to `GET /stats`. Fields of it that no identity needs are left out.
+/// Run folders from before these names were those of `/metrics` have the other names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerStats {
     /// Connections accepted since the start.
-    pub accepted: u64,
+    #[serde(alias = "accepted")]
+    pub connections_accepted: u64,
     /// Connections open now, those whose request is not complete included.
-    pub open: u64,
+    #[serde(alias = "open")]
+    pub connections_open: u64,
     /// Connections logged in now.
-    pub parked: u64,
+    #[serde(alias = "parked")]
+    pub connections_parked: u64,
     /// Connections closed since the start, by reason.
-    pub closed: ByReason,
+    #[serde(alias = "closed")]
+    pub connections_closed: ByReason,
     /// Messages sent through the control door.
     pub messages: u64,
     /// Of these, messages to an id that nobody was logged in as.
-    pub void: u64,
+    #[serde(alias = "void")]
+    pub messages_void: u64,
     /// Of these, messages that reached at least one connection.
-    pub reached: u64,
+    #[serde(alias = "reached")]
+    pub messages_reached: u64,
     /// Chunks that messages became: one a connection reached.
-    pub deliveries: u64,
+    #[serde(alias = "deliveries")]
+    pub chunks: u64,
     /// Of these, chunks whose last byte the kernel took.
-    pub written: u64,
+    #[serde(alias = "written")]
+    pub chunks_written: u64,
     /// Of these, chunks that wait in a backlog now.
-    pub queued: u64,
+    #[serde(alias = "queued")]
+    pub chunks_queued: u64,
     /// Of these, chunks dropped because their connection was closed, by the close's reason.
-    pub dropped: ByReason,
+    #[serde(alias = "dropped")]
+    pub chunks_dropped: ByReason,
     /// What went through the brokers. `None`: it is no node of a cluster.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cluster: Option<ClusterStats>,
@@ -66,20 +77,23 @@ impl ServerStats {
     /// Adds the counts of another server. None if a sum is too great for a number.
     fn add(&mut self, other: Self) -> Option<()> {
         let sums = [
-            (&mut self.accepted, other.accepted),
-            (&mut self.open, other.open),
-            (&mut self.parked, other.parked),
+            (&mut self.connections_accepted, other.connections_accepted),
+            (&mut self.connections_open, other.connections_open),
+            (&mut self.connections_parked, other.connections_parked),
             (&mut self.messages, other.messages),
-            (&mut self.void, other.void),
-            (&mut self.reached, other.reached),
-            (&mut self.deliveries, other.deliveries),
-            (&mut self.written, other.written),
-            (&mut self.queued, other.queued),
+            (&mut self.messages_void, other.messages_void),
+            (&mut self.messages_reached, other.messages_reached),
+            (&mut self.chunks, other.chunks),
+            (&mut self.chunks_written, other.chunks_written),
+            (&mut self.chunks_queued, other.chunks_queued),
         ];
         for (sum, n) in sums {
             *sum = sum.checked_add(n)?;
         }
-        for (all, one) in [(&mut self.closed, other.closed), (&mut self.dropped, other.dropped)] {
+        for (all, one) in [
+            (&mut self.connections_closed, other.connections_closed),
+            (&mut self.chunks_dropped, other.chunks_dropped),
+        ] {
             for (reason, n) in one {
                 let sum = all.entry(reason).or_default();
                 *sum = sum.checked_add(n)?;
@@ -104,12 +118,20 @@ impl ServerStats {
     fn check(&self) -> Option<()> {
         let total =
             |by_reason: &ByReason| by_reason.values().try_fold(0_u64, |sum, n| sum.checked_add(*n));
-        let Self { accepted, open, parked, messages, void, reached, .. } = *self;
-        let Self { deliveries, written, queued, .. } = *self;
+        let counts = [
+            self.connections_accepted,
+            self.connections_open,
+            self.connections_parked,
+            self.messages,
+            self.messages_void,
+            self.messages_reached,
+            self.chunks,
+            self.chunks_written,
+            self.chunks_queued,
+        ];
         let cluster = self.cluster.clone().unwrap_or_default();
-        let counts = [accepted, open, parked, messages, void, reached, deliveries, written, queued];
         let of_cluster = [cluster.published, cluster.unconfirmed, cluster.received, cluster.echoed];
-        let totals = [total(&self.closed)?, total(&self.dropped)?];
+        let totals = [total(&self.connections_closed)?, total(&self.chunks_dropped)?];
         let mut all = counts.into_iter().chain(of_cluster).chain(totals);
         all.all(|count| count <= MOST).then_some(())
     }
@@ -122,17 +144,42 @@ mod tests {
     #[test]
     fn the_counts_of_several_servers_are_summed() {
         let server = ServerStats {
-            accepted: 5,
-            written: 8,
-            closed: ByReason::from([("peer".to_owned(), 1)]),
+            connections_accepted: 5,
+            chunks_written: 8,
+            connections_closed: ByReason::from([("peer".to_owned(), 1)]),
             cluster: Some(ClusterStats { published: 3, ..ClusterStats::default() }),
             ..ServerStats::default()
         };
         let json = serde_json::to_string(&server).unwrap();
         assert_eq!(ServerStats::sum(json.as_bytes()).unwrap(), server);
         let sum = ServerStats::sum(format!("{json}\n{json}").as_bytes()).unwrap();
-        assert_eq!((sum.accepted, sum.written, sum.closed["peer"]), (10, 16, 2));
+        assert_eq!(
+            (sum.connections_accepted, sum.chunks_written, sum.connections_closed["peer"]),
+            (10, 16, 2)
+        );
         assert_eq!(sum.cluster.unwrap().published, 6);
         assert!(ServerStats::sum(b"").is_err() && ServerStats::sum(b"{}").is_err());
+    }
+    #[test]
+    fn the_names_in_older_run_folders_are_read() {
+        let old = br#"{"version":"0.1.0","accepted":5,"open":3,"heads":0,"parked":3,"aborted":0,
+            "closed":{"peer":2},"messages":10,"void":2,"reached":8,"deliveries":8,"written":7,
+            "queued":0,"dropped":{"peer":1},"ids":3}"#;
+        let by_peer = |n| ByReason::from([("peer".to_owned(), n)]);
+        let stats = ServerStats {
+            connections_accepted: 5,
+            connections_open: 3,
+            connections_parked: 3,
+            connections_closed: by_peer(2),
+            messages: 10,
+            messages_void: 2,
+            messages_reached: 8,
+            chunks: 8,
+            chunks_written: 7,
+            chunks_queued: 0,
+            chunks_dropped: by_peer(1),
+            cluster: None,
+        };
+        assert_eq!(ServerStats::sum(old).unwrap(), stats);
     }
 }

@@ -7,3 +7,4 @@
 )]
 
 mod hdr_tools;
+mod server_names;

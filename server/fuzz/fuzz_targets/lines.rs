@@ -2,6 +2,8 @@
 
 #![no_main]
 
-use comet_server::laws;
+use comet_server::fuzz_properties;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| laws::lines(bytes, laws::a_few_cuts(bytes)));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz_properties::lines(bytes, fuzz_properties::a_few_cuts(bytes));
+});

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_cure_and_no_password() {
+    fn errors_name_the_fix_and_no_password() {
         for (text, part) in [
             ("localhost:6379", "write redis://"),
             ("http://h:1", "write redis://"),

@@ -8,8 +8,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::ClusterConfig;
 use super::brokers::Broker;
+use super::config::ClusterConfig;
 use super::replies::{Replies, Reply, said};
 use super::resp;
 use super::stream::{self, Output, Reader};
@@ -170,7 +170,8 @@ pub async fn check(config: &ClusterConfig) -> Result<(), String> {
                 Err(Refused::Denied(why)) => {
                     return Err(format!(
                         "the broker at {broker} refuses: {why}; give the right password with \
-                         --cluster-password-file, and the user in --cluster (redis://user@host:port)"
+                         --cluster-password-file, and the user in --cluster \
+                         (redis://user@host:port)"
                     ));
                 }
                 Err(Refused::Unreachable(why)) if n_tries == START_TRIES => {

@@ -14,7 +14,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::ring::Ring;
+use super::rendezvous::Rendezvous;
 use crate::router::{Id, Router, Wire};
 
 /// Ids that logins on their way may name together: at 100 bytes each, 6.5 MB. A broker acknowledges
@@ -56,8 +56,26 @@ pub(super) enum Command {
     Unsubscribe(Vec<Id>),
 }
 
-/// For whom an id is subscribed: a login that waits, or those that are logged in.
-type For = Option<Ticket>;
+/// For whom an id is subscribed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// A login that waits for the acknowledgement.
+    Waiting(Ticket),
+    /// Connections that are logged in, or are just being logged in; nobody waits.
+    LoggedIn,
+}
+
+/// What a broker is to be told about an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// To subscribe it.
+    Subscribe(For),
+    /// To unsubscribe it.
+    Unsubscribe,
+}
+
+// What `MAX_UNTOLD` counts with.
+const _: () = assert!(size_of::<(Id, Order)>() == 24);
 
 /// A login that waits.
 #[derive(Debug)]
@@ -70,13 +88,14 @@ struct Login {
     place: usize,
 }
 
-/// What is between us and one broker.
+/// What one broker was told, and is to be told.
 #[derive(Debug, Default)]
-struct Link {
+struct Told {
     /// Whether there is a connection to tell it anything.
     is_connected: bool,
-    /// What it is to be told, the oldest first; the second kind is to unsubscribe.
-    outbox: VecDeque<(Id, Option<For>)>,
+    /// What it is to be told, the oldest first. The last entry of an id, in here or else in
+    /// `in_flight`, is what the rule at the head of this file speaks of.
+    outbox: VecDeque<(Id, Order)>,
     /// What it was told to subscribe and has not acknowledged, the oldest first.
     in_flight: VecDeque<(Id, For)>,
     /// How far the index was read, to subscribe everything in it: shard and slot.
@@ -85,10 +104,37 @@ struct Link {
     n_for_logged_in: usize,
 }
 
-impl Link {
+impl Told {
     /// Whether everything in the index is subscribed there.
     fn is_ready(&self) -> bool {
         self.is_connected && self.walk.is_none() && self.n_for_logged_in == 0
+    }
+
+    /// Takes the ids to be unsubscribed off the front of the outbox, at most a batch of them. They
+    /// are not acknowledged to anybody, so there is no bound on how many are in flight.
+    fn take_unsubscribed(&mut self) -> Vec<Id> {
+        let mut ids = Vec::new();
+        while let Some(&(id, Order::Unsubscribe)) = self.outbox.front()
+            && ids.len() < BATCH
+        {
+            self.outbox.pop_front();
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Takes the ids to be subscribed off the front of the outbox, at most `n_room` of them, and
+    /// notes that they are in flight.
+    fn take_subscribed(&mut self, n_room: usize) -> Vec<Id> {
+        let mut ids = Vec::new();
+        while let Some(&(id, Order::Subscribe(who))) = self.outbox.front()
+            && ids.len() < n_room
+        {
+            self.outbox.pop_front();
+            self.in_flight.push_back((id, who));
+            ids.push(id);
+        }
+        ids
     }
 }
 
@@ -98,7 +144,7 @@ pub(super) struct Ledger<W: Wire> {
     /// The index.
     router: Arc<Router<W>>,
     /// Which broker an id belongs to.
-    ring: Ring,
+    rendezvous: Rendezvous,
     /// Logins that wait.
     logins: HashMap<Ticket, Login>,
     /// How many logins want an id; never 0.
@@ -107,23 +153,23 @@ pub(super) struct Ledger<W: Wire> {
     n_wanted: usize,
     /// The name of the next login.
     next_ticket: Ticket,
-    /// The brokers.
-    links: Box<[Link]>,
+    /// What was told to the brokers, by their numbers.
+    told: Box<[Told]>,
     /// Logins that need not wait any longer, and where they are kept.
     done: Vec<(usize, Ticket)>,
 }
 
 impl<W: Wire> Ledger<W> {
-    /// A ledger for `n_links` brokers, none of which is connected.
-    pub(super) fn new(router: Arc<Router<W>>, ring: Ring, n_links: usize) -> Self {
+    /// A ledger for `n_brokers` brokers, none of which is connected.
+    pub(super) fn new(router: Arc<Router<W>>, rendezvous: Rendezvous, n_brokers: usize) -> Self {
         Self {
             router,
-            ring,
+            rendezvous,
             logins: HashMap::new(),
             wanted: HashMap::new(),
             n_wanted: 0,
             next_ticket: 0,
-            links: (0..n_links).map(|_| Link::default()).collect(),
+            told: (0..n_brokers).map(|_| Told::default()).collect(),
             done: Vec::new(),
         }
     }
@@ -132,7 +178,7 @@ impl<W: Wire> Ledger<W> {
     /// [`take_done`](Self::take_done) will show it with its `place`. Unless it is refused, the
     /// caller logs it in, or gives it up, and then calls [`release`](Self::release).
     pub(super) fn ask(&mut self, place: usize, ids: &[Id]) -> Asked {
-        let is_behind = self.links.iter().any(|link| link.outbox.len() > MAX_UNTOLD);
+        let is_behind = self.told.iter().any(|told| told.outbox.len() > MAX_UNTOLD);
         if is_behind || self.n_wanted + ids.len() > MAX_WANTED {
             return Asked::Full;
         }
@@ -142,11 +188,13 @@ impl<W: Wire> Ledger<W> {
         let mut n_left = 0;
         for &id in ids {
             *self.wanted.entry(id).or_default() += 1;
-            let link = &mut self.links[self.ring.home(id)];
-            if !link.is_ready() || self.router.n_logins(id) == 0 {
+            let told = &mut self.told[self.rendezvous.home(id)];
+            // An id in the index is subscribed, but only at a broker that has been told all of it.
+            if !told.is_ready() || self.router.n_logins(id) == 0 {
                 n_left += 1;
-                if link.is_connected {
-                    link.outbox.push_back((id, Some(Some(ticket))));
+                // A broker that is away is told by `connected` what waiting logins want.
+                if told.is_connected {
+                    told.outbox.push_back((id, Order::Subscribe(For::Waiting(ticket))));
                 }
             }
         }
@@ -185,10 +233,12 @@ impl<W: Wire> Ledger<W> {
 
     /// Takes note that `id` was seen leaving the index.
     pub(super) fn left(&mut self, id: Id) {
-        let link = &mut self.links[self.ring.home(id)];
-        // A connection that is made later begins without subscriptions.
-        if link.is_connected && !self.wanted.contains_key(&id) && self.router.n_logins(id) == 0 {
-            link.outbox.push_back((id, None));
+        let told = &mut self.told[self.rendezvous.home(id)];
+        // A connection that is made later begins without subscriptions. Whether the id is wanted,
+        // or in the index again, is looked at now and not when it left: to unsubscribe must never
+        // be the last order about an id that somebody has.
+        if told.is_connected && !self.wanted.contains_key(&id) && self.router.n_logins(id) == 0 {
+            told.outbox.push_back((id, Order::Unsubscribe));
         }
     }
 
@@ -202,79 +252,83 @@ impl<W: Wire> Ledger<W> {
 
     /// Takes note of a new connection to a broker, which has no subscriptions yet. What waiting
     /// logins want is the first that it will be told.
-    pub(super) fn connected(&mut self, link: usize) {
-        let is_here = |id: &Id| self.ring.home(*id) == link;
-        let of_login = |(&ticket, login): (&Ticket, &Login)| {
-            let here = login.ids.iter().copied().filter(is_here);
-            here.map(|id| (id, Some(Some(ticket)))).collect::<Vec<_>>()
-        };
-        let mut outbox: VecDeque<_> = self.logins.iter().flat_map(of_login).collect();
-        // A login that is being done may come into the index behind the walk.
+    pub(super) fn connected(&mut self, broker: usize) {
+        let is_here = |id: &Id| self.rendezvous.home(*id) == broker;
+        let mut outbox = VecDeque::new();
+        for (&ticket, login) in &self.logins {
+            let order = Order::Subscribe(For::Waiting(ticket));
+            outbox.extend(login.ids.iter().copied().filter(is_here).map(|id| (id, order)));
+        }
+        // A login that is just being done may come into the index behind the walk, and no longer
+        // waits: so what it wants is told as well, for those that are logged in.
         let n_for_waiting = outbox.len();
-        outbox.extend(self.wanted.keys().copied().filter(is_here).map(|id| (id, Some(None))));
+        let order = Order::Subscribe(For::LoggedIn);
+        outbox.extend(self.wanted.keys().copied().filter(is_here).map(|id| (id, order)));
         let n_for_logged_in = outbox.len() - n_for_waiting;
         let walk = Some((0, 0));
-        self.links[link] =
-            Link { is_connected: true, outbox, walk, n_for_logged_in, ..Link::default() };
+        self.told[broker] =
+            Told { is_connected: true, outbox, walk, n_for_logged_in, ..Told::default() };
     }
 
     /// Takes note that a connection is lost, and every subscription with it.
-    pub(super) fn lost(&mut self, link: usize) {
-        let lost = std::mem::take(&mut self.links[link]);
-        let in_flight = lost.in_flight.into_iter().filter_map(|(_, who)| who);
-        let in_outbox = lost.outbox.into_iter().filter_map(|(_, who)| who.flatten());
-        for ticket in in_flight.chain(in_outbox) {
-            if let Some(login) = self.logins.get_mut(&ticket) {
+    pub(super) fn lost(&mut self, broker: usize) {
+        let lost = std::mem::take(&mut self.told[broker]);
+        let in_flight = lost.in_flight.into_iter().map(|(_, who)| who);
+        let in_outbox = lost.outbox.into_iter().filter_map(|(_, order)| match order {
+            Order::Subscribe(who) => Some(who),
+            Order::Unsubscribe => None,
+        });
+        // First what is not acknowledged is no longer counted, then everything of this broker is:
+        // what had been acknowledged as well, since it is gone.
+        for who in in_flight.chain(in_outbox) {
+            if let For::Waiting(ticket) = who
+                && let Some(login) = self.logins.get_mut(&ticket)
+            {
                 login.n_left -= 1;
             }
         }
         for login in self.logins.values_mut() {
-            login.n_left += login.ids.iter().filter(|&&id| self.ring.home(id) == link).count();
+            let is_here = |id: &&Id| self.rendezvous.home(**id) == broker;
+            login.n_left += login.ids.iter().filter(is_here).count();
         }
         // Some have to wait again.
         self.done.retain(|(_, ticket)| self.logins.get(ticket).is_some_and(|one| one.n_left == 0));
     }
 
     /// What a broker is to be told next, if anything: at most [`BATCH`] ids at a time.
-    pub(super) fn next_command(&mut self, number: usize) -> Option<Command> {
-        let link = &mut self.links[number];
-        let n_room = MAX_IN_FLIGHT.saturating_sub(link.in_flight.len()).min(BATCH);
-        if link.outbox.is_empty() {
-            if link.outbox.capacity() > 8 * BATCH {
-                link.outbox = VecDeque::new();
+    ///
+    /// The outbox goes before the walk through the index: logins wait for it. Its order is kept, as
+    /// the last order about an id is the one that holds.
+    pub(super) fn next_command(&mut self, broker: usize) -> Option<Command> {
+        let told = &mut self.told[broker];
+        let n_room = MAX_IN_FLIGHT.saturating_sub(told.in_flight.len()).min(BATCH);
+        match told.outbox.front() {
+            Some((_, Order::Unsubscribe)) => Some(Command::Unsubscribe(told.take_unsubscribed())),
+            Some((_, Order::Subscribe(_))) => {
+                let ids = told.take_subscribed(n_room);
+                (!ids.is_empty()).then_some(Command::Subscribe(ids))
             }
-            let ids = self.walk(number, n_room)?;
-            return Some(Command::Subscribe(ids));
-        }
-        let mut ids = Vec::new();
-        if let Some((_, None)) = link.outbox.front() {
-            while let Some(&(id, None)) = link.outbox.front()
-                && ids.len() < BATCH
-            {
-                link.outbox.pop_front();
-                ids.push(id);
+            None => {
+                if told.outbox.capacity() > 8 * BATCH {
+                    // What a storm needed is not kept for the next one.
+                    told.outbox = VecDeque::new();
+                }
+                self.walk(broker, n_room).map(Command::Subscribe)
             }
-            return Some(Command::Unsubscribe(ids));
         }
-        while let Some(&(id, Some(who))) = link.outbox.front()
-            && ids.len() < n_room
-        {
-            link.outbox.pop_front();
-            link.in_flight.push_back((id, who));
-            ids.push(id);
-        }
-        (!ids.is_empty()).then_some(Command::Subscribe(ids))
     }
 
     /// The next ids of the index to be subscribed at a broker, a batch of them.
-    fn walk(&mut self, number: usize, n_room: usize) -> Option<Vec<Id>> {
-        let link = &mut self.links[number];
+    fn walk(&mut self, broker: usize, n_room: usize) -> Option<Vec<Id>> {
+        let told = &mut self.told[broker];
         let mut ids = Vec::new();
+        // Slices of the index are taken whole, so only when there is room for a whole batch. Many
+        // may have no id of this broker.
         while ids.is_empty() && n_room == BATCH {
-            let (mut shard, mut slot) = link.walk?;
+            let (mut shard, mut slot) = told.walk?;
             while ids.len() + crate::router::SLICE <= BATCH {
                 let next = self.router.ids_slice(shard, slot, |id| {
-                    if self.ring.home(id) == number {
+                    if self.rendezvous.home(id) == broker {
                         ids.push(id);
                     }
                 });
@@ -283,37 +337,39 @@ impl<W: Wire> Ledger<W> {
                     break;
                 }
             }
-            link.walk = (shard < self.router.n_shards()).then_some((shard, slot));
+            told.walk = (shard < self.router.n_shards()).then_some((shard, slot));
         }
-        link.n_for_logged_in += ids.len();
-        link.in_flight.extend(ids.iter().map(|&id| (id, None)));
+        told.n_for_logged_in += ids.len();
+        told.in_flight.extend(ids.iter().map(|&id| (id, For::LoggedIn)));
         (!ids.is_empty()).then_some(ids)
     }
 
     /// Takes note of an acknowledgement. They come in the order of the commands; another id than
     /// the oldest is an error of the broker. Returns whether it was for those that are logged in.
-    pub(super) fn acknowledged(&mut self, link: usize, id: Option<Id>) -> Result<bool, String> {
-        let link = &mut self.links[link];
-        let Some((_, who)) = link.in_flight.pop_front_if(|(first, _)| Some(*first) == id) else {
-            return Err("it acknowledges what it was not told".to_owned());
-        };
-        let Some(ticket) = who else {
-            link.n_for_logged_in -= 1;
-            return Ok(true);
-        };
-        // One that has left does not wait.
-        if let Some(login) = self.logins.get_mut(&ticket) {
-            login.n_left -= 1;
-            if login.n_left == 0 {
-                self.done.push((login.place, ticket));
+    pub(super) fn acknowledged(&mut self, broker: usize, id: Option<Id>) -> Result<bool, String> {
+        let told = &mut self.told[broker];
+        match told.in_flight.pop_front_if(|(first, _)| Some(*first) == id) {
+            None => Err("it acknowledges what it was not told".to_owned()),
+            Some((_, For::LoggedIn)) => {
+                told.n_for_logged_in -= 1;
+                Ok(true)
+            }
+            Some((_, For::Waiting(ticket))) => {
+                // One that has left does not wait.
+                if let Some(login) = self.logins.get_mut(&ticket) {
+                    login.n_left -= 1;
+                    if login.n_left == 0 {
+                        self.done.push((login.place, ticket));
+                    }
+                }
+                Ok(false)
             }
         }
-        Ok(false)
     }
 
     /// Whether everything in the index is subscribed at its broker.
-    pub(super) fn is_ready(&self, link: usize) -> bool {
-        self.links[link].is_ready()
+    pub(super) fn is_ready(&self, broker: usize) -> bool {
+        self.told[broker].is_ready()
     }
 
     /// How many logins wait.

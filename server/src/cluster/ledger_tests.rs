@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::ledger::{Asked, Command, Ledger, Ticket};
-use super::ring::Ring;
+use super::rendezvous::Rendezvous;
 use crate::fake_wire::{FakeSocket, FakeWire, Left, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Router};
 
-const N_LINKS: usize = 2;
+const N_BROKERS: usize = 2;
 
 /// Something that happens. What there are several of is picked by a number modulo how many.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let ids = prop::collection::btree_set(1..6_u64, 1..3);
-    let link = 0..N_LINKS;
+    let broker = 0..N_BROKERS;
     let step = prop_oneof![
         6 => ids.prop_map(|ids| Step::Ask(ids.into_iter().collect())),
         1 => any::<usize>().prop_map(Step::GiveUp),
@@ -37,10 +37,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::LogIn),
         3 => any::<usize>().prop_map(Step::PeerLeaves),
         4 => Just(Step::HandleDepartures),
-        10 => link.clone().prop_map(Step::Tell),
-        12 => link.clone().prop_map(Step::Acknowledge),
-        5 => link.clone().prop_map(Step::Connect),
-        2 => link.prop_map(Step::Lose),
+        10 => broker.clone().prop_map(Step::Tell),
+        12 => broker.clone().prop_map(Step::Acknowledge),
+        5 => broker.clone().prop_map(Step::Connect),
+        2 => broker.prop_map(Step::Lose),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -57,9 +57,9 @@ struct Broker {
 struct Node {
     router: Arc<Router<FakeWire>>,
     left: Left,
-    ring: Ring,
+    rendezvous: Rendezvous,
     ledger: Ledger<FakeWire>,
-    brokers: [Broker; N_LINKS],
+    brokers: [Broker; N_BROKERS],
     /// Connections that wait, by the place that the ledger was told.
     waiting: HashMap<usize, (Ticket, FakeSocket, Arc<Mutex<Peer>>)>,
     /// Connections that wait no longer.
@@ -73,12 +73,12 @@ impl Node {
         let limits = Limits::for_tests();
         let (wires, left) = wires(2);
         let router = Arc::new(Router::new(wires, 1, limits));
-        let ring = Ring::new(["a", "b"]);
+        let rendezvous = Rendezvous::new(["a", "b"]);
         Self {
-            ledger: Ledger::new(Arc::clone(&router), ring.clone(), N_LINKS),
+            ledger: Ledger::new(Arc::clone(&router), rendezvous.clone(), N_BROKERS),
             router,
             left,
-            ring,
+            rendezvous,
             brokers: Default::default(),
             waiting: HashMap::new(),
             claimed: Vec::new(),
@@ -129,19 +129,19 @@ impl Node {
                     self.ledger.left(id);
                 }
             }
-            Step::Tell(link) => {
-                self.tell(link);
+            Step::Tell(broker) => {
+                self.pass_command(broker);
             }
-            Step::Acknowledge(link) => {
-                self.acknowledge(link);
+            Step::Acknowledge(broker) => {
+                self.acknowledge(broker);
             }
-            Step::Connect(link) if !self.brokers[link].is_connected => {
-                self.brokers[link].is_connected = true;
-                self.ledger.connected(link);
+            Step::Connect(broker) if !self.brokers[broker].is_connected => {
+                self.brokers[broker].is_connected = true;
+                self.ledger.connected(broker);
             }
-            Step::Lose(link) if self.brokers[link].is_connected => {
-                self.brokers[link] = Broker::default();
-                self.ledger.lost(link);
+            Step::Lose(broker) if self.brokers[broker].is_connected => {
+                self.brokers[broker] = Broker::default();
+                self.ledger.lost(broker);
             }
             Step::Connect(_) | Step::Lose(_) => {}
         }
@@ -164,7 +164,7 @@ impl Node {
     /// A login need not wait any longer, and will be done at some time.
     fn claim(&mut self, socket: FakeSocket, peer: Arc<Mutex<Peer>>, ids: &[Id]) {
         for &id in ids {
-            let broker = &self.brokers[self.ring.home(id)];
+            let broker = &self.brokers[self.rendezvous.home(id)];
             assert!(broker.subscribed.contains(&id), "{id} is logged in before it is subscribed");
             assert!(broker.acknowledged.contains(&id), "{id} is logged in before we know that");
         }
@@ -172,12 +172,12 @@ impl Node {
     }
 
     /// Tells a broker the next thing; returns whether there was any.
-    fn tell(&mut self, link: usize) -> bool {
-        let broker = &mut self.brokers[link];
+    fn pass_command(&mut self, number: usize) -> bool {
+        let broker = &mut self.brokers[number];
         if !broker.is_connected {
             return false;
         }
-        match self.ledger.next_command(link) {
+        match self.ledger.next_command(number) {
             None => return false,
             Some(Command::Subscribe(ids)) => {
                 broker.subscribed.extend(&ids);
@@ -194,18 +194,18 @@ impl Node {
     }
 
     /// Hands over an acknowledgement; returns whether there was any.
-    fn acknowledge(&mut self, link: usize) -> bool {
-        let Some(id) = self.brokers[link].to_acknowledge.pop_front() else { return false };
-        self.brokers[link].acknowledged.insert(id);
-        self.ledger.acknowledged(link, Some(id)).unwrap();
+    fn acknowledge(&mut self, broker: usize) -> bool {
+        let Some(id) = self.brokers[broker].to_acknowledge.pop_front() else { return false };
+        self.brokers[broker].acknowledged.insert(id);
+        self.ledger.acknowledged(broker, Some(id)).unwrap();
         true
     }
 
     fn check(&self) {
         for id in 1..6 {
-            let link = self.ring.home(id);
-            if self.ledger.is_ready(link) && self.router.n_logins(id) > 0 {
-                assert!(self.brokers[link].subscribed.contains(&id), "{id} is not subscribed");
+            let broker = self.rendezvous.home(id);
+            if self.ledger.is_ready(broker) && self.router.n_logins(id) > 0 {
+                assert!(self.brokers[broker].subscribed.contains(&id), "{id} is not subscribed");
             }
         }
         assert_eq!(self.ledger.n_waiting(), self.waiting.len());
@@ -213,12 +213,13 @@ impl Node {
 
     /// Everything that can happen happens.
     fn settle(&mut self) {
-        (0..N_LINKS).for_each(|link| self.take(Step::Connect(link)));
+        (0..N_BROKERS).for_each(|broker| self.take(Step::Connect(broker)));
         loop {
             self.take(Step::HandleDepartures);
             self.take(Step::Claim);
             self.take(Step::LogIn);
-            let is_busy = (0..N_LINKS).any(|link| self.tell(link) || self.acknowledge(link));
+            let is_busy =
+                (0..N_BROKERS).any(|broker| self.pass_command(broker) || self.acknowledge(broker));
             if !is_busy && self.left.lock().unwrap().is_empty() {
                 break;
             }
@@ -241,7 +242,7 @@ fn no_more_wait_than_may_and_who_gives_up_makes_room() {
 #[test]
 fn who_asks_and_leaves_does_not_fill_the_memory() {
     let mut node = Node::new();
-    (0..N_LINKS).for_each(|link| node.take(Step::Connect(link)));
+    (0..N_BROKERS).for_each(|broker| node.take(Step::Connect(broker)));
     let mut n_asked = 0;
     while let Asked::Wait(ticket) = node.ledger.ask(0, &[1, 2, 3, 4]) {
         n_asked += 1;
@@ -263,10 +264,11 @@ proptest! {
         }
         node.settle();
         prop_assert!(node.waiting.is_empty(), "nobody waits for ever");
-        for link in 0..N_LINKS {
-            prop_assert!(node.ledger.is_ready(link));
-            let logged_in = (1..6).filter(|&id| node.ring.home(id) == link && node.router.n_logins(id) > 0);
-            prop_assert_eq!(&node.brokers[link].subscribed, &logged_in.collect::<BTreeSet<_>>());
+        for broker in 0..N_BROKERS {
+            prop_assert!(node.ledger.is_ready(broker));
+            let is_here = |id| node.rendezvous.home(id) == broker && node.router.n_logins(id) > 0;
+            let logged_in = (1..6).filter(|&id| is_here(id));
+            prop_assert_eq!(&node.brokers[broker].subscribed, &logged_in.collect::<BTreeSet<_>>());
         }
     }
 }

@@ -4,8 +4,8 @@ use crate::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::HELLO_EVERY;
 use super::publication::Nonce;
+use super::timing::HELLO_EVERY;
 
 /// Nodes whose answers to `?count=exact` are taken, at 40 bytes each.
 const MAX_NODES: usize = 1_024;

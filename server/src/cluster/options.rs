@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::brokers;
+use super::config::ClusterConfig;
 use super::tls::Tls;
-use super::{ClusterConfig, brokers};
 
 /// The environment variable for the brokers' password.
 pub const PASSWORD_VARIABLE: &str = "COMET_CLUSTER_PASSWORD";
@@ -48,7 +49,8 @@ impl Options<'_> {
             .map_err(|why| anyhow::anyhow!("--cluster cannot be read: {why}"))?;
         anyhow::ensure!(
             !has_password || self.password_file.is_none(),
-            "--cluster has a password, and --cluster-password-file another; take it out of --cluster"
+            "--cluster has a password, and --cluster-password-file another; take it out of \
+             --cluster"
         );
         if has_password {
             tracing::warn!(

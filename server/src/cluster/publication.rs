@@ -3,8 +3,8 @@
 //! A publication is the version of this format (`1`), its kind (a letter), the nonce of the node
 //! that it comes from (8 bytes), and what the kind has to say. Numbers are little-endian.
 
+use crate::framing::MAX_MESSAGE_BYTES;
 use crate::router::Id;
-use crate::send::MAX_MESSAGE_BYTES;
 
 /// Bytes of the longest publication: a message, a request's number before it, and what all have.
 pub(super) const MAX_PAYLOAD_BYTES: usize = 2 + 8 + 8 + MAX_MESSAGE_BYTES;

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use super::jobs::{Failure, Job, Outcome};
+use super::node::Cluster;
 use super::polls::POLL_TIME;
 use super::publication::Publication;
-use super::publisher::{Job, Outcome};
-use super::{Cluster, Failure};
-use crate::ndjson::LINES_AT_A_TIME;
 use crate::router::Id;
+use crate::send::MESSAGES_AT_A_TIME;
 
 /// Whom a message reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -30,7 +30,7 @@ impl Cluster {
     ///
     /// One whose publication failed is not sent here either: its sender may try again, and nobody
     /// gets it twice. Whoever asked may leave meanwhile; what was begun is done to its end.
-    pub(crate) async fn send(
+    pub(crate) async fn send_to_nodes(
         self: &Arc<Self>,
         messages: Vec<(Id, String)>,
     ) -> Vec<Result<Reach, Failure>> {
@@ -40,12 +40,12 @@ impl Cluster {
             let outcomes = cluster.publish(texts).await;
             let mut all = Vec::with_capacity(messages.len());
             for (((id, text), outcome), number) in messages.iter().zip(outcomes).zip(1..) {
-                if u64::is_multiple_of(number, LINES_AT_A_TIME) {
+                if u64::is_multiple_of(number, MESSAGES_AT_A_TIME) {
                     tokio::task::yield_now().await;
                 }
                 all.push(match outcome {
                     Ok(subscribers) => {
-                        let connections = cluster.sender.send(*id, text).await;
+                        let connections = cluster.sender.send_to(*id, text).await;
                         Ok(Reach { connections, subscribers, is_exact: None })
                     }
                     Err(failure) => Err(failure),
@@ -57,7 +57,7 @@ impl Cluster {
     }
 
     /// Sends a message, and asks all nodes how many connections it reached.
-    pub(crate) async fn send_counted(
+    pub(crate) async fn send_to_nodes_counted(
         self: &Arc<Self>,
         id: Id,
         text: String,
@@ -67,7 +67,7 @@ impl Cluster {
             let request = cluster.polls.open();
             let asking = Publication::Asking(request.number, &text);
             let (n_nodes, subscribers) = cluster.publish_counted(id, asking).await?;
-            let n_here = cluster.sender.send(id, &text).await;
+            let n_here = cluster.sender.send_to(id, &text).await;
             let (n_elsewhere, is_exact) = request.wait(n_nodes, POLL_TIME).await;
             let connections = n_here.saturating_add(n_elsewhere);
             Ok(Reach { connections, subscribers, is_exact: Some(is_exact) })
@@ -83,7 +83,7 @@ impl Cluster {
         publication: Publication<'_>,
     ) -> Result<(u64, u64), Failure> {
         let job = Job::counted(id, self.nonce, publication);
-        let outcomes = self.publishers[self.departures.ring.home(id)].post(job).await;
+        let outcomes = self.publishers[self.departures.rendezvous.home(id)].post(job).await;
         let outcomes = outcomes.await.unwrap_or_default();
         let [before, published, after] = <[Outcome; 3]>::try_from(outcomes)
             .unwrap_or_else(|_| std::array::from_fn(|_| Err(Failure::at_the_end())));
@@ -105,7 +105,7 @@ impl Cluster {
         let mut jobs: Vec<_> = self.brokers.iter().map(|_| (Job::default(), Vec::new())).collect();
         let n = publications.len();
         for (number, (id, publication)) in publications.enumerate() {
-            let (job, numbers) = &mut jobs[self.departures.ring.home(id)];
+            let (job, numbers) = &mut jobs[self.departures.rendezvous.home(id)];
             job.add_for(id, self.nonce, publication);
             numbers.push(number);
         }

@@ -10,12 +10,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::connect::{Connection, Input, Waits};
 use super::health::count;
 use super::ledger::Command;
+use super::node::Cluster;
 use super::publication::{CHANNEL_OF_ALL, Publication, channel_of, channel_of_node, id_of};
 use super::replies::{Reply, said};
 use super::resp;
 use super::stream::Output;
+use super::timing::{PATIENCE, PROBE_EVERY};
 use super::tls;
-use super::{Cluster, PATIENCE, PROBE_EVERY};
 
 /// Channels that a node subscribes for itself: its own, and that of all nodes.
 const N_OWN_CHANNELS: u64 = 2;
@@ -23,12 +24,12 @@ const N_OWN_CHANNELS: u64 = 2;
 /// Messages delivered before other tasks are let in: at 7 µs a write, half a millisecond.
 const MESSAGES_AT_A_TIME: u32 = 64;
 
-/// Subscribes at broker number `link` what the ledger says and delivers what comes, for ever.
+/// Subscribes at broker number `number` what the ledger says and delivers what comes, for ever.
 ///
 /// It reads no faster than it delivers. What it does not read waits in the broker, which ends the
 /// connection when that is more than its `client-output-buffer-limit pubsub`: a gap, and counted.
-pub(super) async fn run(cluster: Arc<Cluster>, link: usize) -> ! {
-    let broker = &cluster.brokers[link];
+pub(super) async fn run(cluster: Arc<Cluster>, number: usize) -> ! {
+    let broker = &cluster.brokers[number];
     let mut waits = Waits::default();
     let mut lost_at = None;
     loop {
@@ -36,18 +37,22 @@ pub(super) async fn run(cluster: Arc<Cluster>, link: usize) -> ! {
             Ok(connection) => {
                 let made_at = Instant::now();
                 let (why, heard_at, was_ready) =
-                    Subscriber::new(&cluster, link, connection).run().await;
+                    Subscriber::new(&cluster, number, connection).run().await;
                 waits.lost(made_at);
                 if was_ready {
                     lost_at = Some(heard_at);
                     let node = &cluster.name;
-                    tracing::warn!(%node, %broker, "lost the connection on which messages come in: {why}");
+                    tracing::warn!(
+                        %node,
+                        %broker,
+                        "lost the connection on which messages come in: {why}"
+                    );
                 }
                 why
             }
             Err(error) => error.to_string(),
         };
-        cluster.healths[link].receiving_failed(why, lost_at);
+        cluster.healths[number].receiving_failed(why, lost_at);
         sleep(waits.next()).await;
     }
 }
@@ -57,7 +62,7 @@ struct Subscriber<'cluster> {
     /// The cluster.
     cluster: &'cluster Arc<Cluster>,
     /// The broker's number.
-    link: usize,
+    number: usize,
     /// Where its replies come from.
     input: Input,
     /// Where commands to it go.
@@ -71,25 +76,25 @@ struct Subscriber<'cluster> {
 }
 
 impl<'cluster> Subscriber<'cluster> {
-    fn new(cluster: &'cluster Arc<Cluster>, link: usize, connection: Connection) -> Self {
+    fn new(cluster: &'cluster Arc<Cluster>, number: usize, connection: Connection) -> Self {
         let own_channel = channel_of_node(cluster.nonce);
         let mut hello = Vec::new();
         let channels = [own_channel.as_bytes(), CHANNEL_OF_ALL.as_bytes()];
         resp::command(&mut hello, &[b"SUBSCRIBE", channels[0], channels[1]]);
         let to_write = BytesMut::from(&hello[..]);
         let Connection { input, output } = connection;
-        Self { cluster, link, input, output, to_write, own_channel, was_ready: false }
+        Self { cluster, number, input, output, to_write, own_channel, was_ready: false }
     }
 
     /// Works until the connection is lost. Returns why, when it was heard last, and whether
     /// everything had been subscribed.
     async fn run(mut self) -> (String, Instant, bool) {
-        self.cluster.healths[self.link]
+        self.cluster.healths[self.number]
             .receiving_failed("subscribing what is logged in".to_owned(), None);
-        self.cluster.ledger().connected(self.link);
+        self.cluster.ledger().connected(self.number);
         let Err(why) = self.work().await;
-        self.cluster.ledger().lost(self.link);
-        self.cluster.healths[self.link].set_subscribed(0);
+        self.cluster.ledger().lost(self.number);
+        self.cluster.healths[self.number].set_subscribed(0);
         (why, self.input.heard_at, self.was_ready)
     }
 
@@ -98,18 +103,19 @@ impl<'cluster> Subscriber<'cluster> {
         let mut ticks = interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let cluster = Arc::clone(self.cluster);
-        let desk = &cluster.departures.desks[self.link];
+        let inbox = &cluster.departures.inboxes[self.number];
         loop {
             self.handle_replies().await?;
             self.fill();
+            let has_work = self.output.has_work(&self.to_write);
             tokio::select! {
                 // A stream of messages must not keep us from writing. It may keep us from pinging.
                 biased;
-                written = self.output.write(&mut self.to_write), if self.output.has_work(&self.to_write) => {
+                written = self.output.write(&mut self.to_write), if has_work => {
                     written.map_err(|error| tls::sentence(&error))?;
                 }
                 read = self.input.read() => read?,
-                () = desk.wake.notified(), if self.to_write.is_empty() => {}
+                () = inbox.wake.notified(), if self.to_write.is_empty() => {}
                 _ = ticks.tick() => {
                     let silent = self.input.heard_at.elapsed();
                     if silent > PATIENCE {
@@ -134,11 +140,11 @@ impl<'cluster> Subscriber<'cluster> {
             return;
         }
         let mut ledger = self.cluster.ledger();
-        for id in self.cluster.departures.desks[self.link].take() {
+        for id in self.cluster.departures.inboxes[self.number].take() {
             ledger.left(id);
         }
-        let command = ledger.next_command(self.link);
-        let is_ready = ledger.is_ready(self.link);
+        let command = ledger.next_command(self.number);
+        let is_ready = ledger.is_ready(self.number);
         drop(ledger);
         let (verb, ids) = match &command {
             Some(Command::Subscribe(ids)) => (b"SUBSCRIBE".as_slice(), ids),
@@ -163,8 +169,8 @@ impl<'cluster> Subscriber<'cluster> {
     fn became_ready(&mut self) {
         self.was_ready = true;
         let Cluster { name: node, brokers, .. } = &**self.cluster;
-        let broker = &brokers[self.link];
-        if let Some(blind) = self.cluster.healths[self.link].receiving_works() {
+        let broker = &brokers[self.number];
+        if let Some(blind) = self.cluster.healths[self.number].receiving_works() {
             tracing::warn!(%node, %broker, "everything is subscribed again, after {blind:.1?}");
         }
     }
@@ -177,7 +183,7 @@ impl<'cluster> Subscriber<'cluster> {
             match reply {
                 Reply::Message { channel, payload } => {
                     let is_own_channel = channel == self.own_channel.as_bytes();
-                    deliver(self.cluster, self.link, (channel, is_own_channel), payload).await;
+                    deliver(self.cluster, self.number, (channel, is_own_channel), payload).await;
                     n_messages += 1;
                     if n_messages % MESSAGES_AT_A_TIME == 0 {
                         tokio::task::yield_now().await;
@@ -185,19 +191,19 @@ impl<'cluster> Subscriber<'cluster> {
                 }
                 Reply::Subscribed(channel, n) => {
                     let n_ids = n.saturating_sub(N_OWN_CHANNELS);
-                    self.cluster.healths[self.link].set_subscribed(n_ids);
+                    self.cluster.healths[self.number].set_subscribed(n_ids);
                     if channel == CHANNEL_OF_ALL.as_bytes() {
-                        let publisher = &self.cluster.publishers[self.link];
+                        let publisher = &self.cluster.publishers[self.number];
                         publisher.probe();
                         publisher.greet(CHANNEL_OF_ALL.to_owned());
                     } else if channel != self.own_channel.as_bytes() {
                         is_ack = true;
-                        self.cluster.acknowledged(self.link, id_of(channel))?;
+                        self.cluster.acknowledged(self.number, id_of(channel))?;
                     }
                 }
                 Reply::Unsubscribed(n) => {
                     let n_ids = n.saturating_sub(N_OWN_CHANNELS);
-                    self.cluster.healths[self.link].set_subscribed(n_ids);
+                    self.cluster.healths[self.number].set_subscribed(n_ids);
                 }
                 Reply::TooLarge(_) => count(&self.cluster.counts.too_large),
                 Reply::Error(why) => return Err(format!("it says {}", said(why))),
@@ -217,7 +223,7 @@ impl<'cluster> Subscriber<'cluster> {
 /// Does what a publication says. With the channel comes whether it is this node's own.
 async fn deliver(
     cluster: &Cluster,
-    link: usize,
+    number: usize,
     (channel, is_own_channel): (&[u8], bool),
     payload: &[u8],
 ) {
@@ -239,27 +245,27 @@ async fn deliver(
         }
         (Publication::Message(text), Some(id)) => {
             count(&counts.received);
-            cluster.sender.send(id, text).await;
+            cluster.sender.send_to(id, text).await;
         }
         (Publication::Asking(request, text), Some(id)) => {
             count(&counts.received);
-            let n_reached = cluster.sender.send(id, text).await;
-            cluster.publishers[link].answer(origin, request, n_reached);
+            let n_reached = cluster.sender.send_to(id, text).await;
+            cluster.publishers[number].answer(origin, request, n_reached);
         }
         (Publication::Count(request, n_reached), None) if is_own_channel => {
-            let is_known = cluster.nodes[link].is_known(origin);
+            let is_known = cluster.nodes[number].is_known(origin);
             if !is_known || !cluster.polls.answer(request, origin, n_reached) {
                 count(&counts.ignored);
             }
         }
-        (Publication::Probe, None) if is_own_channel && is_own => cluster.healths[link].probed(),
+        (Publication::Probe, None) if is_own_channel && is_own => cluster.healths[number].probed(),
         (Publication::Probe, None) if is_own_channel => {
-            cluster.nodes[link].heard(origin, Instant::now());
+            cluster.nodes[number].heard(origin, Instant::now());
         }
         (Publication::Probe, None) if channel == CHANNEL_OF_ALL.as_bytes() => {
             if !is_own {
-                cluster.nodes[link].heard(origin, Instant::now());
-                cluster.publishers[link].greet(channel_of_node(origin));
+                cluster.nodes[number].heard(origin, Instant::now());
+                cluster.publishers[number].greet(channel_of_node(origin));
             }
         }
         _ => count(&counts.foreign),

@@ -44,7 +44,8 @@ pub(crate) enum Chunks {
 pub(crate) struct Found {
     /// So many bytes of it are in front now.
     pub(crate) n_data: usize,
-    /// So many of all bytes were used, framing included. The others are to be moved behind the data.
+    /// So many of all bytes were used, framing included. The others are to be moved behind the
+    /// data.
     pub(crate) n_used: usize,
 }
 

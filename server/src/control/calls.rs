@@ -1,52 +1,31 @@
 //! What a request to the control door has done, and its answer.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::connection::{Connection, Fault};
 use super::head::{Ask, Call, Denial};
-use crate::Shared;
+use super::ndjson;
+use super::rest::{Rest, Sending, Sent};
 use crate::answer::{self, OK};
-use crate::cluster::Cluster;
+use crate::cluster::node::Cluster;
 use crate::logout;
 use crate::metrics;
-use crate::ndjson;
 use crate::router::Id;
+use crate::shared::Shared;
 
 /// Why there is no 200.
 const UNAVAILABLE: &str = "503 Service Unavailable";
-
-/// What a request still waits for.
-pub(super) enum Rest {
-    /// The rest of a message.
-    Message,
-    /// Lines.
-    Lines,
-    /// A send.
-    Sending(Sending),
-    /// Logging out.
-    LogOut(Id),
-}
-
-/// What became of a message that had to be waited for.
-pub(super) enum Sent {
-    /// It reached so many connections of this server.
-    Here(u64),
-    /// It was for all nodes of a cluster: status and body of the answer.
-    ToAll(&'static str, String),
-}
-
-/// A send that has to be waited for.
-pub(super) type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
 impl Connection {
     /// Does what a request asks for, and appends the answer; or returns what has to be waited for.
     pub(super) fn carry_out(&mut self, ask: &mut Ask) -> Option<Rest> {
         match ask.call {
             Ok(Call::Send { id, is_counted }) => match self.take_message(ask) {
-                Ok(Some(n_bytes)) => self.send(id, is_counted, n_bytes, ask).map(Rest::Sending),
+                Ok(Some(n_bytes)) => {
+                    self.post_message(id, is_counted, n_bytes, ask).map(Rest::Sending)
+                }
                 Ok(None) => Some(Rest::Message),
                 Err(fault) => {
                     self.give_up(ask, &fault);
@@ -56,7 +35,7 @@ impl Connection {
             Ok(Call::SendLines) => Some(Rest::Lines),
             Ok(Call::LogOut(id)) => Some(Rest::LogOut(id)),
             _ => {
-                self.tell(ask);
+                self.answer_at_once(ask);
                 None
             }
         }
@@ -73,7 +52,7 @@ impl Connection {
             (Rest::Message, Ok(Call::Send { id, is_counted })) => {
                 let (id, is_counted) = (*id, *is_counted);
                 match self.message(ask).await {
-                    Ok(n_bytes) => match self.send(id, is_counted, n_bytes, ask) {
+                    Ok(n_bytes) => match self.post_message(id, is_counted, n_bytes, ask) {
                         Some(sending) => sending,
                         None => return,
                     },
@@ -81,7 +60,7 @@ impl Connection {
                 }
             }
             _ => {
-                let (status, outcome) = ndjson::send(self, ask).await;
+                let (status, outcome) = ndjson::post_lines(self, ask).await;
                 return self.answer_json(ask, status, &outcome);
             }
         };
@@ -103,7 +82,7 @@ impl Connection {
     }
 
     /// Answers what needs no body and no time.
-    fn tell(&mut self, ask: &Ask) {
+    fn answer_at_once(&mut self, ask: &Ask) {
         let call = match &ask.call {
             Ok(call) => *call,
             Err(denial) => return self.deny(self.frame(ask), denial),
@@ -115,11 +94,11 @@ impl Connection {
                 self.answer_connections(ask, n_connections);
             }
             Call::Stats => {
-                let stats = serde_json::to_string(&self.shared().stats());
+                let stats = serde_json::to_string(&self.api().stats());
                 self.answer_json(ask, OK, &stats.expect("counts are plain JSON"));
             }
             Call::Metrics => {
-                let text = metrics::text(self.shared().stats(), self.shared().sender.cost());
+                let text = metrics::text(self.api().stats(), self.shared().sender.durations());
                 let frame = self.frame(ask);
                 answer::write(self.output(), frame, OK, metrics::CONTENT_TYPE, &text);
             }
@@ -130,19 +109,25 @@ impl Connection {
         }
     }
 
-    /// `POST /send/{id}`: sends the message of `n_bytes` at the front of the window, and appends the
-    /// answer; or returns what is to be waited for first.
-    fn send(&mut self, id: Id, is_counted: bool, n_bytes: usize, ask: &Ask) -> Option<Sending> {
+    /// `POST /send/{id}`: sends the message of `n_bytes` at the front of the window, and appends
+    /// the answer; or returns what is to be waited for first.
+    fn post_message(
+        &mut self,
+        id: Id,
+        is_counted: bool,
+        n_bytes: usize,
+        ask: &Ask,
+    ) -> Option<Sending> {
         let shared = self.shared();
         let begun = match std::str::from_utf8(&self.window()[..n_bytes]) {
             Err(error) => Err(format!("the message is not UTF-8: {error}")),
             Ok(text) => Ok(match &shared.cluster {
                 Some(cluster) => {
                     let (cluster, text) = (Arc::clone(cluster), text.to_owned());
-                    let sending = send_to_all(cluster, id, text, is_counted);
+                    let sending = send_to_nodes(cluster, id, text, is_counted);
                     Err(Box::pin(sending) as Sending)
                 }
-                None => shared.sender.try_send(id, text).map_err(|message| {
+                None => shared.sender.try_send_to(id, text).map_err(|message| {
                     let sender = shared.sender.clone();
                     let sending = sender.send_to_many(id, message);
                     Box::pin(async move { Sent::Here(sending.await) }) as Sending
@@ -167,7 +152,7 @@ impl Connection {
     /// Appends a JSON answer.
     fn answer_json(&mut self, ask: &Ask, status: &'static str, body: &str) {
         if status != OK {
-            self.shared().door.counts.count_refused(status);
+            self.api().counts.count_refused(status);
         }
         let frame = self.frame(ask);
         answer::write_json(self.output(), frame, status, body);
@@ -181,11 +166,11 @@ impl Connection {
 }
 
 /// Sends a message to all nodes of a cluster.
-async fn send_to_all(cluster: Arc<Cluster>, id: Id, text: String, is_counted: bool) -> Sent {
+async fn send_to_nodes(cluster: Arc<Cluster>, id: Id, text: String, is_counted: bool) -> Sent {
     let sent = if is_counted {
-        cluster.send_counted(id, text).await
+        cluster.send_to_nodes_counted(id, text).await
     } else {
-        cluster.send(vec![(id, text)]).await.pop().expect("there is one for each message")
+        cluster.send_to_nodes(vec![(id, text)]).await.pop().expect("there is one for each message")
     };
     match sent {
         Ok(reach) => {

@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::api::ControlApi;
 use super::body::Body;
-use super::calls::Rest;
 use super::head::{self, Ask, Denial, Parsed};
-use super::places::{Phase, STALL_TIME, Seat, Told};
+use super::held::{Held, Stop};
+use super::places::{Notice, Phase, STALL_TIME, Seat};
+use super::rest::Rest;
 use super::room::OUTPUT_BYTES;
-use super::transfer::{Held, Stop};
-use crate::Shared;
 use crate::answer::{self, CONTINUE, Frame};
-use crate::send::MAX_MESSAGE_BYTES;
+use crate::framing::MAX_MESSAGE_BYTES;
+use crate::shared::Shared;
 
 /// Bytes of a body that nobody asked for which are read away, so that the connection can be used
 /// on. A longer one ends it.
@@ -43,15 +44,15 @@ pub(super) struct Place {
     /// Which one.
     pub(super) seat: Arc<Seat>,
     /// Where, and everything else.
-    pub(super) shared: Arc<Shared>,
+    pub(super) api: Arc<ControlApi>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         // Before anybody else can take the descriptor that has just become free.
-        self.shared.door.spares.refill();
-        self.shared.door.places.leave(&self.seat);
-        self.shared.door.has_left.notify_one();
+        self.api.spares.refill();
+        self.api.places.leave(&self.seat);
+        self.api.has_left.notify_one();
     }
 }
 
@@ -70,7 +71,7 @@ impl Fault {
     /// What to answer.
     pub(crate) fn denial(&self) -> Denial {
         match self {
-            Self::Stop(Stop::Told(told)) => denial(*told),
+            Self::Stop(Stop::Notice(notice)) => denial(*notice),
             Self::Stop(Stop::End | Stop::Gone) => {
                 Denial::new("400 Bad Request", "the body broke off: the connection was closed")
             }
@@ -83,19 +84,19 @@ impl Fault {
 }
 
 /// What to answer to a request that is not complete.
-fn denial(told: Told) -> Denial {
-    match told {
-        Told::HeadTimeout => {
+fn denial(notice: Notice) -> Denial {
+    match notice {
+        Notice::HeadTimeout => {
             Denial::new("408 Request Timeout", "the request head was not complete in time")
         }
-        Told::Stalled => {
+        Notice::Stalled => {
             let why = format!("the body brought nothing for {} s", STALL_TIME.as_secs());
             Denial::new("408 Request Timeout", why)
         }
-        Told::Evicted => {
+        Notice::Evicted => {
             Denial::new("503 Service Unavailable", "all places of the control door are taken")
         }
-        Told::Shutdown => Denial::new("503 Service Unavailable", "the server is shutting down"),
+        Notice::Shutdown => Denial::new("503 Service Unavailable", "the server is shutting down"),
     }
 }
 
@@ -120,10 +121,10 @@ enum Next {
 
 impl Connection {
     /// A connection that was accepted and has got a place.
-    pub(crate) fn new(stream: TcpStream, seat: Arc<Seat>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(stream: TcpStream, seat: Arc<Seat>, api: Arc<ControlApi>) -> Self {
         Self {
             stream,
-            place: Place { seat, shared },
+            place: Place { seat, api },
             held: None,
             is_proven: false,
             has_sent: false,
@@ -171,7 +172,7 @@ impl Connection {
 
     /// Answers the request at the front of the window, if it is complete and waits for nothing.
     fn answer_next(&mut self) -> Next {
-        match head::parse(self.window(), &self.place.shared.door.guard) {
+        match head::parse(self.window(), &self.place.api.guard) {
             Parsed::Incomplete => Next::Incomplete,
             Parsed::Complete(mut ask, n_bytes) => {
                 self.consume(n_bytes);
@@ -192,17 +193,17 @@ impl Connection {
 
     /// Ends a connection of which no whole request comes any more.
     fn stop(&mut self, stop: Stop) -> Leave {
-        if let (Stop::Told(told), true) = (stop, head::has_begun(self.window())) {
+        if let (Stop::Notice(notice), true) = (stop, head::has_begun(self.window())) {
             let with_body = !self.window().starts_with(b"HEAD ");
             let frame = Frame { keeps: false, is_http_1_0: false, with_body };
-            self.deny(frame, &denial(told));
+            self.deny(frame, &denial(notice));
         }
         Leave::Close
     }
 
     /// Takes note of a request.
     fn meet(&mut self, ask: &mut Ask) {
-        let places = &self.place.shared.door.places;
+        let places = &self.place.api.places;
         places.note(&self.place.seat, Phase::Busy);
         if ask.is_trusted && !self.is_proven {
             self.is_proven = places.prove(&self.place.seat);
@@ -247,7 +248,7 @@ impl Connection {
             Body::Length(n) => n <= SKIP_BYTES && !ask.expects_continue,
             Body::Chunked(_) => ask.body.is_at_end(),
         };
-        let may_stay = self.place.seat.told().is_none();
+        let may_stay = self.place.seat.notice().is_none();
         Frame { keeps: ask.frame.keeps && is_soon_done && may_stay, ..ask.frame }
     }
 
@@ -303,13 +304,18 @@ impl Connection {
 
     /// Appends an answer that says why not.
     pub(super) fn deny(&mut self, frame: Frame, denial: &Denial) {
-        self.place.shared.door.counts.count_refused(denial.status);
+        self.place.api.counts.count_refused(denial.status);
         answer::write_refusal(self.output(), frame, denial.status, &denial.why, denial.allow);
     }
 
-    /// What all connections share.
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.place.shared
+    /// What all connections of the control door share.
+    pub(super) fn api(&self) -> &ControlApi {
+        &self.place.api
+    }
+
+    /// What all parts of the server share.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.place.api.shared
     }
 
     /// Takes note that a message was sent.
@@ -323,7 +329,7 @@ impl Drop for Connection {
         let n_left = self.window().len();
         self.consume(n_left);
         let Some(mut held) = self.held.take() else { return };
-        let pool = &self.place.shared.door.pool;
+        let pool = &self.place.api.pool;
         held.input.rest(pool);
         if held.output.capacity() > 0 {
             pool.put_output(held.output);

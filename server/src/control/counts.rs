@@ -66,7 +66,8 @@ pub struct ControlStats {
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,
-    /// Connections closed because a head or a body was not complete in time, or an answer not taken.
+    /// Connections closed because a head or a body was not complete in time, or an answer not
+    /// taken.
     pub timed_out: u64,
     /// Connections closed because another one needed the place.
     pub evicted: u64,

@@ -11,9 +11,10 @@ use super::body::{Body, Chunks};
 use super::guard::{Guard, Stranger, field};
 use crate::answer::Frame;
 use crate::close::CloseReason;
-use crate::request::{self, MAX_FIELDS, Refusal, parse_id};
+use crate::framing::MAX_MESSAGE_BYTES;
+use crate::refusal::Refusal;
+use crate::request::{self, MAX_FIELDS, parse_id};
 use crate::router::Id;
-use crate::send::MAX_MESSAGE_BYTES;
 use crate::strict::{check_fields, path_of};
 
 /// The media type of lines of JSON.

@@ -1,15 +1,20 @@
 //! The control door: where messages come in and counts go out.
 //!
 //! Read it in this order: this file (accepting), `places` (who may stay), `connection` (from
-//! requests to answers) and `transfer` (its waits), `head`, `guard` and `body` (what a request is, and whose), `calls` (what it has done).
+//! requests to answers) and `transfer` (its waits), `head`, `guard` and `body` (what a request is,
+//! and whose), `calls` and `ndjson` (what it does).
 
+pub(crate) mod api;
 pub(crate) mod body;
 mod calls;
 mod connection;
-mod counts;
+pub(crate) mod counts;
 pub(crate) mod guard;
 pub(crate) mod head;
+mod held;
+mod ndjson;
 mod places;
+mod rest;
 pub(crate) mod room;
 mod spares;
 mod transfer;
@@ -19,96 +24,51 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::coop::unconstrained;
 use tokio::time::MissedTickBehavior;
 
-pub(crate) use self::connection::Connection;
-pub(crate) use self::counts::ControlCounts;
-pub use self::counts::{ByStatus, ControlStats};
-use self::guard::Guard;
+use self::api::ControlApi;
+use self::connection::Connection;
 use self::places::Places;
-use self::room::Pool;
-pub(crate) use self::spares::Spares;
+use self::spares::Spares;
 use crate::overload::{Complaint, PAUSE};
-use crate::{Config, Shared};
-
-/// What the connections of the door share.
-#[derive(Debug)]
-pub(crate) struct Door {
-    /// Who is let in.
-    guard: Guard,
-    /// Who may stay.
-    places: Places,
-    /// Room for requests and answers.
-    pool: Pool,
-    /// What is counted.
-    counts: Arc<ControlCounts>,
-    /// Descriptors for connections that come when there are no others.
-    spares: Spares,
-    /// Wakes whoever waits for a connection to leave.
-    has_left: Notify,
-}
-
-impl Door {
-    /// The door at a listener.
-    pub(crate) fn new(config: &Config, listener: &TcpListener, spares: Spares) -> io::Result<Self> {
-        let bound_to = listener.local_addr()?.ip();
-        let hosts = config.control_hosts.clone();
-        let counts = Arc::<ControlCounts>::default();
-        let n_connections = config.max_control_connections;
-        let places = Places::new(n_connections, config.head_timeout, Arc::clone(&counts));
-        let guard = Guard::new(config.control_token.clone(), hosts, bound_to);
-        Ok(Self { guard, places, pool: Pool::default(), counts, spares, has_left: Notify::new() })
-    }
-
-    /// What was counted.
-    pub(crate) fn stats(&self) -> ControlStats {
-        self.counts.stats(self.places.n_taken())
-    }
-
-    /// Tells those to go whose time is up, and frees room that nobody needs.
-    fn sweep(&self) {
-        self.places.sweep();
-        self.pool.trim();
-    }
-}
+use crate::shutdown::went_down;
 
 /// Serves the control door until `shutdown` changes, then lets requests in progress end.
 pub(crate) async fn run(
     listener: TcpListener,
-    shared: Arc<Shared>,
+    api: Arc<ControlApi>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let door = &shared.door;
-    let ending = Ending(&door.places);
+    let ending = Ending(&api.places);
     let mut complaint = Complaint::default();
-    let mut sweeps = tokio::time::interval(door.places.sweep_every());
+    let mut sweeps = tokio::time::interval(api.places.sweep_every());
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = crate::went_down(&mut shutdown) => break,
-            () = door.has_left.notified() => {}
-            _ = sweeps.tick(), if door.places.n_taken() > 0 => door.sweep(),
-            accepted = accept(&listener, &door.spares), if door.places.has_room() => match accepted {
-                Ok(stream) => _ = tokio::spawn(serve(stream, &shared)),
+            () = went_down(&mut shutdown) => break,
+            () = api.has_left.notified() => {}
+            _ = sweeps.tick(), if api.places.n_taken() > 0 => api.sweep(),
+            accepted = accept(&listener, &api.spares), if api.places.has_room() => match accepted {
+                Ok(stream) => _ = tokio::spawn(serve(stream, &api)),
                 Err(error) => {
                     if is_waiting(&listener) && complaint.is_due() {
                         tracing::warn!("the control door cannot accept: {error}");
                     }
-                    door.spares.refill();
+                    api.spares.refill();
                     tokio::time::sleep(PAUSE).await;
                 }
             },
         }
     }
     drop(listener);
-    door.places.shut_down();
-    while door.places.n_taken() > 0 {
+    api.places.shut_down();
+    while api.places.n_taken() > 0 {
         tokio::select! {
-            () = door.has_left.notified() => {}
-            _ = sweeps.tick() => door.sweep(),
+            () = api.has_left.notified() => {}
+            _ = sweeps.tick() => api.sweep(),
         }
     }
     drop(ending);
@@ -116,7 +76,7 @@ pub(crate) async fn run(
 
 /// Ends all connections when it is dropped, be it because time is up. They are no set of tasks that
 /// could be aborted: that would cost each of them a tenth of what it takes while it is idle.
-struct Ending<'door>(&'door Places);
+struct Ending<'api>(&'api Places);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
@@ -134,18 +94,18 @@ async fn accept(listener: &TcpListener, spares: &Spares) -> io::Result<TcpStream
     accepted.map(|(stream, _)| stream)
 }
 
-/// Whether somebody waits to be accepted. Without a descriptor to give, the kernel refuses to accept
-/// even if nobody does.
+/// Whether somebody waits to be accepted. Without a descriptor to give, the kernel refuses to
+/// accept even if nobody does.
 fn is_waiting(listener: &TcpListener) -> bool {
     let mut polled = [PollFd::new(listener, PollFlags::IN)];
     poll(&mut polled, Some(&Timespec::default())).is_ok_and(|n_ready| n_ready > 0)
 }
 
 /// Gives a place to a connection, and serves it.
-fn serve(stream: TcpStream, shared: &Arc<Shared>) -> impl Future<Output = ()> + use<> {
+fn serve(stream: TcpStream, api: &Arc<ControlApi>) -> impl Future<Output = ()> + use<> {
     // Answers are small and awaited: a delay to fill a segment would be a sender's delay.
     _ = stream.set_nodelay(true);
-    shared.door.counts.count_accepted();
-    let seat = shared.door.places.enter();
-    Connection::new(stream, seat, Arc::clone(shared)).serve()
+    api.counts.count_accepted();
+    let seat = api.places.enter();
+    Connection::new(stream, seat, Arc::clone(api)).serve()
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::ControlCounts;
+use super::counts::ControlCounts;
 
 /// How long a request body may bring nothing, and answers may not be taken: longer than a network
 /// takes to recover from a lost packet or a sleeping phone.
@@ -58,7 +58,7 @@ impl Phase {
 /// Why a connection is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Told {
+pub(crate) enum Notice {
     /// The head of its request was not complete in time.
     HeadTimeout = 1,
     /// Its body brought nothing for too long, or it did not take its answers.
@@ -77,32 +77,32 @@ pub(crate) struct Seat {
     /// Its phase, and since when, in milliseconds of [`Places`]' clock.
     pulse: AtomicU64,
     /// What it is told, as a number; 0 for nothing.
-    told: AtomicU8,
+    notice: AtomicU8,
     /// Wakes it when it is told something.
     waker: Mutex<Option<Waker>>,
 }
 
 impl Seat {
     /// What it was told, if anything.
-    pub(crate) fn told(&self) -> Option<Told> {
-        let all = [Told::HeadTimeout, Told::Stalled, Told::Evicted, Told::Shutdown];
-        let number = self.told.load(Ordering::Acquire);
-        all.into_iter().find(|&told| told as u8 == number)
+    pub(crate) fn notice(&self) -> Option<Notice> {
+        let all = [Notice::HeadTimeout, Notice::Stalled, Notice::Evicted, Notice::Shutdown];
+        let number = self.notice.load(Ordering::Acquire);
+        all.into_iter().find(|&notice| notice as u8 == number)
     }
 
     /// What it was told; if nothing, `waker` is woken when it is.
-    pub(crate) fn listen(&self, waker: &Waker) -> Option<Told> {
+    pub(crate) fn listen(&self, waker: &Waker) -> Option<Notice> {
         let mut its = self.waker();
         if !its.as_ref().is_some_and(|its| its.will_wake(waker)) {
             *its = Some(waker.clone());
         }
         drop(its);
-        self.told()
+        self.notice()
     }
 
     /// Tells it something, and wakes it.
-    fn tell(&self, told: Told) {
-        self.told.store(told as u8, Ordering::Release);
+    fn notify(&self, notice: Notice) {
+        self.notice.store(notice as u8, Ordering::Release);
         if let Some(waker) = self.waker().take() {
             waker.wake();
         }
@@ -206,16 +206,16 @@ impl Places {
         let number = table.next_number;
         table.next_number += 1;
         let pulse = AtomicU64::new(now_ms << Phase::BITS | Phase::Idle as u64);
-        let (told, waker) = (AtomicU8::new(0), Mutex::new(None));
-        let seat = Arc::new(Seat { number, pulse, told, waker });
+        let (notice, waker) = (AtomicU8::new(0), Mutex::new(None));
+        let seat = Arc::new(Seat { number, pulse, notice, waker });
         if table.taken.len() >= self.n_at_a_time {
             // Who is busy may have to wait for a broker, and leaves no room at once.
             let mut unproven = table.taken.values().filter(|taken| !taken.is_proven);
             let oldest = unproven
-                .find(|taken| taken.seat.told().is_none() && taken.seat.pulse().0 != Phase::Busy);
+                .find(|taken| taken.seat.notice().is_none() && taken.seat.pulse().0 != Phase::Busy);
             if let Some(oldest) = oldest {
                 self.counts.count_evicted();
-                oldest.seat.tell(Told::Evicted);
+                oldest.seat.notify(Notice::Evicted);
             }
         }
         let taken = Taken { seat: Arc::clone(&seat), since_ms: now_ms, is_proven: false };
@@ -223,9 +223,9 @@ impl Places {
         seat
     }
 
-    /// Takes note that a connection has made a valid request. Returns whether it may stay: where all
-    /// places for such connections are taken, the one that has been idle for longest goes, if one
-    /// has been for a while.
+    /// Takes note that a connection has made a valid request. Returns whether it may stay: where
+    /// all places for such connections are taken, the one that has been idle for longest goes, if
+    /// one has been for a while.
     pub(crate) fn prove(&self, seat: &Seat) -> bool {
         let now_ms = self.now_ms.load(Ordering::Relaxed);
         let mut table = self.lock();
@@ -238,7 +238,7 @@ impl Places {
             let Some((_, taken)) = idle.min_by_key(|&(since_ms, _)| since_ms) else { return false };
             taken.is_proven = false;
             self.counts.count_evicted();
-            taken.seat.tell(Told::Evicted);
+            taken.seat.notify(Notice::Evicted);
             table.n_proven -= 1;
         }
         table.n_proven += 1;
@@ -271,36 +271,36 @@ impl Places {
     pub(crate) fn sweep(&self) {
         let now_ms = self.tick();
         for taken in self.lock().taken.values() {
-            if let Some(told) = self.is_over(taken, now_ms)
-                && taken.seat.told().is_none_or(|told| told == Told::Shutdown)
+            if let Some(notice) = self.is_over(taken, now_ms)
+                && taken.seat.notice().is_none_or(|notice| notice == Notice::Shutdown)
             {
                 self.counts.count_timed_out();
-                taken.seat.tell(told);
+                taken.seat.notify(notice);
             }
         }
     }
 
     /// Why the time of a connection is up, if it is.
-    fn is_over(&self, taken: &Taken, now_ms: u64) -> Option<Told> {
+    fn is_over(&self, taken: &Taken, now_ms: u64) -> Option<Notice> {
         let (phase, phase_since_ms) = taken.seat.pulse();
-        let (told, since_ms, time_ms) = match phase {
+        let (notice, since_ms, time_ms) = match phase {
             // No timeout on a silent sender: closing an idle connection just as it is used again
             // makes a message that nobody knows the fate of.
             Phase::Idle if taken.is_proven => return None,
             Phase::Busy => return None,
-            Phase::Head if taken.is_proven => (Told::HeadTimeout, phase_since_ms, self.head_ms),
-            Phase::Idle | Phase::Head => (Told::HeadTimeout, taken.since_ms, self.head_ms),
-            Phase::Body | Phase::Answers => (Told::Stalled, phase_since_ms, in_ms(STALL_TIME)),
-            Phase::Leaving => (Told::Stalled, phase_since_ms, in_ms(LEAVE_TIME)),
+            Phase::Head if taken.is_proven => (Notice::HeadTimeout, phase_since_ms, self.head_ms),
+            Phase::Idle | Phase::Head => (Notice::HeadTimeout, taken.since_ms, self.head_ms),
+            Phase::Body | Phase::Answers => (Notice::Stalled, phase_since_ms, in_ms(STALL_TIME)),
+            Phase::Leaving => (Notice::Stalled, phase_since_ms, in_ms(LEAVE_TIME)),
         };
-        (now_ms.saturating_sub(since_ms) >= time_ms).then_some(told)
+        (now_ms.saturating_sub(since_ms) >= time_ms).then_some(notice)
     }
 
     /// Tells everybody that the server is at its end.
     pub(crate) fn shut_down(&self) {
         for taken in self.lock().taken.values() {
-            if taken.seat.told().is_none() {
-                taken.seat.tell(Told::Shutdown);
+            if taken.seat.notice().is_none() {
+                taken.seat.notify(Notice::Shutdown);
             }
         }
     }
@@ -308,7 +308,7 @@ impl Places {
     /// Ends everybody, at the next wait.
     pub(crate) fn end(&self) {
         for taken in self.lock().taken.values() {
-            taken.seat.tell(Told::Evicted);
+            taken.seat.notify(Notice::Evicted);
         }
     }
 
@@ -346,8 +346,8 @@ mod tests {
         assert!(places.has_room());
         let newcomer = places.enter();
         assert!(!places.has_room(), "until somebody has left");
-        let told: Vec<_> = seats.iter().map(|seat| seat.told()).collect();
-        assert_eq!(told, [None, Some(Told::Evicted), None, None]);
+        let notice: Vec<_> = seats.iter().map(|seat| seat.notice()).collect();
+        assert_eq!(notice, [None, Some(Notice::Evicted), None, None]);
         places.leave(&seats[1]);
         assert!(places.has_room());
         assert!(places.prove(&newcomer));
@@ -362,14 +362,14 @@ mod tests {
         places.note(&old[0], Phase::Busy);
         places.note(&old[2], Phase::Idle);
         let newcomers: Vec<_> = (0..3).map(|_| places.enter()).collect();
-        assert!(old.iter().all(|seat| seat.told().is_none()), "strangers are no reason");
+        assert!(old.iter().all(|seat| seat.notice().is_none()), "strangers are no reason");
         // `enter` has set the clock by the real time.
         places.now_ms.store(3_500, Ordering::Relaxed);
         places.note(&newcomers[2], Phase::Busy);
         assert!(places.prove(&newcomers[2]));
-        assert_eq!(old[1].told(), Some(Told::Evicted), "idle for longest");
+        assert_eq!(old[1].notice(), Some(Notice::Evicted), "idle for longest");
         assert!(!places.prove(&newcomers[1]), "two are busy, the other one was until just now");
-        assert_eq!((old[0].told(), old[2].told()), (None, None));
+        assert_eq!((old[0].notice(), old[2].notice()), (None, None));
     }
 
     #[test]
@@ -385,7 +385,7 @@ mod tests {
             });
             all.collect::<Vec<_>>()
         };
-        let (head, stalled) = (Some(Told::HeadTimeout), Some(Told::Stalled));
+        let (head, stalled) = (Some(Notice::HeadTimeout), Some(Notice::Stalled));
         assert_eq!(over(false, 10_000), [head, head, None, None, stalled, None]);
         assert_eq!(over(true, 10_000), [None, None, None, None, stalled, None]);
         assert_eq!(over(true, 31_000), [None, head, stalled, stalled, stalled, None]);
@@ -404,6 +404,6 @@ mod tests {
         assert_eq!(seat.listen(&Arc::clone(&flag).into()), None);
         places.shut_down();
         assert!(flag.0.load(Ordering::Relaxed));
-        assert_eq!(seat.told(), Some(Told::Shutdown));
+        assert_eq!(seat.notice(), Some(Notice::Shutdown));
     }
 }

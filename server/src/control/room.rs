@@ -7,8 +7,8 @@ use bytes::BufMut as _;
 use bytes::buf::Limit;
 
 use super::body::Body;
+use crate::framing::MAX_MESSAGE_BYTES;
 use crate::request::MAX_HEAD_BYTES;
-use crate::send::MAX_MESSAGE_BYTES;
 
 /// Bytes that have come in and are not used yet: a message with its head fits, so that it is sent
 /// from where it was read to.

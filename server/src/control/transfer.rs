@@ -9,35 +9,13 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use super::connection::Connection;
-use super::places::{Phase, Told};
-use super::room::Input;
-use crate::ndjson::LINES_AT_A_TIME;
+use super::held::{Held, Stop};
+use super::places::{Notice, Phase};
+use crate::send::MESSAGES_AT_A_TIME;
 
 /// Bytes that are read away from a connection that is to end, so that its last answer is not
 /// destroyed by a reset: more than a sender writes before it looks whether there is an answer.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
-
-/// What a connection holds while it is not idle.
-#[derive(Debug, Default)]
-pub(super) struct Held {
-    /// What came in and is not used yet.
-    pub(super) input: Input,
-    /// Answers, the first to be written at the front.
-    pub(super) output: Vec<u8>,
-    /// How much of them has been written.
-    n_written: usize,
-}
-
-/// Why no more can be read or written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The peer will send no more.
-    End,
-    /// The connection is broken.
-    Gone,
-    /// It was told to end.
-    Told(Told),
-}
 
 impl Connection {
     /// What has come in and is not used yet.
@@ -56,7 +34,7 @@ impl Connection {
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
         let held = self.held.get_or_insert_default();
         if held.output.capacity() == 0 {
-            held.output = self.place.shared.door.pool.take_output();
+            held.output = self.place.api.pool.take_output();
         }
         &mut held.output
     }
@@ -69,7 +47,7 @@ impl Connection {
     /// Lets others in when it has been busy for long.
     pub(super) async fn take_turns(&mut self) {
         self.n_in_turn += 1;
-        if u64::from(self.n_in_turn) >= LINES_AT_A_TIME {
+        if u64::from(self.n_in_turn) >= MESSAGES_AT_A_TIME {
             self.n_in_turn = 0;
             tokio::task::yield_now().await;
         }
@@ -84,7 +62,7 @@ impl Connection {
         poll_fn(move |context| {
             ready!(self.poll_write_answers(context))?;
             if !std::mem::replace(&mut has_noted, true) {
-                let places = &self.place.shared.door.places;
+                let places = &self.place.api.places;
                 match phase {
                     // The time of these counts from their beginning, whatever comes in meanwhile.
                     Phase::Head | Phase::Leaving => places.note_change(&self.place.seat, phase),
@@ -101,7 +79,7 @@ impl Connection {
         // Without room it gets some only when there is something to read.
         if has_room || self.stream.poll_read_ready(context).is_ready() {
             let input = &mut self.held.get_or_insert_default().input;
-            let mut tail = input.tail(&self.place.shared.door.pool);
+            let mut tail = input.tail(&self.place.api.pool);
             // Cheap to make, and nothing is lost with it: it reads when it is polled or not at all.
             let reading = pin!(self.stream.read_buf(&mut tail));
             match reading.poll(context) {
@@ -115,8 +93,8 @@ impl Connection {
         self.n_in_turn = 0;
         match self.place.seat.listen(context.waker()) {
             // What is in progress is carried out.
-            Some(Told::Shutdown) if !matches!(phase, Phase::Idle | Phase::Head) => Poll::Pending,
-            Some(told) => Poll::Ready(Err(Stop::Told(told))),
+            Some(Notice::Shutdown) if !matches!(phase, Phase::Idle | Phase::Head) => Poll::Pending,
+            Some(notice) => Poll::Ready(Err(Stop::Notice(notice))),
             None => Poll::Pending,
         }
     }
@@ -124,7 +102,7 @@ impl Connection {
     /// Gives its room to the pool, unless much is in it.
     fn rest(&mut self) {
         let Some(held) = &mut self.held else { return };
-        held.input.rest(&self.place.shared.door.pool);
+        held.input.rest(&self.place.api.pool);
         if held.input.window().is_empty() && held.output.is_empty() {
             self.held = None;
         }
@@ -153,7 +131,7 @@ impl Connection {
         if held.output.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let places = &self.place.shared.door.places;
+        let places = &self.place.api.places;
         while held.n_written < held.output.len() {
             let rest = &held.output[held.n_written..];
             match Pin::new(&mut self.stream).poll_write(context, rest) {
@@ -167,14 +145,14 @@ impl Connection {
                 Poll::Pending => {
                     places.note_change(&self.place.seat, Phase::Answers);
                     return match self.place.seat.listen(context.waker()) {
-                        None | Some(Told::Shutdown) => Poll::Pending,
-                        Some(told) => Poll::Ready(Err(Stop::Told(told))),
+                        None | Some(Notice::Shutdown) => Poll::Pending,
+                        Some(notice) => Poll::Ready(Err(Stop::Notice(notice))),
                     };
                 }
             }
         }
         held.n_written = 0;
-        self.place.shared.door.pool.put_output(std::mem::take(&mut held.output));
+        self.place.api.pool.put_output(std::mem::take(&mut held.output));
         Poll::Ready(Ok(()))
     }
 

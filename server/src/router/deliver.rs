@@ -4,8 +4,30 @@ use std::io;
 
 use super::rows::{Body, Connection, RowRef, Rows};
 use super::shard::Shard;
-use super::{Ready, Wire};
+use super::wire::{Ready, Wire};
 use crate::close::CloseReason;
+
+/// Bytes for a connection, by what they are to it.
+enum Purpose<'message, W: Wire> {
+    /// A chunk of a message.
+    Chunk(&'message W::Message),
+    /// The last chunk, after which the connection is closed for this reason.
+    End(CloseReason),
+    /// A ping, which means nothing to the peer.
+    Ping,
+}
+
+/// What became of bytes for a connection.
+enum Outcome {
+    /// Its socket has taken them all.
+    Written,
+    /// They wait in its backlog, at least in part.
+    Queued,
+    /// Its socket is full, and they are not needed.
+    Needless,
+    /// Its socket is broken: it was closed for this reason.
+    Failed(CloseReason),
+}
 
 impl<W: Wire> Shard<W> {
     /// Sends `message` to one connection, if the reference is still good. Returns whether it was
@@ -14,6 +36,7 @@ impl<W: Wire> Shard<W> {
         let Some(connection) = connection_mut(&mut self.rows, row) else { return false };
         let mut n_waiting = 0;
         if let Some(extra) = self.extras.get(connection, row.slot) {
+            // Nothing comes behind a last chunk.
             if extra.ending.is_some() {
                 return false;
             }
@@ -22,39 +45,25 @@ impl<W: Wire> Shard<W> {
         connection.n_chunks += 1;
         self.scratch.clear();
         W::render(message, connection.n_chunks, connection.style, &mut self.scratch);
-        self.stats.deliveries += 1;
+        self.stats.chunks += 1;
 
         // One chunk may always wait, whatever its size: a limit that a single large message breaks
         // would close readers that are not slow.
         if n_waiting > 0 && n_waiting + self.scratch.len() > self.limits.backlog_bytes {
             W::abort(&connection.socket);
-            self.stats.dropped.add(CloseReason::SlowReader, 1);
+            self.stats.chunks_dropped.add(CloseReason::SlowReader, 1);
             self.close(row.slot, CloseReason::SlowReader);
             return false;
         }
-        let n_sent =
-            if n_waiting > 0 { Ok(0) } else { send::<W>(&connection.socket, &self.scratch) };
-        match n_sent {
-            Ok(n) if n == self.scratch.len() => self.stats.written += 1,
-            Ok(n) => {
-                let rest = &self.scratch[n..];
-                // Others that are slow have the same end of this message: it is kept once.
-                let shared = (rest.len() >= W::SHARED_BYTES)
-                    .then(|| W::tail(message, connection.style, self.extras.meter()));
-                let backlog = &mut self.extras.of(connection, row.slot).backlog;
-                match shared {
-                    Some((tail, n_tail)) => backlog.push_shared(rest, tail, n_tail),
-                    None => backlog.push_chunk(rest),
-                }
-                self.stats.queued += 1;
-                if n_waiting == 0 {
-                    self.watch_writable(row, true);
-                }
-            }
-            Err(error) => {
-                let reason = CloseReason::of_error(&error);
-                self.stats.dropped.add(reason, 1);
-                self.close(row.slot, reason);
+        // Put back below, so that the next row uses the same memory.
+        let chunk = std::mem::take(&mut self.scratch);
+        let outcome = self.write_or_queue(row, &chunk, &Purpose::Chunk(message));
+        self.scratch = chunk;
+        match outcome {
+            Outcome::Written => self.stats.chunks_written += 1,
+            Outcome::Queued | Outcome::Needless => {}
+            Outcome::Failed(reason) => {
+                self.stats.chunks_dropped.add(reason, 1);
                 return false;
             }
         }
@@ -64,30 +73,77 @@ impl<W: Wire> Shard<W> {
     /// Ends a connection cleanly: with its last chunk, after what waits for it.
     pub(super) fn end(&mut self, row: RowRef, reason: CloseReason) {
         let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        let extra = self.extras.get(connection, row.slot);
+        if extra.is_some_and(|extra| extra.ending.is_some()) {
+            return;
+        }
         let last_chunk = W::last_chunk(connection.style);
-        let mut is_waiting = false;
-        if let Some(extra) = self.extras.get(connection, row.slot) {
-            if extra.ending.is_some() {
-                return;
-            }
-            is_waiting = !extra.backlog.is_empty();
-        }
-        let n_sent = if is_waiting { Ok(0) } else { send::<W>(&connection.socket, last_chunk) };
-        match n_sent {
-            Ok(n) if !is_waiting && n == last_chunk.len() => {
+        if let Outcome::Written = self.write_or_queue(row, last_chunk, &Purpose::End(reason)) {
+            if let Some(connection) = connection_mut(&mut self.rows, row) {
                 W::finish(&connection.socket);
-                self.close(row.slot, reason);
             }
-            Ok(n) => {
-                let extra = self.extras.of(connection, row.slot);
-                extra.backlog.push_uncounted(&last_chunk[n..]);
-                extra.ending = Some(reason);
-                if !is_waiting {
-                    self.watch_writable(row, true);
-                }
-            }
-            Err(error) => self.close(row.slot, CloseReason::of_error(&error)),
+            self.close(row.slot, reason);
         }
+    }
+
+    /// Finds out whether the peer of the connection in `slot` is there, by bytes that mean nothing
+    /// to it. One that has bytes waiting is asked already.
+    pub(super) fn ping(&mut self, slot: u32) {
+        let row = self.row(slot);
+        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
+        let ping = W::ping(connection.style);
+        let extra = self.extras.get(connection, row.slot);
+        let is_waiting = extra.is_some_and(|extra| !extra.backlog.is_empty());
+        if !ping.is_empty() && !is_waiting {
+            _ = self.write_or_queue(row, ping, &Purpose::Ping);
+        }
+    }
+
+    /// Writes `bytes` to a connection that is there and is not ending. What its socket does not
+    /// take now goes into its backlog, and is written by [`flush`](Self::flush) when there is room.
+    fn write_or_queue(&mut self, row: RowRef, bytes: &[u8], purpose: &Purpose<'_, W>) -> Outcome {
+        let connection = connection_mut(&mut self.rows, row).expect("the caller has just found it");
+        let extra = self.extras.get(connection, row.slot);
+        let is_waiting = extra.is_some_and(|extra| !extra.backlog.is_empty());
+        // What waits goes first: these bytes before it would tear a chunk in two.
+        let n_written = if is_waiting { Ok(0) } else { write_some::<W>(&connection.socket, bytes) };
+        let n_written = match n_written {
+            // An empty last chunk is not written before what waits is, either.
+            Ok(n) if n == bytes.len() && !is_waiting => return Outcome::Written,
+            Ok(n) => n,
+            Err(error) => {
+                let reason = CloseReason::of_error(&error);
+                self.close(row.slot, reason);
+                return Outcome::Failed(reason);
+            }
+        };
+        let rest = &bytes[n_written..];
+        match *purpose {
+            Purpose::Chunk(message) => {
+                // Others that are slow have the same end of this message: it is kept once.
+                let shared = (rest.len() >= W::SHARED_BYTES)
+                    .then(|| W::tail(message, connection.style, self.extras.meter()));
+                let backlog = &mut self.extras.of(connection, row.slot).backlog;
+                match shared {
+                    Some((tail, n_tail)) => backlog.push_shared(rest, tail, n_tail),
+                    None => backlog.push_chunk(rest),
+                }
+                // Counted before anything can close the connection, which counts it as dropped.
+                self.stats.chunks_queued += 1;
+            }
+            Purpose::End(reason) => {
+                let extra = self.extras.of(connection, row.slot);
+                extra.backlog.push_uncounted(rest);
+                extra.ending = Some(reason);
+            }
+            // Full of bytes that the peer has not acknowledged; the kernel watches those.
+            Purpose::Ping if n_written == 0 => return Outcome::Needless,
+            Purpose::Ping => self.extras.of(connection, row.slot).backlog.push_uncounted(rest),
+        }
+        if !is_waiting {
+            self.watch_writable(row, true);
+        }
+        Outcome::Queued
     }
 
     /// Closes a connection that is too far behind, with all that waits for it.
@@ -100,30 +156,6 @@ impl<W: Wire> Shard<W> {
     /// Adds the connections that have bytes waiting, with how many.
     pub(super) fn add_behind(&self, behind: &mut Vec<(usize, RowRef)>) {
         behind.extend(self.extras.behind().map(|(n_bytes, slot)| (n_bytes, self.row(slot))));
-    }
-
-    /// Finds out whether the peer of the connection in `slot` is there, by bytes that mean nothing
-    /// to it. One that has bytes waiting is asked already.
-    pub(super) fn ping(&mut self, slot: u32) {
-        let row = self.row(slot);
-        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
-        let ping = W::ping(connection.style);
-        let extra = self.extras.get(connection, row.slot);
-        let is_waiting = extra.is_some_and(|extra| !extra.backlog.is_empty());
-        if ping.is_empty() || is_waiting {
-            return;
-        }
-        match send::<W>(&connection.socket, ping) {
-            // Full of bytes that the peer has not acknowledged; the kernel watches those.
-            Ok(0) => {}
-            Ok(n) if n == ping.len() => {}
-            Ok(n) => {
-                let extra = self.extras.of(connection, row.slot);
-                extra.backlog.push_uncounted(&ping[n..]);
-                self.watch_writable(row, true);
-            }
-            Err(error) => self.close(row.slot, CloseReason::of_error(&error)),
-        }
     }
 
     /// Handles an event of the poller. `scratch` is where dropped bytes are read to.
@@ -144,14 +176,16 @@ impl<W: Wire> Shard<W> {
             return;
         }
         let extra = self.extras.of(connection, row.slot);
+        // Until the socket takes nothing: its event is edge-triggered, and comes again only after
+        // it was full.
         let mut failed = None;
         while !extra.backlog.is_empty() {
-            match send::<W>(&connection.socket, extra.backlog.front()) {
+            match write_some::<W>(&connection.socket, extra.backlog.front()) {
                 Ok(0) => return,
                 Ok(n) => {
                     let n_completed = extra.backlog.written(n);
-                    self.stats.written += n_completed;
-                    self.stats.queued -= n_completed;
+                    self.stats.chunks_written += n_completed;
+                    self.stats.chunks_queued -= n_completed;
                 }
                 Err(error) => {
                     failed = Some(CloseReason::of_error(&error));
@@ -225,8 +259,8 @@ fn connection_mut<W: Wire>(rows: &mut Rows<W>, row: RowRef) -> Option<&mut Conne
 }
 
 /// Sends what the socket takes now; `Ok(0)` when it takes nothing.
-fn send<W: Wire>(socket: &W::Socket, bytes: &[u8]) -> io::Result<usize> {
-    match W::send(socket, bytes) {
+fn write_some<W: Wire>(socket: &W::Socket, bytes: &[u8]) -> io::Result<usize> {
+    match W::try_write(socket, bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         sent => sent,
     }

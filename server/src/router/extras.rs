@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Wire;
 use super::backlog::Backlog;
 use super::index::KEPT_ROOM;
 use super::meter::Meter;
 use super::rows::{Connection, RowRef};
+use super::wire::Wire;
 use crate::close::CloseReason;
 
 /// What is kept of one connection.

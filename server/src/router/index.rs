@@ -3,8 +3,9 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as TableEntry;
 
+use super::id::{Id, IdHasher};
 use super::rows::Rows;
-use super::{Id, IdHasher, Wire};
+use super::wire::Wire;
 
 /// The bit that marks an entry as the number of a list.
 const LIST: u32 = 1 << 31;

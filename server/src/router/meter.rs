@@ -29,8 +29,8 @@ impl Meter {
         self.held() > self.limit
     }
 
-    /// Whether relief has gone far enough: an eighth of the limit is free, so that not every further
-    /// chunk looks for readers to close.
+    /// Whether relief has gone far enough: an eighth of the limit is free, so that not every
+    /// further chunk looks for readers to close.
     pub(super) fn is_relieved(&self) -> bool {
         self.held() <= self.limit - self.limit / 8
     }

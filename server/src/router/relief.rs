@@ -1,12 +1,13 @@
 //! What is done when all backlogs together hold too much.
 
-use super::{Router, Wire};
+use super::tables::Router;
+use super::wire::Wire;
 use crate::close::CloseReason;
 use crate::sync::Ordering;
 
 impl<W: Wire> Router<W> {
     /// Closes the connections that are furthest behind until the backlogs hold less. Returns false
-    /// if somebody else is at it, who will look again when done, or nobody has anything waiting. No
+    /// if another thread is doing so, which looks again when it is done, or if nothing waits. No
     /// shard may be locked.
     pub(super) fn relieve(&self) -> bool {
         if self.is_relieving.swap(true, Ordering::Acquire) {

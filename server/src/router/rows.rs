@@ -1,6 +1,7 @@
 //! The rows of one shard: what is kept of a parked connection.
 
-use super::{Id, Wire};
+use super::id::Id;
+use super::wire::Wire;
 
 /// Rows that are allocated together. They never move afterwards, so growing copies nothing. 8,192
 /// rows are 256 KiB, which the allocator maps by themselves: so a block that is given back goes
@@ -116,8 +117,8 @@ impl Alias {
     }
 }
 
-/// A parked connection. What may have further meanings comes first, so that an [`Alias`] fits behind
-/// it.
+/// A parked connection. What may have further meanings comes first, so that an [`Alias`] fits
+/// behind it.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Connection<W: Wire> {
@@ -175,8 +176,8 @@ impl<W: Wire> Default for Rows<W> {
 impl<W: Wire> Rows<W> {
     /// Takes a free slot. It stays `Free` until the caller puts something there.
     ///
-    /// The lowest block with a free one is taken: so the rows of a crowd that has left come together
-    /// in few blocks, and the others can be given back.
+    /// The lowest block with a free one is taken: so the rows of a crowd that has left come
+    /// together in few blocks, and the others can be given back.
     pub(super) fn take_slot(&mut self) -> u32 {
         let at = self.block_with_room();
         let block = &mut self.blocks[at];

@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::extras::{Aliases, Extras};
+use super::id::{Id, IdHasher};
 use super::index::{Found, Index};
 use super::meter::Meter;
 use super::rows::{Alias, Body, Connection, RowRef, Rows};
-use super::{Id, IdHasher, Limits, RouterStats, Wire};
+use super::stats::RouterStats;
+use super::wire::{Limits, Wire};
 use crate::close::CloseReason;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -88,7 +90,7 @@ impl<W: Wire> Shard<W> {
         aliases: Aliases,
     ) -> Result<(), CloseReason> {
         // An empty socket buffer takes a head whole. One that does not is no usable connection.
-        let refused = match W::send(&socket, head) {
+        let refused = match W::try_write(&socket, head) {
             Ok(n) if n == head.len() => {
                 self.wire.watch(&socket, row.key()).err().map(|_| CloseReason::Error)
             }
@@ -100,7 +102,7 @@ impl<W: Wire> Shard<W> {
             self.wire.closing(&socket, 1 + aliases.n());
             self.rows.free(row.slot);
             self.orphans.extend(aliases.into_firsts());
-            self.stats.closed.add(reason, 1);
+            self.stats.connections_closed.add(reason, 1);
             return Err(reason);
         }
         let mut connection = Connection { has_extra: false, style, socket, n_chunks: 0 };
@@ -109,7 +111,7 @@ impl<W: Wire> Shard<W> {
         }
         self.rows.get_mut(row.slot).body = Body::Connection(connection);
         self.index.add(row.slot, &mut self.rows);
-        self.stats.parked += 1;
+        self.stats.connections_parked += 1;
         Ok(())
     }
 
@@ -179,14 +181,14 @@ impl<W: Wire> Shard<W> {
             && let Some(extra) = self.extras.remove(slot)
         {
             let n_dropped = extra.backlog.n_chunks();
-            self.stats.queued -= n_dropped;
-            self.stats.dropped.add(reason, n_dropped);
+            self.stats.chunks_queued -= n_dropped;
+            self.stats.chunks_dropped.add(reason, n_dropped);
             n_ids += extra.aliases.n();
             self.orphans.extend(extra.aliases.into_firsts());
         }
         self.wire.closing(&connection.socket, n_ids);
         self.n_logins.fetch_sub(n_ids as u64, Ordering::Relaxed);
-        self.stats.parked -= 1;
-        self.stats.closed.add(reason, 1);
+        self.stats.connections_parked -= 1;
+        self.stats.connections_closed.add(reason, 1);
     }
 }

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use super::id::Id;
 use super::rows::{Body, RowRef};
 use super::shard::Shard;
-use super::{Id, Router, Wire};
+use super::tables::Router;
+use super::wire::Wire;
 use crate::close::CloseReason;
 
 /// Rows that a fan-out writes before it lets others in: at 7 µs a write, half a millisecond. With

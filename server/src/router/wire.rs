@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Id;
+use super::id::Id;
 use super::meter::{Meter, SharedTail};
 
 /// What the router needs of the world: sockets, a poller to watch them, and framing.
@@ -26,7 +26,7 @@ pub trait Wire {
     /// Watches a watched socket for room as well, or no longer.
     fn watch_writable(&self, socket: &Self::Socket, key: u64, wanted: bool) -> io::Result<()>;
     /// Sends without waiting.
-    fn send(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+    fn try_write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
     /// Receives without waiting.
     fn recv(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
     /// Makes the coming close throw away what the kernel still holds for the peer.

@@ -89,15 +89,18 @@ fn assert_in_order(peer: &Mutex<Peer>) {
 
 fn assert_balanced(router: &Router<FakeWire>) {
     let stats = router.stats();
-    assert_eq!(stats.messages, stats.void + stats.reached);
-    assert_eq!(stats.deliveries, stats.written + stats.queued + stats.dropped.total());
+    assert_eq!(stats.messages, stats.messages_void + stats.messages_reached);
+    assert_eq!(
+        stats.chunks,
+        stats.chunks_written + stats.chunks_queued + stats.chunks_dropped.total()
+    );
 }
 
 fn assert_nothing_is_left(router: &Router<FakeWire>) {
     assert_balanced(router);
     let stats = router.stats();
-    assert_eq!((stats.parked, stats.ids, stats.logins), (0, 0, 0));
-    assert_eq!((stats.queued, stats.backlog_bytes), (0, 0));
+    assert_eq!((stats.connections_parked, stats.ids, stats.logins), (0, 0, 0));
+    assert_eq!((stats.chunks_queued, stats.backlog_bytes), (0, 0));
 }
 
 fn check(scenario: impl Fn() + Send + Sync + 'static) {
@@ -183,7 +186,7 @@ fn logout_and_death_of_the_same_connection_happen_once() {
             thread.join().unwrap();
         }
         assert_in_order(&peer);
-        assert_eq!(router.stats().closed.total(), 1);
+        assert_eq!(router.stats().connections_closed.total(), 1);
         assert_nothing_is_left(&router);
     });
 }
@@ -215,7 +218,7 @@ fn backlogs_that_hold_too_much_are_given_up_by_whoever_notices() {
         assert_balanced(&router);
         let stats = router.stats();
         assert!(stats.backlog_bytes <= 700, "{stats:?}");
-        assert!(stats.closed.get(close::CloseReason::BacklogTotal) > 0);
+        assert!(stats.connections_closed.get(close::CloseReason::BacklogTotal) > 0);
         for peer in slow {
             if !peer.lock().unwrap().is_closed {
                 leave(&router, &peer);

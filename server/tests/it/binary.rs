@@ -141,7 +141,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut server = Server::start(&["--grace", "1h", "--backlog", "10MiB"]);
     let _stuck = server.follow("1");
     let message = "x".repeat(60_000);
-    while server.stats()["queued"] == 0 {
+    while server.stats()["chunks_queued"] == 0 {
         assert_eq!(server.send(1, &message), 1);
     }
     server.signal("-TERM");

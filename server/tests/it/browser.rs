@@ -28,7 +28,8 @@ impl Browser {
         }
         let profile = tempfile::tempdir().unwrap();
         // It takes orders on descriptor 3 and answers on 4; here they are its input and output.
-        let flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-dev-shm-usage --remote-debugging-pipe";
+        let flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-dev-shm-usage \
+                 --remote-debugging-pipe";
         let mut child = Command::new("sh")
             .args(["-c", &format!("exec chromium {flags} \"$@\" 3<&0 4>&1 </dev/null >&2"), "sh"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -105,7 +106,8 @@ impl Browser {
                 const started = performance.now();
                 const look = () => {{
                     if (document.body && ({condition})) done(true);
-                    else if (performance.now() - started > 20000) done(document.documentElement.outerHTML);
+                    else if (performance.now() - started > 20000)
+                        done(document.documentElement.outerHTML);
                     else requestAnimationFrame(look);
                 }};
                 look();

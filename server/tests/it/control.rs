@@ -13,9 +13,10 @@ const NDJSON: &str = "Content-Type: application/x-ndjson\r\n";
 fn lines_are_sent_in_order_and_counted() {
     let server = Server::start(&[]);
     let mut seven = server.follow("7");
-    let body = "{\"id\":7,\"msg\":\"one\"}\n\n{\"id\":8,\"msg\":\"void\"}\r\n{\"msg\":\"t\\u0077o\",\"id\":7}";
+    let body = "{\"id\":7,\"msg\":\"one\"}\n\n{\"id\":8,\"msg\":\"void\"}\r\n\
+                {\"msg\":\"t\\u0077o\",\"id\":7}";
     let answer = server.ask("POST", "/send", NDJSON, body);
-    assert_eq!(answer, (200, json!({"messages": 3, "connections": 2, "void": 1})));
+    assert_eq!(answer, (200, json!({"messages": 3, "connections": 2, "messages_void": 1})));
     seven.expect_message(1, "one");
     seven.expect_message(2, "two");
     server.wait_for_stats(|stats| stats["messages"] == 3);
@@ -58,7 +59,7 @@ fn a_line_is_sent_when_it_arrives_not_when_the_body_ends() {
     let half = "{\"id\":7,\"ms";
     write!(sender.stream, "{:x}\r\n{half}\r\n", half.len()).unwrap();
     drop(sender);
-    let stats = server.wait_for_stats(|stats| stats["aborted"] == 1);
+    let stats = server.wait_for_stats(|stats| stats["messages_aborted"] == 1);
     assert_eq!(stats["messages"], 2, "half a line is not sent");
 }
 
@@ -70,7 +71,7 @@ fn a_message_that_breaks_off_is_not_sent_and_counted() {
     let head = "POST /send/7 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf";
     sender.stream.write_all(head.as_bytes()).unwrap();
     drop(sender);
-    let stats = server.wait_for_stats(|stats| stats["aborted"] == 1);
+    let stats = server.wait_for_stats(|stats| stats["messages_aborted"] == 1);
     assert_eq!(stats["messages"], 0);
 }
 
@@ -85,7 +86,7 @@ fn a_bad_line_in_two_parts_is_refused_and_not_counted_as_broken_off() {
     assert_eq!(server.send(1, "between"), 0);
     sender.stream.write_all(b"6\r\nsense\n\r\n0\r\n\r\n").unwrap();
     assert!(sender.read_to_end().starts_with("HTTP/1.1 400 "));
-    assert_eq!(server.stats()["aborted"], 0);
+    assert_eq!(server.stats()["messages_aborted"], 0);
 }
 
 #[test]
@@ -116,7 +117,8 @@ fn limits_on_messages_are_kept() {
 fn a_message_that_is_not_utf_8_is_refused() {
     let server = Server::start(&[]);
     let mut sender = Client::connect(server.control);
-    let head = "POST /send/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
+    let head = "POST /send/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Content-Length: 1\r\n\r\n";
     sender.stream.write_all(head.as_bytes()).unwrap();
     sender.stream.write_all(&[0xff]).unwrap();
     assert!(sender.read_to_end().starts_with("HTTP/1.1 400 "));
@@ -133,8 +135,8 @@ fn logins_are_counted_and_logged_out() {
     for client in &mut clients[..2] {
         assert_eq!(client.read_to_end(), "0\r\n\r\n");
     }
-    let stats = server.wait_for_stats(|stats| stats["parked"] == 1);
-    assert_eq!(stats["closed"]["logout"], 2);
+    let stats = server.wait_for_stats(|stats| stats["connections_parked"] == 1);
+    assert_eq!(stats["connections_closed"]["logout"], 2);
     assert_eq!(server.send(2, "still here"), 1);
     clients[2].expect_message(1, "still here");
 }
@@ -209,7 +211,7 @@ fn metrics_are_the_counts_under_conventional_names() {
     assert_eq!(server.send(9, "void"), 0);
     client.expect_message(1, "one");
     drop(server.connect("nonsense\r\n\r\n").read_to_end());
-    server.wait_for_stats(|stats| stats["open"] == 1);
+    server.wait_for_stats(|stats| stats["connections_open"] == 1);
 
     let mut door = Client::connect(server.control);
     door.stream
@@ -231,9 +233,9 @@ fn metrics_are_the_counts_under_conventional_names() {
         "comet_chunks_written_total 1",
         "comet_chunks_queued 0",
         "comet_accepting 1",
-        "comet_send_cost_seconds_count 2",
-        "comet_send_cost_seconds_bucket{le=\"+Inf\"} 2",
-        "# TYPE comet_send_cost_seconds histogram",
+        "comet_send_duration_seconds_count 2",
+        "comet_send_duration_seconds_bucket{le=\"+Inf\"} 2",
+        "# TYPE comet_send_duration_seconds histogram",
     ] {
         assert!(body.lines().any(|given| given == line), "{line} in {body}");
     }

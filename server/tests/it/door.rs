@@ -78,8 +78,8 @@ fn what_was_carried_out_is_answered_whatever_follows_it() {
         }
     }
     // The one of which a part came is aborted, and answered too, though nobody is there any longer.
-    let stats = server.wait_for_stats(|stats| stats["aborted"] == 1);
-    assert_eq!((&stats["messages"], &stats["written"]), (&json!(n_cases), &json!(n_cases)));
+    let stats = server.wait_for_stats(|stats| stats["messages_aborted"] == 1);
+    assert_eq!((&stats["messages"], &stats["chunks_written"]), (&json!(n_cases), &json!(n_cases)));
     assert_eq!(stats["control"]["refused"], json!({"400": 10, "431": 2, "501": 1}));
 }
 

@@ -41,6 +41,6 @@ fn pings_are_comments_among_events_and_nothing_elsewhere() {
     assert_eq!(no_ping.unwrap(), "id: 1\ndata: between\n\n", "pings have no number");
     html.expect_message(1, "between");
     // Pings are no messages: the books know nothing of them.
-    let stats = server.wait_for_stats(|stats| stats["written"] == 2);
-    assert_eq!((&stats["messages"], &stats["queued"]), (&1.into(), &0.into()), "{stats}");
+    let stats = server.wait_for_stats(|stats| stats["chunks_written"] == 2);
+    assert_eq!((&stats["messages"], &stats["chunks_queued"]), (&1.into(), &0.into()), "{stats}");
 }

@@ -15,8 +15,8 @@ fn one_connection_too_many_is_told_so() {
     assert_eq!(server.send(3, "served"), 1);
     clients[2].expect_message(1, "served");
     clients.truncate(2);
-    let stats = server.wait_for_stats(|stats| stats["open"] == 2);
-    assert_eq!(stats["closed"]["full"], 1);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 2);
+    assert_eq!(stats["connections_closed"]["full"], 1);
     server.follow("4");
 }
 
@@ -29,8 +29,8 @@ fn a_request_that_is_never_complete_times_out() {
         assert!(client.read_to_end().starts_with("HTTP/1.1 408 "));
     }
     drop((silent, slow));
-    let stats = server.wait_for_stats(|stats| stats["open"] == 0);
-    assert_eq!(stats["closed"]["head_timeout"], 2);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 0);
+    assert_eq!(stats["connections_closed"]["head_timeout"], 2);
 }
 
 #[test]
@@ -46,10 +46,10 @@ fn a_reader_that_never_reads_is_closed_and_its_chunks_are_counted() {
     }
     assert_eq!(server.send(2, "unharmed"), 1);
     good.expect_message(1, "unharmed");
-    let stats = server.wait_for_stats(|stats| stats["parked"] == 1);
-    assert_eq!(stats["closed"]["slow_reader"], 1, "{stats}");
-    assert!(stats["dropped"]["slow_reader"].as_u64().unwrap() > 1, "{stats}");
-    assert_eq!(stats["queued"], 0);
+    let stats = server.wait_for_stats(|stats| stats["connections_parked"] == 1);
+    assert_eq!(stats["connections_closed"]["slow_reader"], 1, "{stats}");
+    assert!(stats["chunks_dropped"]["slow_reader"].as_u64().unwrap() > 1, "{stats}");
+    assert_eq!(stats["chunks_queued"], 0);
     drop(slow);
 }
 
@@ -59,7 +59,7 @@ fn a_reader_that_was_slow_gets_everything_in_the_end() {
     let mut client = server.follow("1");
     let message = "x".repeat(60_000);
     let mut n_sent = 0;
-    while server.stats()["queued"] == 0 {
+    while server.stats()["chunks_queued"] == 0 {
         assert_eq!(server.send(1, &message), 1);
         n_sent += 1;
         assert!(n_sent < 1_000, "60 MB fit into the kernel");
@@ -67,8 +67,8 @@ fn a_reader_that_was_slow_gets_everything_in_the_end() {
     for n in 1..=n_sent {
         client.expect_message(n, &message);
     }
-    let stats = server.wait_for_stats(|stats| stats["queued"] == 0);
-    assert_eq!(stats["written"], n_sent, "{stats}");
+    let stats = server.wait_for_stats(|stats| stats["chunks_queued"] == 0);
+    assert_eq!(stats["chunks_written"], n_sent, "{stats}");
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn bytes_after_the_request_are_dropped_up_to_a_limit() {
     chatty.expect_message(1, "still here");
     _ = chatty.stream.write_all(&vec![b'x'; 10_000]);
     assert!(chatty.is_cut());
-    let stats = server.wait_for_stats(|stats| stats["parked"] == 0);
-    assert_eq!(stats["closed"]["chatty"], 1, "{stats}");
+    let stats = server.wait_for_stats(|stats| stats["connections_parked"] == 0);
+    assert_eq!(stats["connections_closed"]["chatty"], 1, "{stats}");
 }
 
 #[test]
@@ -95,15 +95,15 @@ fn one_address_has_as_many_connections_as_it_may() {
     other.expect(HEAD);
     // Every way to leave makes room: being reset, half-closing, and never having been parked.
     clients.pop().unwrap().reset();
-    server.wait_for_stats(|stats| stats["parked"] == 2);
+    server.wait_for_stats(|stats| stats["connections_parked"] == 2);
     let half_open = Client::connect(server.public);
-    let stats = server.wait_for_stats(|stats| stats["heads"] == 1);
-    assert_eq!(stats["closed"]["full_for_address"], 1);
+    let stats = server.wait_for_stats(|stats| stats["connections_pending"] == 1);
+    assert_eq!(stats["connections_closed"]["full_for_address"], 1);
     drop(half_open);
-    server.wait_for_stats(|stats| stats["heads"] == 0);
+    server.wait_for_stats(|stats| stats["connections_pending"] == 0);
     clients.push(server.follow("2"));
     clients[0].stream.shutdown(std::net::Shutdown::Write).unwrap();
-    server.wait_for_stats(|stats| stats["parked"] == 2);
+    server.wait_for_stats(|stats| stats["connections_parked"] == 2);
     clients.push(server.follow("3"));
 }
 
@@ -155,7 +155,7 @@ fn out_of_descriptors_the_served_stay_served_and_accepting_resumes() {
         assert_eq!(&head, b"HTTP/1.1 200");
     }
     server.limit_descriptors(1_000);
-    server.wait_for_stats(|stats| stats["accepting"] == true && stats["parked"] == 27);
+    server.wait_for_stats(|stats| stats["accepting"] == true && stats["connections_parked"] == 27);
 }
 
 #[test]
@@ -168,8 +168,11 @@ fn all_connections_together_follow_as_many_ids_as_they_may() {
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(answer.ends_with("the server follows as many ids as it may\n"), "{answer}");
     drop(refused);
-    let stats = server.wait_for_stats(|stats| stats["open"] == 2);
-    assert_eq!((&stats["closed"]["ids_full"], &stats["logins"]), (&1.into(), &5.into()));
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 2);
+    assert_eq!(
+        (&stats["connections_closed"]["ids_full"], &stats["logins"]),
+        (&1.into(), &5.into())
+    );
     assert_eq!(server.send(4, "served"), 1);
     second.expect_message(1, "served");
     // Whoever leaves makes room for as many ids as it had.
@@ -191,8 +194,8 @@ fn the_connections_of_an_address_share_its_part_of_all_ids() {
     let mut other = from("127.0.0.9", &server);
     other.expect(HEAD);
     drop(first);
-    let stats = server.wait_for_stats(|stats| stats["open"] == 1);
-    assert_eq!(stats["closed"]["ids_full_for_address"], 1);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 1);
+    assert_eq!(stats["connections_closed"]["ids_full_for_address"], 1);
     server.follow(&many);
 }
 
@@ -201,15 +204,15 @@ fn the_oldest_unfinished_request_goes_when_others_need_its_place() {
     const N_PLACES: usize = 20;
     let server = Server::start(&["--max-connections", "20", "--head-timeout", "1h"]);
     let mut silent: Vec<_> = (0..N_PLACES).map(|_| Client::connect(server.public)).collect();
-    server.wait_for_stats(|stats| stats["heads"] == N_PLACES);
+    server.wait_for_stats(|stats| stats["connections_pending"] == N_PLACES);
     let mut inside: Vec<_> = (1..=N_PLACES).map(|id| server.follow(&id.to_string())).collect();
     for client in &mut silent {
         let answer = client.read_to_end();
         assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     }
     drop(silent);
-    let stats = server.wait_for_stats(|stats| stats["open"] == N_PLACES);
-    assert_eq!(stats["closed"]["crowded_out"], N_PLACES);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == N_PLACES);
+    assert_eq!(stats["connections_closed"]["crowded_out"], N_PLACES);
     // Those who are logged in stay, whoever comes.
     assert!(request(&server, 99).read_to_end().starts_with("HTTP/1.1 503 "));
     assert_eq!(server.send(1, "still"), 1);

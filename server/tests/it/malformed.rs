@@ -32,8 +32,8 @@ fn every_malformed_request_is_refused_alike_wherever_it_is_cut() {
     let server = Server::start(&[]);
     let mut door = server.door();
     let mut n_refused = BTreeMap::<_, u64>::new();
-    // Each of them once, so that what a first time costs (pages of the program, tables that grow) is
-    // not taken for what is left behind.
+    // Each of them once, so that what a first time costs (pages of the program, tables that grow)
+    // is not taken for what is left behind.
     for (head, status) in cases::cases() {
         let mut client = begun(&server, &head);
         let answer = client.read_to_end();
@@ -61,11 +61,12 @@ fn every_malformed_request_is_refused_alike_wherever_it_is_cut() {
             }
         }
     }
-    let stats = server.wait_for_stats(|stats| stats["open"] == 0);
-    let closed: BTreeMap<_, _> = stats["closed"].as_object().unwrap().into_iter().collect();
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 0);
+    let closed: BTreeMap<_, _> =
+        stats["connections_closed"].as_object().unwrap().into_iter().collect();
     assert_eq!(closed.len(), n_refused.len(), "{stats}");
     for (reason, n) in n_refused {
-        assert_eq!(stats["closed"][reason], n, "{reason}");
+        assert_eq!(stats["connections_closed"][reason], n, "{reason}");
     }
     let after_kb = server.rss_kb();
     assert!(after_kb * 20 <= rss_kb * 21, "{rss_kb} KB of RSS became {after_kb} KB");
@@ -81,8 +82,8 @@ fn a_request_that_ends_in_its_middle_is_closed_without_an_answer() {
         client.stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(client.read_to_end(), "", "cut at {cut}");
     }
-    let stats = server.wait_for_stats(|stats| stats["open"] == 0);
-    assert_eq!(stats["closed"]["abandoned"], n_cuts);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 0);
+    assert_eq!(stats["connections_closed"]["abandoned"], n_cuts);
 }
 
 #[test]

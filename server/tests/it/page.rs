@@ -51,7 +51,7 @@ fn a_script_in_a_message_does_not_run_in_the_html_stream() {
     let Some(mut browser) = Browser::start() else { return };
     let server = Server::start(&[]);
     browser.open(&format!("http://{}/test/7", server.public));
-    server.wait_for_stats(|stats| stats["parked"] == 1);
+    server.wait_for_stats(|stats| stats["connections_parked"] == 1);
     assert_eq!(server.send(7, SCRIPT), 1);
     browser.wait_until("document.body.innerText.includes('onerror')");
     let text = format!("Recvd msg #1: '{SCRIPT}'");

@@ -15,7 +15,11 @@ fn a_message_is_a_chunk_with_its_number() {
     client.expect_message(2, "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;");
     assert_eq!(server.send(456, "into the void"), 0);
     let stats = server.wait_for_stats(|stats| stats["messages"] == 3);
-    assert_eq!((&stats["void"], &stats["written"]), (&1.into(), &2.into()), "{stats}");
+    assert_eq!(
+        (&stats["messages_void"], &stats["chunks_written"]),
+        (&1.into(), &2.into()),
+        "{stats}"
+    );
 }
 
 #[test]
@@ -30,7 +34,7 @@ fn one_id_may_have_many_connections_and_one_connection_many_ids() {
         both.expect_message(2, "b");
         seven.expect_message(1, "a");
         drop(both);
-        server.wait_for_stats(|stats| stats["parked"] == 1 && stats["ids"] == 1);
+        server.wait_for_stats(|stats| stats["connections_parked"] == 1 && stats["ids"] == 1);
         assert_eq!(server.send(8, "nobody is left"), 0);
     }
 }
@@ -88,13 +92,13 @@ fn what_is_not_served_is_answered_and_closed_and_counted() {
         ("GET /test/%31", "400 Bad Request", "bad_request"),
         ("GET /test/9223372036854775808", "400 Bad Request", "bad_request"),
     ] {
-        let before = server.stats()["closed"][reason].as_u64().unwrap_or(0);
+        let before = server.stats()["connections_closed"][reason].as_u64().unwrap_or(0);
         let mut client = server.connect(&format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n"));
         let answer = client.read_to_end();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
         drop(client);
-        server.wait_for_stats(|stats| stats["closed"][reason] == before + 1);
+        server.wait_for_stats(|stats| stats["connections_closed"][reason] == before + 1);
     }
     let mut client = server.connect("nonsense\r\n\r\n");
     assert!(client.read_to_end().starts_with("HTTP/1.1 400 "));
@@ -108,8 +112,8 @@ fn head_gets_the_head_alone() {
     let mut client = server.connect("HEAD /test/1 HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(client.read_to_end(), HEAD);
     drop(client);
-    let stats = server.wait_for_stats(|stats| stats["open"] == 0);
-    assert_eq!(stats["closed"]["answered"], 1);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 0);
+    assert_eq!(stats["connections_closed"]["answered"], 1);
 }
 
 #[test]
@@ -117,11 +121,11 @@ fn a_peer_that_leaves_or_half_leaves_is_logged_out() {
     let server = Server::start(&[]);
     let whole = server.follow("1");
     let half = server.follow("2");
-    server.wait_for_stats(|stats| stats["parked"] == 2);
+    server.wait_for_stats(|stats| stats["connections_parked"] == 2);
     drop(whole);
     half.stream.shutdown(Shutdown::Write).unwrap();
-    let stats = server.wait_for_stats(|stats| stats["parked"] == 0);
-    assert_eq!(stats["closed"]["peer"], 2, "{stats}");
+    let stats = server.wait_for_stats(|stats| stats["connections_parked"] == 0);
+    assert_eq!(stats["connections_closed"]["peer"], 2, "{stats}");
     assert_eq!(server.send(1, "too late"), 0);
 }
 

@@ -341,9 +341,9 @@ pub(crate) fn imbalance(stats: &Value) -> Option<[u64; 3]> {
         stats[name].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
     };
     let identities = [
-        [count("accepted"), count("open"), sum("closed")],
-        [count("messages"), count("void"), count("reached")],
-        [count("deliveries"), count("written"), count("queued") + sum("dropped")],
+        [count("connections_accepted"), count("connections_open"), sum("connections_closed")],
+        [count("messages"), count("messages_void"), count("messages_reached")],
+        [count("chunks"), count("chunks_written"), count("chunks_queued") + sum("chunks_dropped")],
     ];
     identities.into_iter().find(|[all, some, others]| *all != some + others)
 }

@@ -105,7 +105,10 @@ fn counts_in_two_files_that_have_no_sum_are_refused() {
     for name in [files::SERVER_STATS, files::FLOODTEST] {
         let path = folder.path().join(name);
         let text = fs::read_to_string(&path).unwrap();
-        let text = text.replace("\"closed\":{}", &format!("\"closed\":{{\"peer\":{most}}}"));
+        let text = text.replace(
+            "\"connections_closed\":{}",
+            &format!("\"connections_closed\":{{\"peer\":{most}}}"),
+        );
         fs::write(path, text.replace("\"lost\":0", &format!("\"lost\":{most}"))).unwrap();
     }
     let why = bent.summary().unwrap_err();

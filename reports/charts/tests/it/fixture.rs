@@ -199,13 +199,13 @@ impl Fixture {
     pub(crate) fn stats(self) -> ServerStats {
         let n = self.n_messages();
         ServerStats {
-            accepted: self.connections,
-            open: self.connections,
-            parked: self.connections,
+            connections_accepted: self.connections,
+            connections_open: self.connections,
+            connections_parked: self.connections,
             messages: n,
-            reached: n,
-            deliveries: n,
-            written: n,
+            messages_reached: n,
+            chunks: n,
+            chunks_written: n,
             ..ServerStats::default()
         }
     }

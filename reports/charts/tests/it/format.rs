@@ -28,8 +28,15 @@ fn described() -> BTreeMap<String, BTreeSet<String>> {
 /// The keys of `value`, those of objects in it after a dot. What has a section of its own, and
 /// counts by reason, are not looked into.
 fn keys(value: &Value) -> BTreeSet<String> {
-    const LEAVES: [&str; 7] =
-        ["server", "received", "sent", "closed", "dropped", "failures", "closures"];
+    const LEAVES: [&str; 7] = [
+        "server",
+        "received",
+        "sent",
+        "connections_closed",
+        "chunks_dropped",
+        "failures",
+        "closures",
+    ];
     let mut keys = BTreeSet::new();
     let mut add = |prefix: &str, value: &Value| {
         keys.extend(self::keys(value).into_iter().map(|key| format!("{prefix}{key}")));

@@ -97,7 +97,7 @@ fn every_figure_of_a_run_is_exact() {
 fn a_terminal_shows_the_articles_figures_beside_those_of_the_run() {
     let text = summary(small().path()).to_string();
     for line in [
-        "deliveries = written + queued + dropped                            6000 = 6000",
+        "chunks = chunks_written + chunks_queued + chunks_dropped             6000 = 6000",
         "server RSS, nobody connected           40,156 KB                      3,496 KB",
         "  bytes per connection                 5,203                          305",
         "server CPU while sending               under 1 %                      6.6 % of one core",
@@ -165,7 +165,7 @@ fn every_shortfall_is_a_sentence() {
     };
     let exits = vec![exit("floodtest", 1, "1 of 2000 connections failed"), exit("msggen", 0, "")];
     Exits { exits }.write(folder.path()).unwrap();
-    edit(folder.path(), files::SERVER_STATS, "\"written\":6000", "\"written\":5999");
+    edit(folder.path(), files::SERVER_STATS, "\"chunks_written\":6000", "\"chunks_written\":5999");
     let path = folder.path().join(files::FLOODTEST);
     let text = fs::read_to_string(&path).unwrap();
     let (before, last) = text.trim_end().rsplit_once('\n').unwrap();
@@ -183,11 +183,11 @@ fn every_shortfall_is_a_sentence() {
             "exits.toml does not say how memlog ended",
             "floodtest left no final report; its last one was made after 68.0 s",
             "1,999 of 2,000 connections were open at the end",
-            "deliveries = written + queued + dropped: 6000 against 5999",
-            "floodtest chunks = server written: 6000 against 5999",
+            "chunks = chunks_written + chunks_queued + chunks_dropped: 6000 against 5999",
+            "floodtest chunks = server chunks_written: 6000 against 5999",
             "floodtest asked = connected + closed + failed: 2000 against 1999",
-            "floodtest connected = server parked: 1999 against 2000",
-            "floodtest messages = server written: 6000 against 5999",
+            "floodtest connected = server connections_parked: 1999 against 2000",
+            "floodtest messages = server chunks_written: 6000 against 5999",
             "msggen-lateness.hlog has 0 delays where 6,000 were reported",
         ]
     );

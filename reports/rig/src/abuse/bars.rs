@@ -71,7 +71,7 @@ pub(crate) fn churn(launcher: &Launcher) -> Result<Vec<Figure>> {
             halves.into_iter().try_for_each(joined)?;
             anyhow::Ok(sent)
         })?;
-        server.wait_for(|stats| stats["open"] == n_steady)?;
+        server.wait_for(|stats| stats["connections_open"] == n_steady)?;
         anyhow::Ok((sent, n_churned.into_inner()))
     };
     let ((mut n_sent, mut n_reached), _) = round(Duration::from_secs(2))?;
@@ -132,7 +132,7 @@ pub(crate) fn slow(launcher: &Launcher) -> Result<Vec<Figure>> {
         let is_over = AtomicBool::new(false);
         let slow = |number| server.follow(number, SLOW_ID);
         let streams = (0..n_slow).map(slow).collect::<Result<Vec<_>>>()?;
-        server.wait_for(|stats| stats["parked"] == n_good + n_slow)?;
+        server.wait_for(|stats| stats["connections_parked"] == n_good + n_slow)?;
         let kernel_kb = kernel_tcp_kb()?;
         let (sent, highest_kb) = std::thread::scope(|scope| {
             let sender = scope.spawn(|| {
@@ -154,14 +154,14 @@ pub(crate) fn slow(launcher: &Launcher) -> Result<Vec<Figure>> {
     };
     // What a first round leaves in the heap is the base.
     let (first, _) = round()?;
-    server.wait_for(|stats| stats["parked"] == n_good)?;
+    server.wait_for(|stats| stats["connections_parked"] == n_good)?;
     let base_kb = server.status("RssAnon:")?;
     let (second, highest_kb) = round()?;
-    let (stats, _) = server.wait_for(|stats| stats["parked"] == n_good)?;
+    let (stats, _) = server.wait_for(|stats| stats["connections_parked"] == n_good)?;
     let after_kb = server.status("RssAnon:")?;
     let received = crowd.finish()?;
     let n_reached = first.1 + second.1;
-    let n_closed = count(&stats["closed"], "slow_reader");
+    let n_closed = count(&stats["connections_closed"], "slow_reader");
     Ok(vec![
         Figure::at_most(
             0.0,
@@ -203,7 +203,7 @@ pub(crate) fn resets(launcher: &Launcher) -> Result<Vec<Figure>> {
     let n = launcher.n(10_000);
     let server = launcher.start(&[], None)?;
     let streams = (1..=n).map(|id| server.follow(id, id)).collect::<Result<Vec<_>>>()?;
-    server.wait_for(|stats| stats["parked"] == n)?;
+    server.wait_for(|stats| stats["connections_parked"] == n)?;
     let begun_at = Instant::now();
     streams.into_iter().try_for_each(reset)?;
     let resetting = begun_at.elapsed();
@@ -214,7 +214,7 @@ pub(crate) fn resets(launcher: &Launcher) -> Result<Vec<Figure>> {
         Figure::at_most(
             0.0,
             "not counted as reset",
-            n.abs_diff(count(&stats["closed"], "reset")) as f64,
+            n.abs_diff(count(&stats["connections_closed"], "reset")) as f64,
         ),
     ])
 }
@@ -228,9 +228,12 @@ pub(crate) fn descriptors(launcher: &Launcher) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let follow = |number| server.follow(number, 1);
     let refused = (n_served..1_000).map(follow).collect::<Result<Vec<_>>>()?;
-    let (stats, _) = server.wait_for(|stats| stats["closed"]["full"] == 1_000 - n_served)?;
-    figures
-        .push(Figure::info("clients told that it is full", count(&stats["closed"], "full") as f64));
+    let (stats, _) =
+        server.wait_for(|stats| stats["connections_closed"]["full"] == 1_000 - n_served)?;
+    figures.push(Figure::info(
+        "clients told that it is full",
+        count(&stats["connections_closed"], "full") as f64,
+    ));
     drop(refused);
 
     // Now for good: the limit is below what is open, and nobody can be told.
@@ -276,14 +279,14 @@ pub(crate) fn half_open(launcher: &Launcher) -> Result<Vec<Figure>> {
         // The deadline of the half-open ones is in the middle of this.
         let sent = send_for(&server, n_good, 1_000, time, clock)?;
         let received = crowd.finish()?;
-        server.wait_for(|stats| stats["open"] == 0)?;
+        server.wait_for(|stats| stats["connections_open"] == 0)?;
         drop(half_open);
         anyhow::Ok((n_lost(sent.1, &received), received))
     };
     let (_, mut without) = measure(0)?;
     let (lost, mut with) = measure(n_half_open)?;
     let stats = server.stats()?;
-    let n_told = count(&stats["closed"], "head_timeout");
+    let n_told = count(&stats["connections_closed"], "head_timeout");
     let [p99_without, p99_with] = [&mut without, &mut with].map(|one| one.latency_ms(0.99));
     Ok(vec![
         Figure::at_most(
@@ -425,7 +428,7 @@ pub(crate) fn silence(launcher: &Launcher) -> Result<Vec<Figure>> {
     let request = "GET /test/1 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
     events.write_all(request.as_bytes())?;
     let idle = server.follow(0, 2)?;
-    server.wait_for(|stats| stats["parked"] == 2)?;
+    server.wait_for(|stats| stats["connections_parked"] == 2)?;
     // Nobody hears anything from here on; the peers would say so if they were asked.
     ip("down")?;
     drop((events, idle));
@@ -433,11 +436,15 @@ pub(crate) fn silence(launcher: &Launcher) -> Result<Vec<Figure>> {
     ip("up")?;
     let stats = server.stats()?;
     Ok(vec![
-        Figure::at_most(0.0, "dead peers still open after 240 s", count(&stats, "parked") as f64),
+        Figure::at_most(
+            0.0,
+            "dead peers still open after 240 s",
+            count(&stats, "connections_parked") as f64,
+        ),
         Figure::at_most(
             0.0,
             "not closed as timed out",
-            2_u64.abs_diff(count(&stats["closed"], "timed_out")) as f64,
+            2_u64.abs_diff(count(&stats["connections_closed"], "timed_out")) as f64,
         ),
     ])
 }

@@ -47,9 +47,9 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// Connects `n` clients, number k following id k, and waits until all are logged in.
     pub(crate) fn follow(server: &Server, n: u64, clock: Instant) -> Result<Self> {
-        let parked = count(&server.stats()?, "parked");
+        let parked = count(&server.stats()?, "connections_parked");
         let streams = (1..=n).map(|id| server.follow(id, id)).collect::<Result<Vec<_>>>()?;
-        server.wait_for(|stats| stats["parked"] == parked + n)?;
+        server.wait_for(|stats| stats["connections_parked"] == parked + n)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let reader = {
             let is_over = Arc::clone(&is_over);

@@ -29,20 +29,20 @@ pub(crate) fn backlogs(launcher: &Launcher) -> Result<Vec<Figure>> {
         let slow = (0..n)
             .map(|number| server.follow(number, 1 + number % n_ids))
             .collect::<Result<Vec<_>>>()?;
-        server.wait_for(|stats| stats["parked"] == n)?;
+        server.wait_for(|stats| stats["connections_parked"] == n)?;
         let mut sender = ControlClient::connect(server.control)?;
         let mut n_queued = 0;
         for _ in 0..2 {
             for id in 1..=n_ids {
                 sender.send(id, &message)?;
             }
-            n_queued = n_queued.max(count(&server.stats()?, "queued"));
+            n_queued = n_queued.max(count(&server.stats()?, "chunks_queued"));
         }
         let stats = server.stats()?;
         figures
             .push(Figure::info(format!("readers that were slow at a time, {of}"), n_queued as f64));
         for reason in ["slow_reader", "backlog_total"] {
-            let n_closed = count(&stats["closed"], reason) as f64;
+            let n_closed = count(&stats["connections_closed"], reason) as f64;
             figures.push(Figure::info(format!("closed as {reason}, {of}"), n_closed));
         }
         figures.extend(leave(&server, slow, before_mb, of)?);
@@ -66,13 +66,14 @@ pub(crate) fn ids(launcher: &Launcher) -> Result<Vec<Figure>> {
         server.follow(number, path)
     };
     let streams = (0..n).map(connect).collect::<Result<Vec<_>>>()?;
-    let (stats, _) =
-        server.wait_for(|stats| count(stats, "accepted") >= n && count(stats, PENDING) == 0)?;
+    let (stats, _) = server.wait_for(|stats| {
+        count(stats, "connections_accepted") >= n && count(stats, PENDING) == 0
+    })?;
     let mut figures = vec![
         Figure::info("ids followed", count(&stats, "logins") as f64),
         Figure::info(
             "connections told that there are too many",
-            count(&stats["closed"], "ids_full") as f64,
+            count(&stats["connections_closed"], "ids_full") as f64,
         ),
     ];
     figures.extend(leave(&server, streams, before_mb, "with ids")?);
@@ -99,7 +100,8 @@ pub(crate) fn crowd(launcher: &Launcher) -> Result<Vec<Figure>> {
     }
     // They are counted when they have read why.
     let n_newcomers = inside.len() as u64;
-    let (_, told) = server.wait_for(|stats| stats["closed"]["crowded_out"] == n_newcomers)?;
+    let (_, told) =
+        server.wait_for(|stats| stats["connections_closed"]["crowded_out"] == n_newcomers)?;
     drop((silent, inside));
     Ok(vec![
         Figure::at_most(1.0, "seconds until a newcomer is served, at most", slowest.as_secs_f64()),
@@ -112,10 +114,10 @@ pub(crate) fn crowd(launcher: &Launcher) -> Result<Vec<Figure>> {
 /// the program's own pages are not counted as the crowd's.
 fn warm_mb(server: &Server) -> Result<f64> {
     let client = server.follow(0, 1)?;
-    server.wait_for(|stats| stats["parked"] == 1)?;
+    server.wait_for(|stats| stats["connections_parked"] == 1)?;
     ControlClient::connect(server.control)?.send(1, "warm")?;
     drop(client);
-    server.wait_for(|stats| stats["open"] == 0)?;
+    server.wait_for(|stats| stats["connections_open"] == 0)?;
     Ok(server.status("VmRSS:")? / 1_024.0)
 }
 
@@ -123,7 +125,7 @@ fn warm_mb(server: &Server) -> Result<f64> {
 fn leave(server: &Server, crowd: Vec<TcpStream>, before_mb: f64, of: &str) -> Result<[Figure; 3]> {
     let most_mb = server.status("VmHWM:")? / 1_024.0;
     drop(crowd);
-    server.wait_for(|stats| stats["open"] == 0)?;
+    server.wait_for(|stats| stats["connections_open"] == 0)?;
     let left_at = Instant::now();
     let mut left_mb = f64::INFINITY;
     while left_mb > LEFT_MB && left_at.elapsed() < GIVING_BACK {

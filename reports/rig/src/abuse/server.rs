@@ -17,7 +17,7 @@ use crate::child;
 const N_LISTENERS: usize = 4;
 
 /// The count of connections whose request head has not come whole.
-pub(crate) const PENDING: &str = "heads";
+pub(crate) const PENDING: &str = "connections_pending";
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(2);

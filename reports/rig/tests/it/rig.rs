@@ -75,7 +75,7 @@ fn two_hundred_connections_get_every_message() {
     assert_eq!(received["chunks"], 1_200, "every message has a receiver: {received}");
     assert_eq!(received["delivery_from_due"]["count"], 1_200, "{received}");
     assert_eq!(last(&folder, "msggen.ndjson")["answered"], 1_200);
-    assert_eq!(last(&folder, "server-stats.json")["written"], 1_200);
+    assert_eq!(last(&folder, "server-stats.json")["chunks_written"], 1_200);
     let mut samples = Vec::new();
     let log = std::fs::read(folder.join("memory.tsv")).unwrap();
     memory_log::read(&log[..], |sample| samples.push(sample), |it| panic!("{it:?}")).unwrap();

@@ -38,7 +38,7 @@ fn a_broker_that_is_killed_takes_nobody_along() {
     there.wait_for_stats(|stats| stats["cluster"]["waiting"] == 2);
     // One that leaves meanwhile is forgotten.
     drop(there.connect(&request("2001")));
-    there.wait_for_stats(|stats| stats["closed"]["abandoned"] == 1);
+    there.wait_for_stats(|stats| stats["connections_closed"]["abandoned"] == 1);
 
     broker.start_again();
     for client in &mut waiting {
@@ -60,7 +60,11 @@ fn a_broker_that_is_killed_takes_nobody_along() {
     }
     waiting[0].expect_message(1, "again");
     local.expect_message(1, "again");
-    assert_eq!(there.stats()["closed"], json!({ "abandoned": 1 }), "nobody else has left");
+    assert_eq!(
+        there.stats()["connections_closed"],
+        json!({ "abandoned": 1 }),
+        "nobody else has left"
+    );
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn a_broker_that_is_stopped_is_noticed_and_refused() {
     let counts = [cluster(&here), cluster(&there)];
     assert_eq!((&counts[0]["unconfirmed"], &counts[1]["gaps"]), (&json!(1), &json!(1)));
     assert!(counts[1]["blind_s"].as_f64().unwrap() >= 8.0, "{}", counts[1]);
-    assert_eq!(there.stats()["closed"], json!({ "unsubscribed": 1 }));
+    assert_eq!(there.stats()["connections_closed"], json!({ "unsubscribed": 1 }));
     assert_eq!(send(&here, "7", "after")["subscribers"], 1);
     // The broker may have found the first one when it went on, and then published it.
     let first = client.next_chunk().unwrap();

@@ -104,9 +104,12 @@ fn survives_all(nonsense: &[(&str, Vec<u8>)]) {
     let gain_kb = node.rss_kb().saturating_sub(rss_kb);
     assert!(gain_kb < MAX_GAIN_KB, "{gain_kb} KB");
     let stats = node.wait_for_stats(|stats| stats["cluster"]["subscriptions"] == 1);
-    assert_eq!((&stats["parked"], &stats["closed"]), (&json!(1), &json!({})));
+    assert_eq!(
+        (&stats["connections_parked"], &stats["connections_closed"]),
+        (&json!(1), &json!({}))
+    );
     assert_eq!(stats["messages"], nonsense.len());
-    assert_eq!((&stats["void"], &stats["cluster"]["received"]), (&json!(0), &json!(0)));
+    assert_eq!((&stats["messages_void"], &stats["cluster"]["received"]), (&json!(0), &json!(0)));
 }
 
 #[test]
@@ -173,7 +176,7 @@ fn what_is_too_large_for_a_message_is_dropped_and_counted() {
     }
     broker.publish("comet:7", &publication(MAX));
     client.expect_message(1, &"x".repeat(MAX));
-    let stats = node.wait_for_stats(|stats| stats["written"] == 1);
+    let stats = node.wait_for_stats(|stats| stats["chunks_written"] == 1);
     let cluster = &stats["cluster"];
     assert_eq!((&cluster["too_large"], &cluster["received"]), (&json!(sizes.len()), &json!(1)));
     assert_eq!((&cluster["gaps"], &cluster["foreign"]), (&json!(0), &json!(0)));

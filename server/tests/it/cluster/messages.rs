@@ -21,7 +21,7 @@ fn a_message_sent_on_one_node_reaches_a_client_of_another() {
     assert_eq!((&cluster["node"], &cluster["received"]), (&json!("n2"), &json!(1)));
     assert_eq!((&cluster["published"], &cluster["subscriptions"]), (&json!(1), &json!(1)));
     let (_, metrics) = there.door().ask("GET", "/metrics", "");
-    for line in ["comet_node_info{name=\"n2\"} 1", "comet_cluster_received_total 1"] {
+    for line in ["comet_cluster_node_info{name=\"n2\"} 1", "comet_cluster_received_total 1"] {
         assert!(metrics.lines().any(|one| one == line), "{line} in {metrics}");
     }
     let stats = here.stats();
@@ -30,7 +30,7 @@ fn a_message_sent_on_one_node_reaches_a_client_of_another() {
 
     // What somebody else publishes is no message.
     assert_eq!(broker.ask(&["PUBLISH", "comet:7", "hello"]), "1\n");
-    there.wait_for_stats(|stats| stats["cluster"]["foreign"] == 1 && stats["written"] == 2);
+    there.wait_for_stats(|stats| stats["cluster"]["foreign"] == 1 && stats["chunks_written"] == 2);
     drop(client);
     let left = |stats: &serde_json::Value| stats["cluster"]["subscriptions"] == 0;
     there.wait_for_stats(left);
@@ -67,7 +67,7 @@ fn lines_are_published_in_their_order() {
     let (status, answer) = send_lines(&here, &lines);
     let (n_1, n_2, n_3) = (334, 333, 333);
     let expected = json!({
-        "messages": N, "connections": n_1, "void": n_3,
+        "messages": N, "connections": n_1, "messages_void": n_3,
         "subscribers": 2 * n_1 + n_2, "unknown": n_2, "failed": 0, "unconfirmed": 0,
     });
     assert_eq!((status, answer), (200, expected));

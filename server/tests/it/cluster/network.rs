@@ -69,7 +69,10 @@ fn in_a_network_of_its_own() {
     wait_for_health(&here, 200);
     wait_for_health(&there, 200);
     let counts = there.wait_for_stats(|stats| stats["cluster"]["subscriptions"] == 20);
-    assert_eq!((&counts["cluster"]["gaps"], &counts["parked"]), (&json!(1), &json!(20)));
+    assert_eq!(
+        (&counts["cluster"]["gaps"], &counts["connections_parked"]),
+        (&json!(1), &json!(20))
+    );
     let deadline = Instant::now() + DEADLINE;
     for (id, client) in (1..).zip(&mut clients) {
         assert_eq!(send(&here, &id.to_string(), "again")["subscribers"], 1);

@@ -80,7 +80,7 @@ fn who_listens_to_everything_is_no_node() {
     assert_eq!(send(&here, "7?count=exact", "nobody"), nobody);
     let (status, answer) = send_lines(&here, &line(7, "nobody").repeat(50));
     let expected = json!({
-        "messages": 50, "connections": 0, "void": 0, "unknown": 50,
+        "messages": 50, "connections": 0, "messages_void": 0, "unknown": 50,
         "subscribers": 100, "failed": 0, "unconfirmed": 0,
     });
     assert_eq!((status, answer), (200, expected));
@@ -221,7 +221,7 @@ fn what_is_too_large_for_a_message_cuts_no_node_off_from_redis() {
     let largest = [b"1mstranger".as_slice(), &vec![b'x'; 64 * 1024]].concat();
     assert_eq!(stranger.publish(b"comet:7", &largest), 1);
     client.expect_message(1, &"x".repeat(64 * 1024));
-    let stats = node.wait_for_stats(|stats| stats["written"] == 1);
+    let stats = node.wait_for_stats(|stats| stats["chunks_written"] == 1);
     let cluster = &stats["cluster"];
     assert_eq!((&cluster["too_large"], &cluster["gaps"]), (&json!(3), &json!(0)));
 }

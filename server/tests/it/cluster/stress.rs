@@ -16,7 +16,7 @@ fn three_nodes(broker: &Broker) -> [Server; 3] {
 /// Waits until so many connections are logged in on all nodes together: they hear of one that left
 /// a little later.
 fn wait_until_parked(nodes: &[Server], n: u64) {
-    let n_parked = |node: &Server| node.stats()["parked"].as_u64().unwrap();
+    let n_parked = |node: &Server| node.stats()["connections_parked"].as_u64().unwrap();
     while nodes.iter().map(n_parked).sum::<u64>() != n {
         std::thread::yield_now();
     }
@@ -25,7 +25,9 @@ fn wait_until_parked(nodes: &[Server], n: u64) {
 /// Waits until a node has nobody, and has said so to the broker.
 fn wait_until_empty(node: &Server) {
     let is_empty = |stats: &serde_json::Value| {
-        stats["parked"] == 0 && stats["ids"] == 0 && stats["cluster"]["subscriptions"] == 0
+        stats["connections_parked"] == 0
+            && stats["ids"] == 0
+            && stats["cluster"]["subscriptions"] == 0
     };
     node.wait_for_stats(is_empty);
 }
@@ -92,7 +94,7 @@ fn many_logins_logouts_and_sends_on_any_node_reach_exactly_whom_they_should() {
     let sum = |name: &str| -> u64 {
         nodes.iter().map(|node| node.wait_for_stats(|_| true)[name].as_u64().unwrap()).sum()
     };
-    assert_eq!(sum("written"), n_reached);
+    assert_eq!(sum("chunks_written"), n_reached);
     let published = |node: &Server| node.stats()["cluster"]["published"].as_u64().unwrap();
     assert_eq!(nodes.iter().map(published).sum::<u64>(), n_sent);
     drop(open);

@@ -27,7 +27,7 @@ fn a_large_message_is_held_once_for_all_that_do_not_read_it() {
         assert_eq!(server.send(number + 2, "before"), 1);
     }
     assert_eq!(server.send(1, &quotes()), N_SLOW);
-    let stats = server.wait_for_stats(|stats| stats["queued"] == N_SLOW);
+    let stats = server.wait_for_stats(|stats| stats["chunks_queued"] == N_SLOW);
     let held = count(&stats, "backlog_bytes");
     assert!((393_216..2 * 393_216).contains(&held), "{stats}");
     for (number, client) in slow.iter_mut().enumerate() {
@@ -38,9 +38,12 @@ fn a_large_message_is_held_once_for_all_that_do_not_read_it() {
         }
         expect_quotes(client, n);
     }
-    let stats = server.wait_for_stats(|stats| stats["queued"] == 0);
+    let stats = server.wait_for_stats(|stats| stats["chunks_queued"] == 0);
     assert_eq!(stats["backlog_bytes"], 0, "{stats}");
-    assert_eq!((count(&stats, "parked"), &stats["closed"]), (N_SLOW, &serde_json::json!({})));
+    assert_eq!(
+        (count(&stats, "connections_parked"), &stats["connections_closed"]),
+        (N_SLOW, &serde_json::json!({}))
+    );
 }
 
 #[test]
@@ -57,11 +60,11 @@ fn those_furthest_behind_go_when_all_together_are_too_far_behind() {
         assert!(count(&stats, "backlog_bytes") <= TOTAL, "{stats}");
     }
     let stats = server.wait_for_stats(|stats| count(stats, "backlog_bytes") <= TOTAL);
-    let n_closed = count(&stats["closed"], "backlog_total");
-    assert_eq!(stats["closed"], serde_json::json!({ "backlog_total": n_closed }));
-    assert_eq!(stats["dropped"], serde_json::json!({ "backlog_total": n_closed }));
+    let n_closed = count(&stats["connections_closed"], "backlog_total");
+    assert_eq!(stats["connections_closed"], serde_json::json!({ "backlog_total": n_closed }));
+    assert_eq!(stats["chunks_dropped"], serde_json::json!({ "backlog_total": n_closed }));
     // Five of 393 KB fit.
-    assert_eq!(count(&stats, "parked"), N_SLOW - n_closed + 1);
+    assert_eq!(count(&stats, "connections_parked"), N_SLOW - n_closed + 1);
     assert!((1..=5).contains(&(N_SLOW - n_closed)), "{stats}");
     assert_eq!(server.send(1000, "unharmed"), 1);
     good.expect_message(1, "unharmed");
@@ -87,13 +90,13 @@ fn the_memory_of_a_crowd_is_given_back() {
         server.follow(&ids.join(","))
     };
     drop(follow(0));
-    server.wait_for_stats(|stats| stats["parked"] == 1);
+    server.wait_for_stats(|stats| stats["connections_parked"] == 1);
     let before_kb = server.rss_kb();
     let crowd: Vec<_> = (0..N_CROWD).map(follow).collect();
     server.wait_for_stats(|stats| stats["logins"] == N_CROWD * N_IDS + 1);
     let most_kb = server.rss_kb();
     drop(crowd);
-    server.wait_for_stats(|stats| stats["parked"] == 1);
+    server.wait_for_stats(|stats| stats["connections_parked"] == 1);
     let deadline = std::time::Instant::now() + crate::support::DEADLINE;
     // Of 52 bytes for each id and more, a quarter may stay: the allocator keeps some for the next.
     let may_stay_kb = (most_kb - before_kb) / 4 + 1_024;

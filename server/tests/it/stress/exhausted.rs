@@ -37,12 +37,12 @@ fn a_full_house_serves_on_and_tells_the_others() {
         inside[usize::try_from(which).unwrap()].sent.push(message);
     }
     inside.iter_mut().for_each(Follower::expect_all);
-    let stats = server.wait_for_stats(|stats| stats["open"] == N_SERVED);
-    assert_eq!(stats["closed"], serde_json::json!({ "full": n_refused }));
-    assert_eq!((count(&stats, "written"), &stats["accepting"]), (N_CLIENTS, &true.into()));
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == N_SERVED);
+    assert_eq!(stats["connections_closed"], serde_json::json!({ "full": n_refused }));
+    assert_eq!((count(&stats, "chunks_written"), &stats["accepting"]), (N_CLIENTS, &true.into()));
     // There is room as soon as somebody leaves.
     drop(inside.pop());
-    server.wait_for_stats(|stats| stats["open"] == N_SERVED - 1);
+    server.wait_for_stats(|stats| stats["connections_open"] == N_SERVED - 1);
     server.follow("1000");
 }
 
@@ -61,7 +61,7 @@ fn out_of_descriptors_nobody_is_lost_and_those_who_wait_get_in() {
         .map(|id| server.connect(&format!("GET /test/{id} HTTP/1.1\r\nHost: x\r\n\r\n")))
         .collect();
     let stats = server.wait_for_stats(|stats| stats["accepting"] == false);
-    assert_eq!(stats["open"], N_SERVED);
+    assert_eq!(stats["connections_open"], N_SERVED);
 
     let (mut n_messages, begun_at) = (0, Instant::now());
     while begun_at.elapsed() < Duration::from_secs(1) {
@@ -74,7 +74,7 @@ fn out_of_descriptors_nobody_is_lost_and_those_who_wait_get_in() {
             assert_eq!(server.ask("GET", "/healthz", "", "").0, 503, "a new sender gets in");
         }
     }
-    assert_eq!(server.stats()["open"], N_SERVED, "nobody comes, nobody goes");
+    assert_eq!(server.stats()["connections_open"], N_SERVED, "nobody comes, nobody goes");
     inside.iter_mut().for_each(Follower::expect_all);
 
     inside.truncate(50);
@@ -84,7 +84,7 @@ fn out_of_descriptors_nobody_is_lost_and_those_who_wait_get_in() {
         client.expect(HEAD);
     }
     assert!(begun_at.elapsed() < Duration::from_secs(1), "accepting is slow to resume");
-    let stats = server.wait_for_stats(|stats| stats["open"] == 50);
-    assert_eq!(count(&stats, "written"), n_messages);
-    assert_eq!(count(&stats, "accepted"), N_SERVED + N_WAITING);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == 50);
+    assert_eq!(count(&stats, "chunks_written"), n_messages);
+    assert_eq!(count(&stats, "connections_accepted"), N_SERVED + N_WAITING);
 }

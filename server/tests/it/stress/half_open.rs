@@ -20,8 +20,12 @@ fn half_open_heads_are_told_the_time_and_good_clients_lose_nothing() {
         })
         .collect();
     let (mut n_messages, mut stats) = (0, server.stats());
-    assert_eq!((count(&stats, "heads") > 0, count(&stats, "parked")), (true, N_GOOD), "{stats}");
-    while count(&stats, "heads") > 0 {
+    assert_eq!(
+        (count(&stats, "connections_pending") > 0, count(&stats, "connections_parked")),
+        (true, N_GOOD),
+        "{stats}"
+    );
+    while count(&stats, "connections_pending") > 0 {
         for (id, (client, n)) in (1..).zip(&mut good) {
             assert_eq!(door.send(id, "meanwhile"), 1);
             *n += 1;
@@ -33,7 +37,7 @@ fn half_open_heads_are_told_the_time_and_good_clients_lose_nothing() {
     for mut client in half_open {
         assert!(client.read_to_end().starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     }
-    let stats = server.wait_for_stats(|stats| stats["open"] == N_GOOD);
-    assert_eq!(stats["closed"], serde_json::json!({ "head_timeout": N_HALF_OPEN }));
-    assert_eq!(count(&stats, "written"), n_messages);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == N_GOOD);
+    assert_eq!(stats["connections_closed"], serde_json::json!({ "head_timeout": N_HALF_OPEN }));
+    assert_eq!(count(&stats, "chunks_written"), n_messages);
 }

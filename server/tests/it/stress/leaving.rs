@@ -78,18 +78,18 @@ fn churn_beside_steady_connections_costs_them_nothing() {
         n_by_way[way] += 1;
     }
 
-    let stats = server.wait_for_stats(|stats| stats["open"] == N_STEADY);
+    let stats = server.wait_for_stats(|stats| stats["connections_open"] == N_STEADY);
     for follower in &mut steady {
         follower.expect_all();
     }
     assert_eq!(
-        (&stats["ids"], &stats["accepted"]),
+        (&stats["ids"], &stats["connections_accepted"]),
         (&N_STEADY.into(), &(N_STEADY + N_COMERS).into())
     );
     let n_to_steady: usize = steady.iter().map(|follower| follower.sent.len()).sum();
     assert_eq!(count(&stats, "messages"), n_sent);
-    assert_eq!(count(&stats, "reached"), n_to_steady as u64 + n_reached_comers, "{stats}");
-    let closed = &stats["closed"];
+    assert_eq!(count(&stats, "messages_reached"), n_to_steady as u64 + n_reached_comers, "{stats}");
+    let closed = &stats["connections_closed"];
     let expected = |reasons: &[&str]| -> u64 {
         let counts = WAYS.iter().zip(n_by_way).filter(|((_, counted), _)| *counted == reasons);
         counts.map(|(_, n)| n).sum()
@@ -127,8 +127,12 @@ fn a_storm_of_resets_leaves_nothing_but_counts() {
             witness.expect_message(number, "beside it");
         }
     });
-    let stats = server.wait_for_stats(|stats| stats["parked"] == 1 && stats["ids"] == 1);
-    assert_eq!(stats["closed"], serde_json::json!({ "reset": N }));
-    assert_eq!((count(&stats, "messages"), count(&stats, "reached")), (600, 300 + n_reached));
+    let stats =
+        server.wait_for_stats(|stats| stats["connections_parked"] == 1 && stats["ids"] == 1);
+    assert_eq!(stats["connections_closed"], serde_json::json!({ "reset": N }));
+    assert_eq!(
+        (count(&stats, "messages"), count(&stats, "messages_reached")),
+        (600, 300 + n_reached)
+    );
     server.wait_for_descriptors(n_descriptors);
 }

@@ -56,9 +56,12 @@ fn many_logins_logouts_and_sends_reach_exactly_whom_they_should() {
     for (_, follower) in &mut open {
         follower.expect_all();
     }
-    let stats = server.wait_for_stats(|stats| stats["parked"] == open.len() as u64);
-    assert_eq!((&stats["messages"], &stats["void"]), (&n_messages.into(), &n_void.into()));
-    assert_eq!((&stats["written"], &stats["accepted"]), (&n_reached.into(), &n_logins.into()));
+    let stats = server.wait_for_stats(|stats| stats["connections_parked"] == open.len() as u64);
+    assert_eq!((&stats["messages"], &stats["messages_void"]), (&n_messages.into(), &n_void.into()));
+    assert_eq!(
+        (&stats["chunks_written"], &stats["connections_accepted"]),
+        (&n_reached.into(), &n_logins.into())
+    );
     let mut ids: Vec<_> = open.iter().flat_map(|(ids, _)| ids).collect();
     ids.sort_unstable();
     ids.dedup();

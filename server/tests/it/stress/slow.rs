@@ -25,12 +25,12 @@ fn slow_readers_are_closed_and_the_others_lose_nothing() {
     for number in 2..=N_MESSAGES {
         n_reached += round(&mut good, &mut door, number);
     }
-    let stats = server.wait_for_stats(|stats| stats["parked"] == N_GOOD);
-    assert_eq!(stats["closed"], serde_json::json!({ "slow_reader": N_SLOW }));
+    let stats = server.wait_for_stats(|stats| stats["connections_parked"] == N_GOOD);
+    assert_eq!(stats["connections_closed"], serde_json::json!({ "slow_reader": N_SLOW }));
     // A slow reader is not reached by the message that is too much, and its backlog is dropped.
-    let n_dropped = count(&stats["dropped"], "slow_reader");
-    assert_eq!(count(&stats, "deliveries"), n_reached + N_SLOW);
-    assert_eq!(count(&stats, "written") + n_dropped, n_reached + N_SLOW);
+    let n_dropped = count(&stats["chunks_dropped"], "slow_reader");
+    assert_eq!(count(&stats, "chunks"), n_reached + N_SLOW);
+    assert_eq!(count(&stats, "chunks_written") + n_dropped, n_reached + N_SLOW);
     assert!(n_dropped > 10 * N_SLOW, "64 KiB are more than 10 of these: {stats}");
     assert_eq!(server.send(1, "done"), N_GOOD);
     for client in &mut good {

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::os::fd::OwnedFd;
 
-use super::{HeadState, Heads, small};
-use crate::close::CloseReason;
-use crate::cluster::{Asked, LOGIN_WAIT};
+use super::Pending;
+use super::connection::{State, small, unsubscribed};
+use crate::cluster::ledger::{Asked, Ticket};
+use crate::cluster::timing::LOGIN_WAIT;
 use crate::framing::Style;
-use crate::request::Refusal;
 use crate::router::Id;
 
-impl Heads {
+impl Pending {
     /// Logs a connection in once the cluster has subscribed its ids.
     pub(super) fn ask(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
         let Some(cluster) = self.cluster.clone() else { return };
@@ -21,7 +21,7 @@ impl Heads {
             }
             Asked::Wait(ticket) => {
                 let n_extra_bytes = small(n_extra_bytes);
-                let state = HeadState::Waiting { ticket, style, n_extra_bytes };
+                let state = State::Waiting { ticket, style, n_extra_bytes };
                 self.keep(socket, LOGIN_WAIT, state);
             }
             Asked::Full => self.refuse(socket, &unsubscribed("too many wait for the cluster")),
@@ -44,29 +44,24 @@ impl Heads {
         let Some(cluster) = self.cluster.clone() else { return };
         for (slot, ticket) in cluster.take_done() {
             // Who left has taken its ticket along; its slot may have another owner.
-            let head = self.table.get(slot).map(|head| &head.state);
-            let Some(&HeadState::Waiting { ticket: its, style, n_extra_bytes }) = head else {
+            let state = self.table.get(slot).map(|connection| &connection.state);
+            let Some(&State::Waiting { ticket: its, style, n_extra_bytes }) = state else {
                 continue;
             };
             if its == ticket {
-                let head = self.release(slot);
+                let socket = self.release(slot);
                 let ids = cluster.claim(ticket);
-                self.log_in(head.socket, style, &ids, n_extra_bytes as usize);
+                self.log_in(socket, style, &ids, n_extra_bytes as usize);
                 cluster.release(&ids);
             }
         }
     }
 
-    /// Gives up the wait of a connection that is about to be closed, if it waits.
-    pub(super) fn give_up(&self, state: &HeadState) {
-        if let (HeadState::Waiting { ticket, .. }, Some(cluster)) = (state, &self.cluster) {
-            let ids = cluster.claim(*ticket);
+    /// Gives up the wait of a connection that is about to be closed.
+    pub(super) fn give_up(&self, ticket: Ticket) {
+        if let Some(cluster) = &self.cluster {
+            let ids = cluster.claim(ticket);
             cluster.release(&ids);
         }
     }
-}
-
-/// The answer to a client whose ids could not be subscribed.
-pub(super) fn unsubscribed(why: &'static str) -> Refusal {
-    Refusal::new(CloseReason::Unsubscribed, why)
 }

@@ -8,9 +8,9 @@ use crate::cluster::replies_in;
 use crate::control::guard::Guard;
 use crate::control::head::{self, Call};
 use crate::control::room::{INPUT_BYTES, Input, Pool};
+use crate::framing::MAX_MESSAGE_BYTES;
 use crate::lines::Lines;
 use crate::request::{self, MAX_HEAD_BYTES, Parsed, Request};
-use crate::send::MAX_MESSAGE_BYTES;
 
 /// A request head: what was decided on some bytes stays decided when more come, and makes sense.
 pub fn head(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
@@ -44,8 +44,8 @@ pub fn lines(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     alike(messages, bytes, cuts);
 }
 
-/// What a broker says: the same replies and the same error come out, however the bytes were cut, and
-/// little is kept of what is not complete.
+/// What a broker says: the same replies and the same error come out, however the bytes were cut,
+/// and little is kept of what is not complete.
 pub fn replies(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     alike(replies_in, bytes, cuts);
 }

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::Shared;
+use super::connection::Connection;
+use super::head::{Ask, Denial};
 use crate::answer::OK;
-use crate::control::Connection;
-use crate::control::head::{Ask, Denial};
+use crate::framing::MAX_MESSAGE_BYTES;
 use crate::lines::{Line, Lines};
 use crate::router::Id;
-use crate::send::MAX_MESSAGE_BYTES;
-
-/// Lines sent before other tasks are let in: at 7 µs a write, half a millisecond.
-pub(crate) const LINES_AT_A_TIME: u64 = 64;
+use crate::send::MESSAGES_AT_A_TIME;
+use crate::shared::Shared;
 
 /// Lines published together in a cluster: they wait for the broker once.
 const LINES_IN_BATCH: usize = 256;
@@ -29,7 +27,7 @@ struct Outcome {
     /// Connections reached, over all messages.
     connections: u64,
     /// Messages that reached nobody.
-    void: u64,
+    messages_void: u64,
     /// What the cluster has to say, if there is one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterOutcome>,
@@ -62,7 +60,10 @@ enum End {
 
 /// Sends line by line. A bad line ends it; what was before it stays sent, and the answer says so.
 /// Returns status and body of the answer.
-pub(crate) async fn send(connection: &mut Connection, ask: &mut Ask) -> (&'static str, String) {
+pub(crate) async fn post_lines(
+    connection: &mut Connection,
+    ask: &mut Ask,
+) -> (&'static str, String) {
     let cluster = connection.shared().cluster.as_ref().map(|_| ClusterOutcome::default());
     let mut outcome = Outcome { cluster, ..Outcome::default() };
     let (status, error) = match send_lines(connection, ask, &mut outcome).await {
@@ -99,7 +100,7 @@ async fn send_lines(
     }
     if let Some(line) = counted.lines.last() {
         send_line(&line.map_err(End::Bad)?, &shared, &mut batch, outcome).await?;
-        batch.send(&shared, outcome).await?;
+        batch.publish(&shared, outcome).await?;
     }
     Ok(())
 }
@@ -116,10 +117,10 @@ async fn send_piece(
         match line {
             Ok(line) => send_line(&line, shared, batch, outcome).await?,
             // Those before it are sent.
-            Err(why) => return batch.send(shared, outcome).await.and(Err(End::Bad(why))),
+            Err(why) => return batch.publish(shared, outcome).await.and(Err(End::Bad(why))),
         }
     }
-    batch.send(shared, outcome).await
+    batch.publish(shared, outcome).await
 }
 
 /// Sends one line, or puts it into the batch that is sent to a cluster.
@@ -132,11 +133,11 @@ async fn send_line(
     if shared.cluster.is_some() {
         return batch.add(line, shared, outcome).await;
     }
-    let n_reached = shared.sender.send(line.id, &line.msg).await;
+    let n_reached = shared.sender.send_to(line.id, &line.msg).await;
     outcome.messages += 1;
     outcome.connections += n_reached;
-    outcome.void += u64::from(n_reached == 0);
-    if outcome.messages.is_multiple_of(LINES_AT_A_TIME) {
+    outcome.messages_void += u64::from(n_reached == 0);
+    if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
         tokio::task::yield_now().await;
     }
     Ok(())
@@ -163,13 +164,13 @@ impl Batch {
         self.n_bytes += line.msg.len();
         let is_full = self.messages.len() == LINES_IN_BATCH;
         if is_full || self.n_bytes >= MAX_MESSAGE_BYTES {
-            self.send(shared, outcome).await?;
+            self.publish(shared, outcome).await?;
         }
         Ok(())
     }
 
     /// Sends what is there.
-    async fn send(&mut self, shared: &Shared, outcome: &mut Outcome) -> Result<(), End> {
+    async fn publish(&mut self, shared: &Shared, outcome: &mut Outcome) -> Result<(), End> {
         self.n_bytes = 0;
         let messages = std::mem::take(&mut self.messages);
         let (Some(cluster), Some(counts)) = (&shared.cluster, &mut outcome.cluster) else {
@@ -179,13 +180,13 @@ impl Batch {
             return Ok(());
         }
         let mut failed = None;
-        for sent in cluster.send(messages).await {
+        for sent in cluster.send_to_nodes(messages).await {
             match sent {
                 Ok(reach) => {
                     outcome.messages += 1;
                     outcome.connections += reach.connections;
                     let is_here = reach.connections > 0;
-                    outcome.void += u64::from(!is_here && reach.subscribers == 0);
+                    outcome.messages_void += u64::from(!is_here && reach.subscribers == 0);
                     counts.unknown += u64::from(!is_here && reach.subscribers > 0);
                     counts.subscribers = counts.subscribers.saturating_add(reach.subscribers);
                 }

@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 /// they are dropped from the queue: so a queue is small, and dropping costs nothing for each.
 const KEPT: usize = 64;
 
-/// Entries of a table, the oldest first. Those that leave the table stay here until they come to the
-/// front, or until they are most of what there is.
+/// Entries of a table, the oldest first. Those that leave the table stay here until they come to
+/// the front, or until they are most of what there is.
 #[derive(Debug, Default)]
 pub(super) struct Oldest(VecDeque<(u32, u32)>);
 
 impl Oldest {
-    /// Adds the entry in a slot; `number` is its own, so that its successor in the slot is not taken
-    /// for it.
+    /// Adds the entry in a slot; `number` is its own, so that its successor in the slot is not
+    /// taken for it.
     pub(super) fn push(&mut self, slot: usize, number: u32) {
         self.0.push_back((u32::try_from(slot).expect("descriptors are fewer"), number));
     }

@@ -8,10 +8,10 @@ use crate::router::Id;
 /// It is rendezvous hashing: the broker with the highest hash of its name and the id has the id.
 /// Unlike a ring of points it is even without tuning, and brokers are few.
 #[derive(Debug, Clone)]
-pub(super) struct Ring(Box<[u64]>);
+pub(super) struct Rendezvous(Box<[u64]>);
 
-impl Ring {
-    /// A ring of brokers, by the names under which all nodes know them, in any order.
+impl Rendezvous {
+    /// For brokers, by the names under which all nodes know them, in any order.
     pub(super) fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         Self(names.into_iter().map(|name| hash_name(name.as_ref())).collect())
     }
@@ -48,27 +48,28 @@ mod tests {
 
     #[test]
     fn ids_are_spread_evenly_and_by_name_only() {
-        let (ring, back) = (Ring::new(NAMES), Ring::new(NAMES.into_iter().rev()));
+        let (rendezvous, back) = (Rendezvous::new(NAMES), Rendezvous::new(NAMES.into_iter().rev()));
         let mut n_ids = [0; NAMES.len()];
         for id in 1..=40_000 {
-            n_ids[ring.home(id)] += 1;
-            assert_eq!(ring.home(id), NAMES.len() - 1 - back.home(id));
+            n_ids[rendezvous.home(id)] += 1;
+            assert_eq!(rendezvous.home(id), NAMES.len() - 1 - back.home(id));
         }
         assert!(n_ids.iter().all(|n| (9_500..=10_500).contains(n)), "{n_ids:?}");
     }
 
     #[test]
     fn a_broker_less_moves_its_own_ids_only() {
-        let (ring, less) = (Ring::new(NAMES), Ring::new(NAMES[..3].iter().copied()));
-        for id in (1..=10_000).filter(|&id| ring.home(id) != 3) {
-            assert_eq!(ring.home(id), less.home(id));
+        let (rendezvous, less) =
+            (Rendezvous::new(NAMES), Rendezvous::new(NAMES[..3].iter().copied()));
+        for id in (1..=10_000).filter(|&id| rendezvous.home(id) != 3) {
+            assert_eq!(rendezvous.home(id), less.home(id));
         }
     }
 
     #[test]
     fn the_answer_is_the_same_in_every_version() {
-        let ring = Ring::new(NAMES);
-        let homes: Vec<_> = (1..=12).map(|id| ring.home(id)).collect();
+        let rendezvous = Rendezvous::new(NAMES);
+        let homes: Vec<_> = (1..=12).map(|id| rendezvous.home(id)).collect();
         assert_eq!(homes, [2, 3, 0, 2, 1, 2, 0, 0, 1, 0, 0, 3]);
     }
 }

@@ -1,14 +1,13 @@
 //! Who goes when all places are taken, or too many bytes of unfinished requests are kept.
 
-use super::{Head, HeadState, Heads};
-use crate::close::CloseReason;
-use crate::request;
+use super::Pending;
+use super::connection::{Leave, State};
 
 /// Bytes of unfinished requests that are kept at a time. Hardly any request comes in parts, but
 /// 20,000 of nearly 8 KiB each would take 160 MB.
 const MAX_KEPT_BYTES: usize = 16 * 1024 * 1024;
 
-impl Heads {
+impl Pending {
     /// Makes room for a connection that was accepted, if all places are taken, at the cost of who
     /// has the least to lose: an answered connection that does not close, then the unfinished
     /// request that is the oldest. Returns whether there is room: not if all places are taken by
@@ -35,11 +34,12 @@ impl Heads {
     /// Puts a connection that is kept into the queue of its state.
     pub(super) fn queue(&mut self, slot: usize, number: u32) {
         let Self { table, reading, draining, .. } = self;
-        let is_there = |slot, number| table.get(slot).is_some_and(|head| head.number == number);
+        let is_there =
+            |slot, number| table.get(slot).is_some_and(|connection| connection.number == number);
         let queue = match table[slot].state {
-            HeadState::Reading(_) => reading,
-            HeadState::Draining { .. } => draining,
-            HeadState::Waiting { .. } => return,
+            State::Reading(_) => reading,
+            State::Draining { .. } => draining,
+            State::Waiting { .. } => return,
         };
         queue.push(slot, number);
         queue.tidy(table.len(), is_there);
@@ -48,10 +48,10 @@ impl Heads {
     /// Closes the connection that was answered before all others that are draining.
     fn close_oldest_answered(&mut self) {
         let Self { table, draining, .. } = self;
-        let is_there = |slot, number| table.get(slot).is_some_and(|head| head.number == number);
+        let is_there =
+            |slot, number| table.get(slot).is_some_and(|connection| connection.number == number);
         if let Some(slot) = draining.take(is_there) {
-            // It is counted under the reason of its answer, whatever is said here.
-            self.leave(slot, CloseReason::Answered);
+            self.leave(slot, &Leave::CrowdedOut);
         }
     }
 
@@ -59,13 +59,10 @@ impl Heads {
     /// one.
     fn crowd_out(&mut self) -> bool {
         let Self { table, reading, .. } = self;
-        let is_there = |slot, number| table.get(slot).is_some_and(|head| head.number == number);
+        let is_there =
+            |slot, number| table.get(slot).is_some_and(|connection| connection.number == number);
         let Some(slot) = reading.take(is_there) else { return false };
-        let Head { socket, state, .. } = self.release(slot);
-        let HeadState::Reading(bytes) = state else {
-            unreachable!("a number is of one connection in one state")
-        };
-        self.refuse(socket, &request::crowded_out(&bytes));
+        self.leave(slot, &Leave::CrowdedOut);
         true
     }
 }

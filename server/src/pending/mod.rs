@@ -4,6 +4,7 @@
 //! They are a table, with no task and no buffer for each. A request is read into one shared buffer;
 //! only an unfinished one is copied out of it.
 
+mod connection;
 mod crowding;
 mod oldest;
 mod waiting;
@@ -15,15 +16,15 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use self::connection::{Connection, Leave, State, Step, unsubscribed};
 use self::oldest::Oldest;
-use self::waiting::unsubscribed;
-use crate::CHATTY_BYTES;
 use crate::addresses::Addresses;
 use crate::close::{ByReason, CloseReason};
-use crate::cluster::{Cluster, Ticket};
+use crate::cluster::node::Cluster;
 use crate::framing::{Style, short_response};
 use crate::limits::deadline;
-use crate::request::{self, MAX_HEAD_BYTES, Parsed, Refusal, Request};
+use crate::refusal::Refusal;
+use crate::request::{self, Request};
 use crate::router::{Id, Router};
 use crate::sync::{Mutex, MutexGuard};
 use crate::wire::{self, Poller};
@@ -46,7 +47,7 @@ pub(crate) struct AcceptStats {
     /// Connections accepted.
     pub(crate) accepted: u64,
     /// Connections whose request is not complete, or whose answer is not read.
-    pub(crate) heads: u64,
+    pub(crate) pending: u64,
     /// Connections closed without having been parked.
     pub(crate) closed: ByReason,
     /// Whether accepting pauses, because descriptors or memory have run out.
@@ -55,68 +56,22 @@ pub(crate) struct AcceptStats {
 
 /// Limits on connections.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadLimits {
+pub(crate) struct PendingLimits {
     /// Connections open at a time, parked ones included.
     pub(crate) max_connections: u64,
-    /// Answered connections that may linger beyond that; one more is closed without ado.
+    /// Answered connections that may linger beyond that; one more is closed at once.
     pub(crate) max_lingering: usize,
     /// How long a request may take from accept to its last byte.
     pub(crate) timeout: Duration,
 }
 
-/// A connection that is not parked.
-#[derive(Debug)]
-struct Head {
-    /// Its descriptor.
-    socket: OwnedFd,
-    /// Its own, in the state that it is in: a slot is used again.
-    number: u32,
-    /// When it is given up.
-    deadline: Instant,
-    /// What it is doing.
-    state: HeadState,
-}
-
-// What a pending head costs; a flood of them is to stay small.
-const _: () = assert!(size_of::<Head>() == 48);
-
-/// What a connection that is not parked is doing.
-#[derive(Debug)]
-enum HeadState {
-    /// Sending its request. The bytes that came, if they were not yet a whole one.
-    Reading(Vec<u8>),
-    /// Reading its answer, after which it should close.
-    Draining {
-        /// Under which its close is counted, however it leaves.
-        reason: CloseReason,
-        /// How many bytes it may still send.
-        n_bytes_left: usize,
-    },
-    /// Waiting until the cluster has subscribed its ids.
-    Waiting {
-        /// What it waits for.
-        ticket: Ticket,
-        /// How its messages are to be framed.
-        style: Style,
-        /// Bytes that came behind its request, of which there are few.
-        n_extra_bytes: u32,
-    },
-}
-
-impl HeadState {
-    /// Bytes that are kept of an unfinished request.
-    fn n_kept_bytes(&self) -> usize {
-        if let Self::Reading(bytes) = self { bytes.capacity() } else { 0 }
-    }
-}
-
 /// The table of them.
-pub(crate) struct Heads {
+pub(crate) struct Pending {
     /// Watches them, under their slots as keys.
     pub(crate) poller: Poller,
     /// The connections. A slot is used again only when its event, if it had one, was handled, so no
     /// event meets a stranger there.
-    table: Slab<Head>,
+    table: Slab<Connection>,
     /// How many of them are draining.
     n_draining: usize,
     /// Those that are reading, in the order in which they came.
@@ -130,7 +85,7 @@ pub(crate) struct Heads {
     /// Where the others go.
     router: Arc<Router<Poller>>,
     /// Limits.
-    limits: HeadLimits,
+    limits: PendingLimits,
     /// What is counted.
     stats: Arc<Mutex<AcceptStats>>,
     /// Counts the connections of each address, if there is a limit on them.
@@ -143,11 +98,11 @@ pub(crate) struct Heads {
     scratch: Box<[u8]>,
 }
 
-impl Heads {
+impl Pending {
     /// An empty table.
     pub(crate) fn new(
         router: Arc<Router<Poller>>,
-        limits: HeadLimits,
+        limits: PendingLimits,
         stats: Arc<Mutex<AcceptStats>>,
         addresses: Option<Arc<Addresses>>,
         cluster: Option<Arc<Cluster>>,
@@ -193,22 +148,22 @@ impl Heads {
 
     /// Takes in a new connection: its request is often there already.
     pub(crate) fn take_in(&mut self, socket: OwnedFd) {
+        let mut state = State::Reading(Vec::new());
         match wire::recv(&socket, &mut self.scratch) {
-            Ok(0) => self.close(socket, CloseReason::Abandoned),
-            Ok(n) => match request::parse(&self.scratch[..n]) {
-                Parsed::Incomplete => {
-                    let bytes = self.scratch[..n].to_vec();
-                    self.keep(socket, self.limits.timeout, HeadState::Reading(bytes));
-                    self.bound_kept_bytes();
+            Ok(0) => return self.close(socket, CloseReason::Abandoned),
+            Ok(n) => match state.on_bytes(&self.scratch[..n]) {
+                Step::Stay => {}
+                Step::Serve { request, n_extra_bytes } => {
+                    return self.serve(socket, &request, n_extra_bytes);
                 }
-                Parsed::Complete(request, n_head) => self.serve(socket, &request, n - n_head),
-                Parsed::Refused(refusal) => self.refuse(socket, &refusal),
+                Step::Refuse(refusal) => return self.refuse(socket, &refusal),
+                Step::Close(reason) => return self.close(socket, reason),
             },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.keep(socket, self.limits.timeout, HeadState::Reading(Vec::new()));
-            }
-            Err(error) => self.close(socket, CloseReason::of_error(&error)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return self.close(socket, CloseReason::of_error(&error)),
         }
+        self.keep(socket, self.limits.timeout, state);
+        self.bound_kept_bytes();
     }
 
     /// Handles an event of the connection in a slot.
@@ -219,35 +174,42 @@ impl Heads {
     }
 
     /// Puts a connection into the table and watches it.
-    fn keep(&mut self, socket: OwnedFd, time: Duration, state: HeadState) {
+    fn keep(&mut self, socket: OwnedFd, time: Duration, state: State) {
         let slot = self.table.vacant_key();
         if self.poller.add(&socket, slot as u64).is_err() {
-            self.give_up(&state);
+            if let State::Waiting { ticket, .. } = state {
+                self.give_up(ticket);
+            }
             self.close(socket, CloseReason::Error);
             return;
         }
-        self.n_draining += usize::from(matches!(state, HeadState::Draining { .. }));
+        self.n_draining += usize::from(state.is_draining());
         self.n_kept_bytes += state.n_kept_bytes();
         self.last_number = self.last_number.wrapping_add(1);
         let number = self.last_number;
-        self.table.insert(Head { socket, number, deadline: deadline(time), state });
+        self.table.insert(Connection { socket, number, deadline: deadline(time), state });
         self.queue(slot, number);
     }
 
-    /// Takes a connection out of the table, to close it: that ends its watch.
-    fn remove(&mut self, slot: usize) -> Head {
-        let head = self.table.remove(slot);
-        self.n_draining -= usize::from(matches!(head.state, HeadState::Draining { .. }));
-        self.n_kept_bytes -= head.state.n_kept_bytes();
-        head
+    /// Takes a connection out of the table. It is still watched until it is closed.
+    fn remove(&mut self, slot: usize) -> Connection {
+        let connection = self.table.remove(slot);
+        self.n_draining -= usize::from(connection.state.is_draining());
+        self.n_kept_bytes -= connection.state.n_kept_bytes();
+        connection
     }
 
     /// Takes a connection out of the table, to go on with it elsewhere.
-    fn release(&mut self, slot: usize) -> Head {
-        let head = self.remove(slot);
+    fn release(&mut self, slot: usize) -> OwnedFd {
+        let Connection { socket, .. } = self.remove(slot);
+        self.unwatch(&socket);
+        socket
+    }
+
+    /// Watches a connection no longer, so that it can be watched under another key.
+    fn unwatch(&self, socket: &OwnedFd) {
         // Fails only for a descriptor that is not watched.
-        _ = self.poller.delete(&head.socket);
-        head
+        _ = self.poller.delete(socket);
     }
 
     /// Reads what a connection of the table has sent.
@@ -256,59 +218,34 @@ impl Heads {
         self.bound_kept_bytes();
     }
 
-    /// Reads until nothing is left, or the connection has left the table.
+    /// Reads until nothing is left, or the connection has left the table. Its events are
+    /// edge-triggered: what is left now would not be told again.
     fn read_all(&mut self, slot: usize) {
         loop {
-            let head = &mut self.table[slot];
-            let n = match wire::recv(&head.socket, &mut self.scratch) {
-                Ok(0) => return self.leave(slot, CloseReason::Abandoned),
+            let Connection { socket, state, .. } = &mut self.table[slot];
+            let n = match wire::recv(socket, &mut self.scratch) {
+                Ok(0) => return self.leave(slot, &Leave::Gone(CloseReason::Abandoned)),
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => return self.leave(slot, CloseReason::of_error(&error)),
+                Err(error) => {
+                    return self.leave(slot, &Leave::Gone(CloseReason::of_error(&error)));
+                }
             };
-            match &mut head.state {
-                HeadState::Draining { reason, n_bytes_left } => {
-                    let reason = *reason;
-                    match n_bytes_left.checked_sub(n) {
-                        Some(n_left) => *n_bytes_left = n_left,
-                        None => return self.leave(slot, reason),
-                    }
+            self.n_kept_bytes -= state.n_kept_bytes();
+            let step = state.on_bytes(&self.scratch[..n]);
+            // Before anything takes it out of the table, which subtracts what it keeps.
+            self.n_kept_bytes += state.n_kept_bytes();
+            match step {
+                Step::Stay => {}
+                Step::Serve { request, n_extra_bytes } => {
+                    let socket = self.release(slot);
+                    return self.serve(socket, &request, n_extra_bytes);
                 }
-                HeadState::Waiting { n_extra_bytes, .. } => {
-                    let n_all = *n_extra_bytes as usize + n;
-                    if n_all > CHATTY_BYTES {
-                        return self.leave(slot, CloseReason::Chatty);
-                    }
-                    *n_extra_bytes = small(n_all);
+                Step::Refuse(refusal) => {
+                    let socket = self.release(slot);
+                    return self.refuse(socket, &refusal);
                 }
-                HeadState::Reading(bytes) => {
-                    let n_kept_before = bytes.capacity();
-                    let parsed = if bytes.is_empty() {
-                        (request::parse(&self.scratch[..n]), n)
-                    } else {
-                        bytes.extend_from_slice(&self.scratch[..n]);
-                        (request::parse(bytes), bytes.len())
-                    };
-                    match parsed {
-                        (Parsed::Incomplete, n_all) => {
-                            debug_assert!(n_all < MAX_HEAD_BYTES, "more is refused");
-                            if bytes.is_empty() {
-                                bytes.extend_from_slice(&self.scratch[..n]);
-                            }
-                            self.n_kept_bytes += bytes.capacity() - n_kept_before;
-                        }
-                        (Parsed::Complete(request, n_head), n_all) => {
-                            self.n_kept_bytes += bytes.capacity() - n_kept_before;
-                            let head = self.release(slot);
-                            return self.serve(head.socket, &request, n_all - n_head);
-                        }
-                        (Parsed::Refused(refusal), _) => {
-                            self.n_kept_bytes += bytes.capacity() - n_kept_before;
-                            let head = self.release(slot);
-                            return self.refuse(head.socket, &refusal);
-                        }
-                    }
-                }
+                Step::Close(reason) => return self.leave(slot, &Leave::Gone(reason)),
             }
         }
     }
@@ -339,7 +276,7 @@ impl Heads {
             return self.refuse(socket, &Refusal::new(CloseReason::IdsFullForAddress, sentence));
         }
         // From here on it is counted by the router, even if it cannot be logged in.
-        self.stats().heads -= 1;
+        self.stats().pending -= 1;
         let head = style.head().as_bytes();
         let row = self.router.login(room, socket, style, ids, head, n_extra_bytes);
         tracing::debug!(target: "logins", ?ids, ?row, "login");
@@ -353,11 +290,10 @@ impl Heads {
 
     /// Sends a whole response and closes: our half at once, the rest when the peer has read it.
     fn answer(&mut self, socket: OwnedFd, response: &[u8], reason: CloseReason) {
-        let is_sent = wire::send(&socket, response).is_ok_and(|n| n == response.len());
-        let is_shut = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).is_ok();
+        let is_answered = send_last(&socket, response);
         let may_linger = self.n_draining < self.limits.max_lingering || !self.is_full();
-        if is_sent && is_shut && may_linger {
-            let state = HeadState::Draining { reason, n_bytes_left: DRAIN_BYTES };
+        if is_answered && may_linger {
+            let state = State::Draining { reason, n_bytes_left: DRAIN_BYTES };
             self.keep(socket, DRAIN_TIME, state);
         } else {
             wire::finish(&socket);
@@ -365,14 +301,40 @@ impl Heads {
         }
     }
 
-    /// Closes a connection of the table that left, or is shown out.
-    fn leave(&mut self, slot: usize, reason: CloseReason) {
-        let head = self.remove(slot);
-        self.give_up(&head.state);
-        match head.state {
-            HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-            HeadState::Reading(_) | HeadState::Waiting { .. } => self.close(head.socket, reason),
-        }
+    /// Ends a connection of the table, with an answer if it is owed one and can get it.
+    fn leave(&mut self, slot: usize, why: &Leave<'_>) {
+        let Connection { socket, state, .. } = self.remove(slot);
+        let refusal = match state {
+            // It has its answer, and is counted under the reason of that, however it leaves.
+            State::Draining { reason, .. } => return self.close(socket, reason),
+            State::Reading(bytes) => match why {
+                Leave::Gone(reason) => return self.close(socket, *reason),
+                Leave::TooLate => request::too_late(&bytes),
+                Leave::CrowdedOut => request::crowded_out(&bytes),
+                Leave::Shutdown(refusal) => return self.refuse_and_close(socket, refusal),
+            },
+            State::Waiting { ticket, .. } => {
+                self.give_up(ticket);
+                match why {
+                    Leave::Gone(reason) => return self.close(socket, *reason),
+                    Leave::TooLate | Leave::CrowdedOut => {
+                        unsubscribed("the cluster does not answer in time")
+                    }
+                    Leave::Shutdown(refusal) => return self.refuse_and_close(socket, refusal),
+                }
+            }
+        };
+        // The answer may keep it in the table, under another slot.
+        self.unwatch(&socket);
+        self.refuse(socket, &refusal);
+    }
+
+    /// Answers a request that is not served and closes at once, as there is no time to linger.
+    fn refuse_and_close(&self, socket: OwnedFd, refusal: &Refusal) {
+        let response = short_response(refusal.status(), &refusal.sentence, refusal.with_body);
+        send_last(&socket, response.as_bytes());
+        wire::finish(&socket);
+        self.close(socket, refusal.reason);
     }
 
     /// Closes a connection that is in no table.
@@ -382,7 +344,7 @@ impl Heads {
         }
         drop(socket);
         let mut stats = self.stats();
-        stats.heads -= 1;
+        stats.pending -= 1;
         stats.closed.add(reason, 1);
     }
 
@@ -396,22 +358,14 @@ impl Heads {
         if !self.is_behind(now) {
             return;
         }
-        let is_over = |&(_, head): &(usize, &Head)| head.deadline <= now;
+        let is_over = |&(_, connection): &(usize, &Connection)| connection.deadline <= now;
         let over = self.table.iter().filter(is_over).map(|(slot, _)| slot);
         let over: Vec<usize> = over.take(SWEEP_BATCH).collect();
         if over.len() < SWEEP_BATCH {
             self.next_sweep_at = now + self.sweep_every();
         }
         for slot in over {
-            let head = self.release(slot);
-            self.give_up(&head.state);
-            match head.state {
-                HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-                HeadState::Reading(bytes) => self.refuse(head.socket, &request::too_late(&bytes)),
-                HeadState::Waiting { .. } => {
-                    self.refuse(head.socket, &unsubscribed("the cluster does not answer in time"));
-                }
-            }
+            self.leave(slot, &Leave::TooLate);
         }
         if self.table.is_empty() {
             // The table of a flood is not kept for the next one.
@@ -422,24 +376,17 @@ impl Heads {
 
     /// Answers all whose request is not complete with `refusal`, and closes everything.
     pub(crate) fn end(mut self, refusal: &Refusal) {
-        (self.limits.max_connections, self.limits.max_lingering) = (0, 0);
         for slot in 0..self.table.capacity() {
-            if !self.table.contains(slot) {
-                continue;
-            }
-            let head = self.release(slot);
-            self.give_up(&head.state);
-            match head.state {
-                HeadState::Draining { reason, .. } => self.close(head.socket, reason),
-                HeadState::Reading(_) | HeadState::Waiting { .. } => {
-                    self.refuse(head.socket, refusal);
-                }
+            if self.table.contains(slot) {
+                self.leave(slot, &Leave::Shutdown(refusal));
             }
         }
     }
 }
 
-/// A number of bytes that were read at a time, or not too many.
-fn small(n_bytes: usize) -> u32 {
-    u32::try_from(n_bytes).expect("a connection that sent more was closed")
+/// Sends a response and our end. Returns whether the peer can get all of it.
+fn send_last(socket: &OwnedFd, response: &[u8]) -> bool {
+    let is_sent = wire::try_write(socket, response).is_ok_and(|n| n == response.len());
+    let is_shut = rustix::net::shutdown(socket, rustix::net::Shutdown::Write).is_ok();
+    is_sent && is_shut
 }

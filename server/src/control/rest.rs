@@ -1,0 +1,28 @@
+//! What is left to be done of a request that cannot be answered at once.
+
+use std::pin::Pin;
+
+use crate::router::Id;
+
+/// What a request still waits for.
+pub(super) enum Rest {
+    /// The rest of a message.
+    Message,
+    /// Lines.
+    Lines,
+    /// A send.
+    Sending(Sending),
+    /// Logging out.
+    LogOut(Id),
+}
+
+/// What became of a message that had to be waited for.
+pub(super) enum Sent {
+    /// It reached so many connections of this server.
+    Here(u64),
+    /// It was for all nodes of a cluster: status and body of the answer.
+    ToAll(&'static str, String),
+}
+
+/// A send that has to be waited for.
+pub(super) type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
