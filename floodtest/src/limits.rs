@@ -1,9 +1,13 @@
-//! The limits on open files, which are the limits on connections.
+//! The limits on open files, which are the limits on connections, and what memory there is.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+
+/// Bytes in the unit of reports.
+const KB: u64 = 1_024;
 
 /// Descriptors kept for everything that is not a connection: the three standard streams, the URL
 /// file, epoll, timer, signal pipe, logs, a resolver's sockets, and what was inherited.
@@ -45,9 +49,18 @@ pub(crate) fn open_files_of_machine() -> Option<u64> {
 
 /// Memory that the machine has left, in KB of 1,024 bytes; `None` where that is not known.
 pub(crate) fn available_memory_kb() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
+    let mut system = System::new().ok()?;
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    Some(system.available_memory() / KB).filter(|&kb| kb > 0)
+}
+
+/// RSS of some processes together, in KB of 1,024 bytes. One that is gone has none.
+pub(crate) fn rss_kb(pids: &[u32]) -> u64 {
+    let Ok(mut system) = System::new() else { return 0 };
+    let pids: Vec<Pid> = pids.iter().copied().map(Pid::from_u32).collect();
+    let memory = ProcessRefreshKind::nothing().without_tasks().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, memory);
+    system.processes().values().map(|process| process.memory() / KB).sum()
 }
 
 /// Makes room for `n` more descriptors in the kernel's table of this process, before the run

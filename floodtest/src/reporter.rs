@@ -1,7 +1,6 @@
 //! Reports on a run while it goes on, keeps its logs, and ends it when it was held long enough.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::{Duration, Instant};
 
 use reports::books::{Example, FloodReport, Recent, WorstConnection};
@@ -14,6 +13,7 @@ use crate::end::End;
 use crate::engine::listener::Listener;
 use crate::error::Error;
 use crate::forever::FOREVER;
+use crate::limits::rss_kb;
 use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
 use crate::report::Judging;
@@ -229,16 +229,6 @@ impl Listener for Reporter<'_> {
     fn on_control(&mut self, _: &Tally) -> Option<End> {
         Some(End::Stopped)
     }
-}
-
-/// RSS of some processes together, in KB of 1,024 bytes. One that is gone has none.
-fn rss_kb(pids: &[u32]) -> u64 {
-    let rss_kb = |pid: &u32| -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
-    };
-    pids.iter().filter_map(rss_kb).sum()
 }
 
 /// Puts the URLs of what went wrong into the final report. They are read from the file again: to

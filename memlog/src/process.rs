@@ -2,11 +2,11 @@
 //!
 //! They are found and described by sysinfo. What is taken with every sample is read from `/proc`
 //! here: two small files, `status` and `stat`, the children of each thread, and the size of a
-//! folder. For a server with 10,000 connections that takes 35 µs; sysinfo takes 61 µs for the memory
-//! alone, and 11 ms to count descriptors, since it walks them. It has neither the anonymous part of
-//! the memory nor a start time that tells two processes of one second apart. What walks the
-//! target's mappings or descriptors says so: it is for rare moments, so that the target is never
-//! held up.
+//! folder. For a server with 10,000 connections that takes 35 µs; sysinfo takes 61 µs for the
+//! memory alone, and 11 ms to count descriptors, since it walks them. It has neither the anonymous
+//! part of the memory nor a start time that tells two processes of one second apart. What walks
+//! the target's mappings or descriptors says so: it is for rare moments, so that the target is
+//! never held up.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

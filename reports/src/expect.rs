@@ -1,9 +1,10 @@
 //! What a run is expected to show: `connected>=10000,lost=0,delivery_from_due.p99<50ms`.
 //!
 //! An expectation compares one figure of the final report with a value: `name`, one of `=`, `==`,
-//! `!=`, `<`, `<=`, `>`, `>=`, then a count (`10k`), a number (`999.5`) or a time (`50ms`), whichever
-//! the figure is. Several stand side by side with commas. A tool hands in its figures twice: those of
-//! an empty report before the run, so that a wrong name or unit is told at once, and the final ones.
+//! `!=`, `<`, `<=`, `>`, `>=`, then a count (`10k`), a number (`999.5`) or a time (`50ms`),
+//! whichever the figure is. Several stand side by side with commas. A tool hands in its figures
+//! twice: those of an empty report before the run, so that a wrong name or unit is told at once,
+//! and the final ones.
 //!
 //! A figure may be there and have no value: what was not judged or not measured. No expectation is
 //! met by it, not even `lost<=1000000`.

@@ -39,7 +39,8 @@ pub struct Folder {
 /// A series of delays that a tool records.
 #[derive(Debug, Clone, Copy)]
 pub struct Series {
-    /// What the file is called: `delivery_from_due` of floodtest becomes `floodtest-delivery_from_due.hlog`.
+    /// What the file is called: `delivery_from_due` of floodtest becomes
+    /// `floodtest-delivery_from_due.hlog`.
     pub name: &'static str,
     /// What is recorded, in words.
     pub what: &'static str,

@@ -3,13 +3,15 @@
 //! Lines of JSON. First a header; then a line for each id that was sent to, in any order, with the
 //! highest number and the numbers that failed or stay unanswered; last a line with the totals. A
 //! file without the last line is of a sender that did not come to its end: what it says of the
-//! beginning holds, the end is not known.
+//! beginning holds, the end is not known. Each object is one line, broken here for width.
 //!
 //! ```text
-//! {"sent":1,"sender":"89abcdef","seed":7,"targets":["http://127.0.0.1:8001"],"first_due_unix_us":1764022500123456}
+//! {"sent":1,"sender":"89abcdef","seed":7,"targets":["http://127.0.0.1:8001"],
+//!  "first_due_unix_us":1764022500123456}
 //! {"id":17,"n":12,"failed":[[3,3],[7,9]],"unanswered":[[12,12]]}
 //! {"id":18,"n":4}
-//! {"end":true,"last_answer_unix_us":1764022620123456,"ids":2,"messages":16,"answered":11,"failed":4,"unanswered":1}
+//! {"end":true,"last_answer_unix_us":1764022620123456,"ids":2,"messages":16,"answered":11,
+//!  "failed":4,"unanswered":1}
 //! ```
 
 use std::collections::HashMap;
@@ -239,8 +241,8 @@ impl Lines {
 mod tests {
     use super::*;
 
-    const HEADER: &str = "{\"sent\":1,\"sender\":\"89abcdef\",\"seed\":7,\"targets\":[\"http://a\"],\
-                          \"first_due_unix_us\":5}";
+    const HEADER: &str = "{\"sent\":1,\"sender\":\"89abcdef\",\"seed\":7,\
+                          \"targets\":[\"http://a\"],\"first_due_unix_us\":5}";
     const END: &str = "{\"end\":true,\"last_answer_unix_us\":9,\"ids\":2,\"messages\":16,\
                        \"answered\":11,\"failed\":4,\"unanswered\":1}";
 

@@ -1,9 +1,13 @@
 //! Why a connection ended. Every connection that was accepted ends for exactly one of these.
 
 use serde::{Serialize, Serializer};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 /// Why a connection was closed, or a chunk dropped with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// [`VARIANTS`](strum::VariantArray::VARIANTS) has all of them, in the order of their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum CloseReason {
     /// The peer closed its side, or half of it: a peer that is silent and one that is dead cannot
@@ -56,60 +60,9 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
-        Self::Peer,
-        Self::Reset,
-        Self::TimedOut,
-        Self::SlowReader,
-        Self::Chatty,
-        Self::Logout,
-        Self::Shutdown,
-        Self::ShortHead,
-        Self::Error,
-        Self::Abandoned,
-        Self::Answered,
-        Self::BadRequest,
-        Self::NotFound,
-        Self::HeadTimeout,
-        Self::HeadTooLarge,
-        Self::NotImplemented,
-        Self::Full,
-        Self::FullForAddress,
-        Self::Unsubscribed,
-        Self::BacklogTotal,
-        Self::IdsFull,
-        Self::IdsFullForAddress,
-        Self::CrowdedOut,
-    ];
-
     /// The reason's name in `/stats`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Peer => "peer",
-            Self::Reset => "reset",
-            Self::TimedOut => "timed_out",
-            Self::SlowReader => "slow_reader",
-            Self::Chatty => "chatty",
-            Self::Logout => "logout",
-            Self::Shutdown => "shutdown",
-            Self::ShortHead => "short_head",
-            Self::Error => "error",
-            Self::Abandoned => "abandoned",
-            Self::Answered => "answered",
-            Self::BadRequest => "bad_request",
-            Self::NotFound => "not_found",
-            Self::HeadTimeout => "head_timeout",
-            Self::HeadTooLarge => "head_too_large",
-            Self::NotImplemented => "not_implemented",
-            Self::Full => "full",
-            Self::FullForAddress => "full_for_address",
-            Self::Unsubscribed => "unsubscribed",
-            Self::BacklogTotal => "backlog_total",
-            Self::IdsFull => "ids_full",
-            Self::IdsFullForAddress => "ids_full_for_address",
-            Self::CrowdedOut => "crowded_out",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The reason behind an error of a socket.
@@ -128,7 +81,7 @@ impl CloseReason {
 
 /// A count for every reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ByReason([u64; CloseReason::ALL.len()]);
+pub struct ByReason([u64; CloseReason::COUNT]);
 
 impl ByReason {
     /// Counts `n` more for `reason`.
@@ -143,7 +96,7 @@ impl ByReason {
 
     /// The reasons that were counted at all, with their counts.
     pub fn nonzero(&self) -> impl Iterator<Item = (CloseReason, u64)> {
-        CloseReason::ALL.into_iter().zip(self.0).filter(|&(_, n)| n > 0)
+        CloseReason::VARIANTS.iter().copied().zip(self.0).filter(|&(_, n)| n > 0)
     }
 
     /// The count for one reason.
@@ -171,7 +124,7 @@ mod tests {
     #[test]
     fn all_is_in_the_order_of_the_numbers_and_names_differ() {
         let mut names = std::collections::BTreeSet::new();
-        for (number, reason) in CloseReason::ALL.into_iter().enumerate() {
+        for (number, reason) in CloseReason::VARIANTS.iter().copied().enumerate() {
             assert_eq!(reason as usize, number);
             assert!(names.insert(reason.name()), "{} twice", reason.name());
         }

@@ -12,7 +12,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Descriptors kept for other things than clients, so that a server with all places taken can
-/// still be asked, and can refuse: control connections, refusals in progress, listeners and pollers.
+/// still be asked, and can refuse: control connections, refusals in progress, listeners and
+/// pollers.
 const RESERVED: u64 = 256;
 
 /// Connections that may wait to be accepted. The kernel cuts it to `net.core.somaxconn`, whose

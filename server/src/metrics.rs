@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use strum::VariantArray as _;
 
 use crate::close::{ByReason, CloseReason};
 use crate::cluster::health::ClusterStats;
@@ -145,7 +146,7 @@ fn by_reason(
     counts: &ByReason,
 ) -> fmt::Result {
     let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for reason in CloseReason::ALL {
+    for &reason in CloseReason::VARIANTS {
         let labels = [("reason", reason.name())];
         ConstCounter::new(counts.get(reason)).encode(family.encode_family(&labels)?)?;
     }

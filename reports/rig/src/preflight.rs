@@ -121,8 +121,8 @@ impl Preflight {
             Some(n_nodes) => Ok(Self::of(job, n_nodes, Some(per_node))),
             None => bail!(
                 "cannot hold {} connections: with {per_node} of them on a server it takes more \
-                 than {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), or ask \
-                 for fewer with --connections",
+                 than {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), \
+                 or ask for fewer with --connections",
                 job.connections,
                 open_files()
             ),

@@ -19,7 +19,7 @@
 //! | `threads`, `cpu_ms`, `fds` | threads, CPU time so far in steps of 10 ms, open descriptors |
 //! | `gap` | samples missed just before this line |
 //! | `step_ms` | milliseconds that the wall clock was stepped by since the line before |
-//! | `mark`, `mark_unix`, `mark_ms` | a phase that begins, and when if not with this line; repeated |
+//! | `mark`, `mark_unix`, `mark_ms` | a phase that begins, and when, if not with this line |
 //! | `rss_kb.PID`, `anon_kb.PID` | share of a process, when several are summed |
 //!
 //! The RSS of several processes is a sum: a page that n of them share, as forked workers share most

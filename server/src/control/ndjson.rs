@@ -7,10 +7,11 @@ use serde::Serialize;
 use super::connection::Connection;
 use super::head::{Ask, Denial};
 use crate::answer::OK;
+use crate::cluster::node::Cluster;
 use crate::framing::MAX_MESSAGE_BYTES;
 use crate::lines::{Line, Lines};
 use crate::router::Id;
-use crate::send::MESSAGES_AT_A_TIME;
+use crate::send::{MESSAGES_AT_A_TIME, Sender};
 use crate::shared::Shared;
 
 /// Lines published together in a cluster: they wait for the broker once.
@@ -64,9 +65,10 @@ pub(crate) async fn post_lines(
     connection: &mut Connection,
     ask: &mut Ask,
 ) -> (&'static str, String) {
-    let cluster = connection.shared().cluster.as_ref().map(|_| ClusterOutcome::default());
-    let mut outcome = Outcome { cluster, ..Outcome::default() };
-    let (status, error) = match send_lines(connection, ask, &mut outcome).await {
+    let shared = Arc::clone(connection.shared());
+    let mut sink = Sink::of(&shared);
+    let mut outcome = Outcome::default();
+    let (status, error) = match send_lines(connection, ask, &mut sink, &mut outcome).await {
         Ok(()) => (OK, None),
         Err(End::Bad(why)) => ("400 Bad Request", Some(why)),
         Err(End::BrokenOff(denial)) => {
@@ -76,6 +78,7 @@ pub(crate) async fn post_lines(
         Err(End::NotSent(why)) => ("503 Service Unavailable", Some(why)),
     };
     outcome.error = error;
+    outcome.cluster = sink.into_counts();
     (status, serde_json::to_string(&outcome).expect("counts are plain JSON"))
 }
 
@@ -84,23 +87,23 @@ pub(crate) async fn post_lines(
 async fn send_lines(
     connection: &mut Connection,
     ask: &mut Ask,
+    sink: &mut Sink<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), End> {
     let shared = Arc::clone(connection.shared());
     // A server at its end drops this whole future, wherever it waits.
     let mut counted = Counted { shared: &shared, lines: Lines::default() };
-    let mut batch = Batch::default();
     while let Some(n_bytes) =
         connection.piece(ask).await.map_err(|fault| End::BrokenOff(fault.denial()))?
     {
         let mut piece = &connection.window()[..n_bytes];
-        let sent = send_piece(&mut piece, &mut counted, &mut batch, outcome).await;
+        let sent = send_piece(&mut piece, &mut counted.lines, sink, outcome).await;
         connection.consume(n_bytes);
         sent?;
     }
     if let Some(line) = counted.lines.last() {
-        send_line(&line.map_err(End::Bad)?, &shared, &mut batch, outcome).await?;
-        batch.publish(&shared, outcome).await?;
+        sink.take(&line.map_err(End::Bad)?, outcome).await?;
+        sink.flush(outcome).await?;
     }
     Ok(())
 }
@@ -108,79 +111,111 @@ async fn send_lines(
 /// Sends the lines that end in a piece of the body.
 async fn send_piece(
     piece: &mut &[u8],
-    counted: &mut Counted<'_>,
-    batch: &mut Batch,
+    lines: &mut Lines,
+    sink: &mut Sink<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), End> {
-    let shared = counted.shared;
-    while let Some(line) = counted.lines.next(piece) {
+    while let Some(line) = lines.next(piece) {
         match line {
-            Ok(line) => send_line(&line, shared, batch, outcome).await?,
+            Ok(line) => sink.take(&line, outcome).await?,
             // Those before it are sent.
-            Err(why) => return batch.publish(shared, outcome).await.and(Err(End::Bad(why))),
+            Err(why) => return sink.flush(outcome).await.and(Err(End::Bad(why))),
         }
     }
-    batch.publish(shared, outcome).await
+    sink.flush(outcome).await
 }
 
-/// Sends one line, or puts it into the batch that is sent to a cluster.
-async fn send_line(
-    line: &Line<'_>,
-    shared: &Shared,
-    batch: &mut Batch,
-    outcome: &mut Outcome,
-) -> Result<(), End> {
-    if shared.cluster.is_some() {
-        return batch.add(line, shared, outcome).await;
+/// Where lines go.
+enum Sink<'shared> {
+    /// To the connections of this server, each line at once.
+    Server(&'shared Sender),
+    /// To all nodes of the cluster, many lines together.
+    Cluster(Batch<'shared>),
+}
+
+impl<'shared> Sink<'shared> {
+    /// Where the lines go that come to a server.
+    fn of(shared: &'shared Shared) -> Self {
+        match &shared.cluster {
+            None => Self::Server(&shared.sender),
+            Some(cluster) => Self::Cluster(Batch {
+                cluster,
+                messages: Vec::new(),
+                n_bytes: 0,
+                counts: ClusterOutcome::default(),
+            }),
+        }
     }
-    let n_reached = shared.sender.send_to(line.id, &line.msg).await;
-    outcome.messages += 1;
-    outcome.connections += n_reached;
-    outcome.messages_void += u64::from(n_reached == 0);
-    if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
-        tokio::task::yield_now().await;
+
+    /// Takes a line, and sends it now or with others.
+    async fn take(&mut self, line: &Line<'_>, outcome: &mut Outcome) -> Result<(), End> {
+        let sender = match self {
+            Self::Server(sender) => sender,
+            Self::Cluster(batch) => return batch.add(line, outcome).await,
+        };
+        let n_reached = sender.send_to(line.id, &line.msg).await;
+        outcome.messages += 1;
+        outcome.connections += n_reached;
+        outcome.messages_void += u64::from(n_reached == 0);
+        // Others have their turn: a body may be endless.
+        if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Sends what was taken and still waits.
+    async fn flush(&mut self, outcome: &mut Outcome) -> Result<(), End> {
+        match self {
+            Self::Server(_) => Ok(()),
+            Self::Cluster(batch) => batch.publish(outcome).await,
+        }
+    }
+
+    /// What the cluster had to say.
+    fn into_counts(self) -> Option<ClusterOutcome> {
+        match self {
+            Self::Server(_) => None,
+            Self::Cluster(batch) => Some(batch.counts),
+        }
+    }
 }
 
 /// Lines that are published together: each alone would wait for the broker.
-#[derive(Debug, Default)]
-struct Batch {
+struct Batch<'shared> {
+    /// What publishes them.
+    cluster: &'shared Arc<Cluster>,
     /// The messages, the oldest first.
     messages: Vec<(Id, String)>,
     /// Bytes in them.
     n_bytes: usize,
+    /// What came of those before.
+    counts: ClusterOutcome,
 }
 
-impl Batch {
+impl Batch<'_> {
     /// Adds a line, and sends them all when they are enough.
-    async fn add(
-        &mut self,
-        line: &Line<'_>,
-        shared: &Shared,
-        outcome: &mut Outcome,
-    ) -> Result<(), End> {
+    async fn add(&mut self, line: &Line<'_>, outcome: &mut Outcome) -> Result<(), End> {
         self.messages.push((line.id, line.msg.clone().into_owned()));
         self.n_bytes += line.msg.len();
         let is_full = self.messages.len() == LINES_IN_BATCH;
         if is_full || self.n_bytes >= MAX_MESSAGE_BYTES {
-            self.publish(shared, outcome).await?;
+            self.publish(outcome).await?;
         }
         Ok(())
     }
 
     /// Sends what is there.
-    async fn publish(&mut self, shared: &Shared, outcome: &mut Outcome) -> Result<(), End> {
+    async fn publish(&mut self, outcome: &mut Outcome) -> Result<(), End> {
         self.n_bytes = 0;
         let messages = std::mem::take(&mut self.messages);
-        let (Some(cluster), Some(counts)) = (&shared.cluster, &mut outcome.cluster) else {
-            return Ok(());
-        };
         if messages.is_empty() {
             return Ok(());
         }
+        let counts = &mut self.counts;
+        // Each is counted, those behind one that failed too: they may have been taken.
         let mut failed = None;
-        for sent in cluster.send_to_nodes(messages).await {
+        for sent in self.cluster.send_to_nodes(messages).await {
             match sent {
                 Ok(reach) => {
                     outcome.messages += 1;

@@ -5,7 +5,12 @@
 
 #![allow(dead_code, reason = "each scenario uses some of the router and of the fake sockets")]
 #![allow(unused_imports, reason = "and some of what the router shows")]
-#![allow(unreachable_pub, missing_docs, reason = "the files are modules of a test here")]
+#![allow(
+    unreachable_pub,
+    unnameable_types,
+    missing_docs,
+    reason = "the files are modules of a test here"
+)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../src/close.rs"]

@@ -106,7 +106,8 @@ impl Server {
     /// Its counts.
     pub(crate) fn stats(&self) -> Result<Value> {
         let body = ControlClient::connect(self.control)?.ask("GET", "/stats", "")?;
-        serde_json::from_str(&body).context("the server's counts are no JSON")
+        let stats = serde_json::from_str(&body).context("the server's counts are no JSON")?;
+        Ok(with_names_of_today(stats))
     }
 
     /// Waits for counts; returns them, and how long it took.
@@ -252,4 +253,25 @@ impl ControlClient {
 /// The count under a name, 0 if there is none.
 pub(crate) fn count(counts: &Value, name: &str) -> u64 {
     counts[name].as_u64().unwrap_or(0)
+}
+
+/// The counts of a server that may be an older build, for `--base`: until November 2026 they had
+/// other names.
+fn with_names_of_today(mut stats: Value) -> Value {
+    const RENAMED: [(&str, &str); 8] = [
+        ("accepted", "connections_accepted"),
+        ("open", "connections_open"),
+        ("heads", PENDING),
+        ("parked", "connections_parked"),
+        ("closed", "connections_closed"),
+        ("written", "chunks_written"),
+        ("queued", "chunks_queued"),
+        ("dropped", "chunks_dropped"),
+    ];
+    for (old, new) in RENAMED {
+        if let Some(value) = stats.as_object_mut().and_then(|it| it.remove(old)) {
+            stats[new] = value;
+        }
+    }
+    stats
 }
