@@ -162,7 +162,7 @@ pub struct Scratch {
     /// A line of an event stream.
     line: PartialLine,
     /// The number of the item, which counts when the item is complete.
-    number: Option<u64>,
+    number: ItemNumber,
     /// What may become a match of the pattern.
     tail: Tail,
     /// The byte before the next one of the item, if the pattern looks at it.
@@ -179,7 +179,7 @@ impl Scratch {
         !self.stamps.is_inside()
             && self.comet == CometFinder::default()
             && self.line.is_empty()
-            && self.number.is_none()
+            && self.number == ItemNumber::None
             && self.tail.is_empty()
             && self.previous.is_none()
             && self.seen.is_empty()
@@ -191,6 +191,19 @@ impl Scratch {
         seen.clear();
         *self = Self { seen, ..Self::default() };
     }
+}
+
+/// The number of an item with borders of its own, as far as it has come. The first counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum ItemNumber {
+    /// None has come.
+    #[default]
+    None,
+    /// This one.
+    Is(u64),
+    /// What came first may be one and is longer than can be kept. Whatever comes behind it may be
+    /// the rest of its digits, so the item has none.
+    TooLong,
 }
 
 /// How the numbers of one connection are found.
@@ -443,7 +456,9 @@ impl Items {
         match line {
             Line::Comment => sink.comment(),
             Line::Data => self.set(HAS_CONTENT, true),
-            Line::Id(number) if matches!(numbers, Numbers::EventId) => scratch.number = number,
+            Line::Id(number) if matches!(numbers, Numbers::EventId) => {
+                scratch.number = number.map_or(ItemNumber::None, ItemNumber::Is);
+            }
             Line::Id(_) | Line::Other => {}
             // By the standard, what has no data is no event.
             Line::Blank if self.has(HAS_CONTENT) => self.item(scratch, sink),
@@ -453,7 +468,7 @@ impl Items {
 
     /// Takes in the end of an item that has borders of its own.
     fn item(&mut self, scratch: &mut Scratch, sink: &mut impl ItemSink) {
-        if let Some(number) = scratch.number.take() {
+        if let ItemNumber::Is(number) = std::mem::take(&mut scratch.number) {
             self.set(MARKED, true);
             if sink.wants_numbers() {
                 sink.number(number);
@@ -466,7 +481,7 @@ impl Items {
     /// Forgets the item before.
     fn begin_item(&mut self, scratch: &mut Scratch) {
         self.bits &= !(HAS_CONTENT | MARKED);
-        scratch.number = None;
+        scratch.number = ItemNumber::None;
         scratch.seen.clear();
         scratch.previous = None;
     }
@@ -507,7 +522,10 @@ impl Items {
         let has_borders = matches!(self.kind, Kind::Events | Kind::Lines);
         let Scratch { tail, number, previous, .. } = scratch;
         tail.feed(pattern, piece, *previous, is_end, |found| match found {
-            Found::Number(n) if has_borders => _ = number.get_or_insert(n),
+            _ if has_borders && *number != ItemNumber::None => {}
+            Found::Number(n) if has_borders => *number = ItemNumber::Is(n),
+            // The item is counted as one without a number when it is complete.
+            Found::TooLong if has_borders => *number = ItemNumber::TooLong,
             Found::Number(n) => sink.number(n),
             Found::TooLong => sink.too_long(),
         });

@@ -17,8 +17,8 @@ use reports::stamp::leading_number;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that may be kept of a text whose end may be the beginning of a match. A number with what
-/// stands around it in a JSON object is shorter; a match that is longer than this and does not lie
-/// whole in what was received at once has no number.
+/// stands around it in a JSON object is shorter. A longer match has no number, not even where it lies
+/// whole in what was received at once: what counts may not depend on how the bytes were cut.
 pub const MAX_TAIL_BYTES: usize = 128;
 
 /// Bytes that the automaton of a pattern may take. Most take some KB; nested counts of repetition
@@ -217,7 +217,9 @@ impl Tail {
                 self.keep(text, matched.start, &mut found);
                 return;
             }
-            if let Some(number) = matched.number {
+            if matched.end - matched.start > MAX_TAIL_BYTES {
+                found(Found::TooLong);
+            } else if let Some(number) = matched.number {
                 found(Found::Number(number));
             }
             // A match of nothing would be found again for ever.
@@ -297,6 +299,12 @@ mod tests {
     fn what_is_too_long_to_be_kept_is_said() {
         let long = format!("seq={}", "1".repeat(MAX_TAIL_BYTES));
         assert_eq!(find_all("seq=([0-9]+);", &[long.as_bytes(), b"2;"]), [Found::TooLong]);
+        let whole = format!("{long}; seq=7;");
+        let expected = [Found::TooLong, Found::Number(7)];
+        for n_bytes in 1..=whole.len() {
+            let pieces: Vec<_> = whole.as_bytes().chunks(n_bytes).collect();
+            assert_eq!(find_all("seq=([0-9]+);", &pieces), expected, "pieces of {n_bytes}");
+        }
     }
 
     #[test]
