@@ -29,6 +29,7 @@ list() {
 	  opening     floodtest, opening 10,000                                          BEFORE
 	  stamps      msggen, flat out with numbers, and to ten ids only                 BEFORE
 	  split       floodtest, memory while the messages of all 19,000 connections are cut
+	  blocked     floodtest, latency while nobody reads its output for 9 s; Ctrl-C then
 	  strangers   a sender with the token behind 4,500 silent strangers
 	With bars, by the script that stands before the colon:
 	  floodtest/bench/bars.sh: floodtest-memory, -tls, -cpu, -open, -pace, -many, -stall, -file, -liar
@@ -392,6 +393,12 @@ step_strangers() {
     chmod 600 token
     server server --control-token-file token
     python3 "$TOP/reports/bench/strangers.py" "$CONTROL" token "$SERVER"
+    end_all
+}
+
+step_blocked() {
+    server server
+    python3 "$TOP/reports/bench/blocked.py" "$BIN" "$PORT" "$CONTROL" 3
     end_all
 }
 
