@@ -160,9 +160,7 @@ mod tests {
         let log = Log::start(Gate(allowed, written)).unwrap();
         log.say(b"first\n");
         // Until the thread has taken it, and is stuck.
-        while !log.0.lock().bytes.is_empty() {
-            std::thread::yield_now();
-        }
+        testing::wait_until("the line is taken", || log.0.lock().bytes.is_empty());
         let line = [&[b'x'; 1_023][..], b"\n"].concat();
         for _ in 0..1_000 {
             log.say(&line);

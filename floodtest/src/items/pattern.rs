@@ -17,8 +17,8 @@ use reports::stamp::leading_number;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that may be kept of a text whose end may be the beginning of a match. A number with what
-/// stands around it in a JSON object is shorter. A longer match has no number, not even where it lies
-/// whole in what was received at once: what counts may not depend on how the bytes were cut.
+/// stands around it in a JSON object is shorter. A longer match has no number, not even where it
+/// lies whole in what was received at once: what counts may not depend on how the bytes were cut.
 pub const MAX_TAIL_BYTES: usize = 128;
 
 /// Bytes that the automaton of a pattern may take. Most take some KB; nested counts of repetition

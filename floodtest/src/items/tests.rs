@@ -188,7 +188,7 @@ fn an_encoded_body_is_counted_and_not_looked_into() {
 #[test]
 fn a_number_that_is_longer_than_can_be_kept_is_none_wherever_it_is_cut() {
     use Heard::{Item, Number};
-    let long = format!("{}7", "0".repeat(crate::items::MAX_TAIL_BYTES));
+    let long = format!("{}7", "0".repeat(MAX_TAIL_BYTES));
     // The second number of the line may be taken for digits of the first one, and is neither.
     let body = format!("n={long} n=8\nn=9\n");
     let expected = [Item(false), Number(9), Item(true)];

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use reports::books::FloodReport;
 use rustix::process::{Pid, Signal, kill_process};
+pub(crate) use testing::wait_until;
 
 /// How long anything may take. Reached only when a test fails.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -233,20 +234,6 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
-}
-
-/// How long to wait before a look at something that nobody announces. To look all the time would
-/// take the core that the run needs.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-/// Waits until `is_so`, for what nobody announces.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came that {what}");
-        std::thread::park_timeout(LOOK_AGAIN);
-    }
 }
 
 /// Starts a command that becomes `floodtest`.

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+pub(crate) use testing::wait_until;
 
 /// How long anything may take before its test fails. On a machine that does nothing else
 /// nothing that works takes a tenth of it.
@@ -323,20 +324,6 @@ fn spawn_program(binary: &str, arguments: &[&str]) -> Running {
     let mut child = command.spawn().unwrap();
     let stderr = read_to_end(child.stderr.take().unwrap());
     Running { command: format!("{binary} {}", arguments.join(" ")), child, stdout: None, stderr }
-}
-
-/// How long to wait before a look at something that nobody announces.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-/// Waits until `is_so`, for what nobody announces: the one place where a test looks again and
-/// again.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came that {what}");
-        std::thread::park_timeout(LOOK_AGAIN);
-    }
 }
 
 /// Waits for a report that is as it `should_be`.

@@ -145,9 +145,8 @@ fn a_second_signal_ends_it_at_once() {
         assert_eq!(server.send(1, &message), 1);
     }
     server.signal("-TERM");
-    while std::net::TcpStream::connect(server.public).is_ok() {
-        std::thread::yield_now();
-    }
+    let is_closed = || std::net::TcpStream::connect(server.public).is_err();
+    testing::wait_until("it no longer listens", is_closed);
     server.signal("-TERM");
     assert_eq!(server.wait().code(), Some(1));
 }

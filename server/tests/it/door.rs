@@ -430,9 +430,8 @@ fn a_server_at_its_end_answers_what_it_has_begun() {
     for client in &mut idle {
         assert!(client.read_to_end().ends_with("{\"status\":\"ok\"}"));
     }
-    while TcpStream::connect(server.control).is_ok() {
-        std::thread::yield_now();
-    }
+    let is_closed = || TcpStream::connect(server.control).is_err();
+    testing::wait_until("it no longer listens", is_closed);
     busy.stream.write_all(b"e").unwrap();
     let answer = busy.read_to_end();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");

@@ -117,14 +117,7 @@ impl Server {
 
     /// Waits for the process to end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server does not end");
-            std::thread::yield_now();
-        }
+        testing::wait_for("the server ends", || self.child.try_wait().unwrap())
     }
 
     /// A kept connection to the control door.
@@ -157,11 +150,7 @@ impl Server {
 
     /// Waits until so many descriptors are open: closing takes a moment.
     pub(crate) fn wait_for_descriptors(&self, n: usize) {
-        let deadline = Instant::now() + DEADLINE;
-        while self.n_descriptors() != n {
-            assert!(Instant::now() < deadline, "{} descriptors, not {n}", self.n_descriptors());
-            std::thread::yield_now();
-        }
+        testing::wait_until(&format!("{n} descriptors"), || self.n_descriptors() == n);
     }
 
     /// Leaves the server no descriptor beyond those that it has, behind its back.

@@ -17,9 +17,6 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How often it is looked whether floodtest is still there while its connections are waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether all was read.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
 /// What is written to one connection, a piece at a time; the first one right after the request.
 pub(super) type Pieces = Vec<Vec<u8>>;
 
@@ -127,13 +124,7 @@ fn is_idle(pid: u32) -> bool {
 
 /// Waits until the clients of `port` have read all that was written to them, as the kernel says.
 fn wait_until_read(pid: u32, port: u16) {
-    let deadline = Instant::now() + DEADLINE;
-    let (_open, never) = channel::<()>();
-    while !(is_read(port) && is_idle(pid)) {
-        assert!(Instant::now() < deadline, "not all that was written was read");
-        // The table of all sockets of the machine can be long.
-        let _ = never.recv_timeout(LOOK_AGAIN);
-    }
+    wait_until("all that was written is read", || is_read(port) && is_idle(pid));
 }
 
 /// Whether no client of `port` has bytes in its queue, and no server any that were not

@@ -11,11 +11,11 @@ mod tls;
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Server};
+use crate::support::Server;
 
 /// How long a node may take to notice a broker that says nothing.
 const RED_WITHIN: Duration = Duration::from_secs(10);
@@ -134,15 +134,13 @@ fn launch(port: u16, flags: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
     let mut child = command.args(flags).stdout(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + DEADLINE;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    let is_up = testing::wait_for("redis-server can be reached, or ends", || {
         if child.try_wait().unwrap().is_some() {
-            return None;
+            return Some(false);
         }
-        assert!(Instant::now() < deadline, "redis-server cannot be reached");
-        std::thread::yield_now();
-    }
-    Some(child)
+        TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
+    });
+    is_up.then_some(child)
 }
 
 /// Starts a node of the cluster at `url` and waits until it is part of it.
@@ -154,15 +152,10 @@ pub(crate) fn node(url: &str, flags: &[&str]) -> Server {
 
 /// Waits until a node has this status, and returns what it says.
 pub(crate) fn wait_for_health(server: &Server, wanted: u16) -> String {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    testing::wait_for(&format!("/healthz is {wanted}"), || {
         let (status, answer) = server.ask("GET", "/healthz", "", "");
-        if status == wanted {
-            return answer.to_string();
-        }
-        assert!(Instant::now() < deadline, "still {status}: {answer}");
-        std::thread::yield_now();
-    }
+        (status == wanted).then(|| answer.to_string())
+    })
 }
 
 /// A line for `POST /send`.

@@ -17,9 +17,8 @@ fn three_nodes(broker: &Broker) -> [Server; 3] {
 /// a little later.
 fn wait_until_parked(nodes: &[Server], n: u64) {
     let n_parked = |node: &Server| node.stats()["connections_parked"].as_u64().unwrap();
-    while nodes.iter().map(n_parked).sum::<u64>() != n {
-        std::thread::yield_now();
-    }
+    let what = format!("{n} connections are logged in");
+    testing::wait_until(&what, || nodes.iter().map(n_parked).sum::<u64>() == n);
 }
 
 /// Waits until a node has nobody, and has said so to the broker.
