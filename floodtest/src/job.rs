@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reports::plan::Plan as Schedule;
+use reports::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;

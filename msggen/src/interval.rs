@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use reports::plan::Plan as Schedule;
+use reports::schedule::Schedule;
 use reports::units::{UnitError, parse_duration, parse_interval};
 
 use crate::random::Random;

@@ -5,7 +5,7 @@
 //! Every figure that the tools publish is computed here, once.
 //!
 //! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.
-//! - [`plan`]: when message or connection number k is due.
+//! - [`schedule`]: when message or connection number k is due.
 //! - [`share`]: which of several servers has an id.
 //! - [`stamp`]: the mark that a message carries, and the one clock that it is read from.
 //! - [`sent`]: what a sender says that it sent.
@@ -30,10 +30,10 @@ pub mod latency_log;
 pub mod memory_log;
 pub mod out;
 pub mod output;
-pub mod plan;
 pub mod replace;
 #[cfg(feature = "run")]
 pub mod run;
+pub mod schedule;
 pub mod sent;
 pub mod share;
 pub mod stamp;

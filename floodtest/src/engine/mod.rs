@@ -32,7 +32,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use reports::plan::Plan as Schedule;
+use reports::schedule::Schedule;
 use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};

@@ -1,4 +1,4 @@
-//! What cannot be done is said before anything is done, with the cure.
+//! What cannot be done is said before anything is done, with what to do about it.
 
 use std::fs;
 

@@ -7,22 +7,22 @@ use std::time::Duration;
 
 /// A fixed schedule of events, `n` in every `period`, evenly spread.
 ///
-/// A plan for 100 sources that send once every 100 ms each is 100 events in 100 ms: event k
+/// A schedule for 100 sources that send once every 100 ms each is 100 events in 100 ms: event k
 /// belongs to source k mod 100, so the sources take turns and do not all fire at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
+pub struct Schedule {
     /// Events in every period; at least 1.
     n_per_period: u64,
     /// Nanoseconds in a period; 0 when everything is due at once.
     period_ns: u64,
 }
 
-impl Plan {
+impl Schedule {
     /// `n` events in every `period`. A period of zero makes all of them due at the start.
     ///
-    /// Panics if `n` is zero: a plan without events has no due times.
+    /// Panics if `n` is zero: a schedule without events has no due times.
     pub fn new(n: u64, period: Duration) -> Self {
-        assert!(n > 0, "a plan has at least one event in a period");
+        assert!(n > 0, "a schedule has at least one event in a period");
         let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
         Self { n_per_period: n, period_ns }
     }
@@ -73,31 +73,33 @@ mod tests {
 
     #[test]
     fn event_k_is_due_at_k_over_rate() {
-        let plan = Plan::per_second(100.0);
-        assert_eq!(plan.due(0), Duration::ZERO);
-        assert_eq!(plan.due(1), Duration::from_millis(10));
-        assert_eq!(plan.due(999), Duration::from_millis(9_990));
-        assert_eq!(Plan::per_second(0.5).due(3), Duration::from_secs(6));
+        let schedule = Schedule::per_second(100.0);
+        assert_eq!(schedule.due(0), Duration::ZERO);
+        assert_eq!(schedule.due(1), Duration::from_millis(10));
+        assert_eq!(schedule.due(999), Duration::from_millis(9_990));
+        assert_eq!(Schedule::per_second(0.5).due(3), Duration::from_secs(6));
     }
 
     #[test]
     fn a_rate_that_does_not_divide_the_second_does_not_drift() {
-        let plan = Plan::per_second(3.0);
-        assert_eq!(plan.due(3_000_000), Duration::from_secs(1_000_000));
-        let day = Plan::new(100, Duration::from_millis(100));
+        let schedule = Schedule::per_second(3.0);
+        assert_eq!(schedule.due(3_000_000), Duration::from_secs(1_000_000));
+        let day = Schedule::new(100, Duration::from_millis(100));
         assert_eq!(day.due(86_400_000), Duration::from_hours(24));
     }
 
     #[test]
     fn n_due_is_the_inverse_of_due() {
-        for plan in [Plan::per_second(7.0), Plan::per_second(0.3), Plan::per_second(1e6)] {
+        for schedule in
+            [Schedule::per_second(7.0), Schedule::per_second(0.3), Schedule::per_second(1e6)]
+        {
             for k in [1, 2, 3, 10, 999] {
-                let due = plan.due(k);
-                assert_eq!(plan.n_due(due), k + 1, "{plan:?} event {k} is due at {due:?}");
+                let due = schedule.due(k);
+                assert_eq!(schedule.n_due(due), k + 1, "{schedule:?} event {k} is due at {due:?}");
                 assert_eq!(
-                    plan.n_due(due.saturating_sub(Duration::from_nanos(1))),
+                    schedule.n_due(due.saturating_sub(Duration::from_nanos(1))),
                     k,
-                    "{plan:?} {k}"
+                    "{schedule:?} {k}"
                 );
             }
         }
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn at_once_has_everything_due_at_the_start() {
-        assert_eq!(Plan::at_once().due(1_000_000), Duration::ZERO);
-        assert_eq!(Plan::at_once().n_due(Duration::ZERO), u64::MAX);
+        assert_eq!(Schedule::at_once().due(1_000_000), Duration::ZERO);
+        assert_eq!(Schedule::at_once().n_due(Duration::ZERO), u64::MAX);
     }
 }
