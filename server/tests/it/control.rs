@@ -191,12 +191,12 @@ fn a_sender_that_is_faster_than_the_server_waits() {
     let fields = format!("Host: localhost\r\n{NDJSON}Content-Length: {n_bytes}");
     write!(sender.stream, "POST /send HTTP/1.1\r\n{fields}\r\n\r\n{line}").unwrap();
     server.wait_for_stats(|stats| stats["messages"] == 1);
-    let before_kb = server.rss_kb();
+    let before_kb = server.anon_kb();
     let mut highest_kb = 0;
     for number in 1..N_LINES {
         sender.stream.write_all(line.as_bytes()).unwrap();
         if number % 100 == 0 {
-            highest_kb = server.rss_kb().max(highest_kb);
+            highest_kb = server.anon_kb().max(highest_kb);
         }
     }
     server.wait_for_stats(|stats| stats["messages"] == N_LINES);

@@ -116,7 +116,7 @@ fn many_requests_are_answered_in_one_write() {
 #[test]
 fn a_client_that_reads_nothing_is_read_no_more() {
     for server in [Server::start(&[]), with_token(&[])] {
-        let before_kb = server.rss_kb();
+        let before_kb = server.anon_kb();
         let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
         let mut clients: Vec<_> = (0..8).map(|_| Client::connect(server.control)).collect();
         for client in &mut clients {
@@ -128,7 +128,7 @@ fn a_client_that_reads_nothing_is_read_no_more() {
                 assert!(n_mb < 1_000, "40 MB of requests are not answered, and taken");
             }
         }
-        let after_kb = server.rss_kb();
+        let after_kb = server.anon_kb();
         assert!(after_kb < before_kb + 8 * 256 + 1_500, "{before_kb} to {after_kb} KB");
         // Nobody else notices.
         let with_right = format!("Authorization: Bearer {TOKEN}\r\n");
@@ -241,9 +241,9 @@ fn a_line_that_never_ends_is_given_up_when_it_is_too_long() {
     };
     // The first time takes pages of the program itself.
     give_up();
-    let before_kb = server.rss_kb();
+    let before_kb = server.anon_kb();
     give_up();
-    let after_kb = server.rss_kb();
+    let after_kb = server.anon_kb();
     assert!(after_kb < before_kb + 1_000, "{before_kb} to {after_kb} KB");
 }
 
@@ -401,17 +401,17 @@ fn idle_connections_hold_no_room() {
     // So that everything that is made once is there.
     drop(idle(&server, 1, healthz));
     server.stats();
-    let before_kb = server.rss_kb();
+    let before_kb = server.anon_kb();
     let clients = idle(&server, N, healthz);
-    let with_kb = server.rss_kb();
+    let with_kb = server.anon_kb();
     assert!(with_kb <= before_kb + 2 * N as u64, "{before_kb} to {with_kb} KB");
     drop(clients);
     // Room for many answers, which all of them need at once, goes when nobody has needed it for a
     // moment; the allocator may keep some of it.
     let clients = idle(&server, N, &format!("{}{healthz}", SEND.repeat(20)));
     let deadline = Instant::now() + DEADLINE;
-    while server.rss_kb() > before_kb + 1_500 {
-        assert!(Instant::now() < deadline, "{before_kb} to {} KB", server.rss_kb());
+    while server.anon_kb() > before_kb + 1_500 {
+        assert!(Instant::now() < deadline, "{before_kb} to {} KB", server.anon_kb());
         server.stats();
     }
     drop(clients);

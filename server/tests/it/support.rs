@@ -127,9 +127,20 @@ impl Server {
 
     /// Resident memory.
     pub(crate) fn rss_kb(&self) -> u64 {
+        self.status_kb("VmRSS:")
+    }
+
+    /// Resident memory without what is mapped from files, such as the program: of that, more is
+    /// resident whenever code runs that never ran before.
+    pub(crate) fn anon_kb(&self) -> u64 {
+        self.status_kb("RssAnon:")
+    }
+
+    /// A figure of the kernel's, in KB.
+    fn status_kb(&self, key: &str) -> u64 {
         let status = self.proc_file("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// A file that the kernel keeps about the process.

@@ -95,13 +95,13 @@ fn survives_all(nonsense: &[(&str, Vec<u8>)]) {
     let broker = FakeBroker::start();
     let node = node(&broker.url(), &[]);
     let mut client = node.follow("7");
-    let rss_kb = node.rss_kb();
+    let rss_kb = node.anon_kb();
     for (number, (name, bytes)) in (1..).zip(nonsense) {
         survives(&node, &broker, bytes, name);
         assert_eq!(send(&node, "7", name)["connections"], 1);
         client.expect_message(number, name);
     }
-    let gain_kb = node.rss_kb().saturating_sub(rss_kb);
+    let gain_kb = node.anon_kb().saturating_sub(rss_kb);
     assert!(gain_kb < MAX_GAIN_KB, "{gain_kb} KB");
     let stats = node.wait_for_stats(|stats| stats["cluster"]["subscriptions"] == 1);
     assert_eq!(

@@ -91,17 +91,17 @@ fn the_memory_of_a_crowd_is_given_back() {
     };
     drop(follow(0));
     server.wait_for_stats(|stats| stats["connections_parked"] == 1);
-    let before_kb = server.rss_kb();
+    let before_kb = server.anon_kb();
     let crowd: Vec<_> = (0..N_CROWD).map(follow).collect();
     server.wait_for_stats(|stats| stats["logins"] == N_CROWD * N_IDS + 1);
-    let most_kb = server.rss_kb();
+    let most_kb = server.anon_kb();
     drop(crowd);
     server.wait_for_stats(|stats| stats["connections_parked"] == 1);
     let deadline = std::time::Instant::now() + crate::support::DEADLINE;
     // Of 52 bytes for each id and more, a quarter may stay: the allocator keeps some for the next.
     let may_stay_kb = (most_kb - before_kb) / 4 + 1_024;
-    while server.rss_kb() > before_kb + may_stay_kb {
-        let (rss_kb, stats) = (server.rss_kb(), server.stats());
+    while server.anon_kb() > before_kb + may_stay_kb {
+        let (rss_kb, stats) = (server.anon_kb(), server.stats());
         assert!(
             std::time::Instant::now() < deadline,
             "{before_kb} KB, {most_kb} KB with a crowd, {rss_kb} KB after it: {stats}"
