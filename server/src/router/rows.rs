@@ -8,9 +8,9 @@ use super::wire::Wire;
 /// back to the system whatever lies beside it, and rows that were never used take no memory.
 const BLOCK: usize = 8_192;
 
-/// So many of the first rows are allocated in smaller blocks, of 8 KiB, which fit where the allocator
-/// has something free anyway: 10,000 and 20,000 connections take a tenth less memory so. It is 1 MiB
-/// that may stay behind after a crowd.
+/// So many of the first rows are allocated in smaller blocks, of 8 KiB, which fit where the
+/// allocator has something free anyway: 10,000 and 20,000 connections take a tenth less memory so.
+/// It is 1 MiB that may stay behind after a crowd.
 const SMALL_ROWS: usize = 4 * BLOCK;
 
 /// The rows of a small block.

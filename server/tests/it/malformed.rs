@@ -16,8 +16,8 @@ const AT_A_TIME: usize = 100;
 /// them everywhere.
 const CUT_EVERYWHERE_BYTES: usize = 200;
 
-/// A request that leaves less behind than this, on the average, leaves nothing: the smallest piece of
-/// memory that the allocator gives is larger.
+/// A request that leaves less behind than this, on the average, leaves nothing: the smallest piece
+/// of memory that the allocator gives is larger.
 const LEFT_BEHIND_BYTES: u64 = 16;
 
 /// The reason under which a refusal with this status is counted.
