@@ -132,7 +132,7 @@ impl Identity {
         of: impl FnOnce(&sysinfo::Process) -> T,
     ) -> Option<T> {
         let pid = Pid::from_u32(self.pid);
-        described(ProcessesToUpdate::Some(&[pid]), kind).process(pid).map(of)
+        look_up(ProcessesToUpdate::Some(&[pid]), kind).process(pid).map(of)
     }
 }
 
@@ -189,11 +189,11 @@ fn least() -> ProcessRefreshKind {
 
 /// All processes, with no more looked up than `kind` says.
 fn all(kind: ProcessRefreshKind) -> System {
-    described(ProcessesToUpdate::All, kind)
+    look_up(ProcessesToUpdate::All, kind)
 }
 
 /// Those of `which` that are there, with no more looked up than `kind` says.
-fn described(which: ProcessesToUpdate<'_>, kind: ProcessRefreshKind) -> System {
+fn look_up(which: ProcessesToUpdate<'_>, kind: ProcessRefreshKind) -> System {
     let mut system = System::new().expect("sysinfo has Linux, where memlog runs");
     system.refresh_processes_specifics(which, true, kind);
     system

@@ -25,7 +25,7 @@ impl Nchan {
     fn start() -> Option<Self> {
         let is_there = Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok();
         if !is_there || !Path::new(MODULE).exists() {
-            assert!(std::env::var_os("REQUIRE_ALL").is_none(), "nginx and nchan are required");
+            testing::skip("nginx with nchan");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();

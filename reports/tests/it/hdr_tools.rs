@@ -14,8 +14,7 @@ const JAR: &str = "/usr/share/java/hdrhistogram.jar";
 fn histogram_log_processor_computes_the_same_percentiles() {
     let has_java = Command::new("java").arg("-version").output().is_ok();
     if !has_java || !Path::new(JAR).exists() {
-        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "HistogramLogProcessor is required");
-        println!("SKIPPED HistogramLogProcessor");
+        testing::skip("HistogramLogProcessor");
         return;
     }
     let second = Duration::from_secs(1);

@@ -68,7 +68,8 @@ pub(crate) async fn post_lines(
     let shared = Arc::clone(connection.shared());
     let mut sink = Sink::of(&shared);
     let mut outcome = Outcome::default();
-    let (status, error) = match send_lines(connection, ask, &mut sink, &mut outcome).await {
+    let (status, error) = match send_lines(connection, ask, &shared, &mut sink, &mut outcome).await
+    {
         Ok(()) => (OK, None),
         Err(End::Bad(why)) => ("400 Bad Request", Some(why)),
         Err(End::BrokenOff(denial)) => {
@@ -87,12 +88,12 @@ pub(crate) async fn post_lines(
 async fn send_lines(
     connection: &mut Connection,
     ask: &mut Ask,
+    shared: &Shared,
     sink: &mut Sink<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), End> {
-    let shared = Arc::clone(connection.shared());
     // A server at its end drops this whole future, wherever it waits.
-    let mut counted = Counted { shared: &shared, lines: Lines::default() };
+    let mut counted = Counted { shared, lines: Lines::default() };
     while let Some(n_bytes) =
         connection.piece(ask).await.map_err(|fault| End::BrokenOff(fault.denial()))?
     {

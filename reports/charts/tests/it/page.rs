@@ -173,8 +173,7 @@ fn shown(page: &str) -> Option<String> {
         .arg(format!("file://{}", path.display()))
         .output();
     let Ok(browser) = browser else {
-        assert!(std::env::var_os("REQUIRE_ALL").is_none(), "chromium is not installed");
-        println!("SKIPPED chromium");
+        testing::skip("chromium");
         return None;
     };
     let said = String::from_utf8_lossy(&browser.stderr);

@@ -1,19 +1,18 @@
 //! README.md agrees with the programs: its commands are understood, and its limits are theirs.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::installed::built;
 use crate::rig::told;
+use crate::tidy::top;
 
 /// The documents whose commands people type.
 const DOCUMENTS: [&str; 2] = ["README.md", "reports/docs/promises.md"];
 
 /// A document of the repository.
 fn read(name: &str) -> String {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    std::fs::read_to_string(top.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    std::fs::read_to_string(top().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The commands in the code blocks of `text` that start one of our programs, as lines of a shell.

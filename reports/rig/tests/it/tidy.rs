@@ -39,7 +39,7 @@ const TOP_LEVEL: [&str; 12] = [
     "README.md",
 ];
 
-fn top() -> &'static Path {
+pub(crate) fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
 

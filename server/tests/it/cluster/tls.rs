@@ -22,8 +22,7 @@ impl Certificates {
             let mut command = Command::new(tool);
             let command = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
             if command.status().is_err() {
-                assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{tool} is not installed");
-                println!("SKIPPED {tool}");
+                testing::skip(tool);
                 return None;
             }
         }
