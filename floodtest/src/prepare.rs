@@ -43,7 +43,7 @@ impl Prepared {
     /// Reads the URL file and all others, finds out about its hosts and this machine, and refuses
     /// what cannot be done. Raises this process's soft limit on open files.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let requests = Requests::new(&config.request, config.is_sse)?;
+        let requests = Requests::new(&config.request, config.is_sse, config.accounting.stream)?;
         let mut urls = UrlFile::open(&config.urls)?;
         let (mut targets, n_urls, asked) =
             Targets::survey(&mut urls, &requests, config.connections)?;

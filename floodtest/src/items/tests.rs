@@ -56,6 +56,7 @@ fn head(framing: Framing, content: Content) -> Head {
         is_lenient: false,
         location: None,
         authenticate: None,
+        upgrade: None,
     }
 }
 
