@@ -11,6 +11,10 @@ const PONG: u8 = 0x8a;
 /// What says that a frame is masked, as a client's are.
 const MASKED: u8 = 0x80;
 
+/// What stands in place of a length of two bytes, and of one of eight.
+const LENGTH_16: u8 = 0x7e;
+const LENGTH_64: u8 = 0x7f;
+
 /// Frames that are to be sent on the connection that is looked at, and on no other.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -73,10 +77,10 @@ impl Outbox {
             }
             length => {
                 if let Ok(length) = u16::try_from(length) {
-                    self.frames.push(MASKED | 126);
+                    self.frames.push(MASKED | LENGTH_16);
                     self.frames.extend_from_slice(&length.to_be_bytes());
                 } else {
-                    self.frames.push(MASKED | 127);
+                    self.frames.push(MASKED | LENGTH_64);
                     self.frames.extend_from_slice(&(length as u64).to_be_bytes());
                 }
             }
@@ -153,7 +157,9 @@ mod tests {
         let mut outbox = Outbox::default();
         let payloads: Vec<_> =
             [0, 1, 125, 126, 65_535, 65_536].map(|n| vec![b'x'; n]).into_iter().collect();
-        payloads.iter().for_each(|payload| outbox.message(payload.len() == 1, payload));
+        for payload in &payloads {
+            outbox.message(payload.len() == 1, payload);
+        }
         let expected: Vec<_> = payloads
             .into_iter()
             .map(|payload| (if payload.len() == 1 { BINARY } else { TEXT }, payload))

@@ -132,14 +132,15 @@ impl Sockets {
     /// Appends the fields of a request that ask for a WebSocket.
     pub(super) fn write(&self, handshake: Handshake, request: &mut Vec<u8>) {
         let key = self.key(handshake);
-        let mut add = |parts: &[&str]| {
-            parts.iter().for_each(|part| request.extend_from_slice(part.as_bytes()));
-        };
-        add(&["Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"]);
-        add(&["Sec-WebSocket-Key: ", &key, "\r\n"]);
+        let mut fields = format!(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: {key}\r\n"
+        );
         if !self.protocols.is_empty() {
-            add(&["Sec-WebSocket-Protocol: ", &self.protocols.join(", "), "\r\n"]);
+            let protocols = self.protocols.join(", ");
+            fields.extend(["Sec-WebSocket-Protocol: ", &protocols, "\r\n"]);
         }
+        request.extend_from_slice(fields.as_bytes());
     }
 
     /// Whether a response of status 101 opens the WebSocket that was asked for.
