@@ -32,7 +32,9 @@ pub trait Sink {
     }
     /// A whole message of a WebSocket, which came in one piece.
     fn message(&mut self, bytes: &[u8]) {
-        self.data(bytes);
+        if !bytes.is_empty() {
+            self.data(bytes);
+        }
         self.message_end();
     }
     /// A message of a WebSocket is complete whose bytes were shown.

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod endings;
+mod frames;
 mod https;
 mod input;
 mod liar;
