@@ -97,6 +97,11 @@ pub enum RequestError {
         /// What stands behind the backslash, the beginning of it.
         escape: String,
     },
+    /// There is no WebSocket to say something on.
+    #[error(
+        "--protocol, --on-open, --answer and --binary are for WebSockets; no URL is ws:// or wss://"
+    )]
+    NoSockets,
     /// Text frames have to be UTF-8.
     #[error("{flag} is not UTF-8, which text frames are; --binary sends it as it is")]
     NotTextFrame {

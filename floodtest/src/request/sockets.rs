@@ -108,6 +108,12 @@ impl Sockets {
         Ok(Self { protocols, on_open, answers, is_binary, n_to_answer, seed: random_seed() })
     }
 
+    /// Whether there is something to ask of WebSockets, or to say on them.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        !(self.protocols.is_empty() && self.on_open.is_empty() && self.answers.is_empty())
+            || self.is_binary
+    }
+
     /// Whether a line has what is said on its connection.
     pub(super) fn check(&self, filling: Filling<'_>, max_bytes: usize) -> Result<(), LineError> {
         const FLAG: &str = "--on-open";

@@ -25,4 +25,5 @@ mod trust;
 mod unread;
 mod verdict;
 mod ways;
+mod websockets;
 mod workers;
