@@ -134,6 +134,9 @@ fn detail(report: &FloodReport) -> &str {
     report.examples[0].detail.as_deref().unwrap_or_default()
 }
 
+/// Bytes of a message without end: much more than may be kept.
+const N_BYTES: usize = 64 * 1024 * 1024;
+
 /// How long a server waits for something. Reached only when a test fails.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -186,76 +189,80 @@ fn without(request: &str, line: &str, more: &str) -> String {
 /// How a server answers a request.
 type Answer = fn(&str) -> String;
 
+/// A proxy's own page.
+const HTML: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 26\r\n\r\n\
+                    <title>A proxy</title>\n...";
+
+/// Answers that open no WebSocket, under which word they are counted, and what is said about them.
+const REFUSALS: [(Answer, &str, &str); 17] = [
+    (|_| HTML.to_owned(), "status 200", "\"<title>A proxy</title>\""),
+    (
+        |_| "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 3\r\n\r\nno\n".to_owned(),
+        "status 426",
+        "\"no\"",
+    ),
+    (
+        |_| "HTTP/1.1 301 \r\nLocation: /x\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "status 301",
+        "Location: /x",
+    ),
+    (|request| without(request, "Upgrade", ""), "bad upgrade", "Upgrade is not websocket"),
+    (
+        |request| without(request, "Upgrade", "Upgrade: h2c\r\n"),
+        "bad upgrade",
+        "Upgrade is not websocket",
+    ),
+    (|request| without(request, "Connection", ""), "bad upgrade", "does not name Upgrade"),
+    (
+        |request| without(request, "Connection", "Connection: keep-alive\r\n"),
+        "bad upgrade",
+        "does not name Upgrade",
+    ),
+    (|request| without(request, "Sec-W", ""), "bad upgrade", "has no Sec-WebSocket-Accept"),
+    (
+        |request| {
+            let key = field(request, "Sec-WebSocket-Key").unwrap();
+            without(request, "Sec-W", &format!("Sec-WebSocket-Accept: {key}\r\n"))
+        },
+        "bad upgrade",
+        "does not follow from the key",
+    ),
+    (
+        |request| {
+            let accept = accept(request).to_lowercase();
+            without(request, "Sec-W", &format!("Sec-WebSocket-Accept: {accept}\r\n"))
+        },
+        "bad upgrade",
+        "does not follow from the key",
+    ),
+    (
+        |request| upgrade(request, &format!("Sec-WebSocket-Accept: {}\r\n", accept(request))),
+        "bad upgrade",
+        "is there twice",
+    ),
+    (
+        |request| upgrade(request, "Sec-WebSocket-Protocol: chat\r\n"),
+        "bad upgrade",
+        "a subprotocol that was not asked for",
+    ),
+    (
+        |request| upgrade(request, "Sec-WebSocket-Extensions: permessage-deflate\r\n"),
+        "bad upgrade",
+        "chose an extension",
+    ),
+    (
+        |request| upgrade(request, "").replace("HTTP/1.1", "HTTP/1.0"),
+        "bad upgrade",
+        "version is HTTP/1.0",
+    ),
+    (|request| upgrade(request, "").replace("\r\n", "\n"), "bad head", "no status line"),
+    (|request| upgrade(request, "no field\r\n"), "bad head", "a line is not name"),
+    (|_| String::new(), "cut", ""),
+];
+
 #[test]
 fn what_opens_no_websocket_is_named() {
-    const HTML: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 26\r\n\r\n\
-                        <title>A proxy</title>\n...";
-    let answers: [(Answer, &str, &str); 17] = [
-        (|_| HTML.to_owned(), "status 200", "\"<title>A proxy</title>\""),
-        (
-            |_| "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 3\r\n\r\nno\n".to_owned(),
-            "status 426",
-            "\"no\"",
-        ),
-        (
-            |_| "HTTP/1.1 301 \r\nLocation: /x\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "status 301",
-            "Location: /x",
-        ),
-        (|request| without(request, "Upgrade", ""), "bad upgrade", "Upgrade is not websocket"),
-        (
-            |request| without(request, "Upgrade", "Upgrade: h2c\r\n"),
-            "bad upgrade",
-            "Upgrade is not websocket",
-        ),
-        (|request| without(request, "Connection", ""), "bad upgrade", "does not name Upgrade"),
-        (
-            |request| without(request, "Connection", "Connection: keep-alive\r\n"),
-            "bad upgrade",
-            "does not name Upgrade",
-        ),
-        (|request| without(request, "Sec-W", ""), "bad upgrade", "has no Sec-WebSocket-Accept"),
-        (
-            |request| {
-                let key = field(request, "Sec-WebSocket-Key").unwrap();
-                without(request, "Sec-W", &format!("Sec-WebSocket-Accept: {key}\r\n"))
-            },
-            "bad upgrade",
-            "does not follow from the key",
-        ),
-        (
-            |request| {
-                let accept = accept(request).to_lowercase();
-                without(request, "Sec-W", &format!("Sec-WebSocket-Accept: {accept}\r\n"))
-            },
-            "bad upgrade",
-            "does not follow from the key",
-        ),
-        (
-            |request| upgrade(request, &format!("Sec-WebSocket-Accept: {}\r\n", accept(request))),
-            "bad upgrade",
-            "is there twice",
-        ),
-        (
-            |request| upgrade(request, "Sec-WebSocket-Protocol: chat\r\n"),
-            "bad upgrade",
-            "a subprotocol that was not asked for",
-        ),
-        (
-            |request| upgrade(request, "Sec-WebSocket-Extensions: permessage-deflate\r\n"),
-            "bad upgrade",
-            "chose an extension",
-        ),
-        (
-            |request| upgrade(request, "").replace("HTTP/1.1", "HTTP/1.0"),
-            "bad upgrade",
-            "version is HTTP/1.0",
-        ),
-        (|request| upgrade(request, "").replace("\r\n", "\n"), "bad head", "no status line"),
-        (|request| upgrade(request, "no field\r\n"), "bad head", "a line is not name"),
-        (|_| String::new(), "cut", ""),
-    ];
-    for (answer, reason, words) in answers {
+    for (answer, reason, words) in REFUSALS {
         let server = serve(move |request, stream| {
             let _ = stream.write_all(answer(request).as_bytes());
         });
@@ -276,7 +283,9 @@ fn a_response_that_opens_it_may_be_written_in_any_way() {
             accept(request)
         );
         let bytes = [text.as_bytes(), &frame(0x81, "x")].concat();
-        bytes.iter().for_each(|byte| stream.write_all(&[*byte]).unwrap());
+        for byte in &bytes {
+            stream.write_all(&[*byte]).unwrap();
+        }
         read_frame(stream);
     });
     let urls = urls(&server, 1);
@@ -514,8 +523,7 @@ fn half_a_frame_is_waited_for_and_a_message_without_end_is_not_kept() {
         let report = running.end().with_code(0).report();
         assert_eq!((report.connected, report.items), (1, 1));
     }
-    // As long as it may be, and as much of it as fits into a second of a test.
-    const N_BYTES: usize = 64 * 1024 * 1024;
+    // As long as it may be.
     let server = serve(|request, stream| {
         let head = [&[0x82, 127][..], &(u64::MAX / 2).to_be_bytes()].concat();
         stream.write_all(&[upgrade(request, "").as_bytes(), &head].concat()).unwrap();
