@@ -92,8 +92,8 @@ impl Outbox {
 }
 
 /// Masks that nobody outside can foretell, so that no text can be made into bytes that something
-/// on the way takes for a request (RFC 6455, 10.3). The generator is `SplitMix64`; it is seeded from
-/// the operating system.
+/// on the way takes for a request (RFC 6455, 10.3). The generator is `SplitMix64`; it is seeded
+/// from the operating system.
 #[derive(Debug)]
 struct Masks(u64);
 

@@ -16,8 +16,8 @@ pub(crate) fn becomes_get(status: u16, method: &str) -> bool {
 }
 
 /// The URL that `location` means in a response to the request for `base`, without a fragment.
-/// `None` if it is none. A WebSocket stays one: servers name http URLs in its place, since they know
-/// no other.
+/// `None` if it is none. A WebSocket stays one: servers name http URLs in its place, since they
+/// know no other.
 pub(crate) fn target(base: &Url<'_>, location: &[u8]) -> Option<String> {
     let end = memchr(b'#', location).unwrap_or(location.len());
     let location = str::from_utf8(&location[..end]).ok()?;

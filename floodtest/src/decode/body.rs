@@ -1,5 +1,5 @@
-//! The framing of a body: chunk sizes, chunk ends, trailers, a length, the close, or the frames of a
-//! WebSocket.
+//! The framing of a body: chunk sizes, chunk ends, trailers, a length, the close, or the frames of
+//! a WebSocket.
 
 use super::error::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
 use super::error::DecodeError;

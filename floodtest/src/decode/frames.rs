@@ -1,9 +1,9 @@
 //! Frames of a WebSocket (RFC 6455, 5), as a server sends them.
 //!
 //! Payload is shown in place, in as many pieces as it came in; fragments are one message. Nothing
-//! is kept between two reads but the few bytes of the [`Framer`](super::Framer): a header that is cut is in there
-//! as far as it came. Only a control frame that is cut keeps what came of its payload, 125 bytes at
-//! most, since its answer needs all of it.
+//! is kept between two reads but the few bytes of the [`Framer`](super::Framer): a header that is
+//! cut is in there as far as it came. Only a control frame that is cut keeps what came of its
+//! payload, 125 bytes at most, since its answer needs all of it.
 
 use super::error::FrameFault;
 use super::sink::Sink;

@@ -1,6 +1,6 @@
 //! The numbers of this project's server, in a body of text: `Recvd msg #17: '` at its beginning, or
-//! right after the `<br/>` that ends each message; in a WebSocket `Recvd msg #17: ` at the beginning
-//! of a message.
+//! right after the `<br/>` that ends each message; in a WebSocket `Recvd msg #17: ` at the
+//! beginning of a message.
 //!
 //! A message is escaped, so that `<` stands nowhere in it, and nobody can write what looks like the
 //! beginning of the next. In a WebSocket it is not escaped, and only its beginning is looked at. A
