@@ -1,8 +1,8 @@
 //! From the bytes of a body to its items, and to the marks by which messages are known. Pure.
 //!
 //! An *item* is what a stream consists of: an event, a line, a message of a WebSocket, or, where it
-//! has no borders of its own, a chunk or a message. A *mark* is a stamp of the sender or a number of
-//! the server. Marks are found in the bytes of the body, wherever these are cut: how they were
+//! has no borders of its own, a chunk or a message. A *mark* is a stamp of the sender or a number
+//! of the server. Marks are found in the bytes of the body, wherever these are cut: how they were
 //! framed is no property of a message, and every proxy frames them anew.
 //!
 //! A connection between two items is its two bytes of [`Items`]. What an item or a mark that has
