@@ -20,7 +20,7 @@ CONFIGURATION = """
 listen: "127.0.0.1:-1"
 http: "127.0.0.1:-1"
 ping_interval: "300ms"
-ping_max: 5
+ping_max: 60
 websocket { listen: "127.0.0.1:-1", no_tls: true, compression: true }
 """
 

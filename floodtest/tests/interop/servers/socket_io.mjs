@@ -1,5 +1,6 @@
 // socket.io over its WebSocket transport: /socket.io/?EIO=4&transport=websocket&id={id}; POST
-// /send/{id}, GET /count. A client that does not answer a ping within a second is let go.
+// /send/{id}, GET /count. A client that does not answer a ping within PING_TIMEOUT milliseconds is
+// let go.
 
 import http from "node:http";
 import { createRequire } from "node:module";
@@ -31,7 +32,8 @@ const server = http.createServer((req, res) => {
   if (verb === "count") return answer(res, 200, counts);
   answer(res, 404, {});
 });
-const io = new Server(server, { transports: ["websocket"], pingInterval: 300, pingTimeout: 1000 });
+const pingTimeout = Number(process.env.PING_TIMEOUT ?? 20_000);
+const io = new Server(server, { transports: ["websocket"], pingInterval: 300, pingTimeout });
 io.on("connection", (socket) => {
   const id = socket.handshake.query.id;
   const of = followers.get(id) ?? new Set();

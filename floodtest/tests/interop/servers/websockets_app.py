@@ -57,7 +57,7 @@ app = Starlette(routes=[Route("/send/{id}", send, methods=["POST"]), Route("/cou
 async def main():
     """Serves both."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    async with serve(follow, "127.0.0.1", 0, ping_interval=PING_S, ping_timeout=2) as server:
+    async with serve(follow, "127.0.0.1", 0, ping_interval=PING_S, ping_timeout=20) as server:
         port = server.sockets[0].getsockname()[1]
         print(f"websockets on ws://127.0.0.1:{port}", flush=True)
         print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
