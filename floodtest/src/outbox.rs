@@ -11,6 +11,9 @@ const PONG: u8 = 0x8a;
 /// What says that a frame is masked, as a client's are.
 const MASKED: u8 = 0x80;
 
+/// Memory that is kept for frames: many pongs and answers, and most texts that are sent first.
+const KEPT_BYTES: usize = 64 * 1024;
+
 /// What stands in place of a length of two bytes, and of one of eight.
 const LENGTH_16: u8 = 0x7e;
 const LENGTH_64: u8 = 0x7f;
@@ -27,9 +30,10 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Forgets all frames.
+    /// Forgets all frames, and gives memory back that was needed for long ones.
     pub(crate) fn clear(&mut self) {
         self.frames.clear();
+        self.frames.shrink_to(KEPT_BYTES);
         self.pong = None;
     }
 

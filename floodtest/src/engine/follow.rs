@@ -48,6 +48,13 @@ impl Engine<'_> {
 
     /// Ends a connection for `reason`, unless a redirect is followed.
     pub(super) fn end(&mut self, row: usize, mut reason: Reason) {
+        // However a connection ends after the server has closed its WebSocket, it was closed with
+        // that code; unless something has followed the close frame.
+        if let Some(code) = self.rows[row].framer.close_code()
+            && !matches!(reason, Reason::BadFrame(_))
+        {
+            reason = Reason::Close(code);
+        }
         let mut why_not = None;
         let opening = self.opening.get(&row);
         if let Some(refusal) = opening.and_then(|opening| opening.beginning.refusal()) {

@@ -67,22 +67,14 @@ impl Engine<'_> {
         let framer = self.rows[index].framer;
         let mut kept = self.take_kept(index);
         let received = self.receive_with(index, flags, &mut kept);
-        let code = self.rows[index].framer.close_code();
-        if code.is_some() && framer.close_code().is_none() {
+        if framer.close_code().is_none() && self.rows[index].framer.close_code().is_some() {
             self.note_closing(index);
         }
         self.put_back(index, kept);
         if !framer.has_head() && matches!(received, Ok(Flow::GoesOn | Flow::GoesOnSoon)) {
             self.note_stage(index);
         }
-        match (received, code) {
-            // However a connection ends after the server has closed its WebSocket, it was closed
-            // with that code.
-            (Err(reason), Some(code)) if !matches!(reason, Reason::BadFrame(_)) => {
-                Err(Reason::Close(code))
-            }
-            (received, _) => received,
-        }
+        received
     }
 
     /// Takes out of the tables what is kept of a connection. Most have nothing there.
