@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # floodtest's figures against their bars.
 #
-#   bars.sh [STEP...]   steps: memory tls cpu open pace many stall file liar; all by default
+#   bars.sh [STEP...]   steps: memory ws tls cpu open pace many stall file liar; all by default
 #
 # Build first: cargo build --release. It needs a C compiler for the neutral programs of
 # reports/measure, which `cpu` and `open` compare with. Nothing else should run on the machine. Two
@@ -29,6 +29,41 @@ step_memory() {
             $((($(rss "$FLOOD") - one) * 1024 / n)) '<=' 160
         end_all
     done
+}
+
+# WebSockets beside chunks, in turns: bytes per connection at 19,000, and floodtest's CPU for the same
+# 100,000 stamped and numbered messages. The server has to speak both.
+step_ws() {
+    local n=19000 kind one before after
+    rm -f ws.*
+    for _ in $(seq "$RUNS"); do
+        for kind in http ws; do
+            server server
+            urls 1 | sed "s/^http:/$kind:/" > urls.txt
+            flood 1 --rate max
+            sleep 1
+            one=$(rss "$FLOOD")
+            stop_flood
+            urls $n | sed "s/^http:/$kind:/" > urls.txt
+            flood $n --rate max
+            before=$(ticks "$FLOOD")
+            "$BIN/msggen" --num 1000 --interval 10 --max $n --sources 100 --stamp --seed 1 \
+                --server "http://127.0.0.1:$CONTROL" --allow-late > msggen.out 2>&1
+            sleep 1
+            after=$(ticks "$FLOOD")
+            calc "($after - $before) / 100" >> ws.cpu.$kind
+            echo >> ws.cpu.$kind
+            echo $((($(rss "$FLOOD") - one) * 1024 / n)) >> ws.memory.$kind
+            stop_flood
+            bar "messages over $kind that came" "$(field messages flood.out)" '==' 100000
+            end_all
+        done
+    done
+    echo "ws: CPU $(row ws.cpu.ws) s, chunks $(row ws.cpu.http) s"
+    echo "ws: bytes per connection $(row ws.memory.ws), chunks $(row ws.memory.http)"
+    bar "bytes per WebSocket at $n, median" "$(median < ws.memory.ws)" '<=' 64
+    bar "CPU for 100,000 messages, WebSockets to chunks, ratio of medians" \
+        "$(calc "$(median < ws.cpu.ws) / $(median < ws.cpu.http)")" '<=' 1.05
 }
 
 # Bytes per https connection at 5,000, of a server that sends ten messages to each and holds it.
@@ -244,4 +279,4 @@ step_liar() {
         "$(grep -c '^test liar::.* ok$' liar.out || true)" '==' 2
 }
 
-run_steps "memory tls cpu open pace many stall file liar" "$@"
+run_steps "memory ws tls cpu open pace many stall file liar" "$@"
