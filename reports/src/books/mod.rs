@@ -34,10 +34,14 @@ pub struct SendReport {
     pub is_final: bool,
     /// Messages that were asked for: sources × messages a source.
     pub asked: u64,
-    /// Messages handed to the network: `answered + failed + unanswered` at the end.
+    /// Messages handed to the network: `answered + written + failed + unanswered` at the end.
     pub sent: u64,
     /// Messages that the server accepted.
     pub answered: u64,
+    /// Messages that the kernel took, where no server answers: whether anybody read them is not
+    /// known. `None` where servers answer.
+    #[serde(default)]
+    pub written: Option<u64>,
     /// Of the answered, messages that are known to have reached at least one connection; `None`
     /// where the servers do not say.
     pub reached: Option<u64>,
@@ -163,7 +167,7 @@ impl Books {
         books.exact(
             "msggen sent = answered + failed + unanswered",
             send.sent,
-            send.answered + send.failed + send.unanswered,
+            send.answered + send.written.unwrap_or_default() + send.failed + send.unanswered,
         );
         let (reached, void) = (send.reached.unwrap_or_default(), send.void.unwrap_or_default());
         if let Some(nodes) = &server.cluster {
