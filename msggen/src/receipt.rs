@@ -3,8 +3,7 @@
 //! Delivery is at most once. A request whose first byte may have left is never sent again: if no
 //! whole answer comes back, its messages are *unanswered*, and the server may or may not have them.
 //! *Failed* are those of which the server said that it did not take them, or that never left.
-//! *Written* are those that went where nobody answers: the kernel took them, and that is all that is
-//! known.
+//! *Written* are those that went where nobody answers: the kernel took them, and no more is known.
 
 use std::fmt;
 use std::io;
@@ -22,8 +21,9 @@ pub struct Receipt {
     pub written: u64,
     /// Of the answered, messages that are known to have reached somebody.
     pub reached: u64,
-    /// Of the answered, messages that are known to have reached nobody. Of those that are in neither
-    /// count it is not known: few servers say it, and in a cluster one does not know of all.
+    /// Of the answered, messages that are known to have reached nobody. Of those that are in
+    /// neither count it is not known: few servers say it, and in a cluster one does not know of
+    /// all.
     pub void: u64,
     /// Connections that all of them are known to have reached.
     pub connections: u64,

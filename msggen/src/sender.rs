@@ -27,8 +27,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// How often bytes came on a connection that owed no answer. Of other HTTP servers it is not known:
-    /// the client closes such connections by itself, and gives no such answer to a request.
+    /// How often bytes came on a connection that owed no answer. Of other HTTP servers it is not
+    /// known: the client closes such connections by itself, and gives no such answer to a request.
     pub fn n_strays(&self) -> u64 {
         match self {
             Self::Control(control) => control.pool.n_strays(),

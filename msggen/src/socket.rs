@@ -42,6 +42,13 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// Sockets that are being opened at a time, so that a server is not asked for all at once.
 const OPENING: usize = 32;
 
+/// How long nothing has come from a server that has nothing more to say. It is the time of a slow
+/// answer on the other side of the world.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// How long a WebSocket without answers is listened to at its end. Some servers are never quiet.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How often in the time of an answer a socket looks whether the oldest one is overdue.
 const LOOKS: u32 = 10;
 
@@ -262,6 +269,8 @@ impl Socket {
 
     /// Sends what it is told to, and closes.
     pub async fn run(mut self) {
+        // All messages have come to their end when there is an order to close, or the run does not
+        // wait for them any more.
         while !self.is_closing {
             let is_free = self.link.as_ref().is_none_or(Link::is_flushed);
             tokio::select! {
@@ -275,6 +284,9 @@ impl Socket {
             }
         }
         self.end_all(Receipt::nothing(Miss::Unanswered(Reason::Interrupted)));
+        if self.target.form.ack.is_none() {
+            let _ = timeout(LINGER, self.listen()).await;
+        }
         if let Some(link) = &mut self.link {
             // That it ended without the server's close frame says nothing: with bytes of ours that
             // nobody read it would be a reset.
@@ -284,6 +296,16 @@ impl Socket {
             }
         }
         self.link = None;
+    }
+
+    /// Waits until the server says nothing more. It may have a word for each message, and one that
+    /// cannot say it any more may not look at the messages behind it.
+    async fn listen(&mut self) {
+        while self.link.is_some()
+            && let Ok(event) = timeout(QUIET, event(self.link.as_mut())).await
+        {
+            self.take(event);
+        }
     }
 
     /// Goes on with what happened on the WebSocket.

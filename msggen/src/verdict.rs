@@ -80,9 +80,9 @@ fn shortfalls(outcome: &Outcome, demands: &Demands) -> Vec<String> {
         shortfalls.push(format!("answers came {n} times to requests that were never sent"));
     }
     if sums.written.is_some() && !outcome.closed_by.is_empty() {
-        let (n, how) = (outcome.closed_by.values().sum::<u64>(), reasons(&outcome.closed_by));
+        let how = reasons(&outcome.closed_by);
         shortfalls.push(format!(
-            "WebSockets closed {n} times: {how}; what was written to them last may not have been \
+            "WebSockets ended too early ({how}): what was written to them last may not have been \
              read"
         ));
     }
