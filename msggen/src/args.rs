@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,6 +238,12 @@ pub struct Args {
     /// Print every report as a line of JSON
     #[arg(long, help_heading = "Reports")]
     pub json: bool,
+
+    /// Answer GET /metrics on this address, as 127.0.0.1:9465, with the figures of the last report
+    /// for Prometheus; with port 0 any port, which is said on stderr. Whoever reaches the port may
+    /// read them
+    #[arg(long, value_name = "IP:PORT", help_heading = "Reports")]
+    pub metrics: Option<SocketAddr>,
 
     /// What the run is to show at its end, such as 'void=0,lateness.p99<1ms'
     #[arg(long, value_name = "LIST", help_heading = "Reports")]

@@ -37,7 +37,7 @@
 //! - [`receipt`]: of the messages of one request.
 //! - [`tally`]: of all of them.
 //! - [`misses`], [`sent_file`]: which messages to each id were not answered; the file of `--sent`.
-//! - [`report`]: the tally as JSON, as a line, as a table.
+//! - [`report`], [`mod@metrics`]: the tally as JSON, as a line, as a table; for Prometheus.
 //! - [`error`], [`verdict`]: why a run could not begin; whether it did what was asked.
 
 pub mod args;
@@ -54,6 +54,7 @@ pub mod ids;
 pub mod interval;
 pub mod link;
 pub mod message;
+pub mod metrics;
 pub mod misses;
 pub mod numbers;
 pub mod order;

@@ -108,6 +108,24 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them that have no number in their names.
+    pub const PLAIN: [Self; 14] = [
+        Self::Refused,
+        Self::Reset,
+        Self::TimedOut,
+        Self::Cut,
+        Self::NoDescriptors,
+        Self::NoPorts,
+        Self::NoNumber,
+        Self::NoConnection,
+        Self::BadAnswer,
+        Self::NotOk,
+        Self::Closed,
+        Self::BadFrame,
+        Self::BadHandshake,
+        Self::Interrupted,
+    ];
+
     /// The name of what kept a connection from being established.
     pub fn of_connecting(error: &io::Error) -> Self {
         use rustix::io::Errno;

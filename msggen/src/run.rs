@@ -51,6 +51,11 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Who is told how a run goes. It is called on the thread that sends, so it should be quick.
 pub trait Observer {
+    /// Called before the first message is due, with a report of nothing.
+    fn begun(&mut self, outcome: &Outcome) {
+        let _ = outcome;
+    }
+
     /// Called every second with the counts so far.
     fn progress(&mut self, counts: &Counts, asked: u64);
 
@@ -125,6 +130,7 @@ pub async fn run(
         let spec = source_spec(&config, number, started_at);
         sources.spawn(Source::new(number, spec, &targets, Arc::clone(&run.shared)).run());
     }
+    observer.begun(&run.outcome());
     run.watch(&mut sources, config.report_every, observer, shutdown).await;
     run.shared.timer.stop();
     // Sources that wait for an answer get the grace; the messages of those that are then ended

@@ -9,6 +9,7 @@ mod foreign;
 mod https;
 mod library;
 mod lies;
+mod metrics;
 mod nchan;
 mod numbering;
 mod outage;
