@@ -191,7 +191,8 @@ pub struct Args {
     pub binary: bool,
 
     /// Count what the server sends back and this matches as the answer to the oldest message of its
-    /// WebSocket that has none; --ok and --reached read it. Without, a message counts as written
+    /// WebSocket that has none; --ok and --reached read it. What the server says to --on-open must
+    /// not match it. Without, a message counts as written
     #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
           help_heading = "WebSockets")]
     pub ack: Option<Regex>,

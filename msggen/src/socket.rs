@@ -251,6 +251,8 @@ pub struct Socket {
     sent: VecDeque<Sent>,
     /// How many of these the kernel has taken.
     n_flushed: usize,
+    /// Whether any message was written since the WebSocket was opened.
+    has_sent: bool,
     /// When to look whether the oldest one is overdue.
     looks: Interval,
     /// Whether nothing more is to be sent.
@@ -263,8 +265,17 @@ impl Socket {
         let Unserved { target, orders, link } = unserved;
         let mut looks = interval((shared.timeout / LOOKS).max(Duration::from_millis(1)));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (sent, link) = (VecDeque::new(), Some(link));
-        Self { target, shared, orders, link, sent, n_flushed: 0, looks, is_closing: false }
+        Self {
+            target,
+            shared,
+            orders,
+            link: Some(link),
+            sent: VecDeque::new(),
+            n_flushed: 0,
+            has_sent: false,
+            looks,
+            is_closing: false,
+        }
     }
 
     /// Sends what it is told to, and closes.
@@ -329,6 +340,10 @@ impl Socket {
             }
         }
         if form.ack.as_ref().is_some_and(|ack| ack.is_match(payload)) {
+            // Before the first message it is to what was sent first.
+            if !self.has_sent && !form.on_open.is_empty() {
+                return;
+            }
             // An answer cannot be to a message that is not all out.
             if self.n_flushed == 0 {
                 self.target.n_strays.fetch_add(1, Ordering::Relaxed);
@@ -414,6 +429,7 @@ impl Socket {
         let n_bytes = payload.len();
         self.shared.sent(&[parcel.draft], now);
         self.sent.push_back(Sent { parcel, at: now });
+        self.has_sent = true;
         let link = self.link.as_mut().expect("it was opened");
         if let Err(end) = link.write(payload.into(), self.target.form.is_binary) {
             self.break_off(end);
@@ -475,6 +491,7 @@ impl Socket {
     /// Ends the WebSocket; what has no answer will get none.
     fn break_off(&mut self, end: End) {
         self.link = None;
+        self.has_sent = false;
         self.shared.tally().closed(end.to_string());
         self.end_all(Receipt::nothing(Miss::Unanswered(end.reason())));
     }

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use reports::stamp::Stamp;
 use serde_json::{Value, json};
@@ -503,28 +504,56 @@ fn messages_go_over_tls() {
     msggen_with(&format!("{flags} --to {to}"), &[]).code(2).says("msggen: no TLS with wss://");
 }
 
+/// A server that nobody here wrote.
+struct Foreign {
+    /// Its process.
+    process: Child,
+    /// The lines that it says.
+    said: Receiver<String>,
+    /// Reads them.
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Foreign {
+    /// Starts it.
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (sender, said) = channel();
+        let reader = std::thread::spawn(move || {
+            // A test that has failed reads no more.
+            lines.for_each(|line| drop(sender.send(line.unwrap())));
+        });
+        Self { process, said, reader: Some(reader) }
+    }
+
+    /// The next line that it says; the first one is its port.
+    fn next(&self) -> String {
+        self.said.recv_timeout(DEADLINE).expect("the server says so in time")
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+    }
+}
+
 /// Sends to a server that nobody here wrote, once with answers and once without. The server says at
 /// each end how many messages it has had, and how its clients closed.
 fn interoperates(command: &mut Command) {
-    let mut server = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let (sender, said) = channel();
-    let reader = std::thread::spawn(move || {
-        lines.for_each(|line| sender.send(line.unwrap()).unwrap());
-    });
-    let next = || said.recv_timeout(DEADLINE).expect("the server says so in time");
-    let to = format!("ws://127.0.0.1:{}/", next());
+    let server = Foreign::start(command);
+    let to = format!("ws://127.0.0.1:{}/", server.next());
     let flags = format!("--num 50 --interval 5 --max 20 --sources 4 --stamp --json --to {to}");
     let run = msggen_with(&flags, &["--ack", r#""ok":true"#]).code(0);
     assert_eq!(run.balanced()["answered"], 200);
-    assert_eq!(next(), "200 1000");
+    assert_eq!(server.next(), "200 1000");
     // Long enough for every form of a frame's length.
     let run = msggen_with(&flags, &["--size", "64KiB"]).code(0);
     assert_eq!(run.balanced()["written"], 200);
-    assert_eq!(next(), "400 1000");
-    server.kill().unwrap();
-    server.wait().unwrap();
-    reader.join().unwrap();
+    assert_eq!(server.next(), "400 1000");
 }
 
 /// What `.ci/run` installs for tests.
@@ -547,6 +576,39 @@ fn the_ws_of_node_takes_all_and_answers_all() {
     if let Some(modules) = installed("node/node_modules/ws") {
         interoperates(Command::new("node").args([script("ws.mjs"), modules + "/../.."]));
     }
+}
+
+#[test]
+fn socket_io_takes_all_while_its_pings_are_answered() {
+    let Some(modules) = installed("node/node_modules/socket.io") else { return };
+    let mut command = Command::new("node");
+    let server = Foreign::start(command.args([script("socket_io.mjs"), modules + "/../.."]));
+    let path = "socket.io/?EIO=4&transport=websocket";
+    let to = format!("ws://127.0.0.1:{}/{path}", server.next());
+    let flags = format!("--num 100 --interval 30 --max 20 --sources 4 --stamp --json --to {to}");
+    let body = r#"42["message","{message:json}"]"#;
+    let more = ["--on-open", "40", "--answer", "2=>3", "--body", body];
+    let run = msggen_with(&flags, &more).code(0);
+    assert_eq!(run.balanced()["written"], 400);
+    // All sockets have been asked some ten times whether they are there.
+    assert_eq!(server.next(), "400");
+}
+
+#[test]
+fn what_answers_the_first_texts_is_no_answer_to_a_message() {
+    let server = SocketServer::new(|accepted| {
+        // Together with the handshake, so that it is there before any message.
+        let answer = accepted.answer("") + "\u{1}\u{3}+OK";
+        let mut bytes = answer.into_bytes();
+        let n_bytes = bytes.len();
+        bytes[n_bytes - 5] |= 0x80;
+        accepted.raw(&bytes);
+        accepted.serve(|accepted, _| accepted.send(1, b"+OK"));
+    });
+    let flags = format!("--num 5 --interval 5 --max 1 --json --to {}", server.url());
+    let more = ["--on-open", "CONNECT {}", "--ack", r"^\+OK"];
+    let report = msggen_with(&flags, &more).code(0).balanced();
+    assert_eq!((&report["answered"], &report["stray_answers"]), (&5.into(), &0.into()));
 }
 
 #[test]
