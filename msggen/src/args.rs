@@ -186,13 +186,19 @@ pub struct Args {
     #[arg(long, value_name = "TEXT|@FILE", requires = "to", help_heading = "WebSockets")]
     pub on_open: Vec<String>,
 
+    /// Wait for something that matches this before the first message of a WebSocket, such as ^40 for
+    /// socket.io: some servers drop what comes before they have taken --on-open
+    #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
+          help_heading = "WebSockets")]
+    pub ready: Option<Regex>,
+
     /// Send binary frames instead of text frames
     #[arg(long, requires = "to", help_heading = "WebSockets")]
     pub binary: bool,
 
     /// Count what the server sends back and this matches as the answer to the oldest message of its
-    /// WebSocket that has none; --ok and --reached read it. What the server says to --on-open must
-    /// not match it. Without, a message counts as written
+    /// WebSocket that has none; --ok and --reached read it. Nothing up to what --ready matches is
+    /// one. Without, a message counts as written
     #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
           help_heading = "WebSockets")]
     pub ack: Option<Regex>,
@@ -323,6 +329,7 @@ impl Args {
         let given = [
             ("--protocol", !self.protocol.is_empty()),
             ("--on-open", !self.on_open.is_empty()),
+            ("--ready", self.ready.is_some()),
             ("--binary", self.binary),
             ("--ack", self.ack.is_some()),
             ("--answer", !self.answer.is_empty()),
@@ -364,6 +371,7 @@ impl Args {
             protocols: self.protocol.clone(),
             fields,
             on_open,
+            ready: self.ready.clone(),
             is_binary: self.binary,
             answers,
             body: self.body.clone(),

@@ -48,6 +48,8 @@ pub struct SocketForm {
     pub on_open: Vec<Bytes>,
     /// Whether binary frames are sent, not text frames.
     pub is_binary: bool,
+    /// What has to come then before the first message is sent, if anything has to.
+    pub ready: Option<Regex>,
     /// What is sent back to what begins so.
     pub answers: Vec<(Bytes, Bytes)>,
     /// What is sent for a message.
@@ -56,6 +58,14 @@ pub struct SocketForm {
     pub ack: Option<Regex>,
     /// What an answer is asked.
     pub wants: Wants,
+}
+
+impl SocketForm {
+    /// What is sent back to what the server said.
+    pub fn answers_to(&self, said: &[u8]) -> impl Iterator<Item = &Bytes> {
+        let matching = self.answers.iter().filter(move |(prefix, _)| said.starts_with(prefix));
+        matching.map(|(_, answer)| answer)
+    }
 }
 
 /// What requests to a server that is no comet-server look like; checked, so that every message

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use regex::bytes::Regex;
 use reports::share::share_of;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -175,7 +176,30 @@ impl SocketTarget {
             let written = link.write(payload.clone(), self.form.is_binary);
             written.map_err(|end| Refusal::Broken(end.reason()))?;
         }
+        if let Some(ready) = &self.form.ready {
+            let said = timeout(CONNECT_TIMEOUT, self.wait_for(&mut link, ready)).await;
+            said.unwrap_or(Err(Refusal::NotReady))?;
+        }
         Ok(link)
+    }
+
+    /// Waits until the server says on a new WebSocket that it is `ready`.
+    async fn wait_for(&self, link: &mut Link, ready: &Regex) -> Result<(), Refusal> {
+        let ended = |end: End| Refusal::Broken(end.reason());
+        loop {
+            match link.event().await {
+                Event::Flushed => {}
+                Event::Ended(end) => return Err(ended(end)),
+                Event::Message(said) => {
+                    for answer in self.form.answers_to(&said) {
+                        link.write(answer.clone(), self.form.is_binary).map_err(ended)?;
+                    }
+                    if ready.is_match(&said) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
     /// Opens a WebSocket in place of one that ended. While the server is gone, or makes no
@@ -332,8 +356,7 @@ impl Socket {
     /// Takes a message of the server.
     fn hear(&mut self, payload: &Bytes) {
         let form = Arc::clone(&self.target.form);
-        let answers = form.answers.iter().filter(|(prefix, _)| payload.starts_with(prefix));
-        for (_, answer) in answers {
+        for answer in form.answers_to(payload) {
             let link = self.link.as_mut().expect("it has just spoken");
             if let Err(end) = link.write(answer.clone(), form.is_binary) {
                 return self.break_off(end);

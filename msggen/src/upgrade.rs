@@ -52,6 +52,8 @@ pub enum Refusal {
     Extension,
     /// None of the subprotocols that were offered was chosen, or another one.
     Protocol(Option<String>),
+    /// It became one, and the server did not say in time that it is ready.
+    NotReady,
 }
 
 impl Refusal {
@@ -60,6 +62,7 @@ impl Refusal {
         match self {
             Self::Broken(reason) => *reason,
             Self::Status(status, _) => Reason::Status(*status),
+            Self::NotReady => Reason::TimedOut,
             _ => Reason::BadHandshake,
         }
     }
@@ -69,6 +72,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(reason) => write!(f, "the connection ended before an answer: {reason}"),
+            Self::NotReady => f.write_str("nothing came in time that matches --ready"),
             Self::NotHttp => f.write_str("the answer is not HTTP"),
             Self::Status(status, None) => write!(f, "it was answered {status}, not 101"),
             // It is the server's text, so that it is shown with its escapes.

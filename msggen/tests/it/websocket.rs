@@ -428,6 +428,7 @@ fn flags_that_belong_to_the_other_kind_are_refused() {
     for (more, why) in [
         (&["--ack", "ok"][..], "--ack is for ws:// and wss://"),
         (&["--on-open", "x"], "--on-open is for ws:// and wss://"),
+        (&["--ready", "."], "--ready is for ws:// and wss://"),
         (&["--binary"], "--binary is for ws:// and wss://"),
         (&["--protocol", "x"], "--protocol is for ws:// and wss://"),
         (&["--answer", "2=>3"], "--answer is for ws:// and wss://"),
@@ -587,11 +588,45 @@ fn socket_io_takes_all_while_its_pings_are_answered() {
     let to = format!("ws://127.0.0.1:{}/{path}", server.next());
     let flags = format!("--num 100 --interval 30 --max 20 --sources 4 --stamp --json --to {to}");
     let body = r#"42["message","{message:json}"]"#;
-    let more = ["--on-open", "40", "--answer", "2=>3", "--body", body];
+    let ready = ["--on-open", "40", "--ready", "^40", "--answer", "2=>3"];
+    let more = [&ready[..], &["--body", body]].concat();
     let run = msggen_with(&flags, &more).code(0);
     assert_eq!(run.balanced()["written"], 400);
     // All sockets have been asked some ten times whether they are there.
     assert_eq!(server.next(), "400");
+}
+
+#[test]
+fn a_websocket_is_open_when_the_server_says_that_it_is_ready() {
+    let server = SocketServer::new(|accepted| {
+        accepted.accept();
+        assert_eq!(accepted.next().unwrap().payload, b"hello");
+        // Would be an answer to a message, if there was one.
+        accepted.send(1, b"ok, who are you");
+        assert_eq!(accepted.next().unwrap().payload, b"me");
+        accepted.send(1, b"ok, ready");
+        let mut n = 0;
+        accepted.serve(|accepted, frame| {
+            assert!(frame.payload.starts_with(b"Fake"), "{frame:?}");
+            n += 1;
+            if n == 2 && accepted.number == 0 {
+                accepted.send(8, b"\x03\xe8");
+            } else {
+                accepted.send(1, b"ok");
+            }
+        });
+    });
+    let who = ["--on-open", "hello", "--answer", "ok, who=>me", "--ready", "ready$"];
+    let more = [&who[..], &["--ack", "^ok"]].concat();
+    let report = send(&server, "--num 5 --max 1", &more).code(1).balanced();
+    let figures = ["answered", "unanswered", "stray_answers"].map(|name| report[name].as_u64());
+    assert_eq!((figures, server.n_connections()), ([4, 1, 0].map(Some), 2), "{report}");
+    let server = SocketServer::new(|accepted| {
+        accepted.accept();
+        accepted.serve(|accepted, _| accepted.send(8, b"\x03\xe8"));
+    });
+    let run = send(&server, "--num 1 --max 1", &["--on-open", "x", "--ready", "."]).code(2);
+    run.says("the connection ended before an answer: closed");
 }
 
 #[test]
@@ -603,6 +638,7 @@ fn what_answers_the_first_texts_is_no_answer_to_a_message() {
         let n_bytes = bytes.len();
         bytes[n_bytes - 5] |= 0x80;
         accepted.raw(&bytes);
+        accepted.next();
         accepted.serve(|accepted, _| accepted.send(1, b"+OK"));
     });
     let flags = format!("--num 5 --interval 5 --max 1 --json --to {}", server.url());
