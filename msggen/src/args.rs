@@ -186,8 +186,8 @@ pub struct Args {
     #[arg(long, value_name = "TEXT|@FILE", requires = "to", help_heading = "WebSockets")]
     pub on_open: Vec<String>,
 
-    /// Wait for something that matches this before the first message of a WebSocket, such as ^40 for
-    /// socket.io: some servers drop what comes before they have taken --on-open
+    /// Wait for something that matches this before the first message of a WebSocket, such as ^40
+    /// for socket.io: some servers drop what comes before they have taken --on-open
     #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
           help_heading = "WebSockets")]
     pub ready: Option<Regex>,
