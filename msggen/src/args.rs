@@ -176,9 +176,9 @@ pub struct Args {
           help_heading = "Where to")]
     pub reached: Option<Regex>,
 
-    /// For WebSockets: offer this subprotocol; may be given several times, and one must be chosen
+    /// Offer this subprotocol, the best first; may be given several times, and one must be chosen
     #[arg(long, value_name = "NAME", requires = "to", value_parser = protocol,
-          help_heading = "WebSockets")]
+          value_delimiter = ',', help_heading = "WebSockets")]
     pub protocol: Vec<String>,
 
     /// Send this when a WebSocket has opened; may be given several times. \r \n \t \\ \xHH stand
@@ -204,7 +204,7 @@ pub struct Args {
     pub ack: Option<Regex>,
 
     /// Send TEXT back whenever something comes that begins with PREFIX, such as 2=>3 for socket.io;
-    /// with the escapes of --on-open
+    /// the first that fits is sent, with the escapes of --on-open
     #[arg(long, value_name = "PREFIX=>TEXT", requires = "to", help_heading = "WebSockets")]
     pub answer: Vec<String>,
 
@@ -412,7 +412,7 @@ fn read_payload(path: &Path) -> Result<Vec<u8>, String> {
 /// Reads the name of a subprotocol: a token, as the name of a header is.
 fn protocol(text: &str) -> Result<String, String> {
     let is_token = text.parse::<HeaderName>().is_ok();
-    is_token.then(|| text.to_owned()).ok_or_else(|| "a name has no blanks and commas".to_owned())
+    is_token.then(|| text.to_owned()).ok_or_else(|| "a name has no blanks".to_owned())
 }
 
 /// A seed nobody chose. The standard library seeds its hash maps from the system's generator; this

@@ -61,10 +61,10 @@ pub struct SocketForm {
 }
 
 impl SocketForm {
-    /// What is sent back to what the server said.
-    pub fn answers_to(&self, said: &[u8]) -> impl Iterator<Item = &Bytes> {
-        let matching = self.answers.iter().filter(move |(prefix, _)| said.starts_with(prefix));
-        matching.map(|(_, answer)| answer)
+    /// What is sent back to what the server said, if anything is.
+    pub fn answer_to(&self, said: &[u8]) -> Option<&Bytes> {
+        let mut answers = self.answers.iter();
+        answers.find(|(prefix, _)| said.starts_with(prefix)).map(|(_, answer)| answer)
     }
 }
 

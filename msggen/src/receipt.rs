@@ -102,7 +102,7 @@ pub enum Reason {
     /// The server sent a frame that a WebSocket cannot have, or one that is too long.
     BadFrame,
     /// The server did not make a WebSocket of the connection, though it answered 101.
-    BadHandshake,
+    BadUpgrade,
     /// The run ended before there was an answer.
     Interrupted,
 }
@@ -122,7 +122,7 @@ impl Reason {
         Self::NotOk,
         Self::Closed,
         Self::BadFrame,
-        Self::BadHandshake,
+        Self::BadUpgrade,
         Self::Interrupted,
     ];
 
@@ -167,7 +167,7 @@ impl fmt::Display for Reason {
             Self::NotOk => "not ok",
             Self::Closed => "closed",
             Self::BadFrame => "bad frame",
-            Self::BadHandshake => "bad handshake",
+            Self::BadUpgrade => "bad upgrade",
             Self::Interrupted => "interrupted",
         })
     }

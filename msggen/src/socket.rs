@@ -191,7 +191,7 @@ impl SocketTarget {
                 Event::Flushed => {}
                 Event::Ended(end) => return Err(ended(end)),
                 Event::Message(said) => {
-                    for answer in self.form.answers_to(&said) {
+                    if let Some(answer) = self.form.answer_to(&said) {
                         link.write(answer.clone(), self.form.is_binary).map_err(ended)?;
                     }
                     if ready.is_match(&said) {
@@ -356,7 +356,7 @@ impl Socket {
     /// Takes a message of the server.
     fn hear(&mut self, payload: &Bytes) {
         let form = Arc::clone(&self.target.form);
-        for answer in form.answers_to(payload) {
+        if let Some(answer) = form.answer_to(payload) {
             let link = self.link.as_mut().expect("it has just spoken");
             if let Err(end) = link.write(answer.clone(), form.is_binary) {
                 return self.break_off(end);

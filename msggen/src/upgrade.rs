@@ -63,7 +63,7 @@ impl Refusal {
             Self::Broken(reason) => *reason,
             Self::Status(status, _) => Reason::Status(*status),
             Self::NotReady => Reason::TimedOut,
-            _ => Reason::BadHandshake,
+            _ => Reason::BadUpgrade,
         }
     }
 }
