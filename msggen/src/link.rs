@@ -28,6 +28,10 @@ const READ_BYTES: usize = 4 * 1024;
 /// sent, for servers that say it back within something of their own.
 pub const MESSAGE_LIMIT_BYTES: usize = 256 * 1024;
 
+/// Answers of `--answer` that wait for the kernel to take them. Further ones are not sent: a server
+/// that asks and does not read is not answered into our memory.
+const ANSWERS_WAITING: usize = 64;
+
 /// The code that stands for a close frame without one.
 const NO_CODE: u16 = 1005;
 
@@ -91,6 +95,8 @@ pub struct Link {
     context: WebSocketContext,
     /// Whether the kernel has not taken all that was written.
     has_unflushed: bool,
+    /// Answers that it has not taken.
+    n_answers: usize,
     /// Why the kernel takes no more; none as long as it does.
     torn: Option<End>,
 }
@@ -106,7 +112,7 @@ impl Link {
             .max_message_size(Some(MESSAGE_LIMIT_BYTES))
             .max_frame_size(Some(MESSAGE_LIMIT_BYTES));
         let context = WebSocketContext::from_partially_read(early, Role::Client, Some(config));
-        Self { stream, context, has_unflushed: false, torn: None }
+        Self { stream, context, has_unflushed: false, n_answers: 0, torn: None }
     }
 
     /// Whether the kernel has taken all that was written.
@@ -126,6 +132,15 @@ impl Link {
         unless_blocked(self.context.write(&mut Nowhere, message))
             .map(drop)
             .map_err(|error| end_of(&error))
+    }
+
+    /// Writes an answer to something that came, unless too many wait already.
+    pub fn answer(&mut self, payload: Bytes, is_binary: bool) -> Result<(), End> {
+        if self.n_answers >= ANSWERS_WAITING {
+            return Ok(());
+        }
+        self.n_answers += 1;
+        self.write(payload, is_binary)
     }
 
     /// Waits until something happens. Nothing is lost if it is not waited for to the end.
@@ -154,6 +169,7 @@ impl Link {
             match unless_blocked(self.context.flush(&mut stream)) {
                 Ok(Some(())) => {
                     self.has_unflushed = false;
+                    self.n_answers = 0;
                     return Poll::Ready(Event::Flushed);
                 }
                 Ok(None) => {}

@@ -192,7 +192,7 @@ impl SocketTarget {
                 Event::Ended(end) => return Err(ended(end)),
                 Event::Message(said) => {
                     if let Some(answer) = self.form.answer_to(&said) {
-                        link.write(answer.clone(), self.form.is_binary).map_err(ended)?;
+                        link.answer(answer.clone(), self.form.is_binary).map_err(ended)?;
                     }
                     if ready.is_match(&said) {
                         return Ok(());
@@ -308,8 +308,8 @@ impl Socket {
         // wait for them any more.
         while !self.is_closing {
             let is_free = self.link.as_ref().is_none_or(Link::is_flushed);
+            // In no fixed order: a server that never stops speaking holds up no message.
             tokio::select! {
-                biased;
                 event = event(self.link.as_mut()) => self.take(event),
                 _ = self.looks.tick(), if !self.sent.is_empty() => self.look(),
                 order = self.orders.recv(), if is_free => match order {
@@ -358,7 +358,7 @@ impl Socket {
         let form = Arc::clone(&self.target.form);
         if let Some(answer) = form.answer_to(payload) {
             let link = self.link.as_mut().expect("it has just spoken");
-            if let Err(end) = link.write(answer.clone(), form.is_binary) {
+            if let Err(end) = link.answer(answer.clone(), form.is_binary) {
                 return self.break_off(end);
             }
         }

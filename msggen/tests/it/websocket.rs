@@ -2,7 +2,7 @@
 //! not.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -401,6 +401,24 @@ fn what_the_server_does_not_read_is_never_written() {
     let report = send(&server, flags, &[]).code(1).balanced();
     let unanswered = report["unanswered_by"]["timed out"].as_u64().unwrap();
     assert!(unanswered > 0 && report["written"].as_u64().unwrap() < 400, "{report}");
+}
+
+#[test]
+fn a_server_that_asks_without_end_holds_up_no_message_and_is_not_answered_into_memory() {
+    let server = SocketServer::new(|accepted| {
+        accepted.accept();
+        let mut asking = accepted.stream.try_clone().unwrap();
+        // The questions go on while messages are read, and nobody reads the answers any faster.
+        std::thread::spawn(move || {
+            let questions = b"\x81\x012".repeat(10_000);
+            while asking.write_all(&questions).is_ok() {}
+        });
+        accepted.serve(|_, _| {});
+    });
+    let flags = format!("--num 100 --interval 5 --max 1 --json --to {}", server.url());
+    let run = msggen_with(&flags, &["--answer", "2=>3"]);
+    let report = run.balanced();
+    assert_eq!((&report["written"], &report["sent"]), (&100.into(), &100.into()), "{report}");
 }
 
 #[test]
