@@ -287,7 +287,11 @@ fn without_answers_a_server_that_closes_in_mid_run_is_a_shortfall() {
         accepted.accept();
         accepted.next();
         if accepted.number == 0 {
-            return accepted.send(8, b"\x03\xe9");
+            accepted.send(8, b"\x03\xe9");
+            // Up to the answer: a connection that is closed with bytes that nobody read is reset,
+            // and the reset may overtake the close frame.
+            while accepted.next().is_some_and(|frame| frame.opcode != 8) {}
+            return;
         }
         accepted.serve(|_, _| {});
     });
