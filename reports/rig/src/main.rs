@@ -4,6 +4,7 @@
 
 mod abuse;
 mod child;
+mod expected;
 mod experiment;
 mod footprint;
 mod host;
@@ -14,6 +15,7 @@ mod preflight;
 mod process;
 mod programs;
 mod progress;
+mod scenario;
 mod servers;
 mod stage;
 
@@ -25,11 +27,12 @@ use std::process::ExitCode;
 use abuse::AbuseArgs;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use interrupts::{Handling, Interrupts};
-use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
+use job::{C1mArgs, C10kArgs, ClusterArgs, Job, RunArgs};
 use preflight::Preflight;
 use programs::Programs;
 use reports::causes::with_causes;
 use reports::run::files;
+use scenario::{Nodes, ProcessOf, Started};
 
 /// The run was made and fell short.
 const FELL_SHORT: u8 = 1;
@@ -51,6 +54,8 @@ struct Args {
 /// What the rig does.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// The experiment that a scenario file describes, with any server
+    Run(RunArgs),
     /// The article's experiment: 10,000 connections, 1,000 messages a second to random ones of them
     C10k(C10kArgs),
     /// The same with several servers that Redis joins: each message goes to a server that does not
@@ -89,8 +94,9 @@ fn main() -> ExitCode {
     // though, reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
     let held = match args().command {
-        Command::C10k(args) => experiment(&args.job()),
-        Command::Cluster(args) => cluster(&args.job()),
+        Command::Run(args) => run(args),
+        Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
+        Command::Cluster(args) => args.job().and_then(|job| experiment(&job)),
         Command::C1m(args) => c1m(args),
         Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
@@ -115,18 +121,24 @@ fn args() -> Args {
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
-/// Several servers. Returns whether the run held.
-fn cluster(job: &Job) -> anyhow::Result<bool> {
-    Preflight::of(job, job.n_nodes, None).check()?;
-    experiment(job)
+/// What a scenario file describes. Returns whether the run held.
+fn run(args: RunArgs) -> anyhow::Result<bool> {
+    if args.print {
+        print!("{}", args.text()?);
+        return Ok(true);
+    }
+    experiment(&args.job()?)
 }
 
 /// A million connections, or what that takes. Returns whether the run held.
 fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
-    let (per_node, is_plan) = (args.per_node, args.plan);
-    let mut job = args.job();
-    let preflight = Preflight::with_enough_nodes(&job, per_node)?;
-    if is_plan && job.common.json {
+    let (is_plan, job) = (args.plan, args.job()?);
+    let per_node = match &job.scenario.server.process {
+        ProcessOf::Started(Started { nodes: Nodes::Auto { per_node }, .. }) => *per_node,
+        _ => None,
+    };
+    let preflight = Preflight::with_enough_nodes(&job.scenario, per_node)?;
+    if is_plan && job.json {
         println!("{}", serde_json::to_string(&preflight).expect("a plan is plain JSON"));
     } else if is_plan {
         print!("{preflight}");
@@ -134,7 +146,6 @@ fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
         eprint!("{preflight}");
     }
     preflight.check()?;
-    job.n_nodes = preflight.nodes;
     if is_plan { Ok(true) } else { experiment(&job) }
 }
 
@@ -155,7 +166,7 @@ async fn server(profile: Option<&str>) -> anyhow::Result<PathBuf> {
 
 /// Makes a run, and everything that follows from it. Returns whether the run held.
 fn experiment(job: &Job) -> anyhow::Result<bool> {
-    report(&make(job)?, job.common.json)
+    report(&make(job)?, job.json)
 }
 
 /// Makes a run and returns its folder.

@@ -175,7 +175,7 @@ fn figures(summaries: &[Summary; 2]) -> Vec<Figure> {
     let all: [(&'static str, Of); 22] = [
         ("connections open at the end", |it| Some(it.received.connected as f64)),
         ("connections opened a second", |it| it.rates.opened_per_s),
-        ("messages sent a second", |it| Some(it.sent.achieved_per_s)),
+        ("messages sent a second", |it| Some(it.sent.as_ref()?.achieved_per_s)),
         ("chunks received", |it| Some(it.received.chunks as f64)),
         ("lost, duplicated or reordered", |it| {
             let received = &it.received;
@@ -208,8 +208,14 @@ fn figures(summaries: &[Summary; 2]) -> Vec<Figure> {
         ("delivery_from_send, p99, ms", |it| {
             ms(&it.received.delivery_from_send, it.received.delivery_from_send.p99_us)
         }),
-        ("send_from_due, p99, ms", |it| ms(&it.sent.send_from_due, it.sent.send_from_due.p99_us)),
-        ("lateness, p99, ms", |it| ms(&it.sent.lateness, it.sent.lateness.p99_us)),
+        ("send_from_due, p99, ms", |it| {
+            let delays = &it.sent.as_ref()?.send_from_due;
+            ms(delays, delays.p99_us)
+        }),
+        ("lateness, p99, ms", |it| {
+            let delays = &it.sent.as_ref()?.lateness;
+            ms(delays, delays.p99_us)
+        }),
     ];
     let figure =
         |(what, of): (&'static str, Of)| Figure { what, sides: summaries.each_ref().map(of) };
