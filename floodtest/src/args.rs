@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,6 +133,12 @@ pub struct HoldArgs {
     /// Print a JSON object for each report instead of text; floodtest/SCHEMA.md describes it.
     #[arg(long)]
     pub json: bool,
+
+    /// Answer GET /metrics on this address, as 127.0.0.1:9464, with the figures of the last report
+    /// for Prometheus; with port 0 any port, which is said on stderr. Whoever reaches the port may
+    /// read them.
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics: Option<SocketAddr>,
 
     /// Keep logs in this folder: the reports, and the delays as HdrHistogram logs.
     #[arg(long, value_name = "DIR")]

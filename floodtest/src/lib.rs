@@ -20,7 +20,8 @@
 //!   figures come of it.
 //! - `reporter`: the reports while it goes on, and when it was held long enough.
 //! - [`end`], [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
-//! - [`text`], [`live`], `shown`: how it is said, at the end and on a terminal.
+//! - [`text`], [`live`], [`metrics`](mod@metrics), `shown`: how it is said, at the end, on a
+//!   terminal and to Prometheus.
 //! - [`generate`]: `floodtest urls`.
 //!
 //! Nothing here prints or chooses an exit code.
@@ -43,6 +44,7 @@ pub mod judge;
 mod kinds;
 mod limits;
 pub mod live;
+pub mod metrics;
 pub mod outcome;
 mod prepare;
 pub mod reason;

@@ -17,6 +17,7 @@ use floodtest::args::{AccountingArgs, Cli, Command, HoldArgs, UrlsArgs};
 use floodtest::live::{self, Style};
 use floodtest::text::{FinalText, StatsLine};
 use floodtest::{Config, Observer, generate};
+use metrics::Publisher;
 use reports::books::FloodReport;
 use reports::causes::with_causes;
 use reports::output::{self, Form, Patience, Stream};
@@ -84,7 +85,7 @@ fn hold(args: &HoldArgs, accounting: &AccountingArgs) -> anyhow::Result<u8> {
     };
     let streams = output::start(&io::stdout(), form, &io::stderr(), when_broken);
     let (stdout, stderr) = streams.context("cannot start a thread for the output")?;
-    let mut printer = Printer { json: args.json, stdout, stderr };
+    let mut printer = Printer { json: args.json, stdout, stderr, metrics: None };
     let config = args.config(accounting, has_live_view());
     let code = run(args, &config, &stop, &mut printer).unwrap_or_else(|error| {
         printer.say(&with_causes(error.as_ref()));
@@ -100,6 +101,12 @@ fn run(
     stop: &UnixStream,
     printer: &mut Printer,
 ) -> anyhow::Result<u8> {
+    if let Some(address) = args.metrics {
+        let publisher = Publisher::start(address, floodtest::metrics::text);
+        let publisher = publisher.with_context(|| format!("cannot listen on {address}"))?;
+        printer.say(&format!("metrics on http://{}/metrics", publisher.address()));
+        printer.metrics = Some(publisher);
+    }
     let outcome = floodtest::run(config, stop, printer)?;
     printer.stderr.show(String::new());
     let shortfalls = outcome.shortfalls(args.expect.as_ref());
@@ -192,9 +199,18 @@ struct Printer {
     stdout: Stream,
     /// Where people are told.
     stderr: Stream,
+    /// Where Prometheus is told, if it is.
+    metrics: Option<Publisher<FloodReport>>,
 }
 
 impl Printer {
+    /// Hands a report over to who answers Prometheus.
+    fn publish(&self, report: &FloodReport) {
+        if let Some(metrics) = &self.metrics {
+            metrics.publish(report.clone());
+        }
+    }
+
     /// Says one line to people.
     fn say(&self, line: &str) {
         self.stderr.last(format!("floodtest: {line}\n"));
@@ -229,7 +245,12 @@ impl Printer {
 }
 
 impl Observer for Printer {
+    fn begun(&mut self, report: FloodReport) {
+        self.publish(&report);
+    }
+
     fn report(&mut self, report: &FloodReport) -> ControlFlow<()> {
+        self.publish(report);
         let text = if self.json {
             serde_json::to_string(report).expect("numbers under names are JSON") + "\n"
         } else {
@@ -245,6 +266,7 @@ impl Observer for Printer {
     }
 
     fn progress(&mut self, report: &FloodReport) {
+        self.publish(report);
         self.stderr.show(live::view(report, style()));
     }
 

@@ -12,6 +12,11 @@ use crate::reason::Reason;
 
 /// Who is told about a run while it goes on.
 pub trait Observer {
+    /// The run begins: a report with nothing in it but what was asked for.
+    fn begun(&mut self, report: FloodReport) {
+        let _ = report;
+    }
+
     /// A report is due, or the run has ended (`is_final`). A break ends the run.
     fn report(&mut self, report: &FloodReport) -> ControlFlow<()>;
 

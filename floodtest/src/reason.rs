@@ -72,6 +72,27 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
+    /// One of each kind whose word has no number in it.
+    const PLAIN: [Self; 12] = [
+        Self::Refused,
+        Self::Reset,
+        Self::TimedOut,
+        Self::NoHead,
+        Self::Unreachable,
+        Self::NoPorts,
+        Self::NoDescriptors,
+        Self::BadHead(HeadFault::Line),
+        Self::BadChunk(ChunkFault::Size),
+        Self::BadTls(TlsFault::Protocol),
+        Self::Ended,
+        Self::Cut,
+    ];
+
+    /// The keys that can be named before anything has happened.
+    pub fn plain_words() -> impl Iterator<Item = String> {
+        Self::PLAIN.iter().map(ToString::to_string)
+    }
+
     /// Whether `word` is a key under which connections can be counted: the display of a reason. The
     /// operating system's own texts are not known beforehand.
     pub fn is_word(word: &str) -> bool {
@@ -79,21 +100,7 @@ impl Reason {
             let digits = word.strip_prefix(before)?.strip_suffix(after)?;
             digits.parse::<u16>().ok().filter(|number| number.to_string() == digits)
         };
-        let plain = [
-            Self::Refused,
-            Self::Reset,
-            Self::TimedOut,
-            Self::NoHead,
-            Self::Unreachable,
-            Self::NoPorts,
-            Self::NoDescriptors,
-            Self::BadHead(HeadFault::Line),
-            Self::BadChunk(ChunkFault::Size),
-            Self::BadTls(TlsFault::Protocol),
-            Self::Ended,
-            Self::Cut,
-        ];
-        plain.iter().any(|reason| reason.to_string() == word)
+        Self::PLAIN.iter().any(|reason| reason.to_string() == word)
             || number_in("status ", "").is_some_and(|status| (100..1_000).contains(&status))
             || number_in("worker ", " died").is_some()
     }

@@ -102,7 +102,7 @@ impl<'a> Reporter<'a> {
     ) -> Result<Self, Error> {
         let create = |folder| Out::create(folder, "floodtest", &tally::SERIES, clock);
         let started_at = clock.started_at();
-        Ok(Self {
+        let mut reporter = Self {
             config,
             observer,
             n_asked: prepared.dry_run.asked,
@@ -116,7 +116,10 @@ impl<'a> Reporter<'a> {
             next_report_at: started_at + config.report_every.min(FOREVER),
             next_progress_at: started_at + config.progress_every.unwrap_or(FOREVER).min(FOREVER),
             before: Default::default(),
-        })
+        };
+        let report = reporter.report(started_at, &Tally::default(), REPORT);
+        reporter.observer.begun(report);
+        Ok(reporter)
     }
 
     /// Makes the final report, with the URLs of what went wrong.

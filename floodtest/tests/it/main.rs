@@ -9,6 +9,7 @@ mod input;
 mod liar;
 mod life;
 mod messages;
+mod metrics;
 mod real_server;
 mod redirects;
 mod redrawn;

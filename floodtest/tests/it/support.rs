@@ -188,6 +188,8 @@ pub(crate) struct Running {
     lines: Receiver<String>,
     /// The lines taken so far.
     stdout: String,
+    /// What came on its stderr so far.
+    said: Arc<Mutex<String>>,
     /// All of its stderr, at its end.
     stderr: Receiver<String>,
 }
@@ -247,13 +249,19 @@ pub(crate) fn start_command(mut command: Command) -> Running {
         lines.try_for_each(|line| line_sender.send(line))
     });
     let (text_sender, text) = channel();
+    let said = Arc::new(Mutex::new(String::new()));
+    let saying = Arc::clone(&said);
     std::thread::spawn(move || {
-        let mut text = String::new();
-        let _ = stderr.read_to_string(&mut text);
-        text_sender.send(text)
+        let mut text = Vec::new();
+        let mut bytes = [0; 4096];
+        while let Ok(n @ 1..) = stderr.read(&mut bytes) {
+            text.extend_from_slice(&bytes[..n]);
+            *saying.lock().unwrap() = String::from_utf8_lossy(&text).into_owned();
+        }
+        text_sender.send(String::from_utf8_lossy(&text).into_owned())
     });
     let command = format!("{command:?}");
-    Running { command, child, lines, stdout: String::new(), stderr: text }
+    Running { command, child, lines, stdout: String::new(), said, stderr: text }
 }
 
 impl Running {
@@ -276,6 +284,17 @@ impl Running {
             Some(line) => line,
             None => panic!("there is no line on stdout\n{}", self.ended_now()),
         }
+    }
+
+    /// Waits for a line on its stderr that begins with `start`, behind the program's name; what
+    /// follows.
+    pub(crate) fn stderr_line(&self, start: &str) -> String {
+        let start = format!("floodtest: {start}");
+        testing::wait_for(&start, || {
+            let said = self.said.lock().unwrap();
+            let whole = said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            whole.into_iter().find_map(|line| line.strip_prefix(&start).map(str::to_owned))
+        })
     }
 
     /// Whether it has come to its end already.
