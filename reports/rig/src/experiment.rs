@@ -84,7 +84,8 @@ pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<Pa
     }
     place::note(&mut stage.plan, &stage.folder, program, &repeated)?;
 
-    stage.progress.begin("starting the server");
+    let is_started = stage.plan.server.is_started;
+    stage.progress.begin(if is_started { "starting the server" } else { "looking for the server" });
     let servers = stage.start_all().await?;
     let exits = stage.load(&servers, is_sending).await?;
     let exits = Exits { exits: [servers.end().await?, exits].concat() };
@@ -632,9 +633,12 @@ async fn nothing_established(mut flood: Process) -> anyhow::Error {
         let detail = example.detail.as_deref().unwrap_or_default();
         reasons = format!("{reasons}; {} {}: {detail}", example.url, example.reason);
     }
-    if reasons.is_empty() {
-        reasons = flood.last_words();
+    // It says what else there is to say, such as that they all wait for a response head.
+    let said = flood.exit().await.map(|exit| exit.said).unwrap_or_default();
+    if !said.is_empty() {
+        reasons = format!("{reasons}; {}", said.trim_start_matches("floodtest: "));
     }
+    let reasons = reasons.trim_start_matches("; ");
     anyhow!("no connection was established: {reasons}")
 }
 

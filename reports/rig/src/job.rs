@@ -45,20 +45,84 @@ impl RunArgs {
         }
         Ok(self.kept.job(Scenario::of(name, sheet)?))
     }
+}
 
-    /// The text of the scenario: the file itself, with its comments, if nothing is overridden.
-    pub(crate) fn text(self) -> anyhow::Result<String> {
-        let is_itself = self.set.is_empty();
-        let file = self.file.clone();
-        // It is read all the same: what is printed is to be one.
-        let job = self.job()?;
-        Ok(if !is_itself {
-            job.scenario.text
-        } else if let Ok(text) = std::fs::read_to_string(&file) {
-            text
+/// What is asked of a run beside a server that runs already.
+#[derive(Debug, Clone, clap::Args)]
+#[command(group = clap::ArgGroup::new("server").required(true))]
+#[command(group = clap::ArgGroup::new("connections_to").required(true))]
+pub(crate) struct AttachArgs {
+    /// The server's process, or several with commas; their descendants are watched as well
+    #[arg(long, value_name = "PID,…", value_delimiter = ',', group = "server")]
+    pid: Vec<u32>,
+    /// The port that the server listens on: whoever owns it is watched
+    #[arg(long, value_name = "PORT", group = "server")]
+    listen: Option<u16>,
+    /// The name of the server's processes
+    #[arg(long, value_name = "NAME", group = "server")]
+    process: Option<String>,
+    /// File with the URLs to connect to, one a line
+    #[arg(long, value_name = "FILE", group = "connections_to")]
+    urls: Option<PathBuf>,
+    /// A URL with {id}, or one for all connections
+    #[arg(long, value_name = "URL", group = "connections_to", requires = "connections")]
+    pattern: Option<String>,
+    /// Connections to hold [default: one for each URL of --urls]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    connections: Option<u64>,
+    /// Connections opened a second, or max: as fast as they are answered
+    #[arg(long, value_name = "N|max", default_value = "100", value_parser = rate)]
+    rate: u64,
+    /// The URL that takes a message for an id, with {id}, as in msggen's --to. Without it nothing
+    /// is sent, and what the server sends by itself is looked at
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Messages sent a second, over all sources
+    #[arg(long, value_name = "N", default_value = "100", value_parser = positive, requires = "to")]
+    messages_per_second: u64,
+    /// Concurrent sources of messages
+    #[arg(long, value_name = "K", default_value = "10", value_parser = positive, requires = "to")]
+    sources: u64,
+    /// How long messages are sent, or connections held if none are
+    #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = duration)]
+    time: Duration,
+    /// A further value of the scenario that this stands for, such as connections.sse=true; may be
+    /// repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the scenario that this stands for instead of running it
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    kept: KeptArgs,
+}
+
+impl AttachArgs {
+    /// What they ask for.
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides(Sheet::parse("", "attach")?);
+        let pids: Vec<toml::Value> = self.pid.iter().map(|pid| i64::from(*pid).into()).collect();
+        sheet.set("server", "pid", (!pids.is_empty()).then_some(pids));
+        sheet.set("server", "listen", self.listen.map(i64::from));
+        sheet.set("server", "process", self.process);
+        sheet.set("connections", "urls", self.urls.map(|path| path.to_string_lossy().into_owned()));
+        sheet.set("connections", "pattern", self.pattern);
+        sheet.count("connections", "count", self.connections);
+        sheet.rate(Some(self.rate));
+        let time = humantime::format_duration(self.time).to_string();
+        if let Some(to) = self.to {
+            sheet.set("messages", "to", Some(to));
+            sheet.count("messages", "rate", Some(self.messages_per_second));
+            sheet.count("messages", "sources", Some(self.sources));
+            sheet.set("messages", "for", Some(time));
         } else {
-            built_in::text(&file).map_or(job.scenario.text, str::to_owned)
-        })
+            sheet.set("connections", "hold", Some(time));
+        }
+        let Overrides(mut sheet) = sheet;
+        for text in &self.set {
+            sheet.set(text, Place::Flag(format!("--set {text}")))?;
+        }
+        Ok(self.kept.job(Scenario::of("attach".to_owned(), sheet)?))
     }
 }
 
@@ -296,6 +360,14 @@ fn nodes(text: &str) -> Result<u64, String> {
     match positive(text)? {
         n if n <= MOST_NODES => Ok(n),
         _ => Err(format!("it must be at most {MOST_NODES}: each server has its own address")),
+    }
+}
+
+/// A time with its unit, above 0.
+fn duration(text: &str) -> Result<Duration, String> {
+    match units::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("it must be above 0".to_owned()),
+        time => time.map_err(|error| error.to_string()),
     }
 }
 

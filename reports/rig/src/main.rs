@@ -8,6 +8,7 @@ mod expected;
 mod experiment;
 mod footprint;
 mod host;
+mod init;
 mod interrupts;
 mod job;
 mod place;
@@ -20,14 +21,17 @@ mod servers;
 mod stage;
 
 use std::cell::Cell;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use abuse::AbuseArgs;
+use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use init::InitArgs;
 use interrupts::{Handling, Interrupts};
-use job::{C1mArgs, C10kArgs, ClusterArgs, Job, RunArgs};
+use job::{AttachArgs, C1mArgs, C10kArgs, ClusterArgs, Job, RunArgs};
 use preflight::Preflight;
 use programs::Programs;
 use reports::causes::with_causes;
@@ -56,6 +60,10 @@ struct Args {
 enum Command {
     /// The experiment that a scenario file describes, with any server
     Run(RunArgs),
+    /// The same without a file, beside a server that runs already: five minutes
+    Attach(Box<AttachArgs>),
+    /// Try a URL, and write a first scenario file for its server
+    Init(InitArgs),
     /// The article's experiment: 10,000 connections, 1,000 messages a second to random ones of them
     C10k(C10kArgs),
     /// The same with several servers that Redis joins: each message goes to a server that does not
@@ -95,6 +103,8 @@ fn main() -> ExitCode {
     let _ = rustls_graviola::default_provider().install_default();
     let held = match args().command {
         Command::Run(args) => run(args),
+        Command::Attach(args) => attach(args),
+        Command::Init(args) => init(&args),
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
         Command::Cluster(args) => args.job().and_then(|job| experiment(&job)),
         Command::C1m(args) => c1m(args),
@@ -124,10 +134,35 @@ fn args() -> Args {
 /// What a scenario file describes. Returns whether the run held.
 fn run(args: RunArgs) -> anyhow::Result<bool> {
     if args.print {
-        print!("{}", args.text()?);
+        print!("{}", args.job()?.scenario.text);
         return Ok(true);
     }
     experiment(&args.job()?)
+}
+
+/// A run beside a server that runs already. Returns whether it held.
+fn attach(args: Box<AttachArgs>) -> anyhow::Result<bool> {
+    if args.print {
+        print!("{}", args.job()?.scenario.text);
+        return Ok(true);
+    }
+    experiment(&args.job()?)
+}
+
+/// Writes a first scenario for a server.
+fn init(args: &InitArgs) -> anyhow::Result<bool> {
+    let (scenario, out) = (init::scenario(args)?, args.out());
+    match out {
+        None => print!("{scenario}"),
+        Some(path) => {
+            let mut file = File::create_new(path)
+                .with_context(|| format!("cannot make {}, which must be new", path.display()))?;
+            file.write_all(scenario.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("rig: the scenario is {0}; `rig run {0}` runs it", path.display());
+        }
+    }
+    Ok(true)
 }
 
 /// A million connections, or what that takes. Returns whether the run held.

@@ -65,6 +65,8 @@ pub(crate) struct Sheet {
     pub(crate) top: Section,
     /// The sections.
     sections: Vec<Section>,
+    /// The file itself; `None` once something was overridden.
+    text: Option<String>,
 }
 
 impl Sheet {
@@ -81,7 +83,8 @@ impl Sheet {
         let mut values: Table =
             toml::from_str(text).map_err(|error| anyhow!("{file}: {}", error.message()))?;
         let top = Section { name: String::new(), place: place(0), entries: Vec::new() };
-        let mut sheet = Self { top, sections: Vec::new() };
+        let text = Some(text.to_owned());
+        let mut sheet = Self { top, sections: Vec::new(), text };
         for (key, value) in parsed.get_ref() {
             let (name, at) = (key.get_ref().to_string(), place(key.span().start));
             let owned = values.remove(&name).expect("both readings have the same keys");
@@ -102,6 +105,7 @@ impl Sheet {
             anyhow!("{place}: write section.key=value, such as connections.count=500")
         })?;
         let value = parse_value(value.trim());
+        self.text = None;
         let (section, key) = match path.trim().split_once('.') {
             // Names of figures have dots in them.
             Some((section, key)) => (self.section_or_new(section, &place), unquoted(key)),
@@ -113,11 +117,13 @@ impl Sheet {
 
     /// Puts a value, whatever was there.
     pub(crate) fn put(&mut self, section: &str, key: &str, value: impl Into<Value>, place: &Place) {
+        self.text = None;
         self.section_or_new(section, place).put(key, value.into(), place.clone());
     }
 
     /// Takes a key away.
     pub(crate) fn remove(&mut self, section: &str, key: &str) {
+        self.text = None;
         let sections = self.sections.iter_mut().filter(|it| it.name == section);
         sections.for_each(|section| _ = section.take(key));
     }
@@ -141,8 +147,11 @@ impl Sheet {
         }
     }
 
-    /// All of it as a file again.
+    /// All of it as a file again: as it was, with its comments, if nothing was overridden.
     pub(crate) fn to_text(&self) -> String {
+        if let Some(text) = &self.text {
+            return text.clone();
+        }
         let table = |section: &Section| -> Table {
             section.entries.iter().map(|it| (it.key.clone(), it.value.clone())).collect()
         };
