@@ -16,7 +16,7 @@
 
 use serde::Serialize;
 
-use super::difference::{Difference, Scale, behind, could, n_runs};
+use super::difference::{Difference, MATTERS, Scale, behind, could, n_runs};
 use super::figures::{Figure, Unit, all, nearest, plain_number};
 use super::ranks::{Ends, interval};
 use crate::run::words::figure as number;
@@ -137,6 +137,16 @@ impl Conditions {
     /// Whether the figure of this name is asked for.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|it| it.name == name)
+    }
+
+    /// The relative change of this figure that matters: the least that a condition names, or else
+    /// [`MATTERS`].
+    pub fn matters(&self, name: &str) -> f64 {
+        let named = self.0.iter().filter(|it| it.name == name).filter_map(|it| match it.limit {
+            Limit::Change(Scale::Ratio, share) => Some(share.abs()),
+            Limit::Change(Scale::Difference, _) | Limit::Value(_) => None,
+        });
+        named.filter(|share| *share > 0.0).reduce(f64::min).unwrap_or(MATTERS)
     }
 
     /// What comes of each of them. `runs` are the names of the second side's runs, and `obstacle`
@@ -360,7 +370,7 @@ mod tests {
         let conditions = Conditions::parse(condition).unwrap();
         let all = all();
         let figure = all.iter().find(|it| conditions.has(&it.name)).unwrap();
-        let differences = [Difference::of(figure, [a.to_vec(), b.to_vec()])];
+        let differences = [Difference::of(figure, [a.to_vec(), b.to_vec()], MATTERS)];
         let runs: Vec<String> = (1..=b.len()).map(|at| format!("b{at}")).collect();
         conditions.judge(&differences, &runs, None).remove(0)
     }
@@ -471,11 +481,18 @@ mod tests {
         let all = all();
         let lost = all.iter().find(|it| it.name == "lost").unwrap();
         let zeros = vec![Some(0.0); 5];
-        let differences = [Difference::of(lost, [zeros.clone(), zeros])];
+        let differences = [Difference::of(lost, [zeros.clone(), zeros], MATTERS)];
         let judged = conditions.judge(&differences, &[], Some("the machines differ"));
         let outcomes = [&judged[0], &judged[1]].map(|it| it.outcome);
         assert_eq!(outcomes, [Outcome::CannotTell, Outcome::Kept]);
         assert!(judged[0].why.ends_with("the machines differ"), "{}", judged[0].why);
+    }
+
+    #[test]
+    fn the_least_change_that_a_condition_names_is_the_one_that_matters() {
+        let conditions = Conditions::parse("lost>+5%,lost>+20%,void>0,closed>+0%").unwrap();
+        let matters = ["lost", "void", "closed", "chunks"].map(|name| conditions.matters(name));
+        assert_eq!(matters, [0.05, 0.1, 0.1, 0.1]);
     }
 
     #[test]

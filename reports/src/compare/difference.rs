@@ -103,7 +103,9 @@ pub struct Difference {
     pub between: Option<[f64; 2]>,
     /// What the runs show.
     pub finding: Finding,
-    /// How many runs a side, about, could tell a change of [`MATTERS`], by the spread of these.
+    /// The relative change that matters: the least that a condition names, or [`MATTERS`].
+    pub matters: f64,
+    /// How many runs a side, about, could tell a change of that size, by the spread of these.
     /// `None`: more than [`MOST_NEEDED`]; or it is not known, as of one run, and of a figure that
     /// is 0.
     pub runs_needed: Option<u64>,
@@ -149,8 +151,9 @@ pub enum Finding {
 }
 
 impl Difference {
-    /// The figure of the runs whose `values` are given, side by side.
-    pub fn of(figure: &Figure, values: [Vec<Option<f64>>; 2]) -> Self {
+    /// The figure of the runs whose `values` are given, side by side. A relative change of
+    /// `matters` should be told from chance.
+    pub fn of(figure: &Figure, values: [Vec<Option<f64>>; 2], matters: f64) -> Self {
         let known = values.each_ref().map(|it| it.iter().copied().flatten().collect::<Vec<_>>());
         let is_ratio = known.iter().flatten().all(|value| *value > 0.0);
         let scale = if is_ratio { Scale::Ratio } else { Scale::Difference };
@@ -180,10 +183,11 @@ impl Difference {
             change,
             between: between.map(|it| it.map(|end| scale.change(end))),
             finding: finding(&known, between),
+            matters,
             runs_needed: None,
         };
         if is_ratio {
-            let size = scale.of_change(MATTERS);
+            let size = scale.of_change(matters);
             difference.runs_needed = difference.runs_needed_for(size, scale, Ends::Both);
         }
         difference
@@ -202,7 +206,15 @@ impl Difference {
         self.sides.iter().map(|side| side.known().len()).min().unwrap_or(0)
     }
 
-    /// The median of a side with its unit, and its spread.
+    /// The figure's name, with its unit behind it.
+    pub fn title(&self) -> String {
+        match self.unit.label() {
+            "" => self.name.clone(),
+            label => format!("{}, {label}", self.name),
+        }
+    }
+
+    /// The median of a side, and its spread, in the unit of the title.
     pub fn side(&self, at: usize) -> String {
         let side = &self.sides[at];
         let Some(median) = side.median else {
@@ -246,7 +258,7 @@ impl Difference {
 
     /// What size of change so many runs could tell, behind `before`. Empty if that is not known.
     fn resolution(&self, before: &str) -> String {
-        let (n, size) = (self.n_runs(), percent(MATTERS));
+        let (n, size) = (self.n_runs(), percent(self.matters));
         if self.scale == Scale::Difference {
             return String::new();
         }
@@ -346,7 +358,7 @@ mod tests {
         let all = all();
         let figure = all.iter().find(|it| it.name == name).unwrap();
         let values = |side: &[f64]| side.iter().copied().map(Some).collect();
-        Difference::of(figure, [values(a), values(b)])
+        Difference::of(figure, [values(a), values(b)], MATTERS)
     }
 
     #[test]
@@ -404,10 +416,11 @@ mod tests {
         let all = all();
         let lost = all.iter().find(|it| it.name == "lost").unwrap();
         let known = Some(2.0);
-        let none = Difference::of(lost, [vec![known], vec![None]]);
+        let none = Difference::of(lost, [vec![known], vec![None]], MATTERS);
         assert_eq!((none.finding, none.change().as_str()), (Finding::NotMeasured, "–"));
         assert_eq!((none.side(0).as_str(), none.side(1).as_str()), ("2", "not measured"));
-        let some = Difference::of(lost, [vec![known; 5], vec![known, known, None, known, known]]);
+        let missing = vec![known, known, None, known, known];
+        let some = Difference::of(lost, [vec![known; 5], missing], MATTERS);
         let expected = "the same in all runs (known of 5 of 5 and 4 of 5 runs)";
         assert_eq!(some.sentence(), expected);
     }
