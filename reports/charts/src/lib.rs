@@ -1,6 +1,6 @@
 //! Charts of a run, drawn as PNG or SVG, and its page, which shows them.
 //!
-//! - [`report`]: all that follows from the raw files of a run; [`compare`]: two runs side by side.
+//! - [`report`]: all that follows from the raw files of a run; [`compare`]: runs side by side.
 //! - [`render`]: resident, anonymous and kernel memory on the left axis and connections on the
 //!   right one, over the time elapsed; below them bytes per connection. Several logs are laid over
 //!   each other.
@@ -38,7 +38,7 @@ use std::path::Path;
 use plotters::style::RGBColor;
 
 use canvas::Canvas;
-pub use compare::{Comparison, Difference, Figure, compare};
+pub use compare::{Comparison, Differing, Question, Side, compare};
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
 pub use percentiles::{PercentileCurve, percentiles};

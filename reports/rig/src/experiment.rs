@@ -87,7 +87,11 @@ pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<Pa
     let is_started = stage.plan.server.is_started;
     stage.progress.begin(if is_started { "starting the server" } else { "looking for the server" });
     let servers = stage.start_all().await?;
-    let exits = stage.load(&servers, is_sending).await?;
+    let exits = match stage.load(&servers, is_sending).await {
+        Ok(exits) => exits,
+        // The tools cannot do without it, and what it said is what matters.
+        Err(error) => return Err(servers.cause_of(error, &scenario.server.name).await),
+    };
     let exits = Exits { exits: [servers.end().await?, exits].concat() };
     exits.write(&stage.folder)?;
     Ok(stage.folder)

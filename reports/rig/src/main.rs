@@ -4,6 +4,7 @@
 
 mod abuse;
 mod child;
+mod compare;
 mod expected;
 mod experiment;
 mod footprint;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 use abuse::AbuseArgs;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use compare::CompareArgs;
 use init::InitArgs;
 use interrupts::{Handling, Interrupts};
 use job::{AttachArgs, C1mArgs, C10kArgs, ClusterArgs, Job, RunArgs};
@@ -81,16 +83,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Set two runs side by side
-    Compare {
-        /// The folder of the one run
-        a: PathBuf,
-        /// The folder of the other
-        b: PathBuf,
-        /// The page to write
-        #[arg(long, value_name = "FILE", default_value = files::COMPARE)]
-        out: PathBuf,
-    },
+    /// Set runs side by side, one a side or several, and judge the change
+    Compare(CompareArgs),
 }
 
 fn main() -> ExitCode {
@@ -110,7 +104,7 @@ fn main() -> ExitCode {
         Command::C1m(args) => c1m(args),
         Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
-        Command::Compare { a, b, out } => compare(&a, &b, &out),
+        Command::Compare(args) => compare::run(&args, &mut io::stdout(), &mut io::stderr()),
     };
     match held {
         Ok(true) => ExitCode::SUCCESS,
@@ -236,11 +230,4 @@ fn report(folder: &Path, is_json: bool) -> anyhow::Result<bool> {
     }
     eprintln!("rig: the report is {}", folder.join(files::REPORT).display());
     Ok(summary.held())
-}
-
-/// Sets two runs side by side.
-fn compare(a: &Path, b: &Path, out: &Path) -> anyhow::Result<bool> {
-    print!("{}", charts::compare(a, b, out)?);
-    eprintln!("rig: the page is {}", out.display());
-    Ok(true)
 }

@@ -31,6 +31,9 @@ const READY_EVERY: Duration = Duration::from_millis(50);
 /// work for the kernel.
 const END_TIME: Duration = Duration::from_mins(3);
 
+/// How long the end of a server may take to be noticed after a tool has suffered from it.
+const DEATH_TIME: Duration = Duration::from_secs(1);
+
 /// The name of our own server.
 const COMET_SERVER: &str = reports::run::COMET_SERVER;
 
@@ -359,6 +362,14 @@ impl Stage<'_> {
 }
 
 impl Servers {
+    /// The error of a run that could not be made: that a server has ended, if it has.
+    pub(crate) async fn cause_of(&self, error: anyhow::Error, name: &str) -> anyhow::Error {
+        match timeout(DEATH_TIME, self.death()).await {
+            Ok(()) => error.context(self.last_output(name, "ended").to_string()),
+            Err(_) => error,
+        }
+    }
+
     /// An error about a server that did not become ready, with what it said last.
     fn last_output(&self, name: &str, what: &str) -> anyhow::Error {
         let said: Vec<String> = self.said.iter().map(LastWords::text).collect();

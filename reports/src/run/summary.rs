@@ -105,17 +105,15 @@ impl Summary {
         let books = books(run);
         let cost = Cost::of(&timeline, received.messages);
         let machine = Machine::of(&run.footprints, received);
-        let shortfalls = shortfalls(run, &timeline, &books, &figures(&cost, &machine, received));
-        let verdict = if shortfalls.is_empty() { Verdict::Held } else { Verdict::FellShort };
         let per_s =
             |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);
-        Self {
+        let mut summary = Self {
             format: FORMAT,
             experiment: run.plan.experiment.clone(),
             server_name: run.plan.server.name.clone(),
             nodes: run.plan.nodes,
-            verdict,
-            shortfalls,
+            verdict: Verdict::Held,
+            shortfalls: Vec::new(),
             caveats: caveats(run),
             cost,
             machine,
@@ -132,7 +130,12 @@ impl Summary {
             received: received.clone(),
             expected: run.expected.clone(),
             sent: sent.cloned(),
+        };
+        summary.shortfalls = shortfalls(run, &timeline, &summary.books, &figures(Some(&summary)));
+        if !summary.shortfalls.is_empty() {
+            summary.verdict = Verdict::FellShort;
         }
+        summary
     }
 
     /// Whether the run did what it was to do.

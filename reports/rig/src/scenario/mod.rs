@@ -235,6 +235,7 @@ impl Scenario {
         let text = sheet.to_text();
         let title = sheet.top.text("title")?;
         sheet.top.clone().finish(&["title", "[server]", "[connections]", "[messages]"])?;
+        sheet.check_names(&SECTIONS)?;
         let server = Server::of(sheet.take("server").unwrap_or_else(|| Section::absent("server")))?;
         let Some(connections) = sheet.take("connections") else {
             bail!("the scenario has no section [connections]: what floodtest is to hold");
@@ -250,7 +251,6 @@ impl Scenario {
         let memory = memory.transpose()?.unwrap_or_default();
         let expect = sheet.take("expect").map(|mut section| section.expectations());
         let expect = expect.transpose()?.unwrap_or_default();
-        sheet.finish(&SECTIONS)?;
         for (expectation, place) in &expect {
             if judge_of(expectation) == Judge::Rig {
                 reports::run::check_expectations(std::slice::from_ref(expectation))

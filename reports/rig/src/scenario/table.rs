@@ -134,9 +134,9 @@ impl Sheet {
         Some(self.sections.remove(at))
     }
 
-    /// Refuses sections that were not taken.
-    pub(crate) fn finish(&self, known: &[&str]) -> anyhow::Result<()> {
-        match self.sections.first() {
+    /// Refuses sections that nobody knows.
+    pub(crate) fn check_names(&self, known: &[&str]) -> anyhow::Result<()> {
+        match self.sections.iter().find(|section| !known.contains(&section.name.as_str())) {
             None => Ok(()),
             Some(section) => bail!(
                 "{}: there is no section [{}]{}",
