@@ -131,15 +131,15 @@ impl AttachArgs {
 pub(crate) struct KeptArgs {
     /// The folder to keep the run in, which must be empty. [default: a new one in runs]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Build the programs of the checkout that it is started in, with this cargo profile; figures
     /// are only good for `release`. [default: `cargo rig` builds with `release`; an installed rig
     /// takes the programs beside itself, or those on PATH]
     #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
+    pub(crate) profile: Option<String>,
 }
 
 impl KeptArgs {

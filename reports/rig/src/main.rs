@@ -12,6 +12,7 @@ mod host;
 mod init;
 mod interrupts;
 mod job;
+mod peers;
 mod place;
 mod preflight;
 mod process;
@@ -22,7 +23,7 @@ mod servers;
 mod stage;
 
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ use compare::CompareArgs;
 use init::InitArgs;
 use interrupts::{Handling, Interrupts};
 use job::{AttachArgs, C1mArgs, C10kArgs, ClusterArgs, Job, RunArgs};
+use peers::PeersArgs;
 use preflight::Preflight;
 use programs::Programs;
 use reports::causes::with_causes;
@@ -66,6 +68,8 @@ enum Command {
     Attach(Box<AttachArgs>),
     /// Try a URL, and write a first scenario file for its server
     Init(InitArgs),
+    /// The same experiment with several servers in turn, and a page that compares them
+    Peers(PeersArgs),
     /// The article's experiment: 10,000 connections, 1,000 messages a second to random ones of them
     C10k(C10kArgs),
     /// The same with several servers that Redis joins: each message goes to a server that does not
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(args),
         Command::Attach(args) => attach(args),
         Command::Init(args) => init(&args),
+        Command::Peers(args) => peers(&args),
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
         Command::Cluster(args) => args.job().and_then(|job| experiment(&job)),
         Command::C1m(args) => c1m(args),
@@ -142,6 +147,51 @@ fn attach(args: Box<AttachArgs>) -> anyhow::Result<bool> {
     }
     experiment(&args.job()?)
 }
+
+/// Runs the scenarios of several servers in turn. Returns whether all runs held.
+fn peers(args: &PeersArgs) -> anyhow::Result<bool> {
+    let turns = args.turns()?;
+    let n_runs = turns.jobs.len();
+    let mut is_whole = true;
+    for (at, job) in turns.jobs.iter().enumerate() {
+        let folder = job.out.as_deref().expect("each of them has its folder");
+        if peers::is_made(folder) {
+            continue;
+        }
+        eprintln!("rig: run {} of {n_runs}: {}", at + 1, folder.display());
+        // What is left of one that was broken off is none.
+        if folder.join(files::PLAN).exists() {
+            fs::remove_dir_all(folder)
+                .with_context(|| format!("cannot clear {}", folder.display()))?;
+        }
+        match make(job).and_then(|folder| Ok(charts::report(&folder)?)) {
+            Ok(summary) => {
+                for shortfall in &summary.shortfalls {
+                    eprintln!("rig: {shortfall}");
+                }
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                eprintln!("rig: {}: {}", job.scenario.name, with_causes(error.as_ref()));
+                is_whole = false;
+            }
+        }
+    }
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let peers = peers::write(&turns, &command)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&peers).expect("figures are plain JSON"));
+    } else {
+        print!("{peers}");
+    }
+    eprintln!("rig: the page is {}", peers::page(&turns).display());
+    Ok(is_whole && peers.held())
+}
+
+/// Everything was stopped because somebody wanted that.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; everything is stopped")]
+struct Interrupted;
 
 /// Writes a first scenario for a server.
 fn init(args: &InitArgs) -> anyhow::Result<bool> {
@@ -209,7 +259,7 @@ async fn make(job: &Job) -> anyhow::Result<PathBuf> {
         // Dropping the run ends every process that it has started.
         () = interrupts.abort(&is_sending) => {
             handling.end();
-            anyhow::bail!("interrupted; everything is stopped");
+            return Err(Interrupted.into());
         }
     };
     handling.end();
