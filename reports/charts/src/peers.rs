@@ -28,6 +28,9 @@ const FIGURES: [(&str, &str); 9] = [
     ("lost", "lost"),
 ];
 
+/// How many of them are costs: the first ones.
+const N_COSTS: usize = 4;
+
 /// Of these there are bars as well: which they are, and what they say.
 const BARS: [(usize, &str); 3] = [
     (0, "Memory of the server's own for an idle connection, bytes"),
@@ -263,7 +266,7 @@ fn bars(peers: &Peers) -> Markup {
                     dt { (server.name) }
                     dd {
                         @if let Some(value) = value.filter(|_| most > 0.0) {
-                            span.bar style=(format!("width: {:.2}%", value.max(0.0) / most * 60.0)) {}
+                            span.bar style=(format!("width: {:.2}%", value.max(0.0) / most * 50.0)) {}
                         }
                         (value.map_or_else(|| NOT_MEASURED.to_owned(), number))
                     }
@@ -274,17 +277,32 @@ fn bars(peers: &Peers) -> Markup {
     section("At a glance", &["Medians. Shorter is better."], &body)
 }
 
-/// All figures.
+/// All figures, in two tables: what a server cost, and what it delivered. One would be too wide.
 fn figures_table(peers: &Peers) -> Markup {
-    let heads: Vec<&str> =
-        std::iter::once("").chain(peers.figures.iter().map(|it| it.what)).chain(["held"]).collect();
-    let rows = peers.servers.iter().map(|server| {
-        let mut row = vec![server.name.clone()];
-        row.extend(server.values.iter().map(PeerValues::said));
-        row.push(format!("{} of {}", server.held, server.runs.len()));
-        row
-    });
-    section("Figures", &[], &table("stack figures", &heads, rows))
+    let part = |from: usize, to: usize, has_verdict: bool| {
+        let names = peers.figures[from..to].iter().map(|it| it.what);
+        let mut heads: Vec<&str> = std::iter::once("").chain(names).collect();
+        if has_verdict {
+            heads.push("held");
+        }
+        let rows = peers.servers.iter().map(|server| {
+            let mut row = vec![server.name.clone()];
+            row.extend(server.values[from..to].iter().map(PeerValues::said));
+            if has_verdict {
+                row.push(format!("{} of {}", server.held, server.runs.len()));
+            }
+            row
+        });
+        table("figures", &heads, rows)
+    };
+    let n_costs = N_COSTS.min(peers.figures.len());
+    let body = html! {
+        h3 { "What it cost the server" }
+        (part(0, n_costs, false))
+        h3 { "What came, and when" }
+        (part(n_costs, peers.figures.len(), true))
+    };
+    section("Figures", &[], &body)
 }
 
 /// What the figures are, and where they come from.

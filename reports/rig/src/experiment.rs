@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::expected::expected;
 use crate::footprint::{self, pss_kb};
 use crate::host;
+use crate::ids::id_regex;
 use crate::interrupts::Interrupts;
 use crate::job::Job;
 use crate::place;
@@ -177,6 +178,51 @@ fn threads(scenario: &Scenario) -> Option<u64> {
     started.command.get(at + 1)?.parse().ok()
 }
 
+/// floodtest, as long as it runs. It ends by itself when no connection is left, as when the server
+/// has died.
+struct Flood {
+    /// The program.
+    process: Process,
+    /// Its last report.
+    last: FloodReport,
+    /// Whether it has ended.
+    is_over: bool,
+}
+
+impl Flood {
+    /// The next report; `None` once it has ended. That it never reported is an error.
+    async fn report(&mut self) -> anyhow::Result<Option<&FloodReport>> {
+        match self.process.line().await? {
+            Some(line) => {
+                self.last = read_report(&line)?;
+                Ok(Some(&self.last))
+            }
+            None if self.last.asked == 0 => Err(self.process.died().await),
+            None => {
+                self.is_over = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What it received, for people.
+    fn received(&self) -> String {
+        let FloodReport { items, chunks, item_kind, connected, .. } = &self.last;
+        format!("{} {item_kind} received by {connected} connections", items.max(chunks))
+    }
+}
+
+/// Where URLs have the ids that their connections follow.
+#[derive(Debug, PartialEq, Eq)]
+enum Ids {
+    /// Where this regular expression finds them.
+    At(String),
+    /// Where floodtest looks for them unless it is told otherwise.
+    Usual,
+    /// They have none.
+    None,
+}
+
 /// The log of the server's memory, as long as there is one.
 struct Memory {
     /// Who writes it; `None` if the server is elsewhere, or once its processes are gone.
@@ -221,20 +267,20 @@ impl Stage<'_> {
 
         self.begins(marks::CONNECTING, &mut memory).await?;
         let mut flood = self.start_flood(servers).await?;
-        let opened = self.all_opened(&mut flood, &mut memory, servers).await?;
-        if opened.connected == 0 && !servers.have_died() {
+        self.all_opened(&mut flood, &mut memory, servers).await?;
+        if flood.last.established == 0 && !servers.have_died() {
             return Err(nothing_established(flood).await);
         }
-        self.plan.connections = opened.asked;
+        self.plan.connections = flood.last.asked;
         self.plan.write(&self.folder)?;
         self.begins(marks::CONNECTED, &mut memory).await?;
-        self.look(marks::CONNECTED, servers, Some(&flood), false).await?;
+        self.look(marks::CONNECTED, servers, Some(&flood.process), false).await?;
 
         self.mark(marks::SENDING).await?;
         let mut exits = Vec::new();
         let scenario = &self.job.scenario;
         is_sending.set(true);
-        if let Some(messages) = scenario.messages.as_ref().filter(|_| !servers.have_died()) {
+        if let Some(messages) = scenario.messages.as_ref().filter(|_| !flood.is_over) {
             let mut sender = self.start_sender(messages, servers)?;
             self.send_all(&mut sender, &mut flood, &mut memory, servers).await?;
             exits.push(sender.exit().await?);
@@ -243,13 +289,13 @@ impl Stage<'_> {
         }
         is_sending.set(false);
         self.mark(marks::SENT).await?;
-        let received = self.settle(servers, &mut flood).await?;
+        self.settle(servers, &mut flood).await?;
         memory.sampled(marks::SENT).await?;
-        self.look(marks::SENT, servers, Some(&flood), true).await?;
-        self.expect_messages(&received)?;
+        self.look(marks::SENT, servers, Some(&flood.process), true).await?;
+        self.expect_messages(&flood.last, servers)?;
 
         self.begins(marks::DISCONNECTING, &mut memory).await?;
-        exits.insert(0, end(&mut flood, Signal::INT).await?);
+        exits.insert(0, end(&mut flood.process, Signal::INT).await?);
         if let Some(memlog) = &mut memory.memlog {
             exits.insert(0, end(memlog, Signal::INT).await?);
         }
@@ -293,7 +339,7 @@ impl Stage<'_> {
     }
 
     /// Writes the URL file, if there is none, and starts floodtest on it.
-    async fn start_flood(&mut self, servers: &Servers) -> anyhow::Result<Process> {
+    async fn start_flood(&mut self, servers: &Servers) -> anyhow::Result<Flood> {
         let connections = &self.job.scenario.connections;
         let file = self.url_file()?;
         let count = connections.count.map(|count| count.to_string());
@@ -319,18 +365,52 @@ impl Stage<'_> {
             flags.extend(words(["--connections", &count]));
         }
         flags.extend(connections.flags.iter().map(|flag| servers.fill(flag)));
-        if let Some(regex) = &connections.id_in_url {
+        let ids = self.id_in_url(servers);
+        if let Ids::At(regex) = &ids {
             flags.extend(words(["--id-in-url", regex]));
         }
-        if self.job.scenario.messages.is_some() {
-            // Read at the end, so that messages are judged from the first to the last.
+        if self.job.scenario.messages.is_some() && ids != Ids::None {
+            // Read at the end, so that messages are judged from the first to the last. Without
+            // ids in the URLs nobody can: then they are judged between those that came.
             flags.extend(words(["--sent", &self.sent_file()?]));
         }
         if let Some(expected) = self.job.scenario.expected_of_flood() {
             flags.extend(words(["--expect", &expected]));
         }
         flags.extend(self.log_flags()?);
-        self.start("floodtest", &flags)
+        let process = self.start("floodtest", &flags)?;
+        Ok(Flood { process, last: FloodReport::default(), is_over: false })
+    }
+
+    /// Where the URLs have the ids that their connections follow.
+    fn id_in_url(&self, servers: &Servers) -> Ids {
+        let connections = &self.job.scenario.connections;
+        match (&connections.id_in_url, &connections.urls) {
+            (Some(regex), _) => Ids::At(regex.clone()),
+            // floodtest has a default.
+            (None, Urls::File(_)) => Ids::Usual,
+            (None, Urls::Patterns(patterns)) => {
+                let patterns = servers.filled(patterns);
+                match patterns.iter().find(|pattern| pattern.contains("{id}")) {
+                    Some(pattern) if pattern.contains("/test/{id}") => Ids::Usual,
+                    Some(pattern) => Ids::At(id_regex(pattern)),
+                    None => Ids::None,
+                }
+            }
+        }
+    }
+
+    /// The greatest id that messages go to, where the scenario does not say it: each connection has
+    /// one of its own, or all have the same.
+    fn max_id(&self, servers: &Servers) -> u64 {
+        let connections = &self.job.scenario.connections;
+        let has_own = match &connections.urls {
+            Urls::Patterns(patterns) => {
+                servers.filled(patterns).iter().any(|pattern| pattern.contains("{id}"))
+            }
+            Urls::File(_) => false,
+        };
+        connections.count.filter(|_| has_own).unwrap_or(1)
     }
 
     /// Starts msggen for the whole time of sending.
@@ -364,6 +444,9 @@ impl Stage<'_> {
         }
         flags.extend(targets.iter().flat_map(|(flag, url)| words([&format!("--{flag}"), url])));
         flags.extend(messages.flags.iter().map(|flag| servers.fill(flag)));
+        if !messages.has_ids {
+            flags.extend(words(["--max", &self.max_id(servers).to_string()]));
+        }
         if let Some(expected) = self.job.scenario.expected_of_sender() {
             flags.extend(words(["--expect", &expected]));
         }
@@ -379,14 +462,17 @@ impl Stage<'_> {
     }
 
     /// Computes how many messages were to come, where any were sent.
-    fn expect_messages(&self, received: &FloodReport) -> anyhow::Result<()> {
+    fn expect_messages(&self, received: &FloodReport, servers: &Servers) -> anyhow::Result<()> {
         if self.job.scenario.messages.is_none() {
             return Ok(());
         }
         let (sent, urls) = (self.sent_file()?, self.url_file()?);
         let expected = if Path::new(&sent).exists() {
-            let id_in_url = self.job.scenario.connections.id_in_url.as_deref();
-            expected(Path::new(&sent), Path::new(&urls), id_in_url, received)?
+            let regex = match self.id_in_url(servers) {
+                Ids::At(regex) => Some(regex),
+                Ids::Usual | Ids::None => None,
+            };
+            expected(Path::new(&sent), Path::new(&urls), regex.as_deref(), received)?
         } else {
             Expected::unknown("the sender has written down nothing")
         };
@@ -451,92 +537,82 @@ impl Stage<'_> {
     /// Waits until every connection is established or has failed, or until the server is gone.
     async fn all_opened(
         &mut self,
-        flood: &mut Process,
-        memory: &mut Memory,
-        servers: &Servers,
-    ) -> anyhow::Result<FloodReport> {
-        let mut report = FloodReport::default();
-        loop {
-            let line = tokio::select! {
-                line = flood.next_line() => line?,
-                sample = memory.sample() => {
-                    if sample?.is_none() {
-                        self.is_log_over = true;
-                        return Ok(report);
-                    }
-                    continue;
-                }
-                () = servers.death() => {
-                    self.is_log_over = true;
-                    return Ok(report);
-                }
-            };
-            report = read_report(&line)?;
-            self.progress.show(&format!("{} of {} connected", report.connected, report.asked));
-            let is_done = report.established + report.failed + report.waiting >= report.asked
-                && report.begun >= report.asked;
-            if is_done || report.is_final {
-                return Ok(report);
-            }
-        }
-    }
-
-    /// Holds the connections for a while, where nothing is sent to them by msggen.
-    async fn hold(
-        &mut self,
-        time: Duration,
-        flood: &mut Process,
+        flood: &mut Flood,
         memory: &mut Memory,
         servers: &Servers,
     ) -> anyhow::Result<()> {
-        let mut interrupts = Interrupts::new()?;
-        let end = tokio::time::Instant::now() + time;
-        let mut rss_kb = 0;
         loop {
             tokio::select! {
-                line = flood.next_line() => {
-                    let received: FloodReport = read_report(&line?)?;
-                    let items = received.items.max(received.chunks);
-                    self.progress.show(&format!(
-                        "{items} {} received by {} connections, server RSS {rss_kb} KB",
-                        received.item_kind, received.connected,
-                    ));
-                }
-                sample = memory.sample() => match sample? {
-                    Some(sample) => rss_kb = sample.rss_kb,
-                    None => break,
+                report = flood.report() => match report? {
+                    Some(report) => {
+                        let FloodReport { connected, asked, .. } = report;
+                        let is_done = report.begun >= *asked
+                            && report.established + report.failed + report.waiting >= *asked;
+                        self.progress.show(&format!("{connected} of {asked} connected"));
+                        if is_done || report.is_final {
+                            return Ok(());
+                        }
+                    }
+                    None => return Ok(()),
+                },
+                sample = memory.sample() => if sample?.is_none() {
+                    break;
                 },
                 () = servers.death() => break,
-                () = interrupts.next() => return Ok(()),
-                () = tokio::time::sleep_until(end) => return Ok(()),
             }
         }
         self.is_log_over = true;
         Ok(())
     }
 
-    /// Follows msggen to its end, and the others beside it. The first signal to end ends msggen.
-    /// How it ended is looked at with the rest of the run: hours of it are there to be seen, even
-    /// if msggen was killed.
-    async fn send_all(
+    /// Holds the connections for a while, where nothing is sent to them by msggen.
+    async fn hold(
         &mut self,
-        sender: &mut Process,
-        flood: &mut Process,
+        time: Duration,
+        flood: &mut Flood,
         memory: &mut Memory,
         servers: &Servers,
     ) -> anyhow::Result<()> {
         let mut interrupts = Interrupts::new()?;
-        let mut is_dead = false;
-        let mut received = FloodReport::default();
-        let (mut rss_kb, mut has_reported) = (0, false);
-        loop {
+        let end = tokio::time::Instant::now() + time;
+        let mut rss_kb = 0;
+        while !flood.is_over && !self.is_log_over {
             tokio::select! {
-                line = flood.next_line() => received = read_report(&line?)?,
+                report = flood.report() => drop(report?),
+                sample = memory.sample() => match sample? {
+                    Some(sample) => rss_kb = sample.rss_kb,
+                    None => self.is_log_over = true,
+                },
+                () = servers.death() => self.is_log_over = true,
+                () = interrupts.next() => break,
+                () = tokio::time::sleep_until(end) => break,
+            }
+            self.progress.show(&format!("{}, server RSS {rss_kb} KB", flood.received()));
+        }
+        Ok(())
+    }
+
+    /// Follows msggen to its end, and the others beside it. The first signal to end ends msggen, and
+    /// so does the end of the server, or of all connections. How it ended is looked at with the
+    /// rest of the run: hours of it are there to be seen, even if msggen was killed.
+    async fn send_all(
+        &mut self,
+        sender: &mut Process,
+        flood: &mut Flood,
+        memory: &mut Memory,
+        servers: &Servers,
+    ) -> anyhow::Result<()> {
+        let mut interrupts = Interrupts::new()?;
+        let (mut rss_kb, mut has_reported, mut is_told) = (0, false, false);
+        loop {
+            let is_dead = self.is_log_over;
+            tokio::select! {
+                report = flood.report(), if !flood.is_over => drop(report?),
                 sample = memory.sample(), if !is_dead => match sample? {
                     Some(sample) => rss_kb = sample.rss_kb,
-                    None => is_dead = true,
+                    None => self.is_log_over = true,
                 },
-                () = servers.death(), if !is_dead => is_dead = true,
+                () = servers.death(), if !is_dead => self.is_log_over = true,
                 () = interrupts.next() => sender.signal(Signal::INT)?,
                 line = sender.line() => {
                     let Some(line) = line? else {
@@ -544,31 +620,23 @@ impl Stage<'_> {
                     };
                     has_reported = true;
                     let sent: SendReport = read_report(&line)?;
+                    let (sent, asked) = (sent.sent, sent.asked);
+                    let received = flood.received();
                     self.progress.show(&format!(
-                        "{} of {} sent, {} {} received by {} connections, server RSS {rss_kb} KB",
-                        sent.sent,
-                        sent.asked,
-                        received.items.max(received.chunks),
-                        received.item_kind,
-                        received.connected,
+                        "{sent} of {asked} sent, {received}, server RSS {rss_kb} KB"
                     ));
                 }
             }
-            if is_dead && !self.is_log_over {
+            if (self.is_log_over || flood.is_over) && !mem::replace(&mut is_told, true) {
                 // There is nobody left to send to: what is known by now is the result.
-                self.is_log_over = true;
                 sender.signal(Signal::INT)?;
             }
         }
     }
 
     /// Waits until what the servers sent has arrived and no more comes, or until it will not any
-    /// more. Keeps the counts of servers that give them, of that moment. The last report.
-    async fn settle(
-        &mut self,
-        servers: &Servers,
-        flood: &mut Process,
-    ) -> anyhow::Result<FloodReport> {
+    /// more. Keeps the counts of servers that give them, of that moment.
+    async fn settle(&mut self, servers: &Servers, flood: &mut Flood) -> anyhow::Result<()> {
         let stats = match &self.job.scenario.server.stats {
             Some(stats) if !servers.have_died() => servers.filled(std::slice::from_ref(stats)),
             _ => return settle_foreign(flood).await,
@@ -577,40 +645,39 @@ impl Stage<'_> {
         let deadline = Instant::now() + SETTLE_TIME;
         let mut last_written = None;
         loop {
-            let received: FloodReport = read_report(&flood.next_line().await?)?;
+            if !flood.is_over {
+                flood.report().await?;
+            }
             let text = match read_stats(&client, &stats).await {
                 Ok(text) => text,
                 // It died just now.
-                Err(_) if servers.have_died() => return Ok(received),
+                Err(_) if servers.have_died() => return Ok(()),
                 Err(error) => return Err(error),
             };
             let stats = ServerStats::sum(&text)
                 .context("a server's counts are not those that are known here")?;
             let is_quiet = stats.chunks_queued == 0
-                && received.chunks >= stats.chunks_written
+                && flood.last.chunks >= stats.chunks_written
                 && last_written.replace(stats.chunks_written) == Some(stats.chunks_written);
-            if is_quiet || received.is_final || Instant::now() > deadline {
+            if is_quiet || flood.is_over || flood.last.is_final || Instant::now() > deadline {
                 let path = self.folder.join(files::SERVER_STATS);
-                fs::write(&path, text)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
-                return Ok(received);
+                return fs::write(&path, text)
+                    .with_context(|| format!("cannot write {}", path.display()));
             }
         }
     }
 }
 
 /// Waits until nothing comes any more, where nobody says whether anything will.
-async fn settle_foreign(flood: &mut Process) -> anyhow::Result<FloodReport> {
+async fn settle_foreign(flood: &mut Flood) -> anyhow::Result<()> {
     let deadline = Instant::now() + SETTLE_TIME;
     let (mut last, mut n_same) = (None, 0);
-    loop {
-        let received: FloodReport = read_report(&flood.next_line().await?)?;
-        let now = (received.messages, received.bytes);
+    while !flood.is_over && n_same < QUIET_REPORTS && Instant::now() < deadline {
+        flood.report().await?;
+        let now = (flood.last.messages, flood.last.bytes);
         n_same = if last.replace(now) == Some(now) { n_same + 1 } else { 0 };
-        if n_same >= QUIET_REPORTS || received.is_final || Instant::now() > deadline {
-            return Ok(received);
-        }
     }
+    Ok(())
 }
 
 /// Asks each server for its counts, a line each.
@@ -625,8 +692,8 @@ async fn read_stats(client: &reqwest::Client, urls: &[String]) -> anyhow::Result
 }
 
 /// The error of a run in which no connection was established, with floodtest's reasons.
-async fn nothing_established(mut flood: Process) -> anyhow::Error {
-    let mut report = FloodReport::default();
+async fn nothing_established(flood: Flood) -> anyhow::Error {
+    let Flood { process: mut flood, last: mut report, .. } = flood;
     _ = flood.signal(Signal::INT);
     while let Ok(Some(line)) = flood.line().await {
         report = read_report(&line).unwrap_or(report);

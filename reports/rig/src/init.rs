@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use reports::books::{FloodReport, JudgedBy, SendReport};
 use serde::de::DeserializeOwned;
 
+use crate::ids::id_regex;
 use crate::programs::Programs;
 use crate::stage::words;
 
@@ -316,15 +317,6 @@ fn message_lines(args: &InitArgs, is_here: bool) -> Vec<String> {
     text
 }
 
-/// Where a pattern has its ids, as a regular expression.
-fn id_regex(pattern: &str) -> String {
-    let at = pattern.find("{id}").expect("it was asked for");
-    // As much of it as tells the place: from the last but one slash or sign on.
-    let before = &pattern[..at];
-    let from = before.trim_end_matches(['/', '=', '-', '_']).rfind(['/', '?', '&', '=']);
-    format!("{}([0-9]+)", regex::escape(&before[from.unwrap_or(0)..]))
-}
-
 /// Whether the response came to an orderly end.
 fn has_ended(report: &FloodReport) -> bool {
     report.ended > 0
@@ -386,15 +378,6 @@ mod tests {
             ("http://10.0.0.1:80", "http://10.0.0.1:80"),
         ] {
             assert_eq!(pattern_of(url), pattern);
-        }
-    }
-
-    #[test]
-    fn the_expression_finds_the_id_in_the_urls_of_the_pattern() {
-        for pattern in ["http://h/sub/{id}", "http://h/a?user={id}&x=1", "http://h/s-{id}"] {
-            let regex = regex::Regex::new(&id_regex(pattern)).unwrap();
-            let url = pattern.replace("{id}", "42");
-            assert_eq!(&regex.captures(&url).unwrap()[1], "42", "{regex}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod expected;
 mod experiment;
 mod footprint;
 mod host;
+mod ids;
 mod init;
 mod interrupts;
 mod job;

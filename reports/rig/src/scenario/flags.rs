@@ -17,6 +17,7 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "key",
     "max-windows",
     "method",
+    "metrics",
     "numbers",
     "sequence",
     "settle",

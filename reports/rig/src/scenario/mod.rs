@@ -201,6 +201,9 @@ pub(crate) struct Messages {
     pub(crate) targets: Vec<(&'static str, String)>,
     /// The seed of the ids.
     pub(crate) seed: u64,
+    /// Whether the flags say which ids there are. Otherwise those are that the pattern of the URLs
+    /// makes, or 1 alone.
+    pub(crate) has_ids: bool,
     /// Further flags.
     pub(crate) flags: Vec<String>,
 }
@@ -241,7 +244,7 @@ impl Scenario {
             bail!("the scenario has no section [connections]: what floodtest is to hold");
         };
         let connections = Connections::of(connections)?;
-        let messages = sheet.take("messages").map(|it| Messages::of(it, &connections));
+        let messages = sheet.take("messages").map(Messages::of);
         let messages = messages.transpose()?;
         let mut memory_interval = None;
         let memory = sheet.take("memory").map(|mut section| {
@@ -457,17 +460,11 @@ impl Connections {
         let flags = section.flags("floodtest", known, given, &CONNECTION_KEYS)?;
         Ok(Self { urls, count, rate, hold, id_in_url, flags })
     }
-
-    /// Whether each connection has an id of its own from 1 on, which the pattern puts there.
-    pub(crate) fn has_ids_of_pattern(&self) -> bool {
-        matches!(&self.urls, Urls::Patterns(patterns)
-            if patterns.iter().all(|it| it.contains("{id}") || it == "{urls}"))
-    }
 }
 
 impl Messages {
     /// What a section asks for.
-    fn of(mut section: Section, connections: &Connections) -> anyhow::Result<Self> {
+    fn of(mut section: Section) -> anyhow::Result<Self> {
         let Some(rate) = section.count("rate")? else {
             return Err(section.error("it has no rate: messages a second, over all sources"));
         };
@@ -493,16 +490,19 @@ impl Messages {
         })?;
         let has_ids = section.has("max") || section.has("ids");
         let (known, given) = (flags::MSGGEN, flags::MSGGEN_GIVEN);
-        let mut flags = section.flags("msggen", known, given, &MESSAGE_KEYS)?;
-        if !has_ids {
-            let max = match (connections.has_ids_of_pattern(), connections.count) {
-                (true, Some(count)) => count,
-                (true, None) | (false, _) => 1,
-            };
-            flags.push(format!("--max={max}"));
-        }
+        let flags = section.flags("msggen", known, given, &MESSAGE_KEYS)?;
         let seed = seed.unwrap_or(SEED);
-        Ok(Self { rate, sources, is_random, duration, is_to_another_node, targets, seed, flags })
+        Ok(Self {
+            rate,
+            sources,
+            is_random,
+            duration,
+            is_to_another_node,
+            targets,
+            seed,
+            has_ids,
+            flags,
+        })
     }
 }
 

@@ -11,4 +11,5 @@ mod imports;
 mod installed;
 mod readme;
 mod rig;
+mod scenario;
 mod tidy;

@@ -42,7 +42,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 
 /// What `program` says to these arguments and a wish for help, which it only grants when it has
 /// understood all that stands before it.
-fn help(program: &str, arguments: &[String]) -> Output {
+pub(crate) fn help(program: &str, arguments: &[String]) -> Output {
     let mut command = Command::new(built(program));
     command.args(arguments).arg("--help").env("COLUMNS", "200").output().unwrap()
 }
