@@ -52,12 +52,14 @@ impl Scale {
     pub fn said(self, change: f64, unit: Unit) -> String {
         // A factor says more of what is many times as much.
         const MOST_PERCENT: f64 = 10.0;
-        let sign = if change > 0.0 { "+" } else { "" };
-        match self {
-            Self::Ratio if change >= MOST_PERCENT => format!("×{}", number(1.0 + change)),
-            Self::Ratio => format!("{sign}{} %", percent(change)),
-            Self::Difference => format!("{sign}{}{}", number(change), behind(unit)),
-        }
+        let text = match self {
+            Self::Ratio if change >= MOST_PERCENT => return format!("×{}", number(1.0 + change)),
+            Self::Ratio => format!("{} %", percent(change)),
+            Self::Difference => format!("{}{}", number(change), behind(unit)),
+        };
+        // What is rounded to nothing has no sign.
+        let is_something = text.bytes().any(|it| (b'1'..=b'9').contains(&it));
+        if change > 0.0 && is_something { format!("+{text}") } else { text }
     }
 }
 
@@ -227,9 +229,9 @@ impl Difference {
         format!("{}{}", number(median), spread.unwrap_or_default())
     }
 
-    /// The change of the medians, for people.
+    /// The change of the medians, in percent or in the unit of the title.
     pub fn change(&self) -> String {
-        self.change.map_or_else(|| "–".to_owned(), |it| self.scale.said(it, self.unit))
+        self.change.map_or_else(|| "–".to_owned(), |it| self.scale.said(it, Unit::Count))
     }
 
     /// What the runs show, in words.
@@ -238,7 +240,7 @@ impl Difference {
         let found = match (self.finding, self.between) {
             (Finding::More | Finding::Less, Some([low, high])) => {
                 let word = if self.finding == Finding::More { "more" } else { "less" };
-                let [low, high] = [low, high].map(|end| self.scale.said(end, self.unit));
+                let [low, high] = [low, high].map(|end| self.scale.said(end, Unit::Count));
                 format!("{word}: {low} to {high}")
             }
             (Finding::None, _) => {
@@ -372,6 +374,8 @@ mod tests {
         assert_eq!((less.finding, less.change().as_str()), (Finding::Less, "−96.7 %"));
         let factor = difference("delivery_from_due.p99", &a, &a.map(|ms| ms * 30.0));
         assert_eq!(factor.change(), "×30");
+        assert_eq!(Scale::Ratio.said(0.000_01, Unit::Ms), "0 %");
+        assert_eq!(Scale::Difference.said(0.1, Unit::Ms), "+0.100 ms");
     }
 
     #[test]
