@@ -1,5 +1,5 @@
-//! Runs side by side, as a test report that pipelines read: JUnit's XML, as GitLab, Jenkins and
-//! GitHub's actions for it take it.
+//! Runs side by side, as a test report that pipelines read: the XML of `JUnit`, as GitLab, Jenkins
+//! and GitHub's actions for it take it.
 
 use maud::{Markup, html};
 
@@ -31,8 +31,8 @@ fn condition(judged: &Judgement) -> Markup {
 }
 
 impl Comparison {
-    /// This comparison as a JUnit report: a test case for each condition, and one for each figure
-    /// without, which is skipped, since nothing was asked of it.
+    /// This comparison as a `JUnit` report: a test case for each condition, and one for each
+    /// figure without, which is skipped, since nothing was asked of it.
     pub fn junit(&self) -> String {
         let n_of = |outcome| self.judgements.iter().filter(|it| it.outcome == outcome).count();
         let is_asked = |name: &str| self.judgements.iter().any(|it| it.name == name);
