@@ -36,13 +36,13 @@ fn recorded() -> Value {
 /// All delays of `recorded` times `factor`.
 fn times(recorded: &Value, factor: f64) -> Latency {
     let mut scaled = recorded.clone();
-    let by_factor = |us: &mut Value| *us = (us.as_f64().unwrap() * factor).round().into();
+    #[expect(clippy::cast_possible_truncation, reason = "at most a day")]
+    #[expect(clippy::cast_sign_loss, reason = "a delay times a factor")]
+    let by_factor = |us: &mut Value| *us = ((us.as_f64().unwrap() * factor).round() as u64).into();
     for count in scaled["counts"].as_array_mut().unwrap() {
         by_factor(&mut count[0]);
-        count[0] = (count[0].as_f64().unwrap() as u64).into();
     }
     by_factor(&mut scaled["max_us"]);
-    scaled["max_us"] = (scaled["max_us"].as_f64().unwrap() as u64).into();
     serde_json::from_value(scaled).unwrap()
 }
 
