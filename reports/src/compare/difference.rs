@@ -222,7 +222,9 @@ impl Difference {
         let Some(median) = side.median else {
             return crate::run::words::NOT_MEASURED.to_owned();
         };
-        let spread = side.spread.map(|spread| match self.scale {
+        // Nothing is said of runs that are all the same, as most counts are. A mean of the same
+        // numbers may be off by their last digit.
+        let spread = side.spread.filter(|spread| *spread > 1e-9).map(|spread| match self.scale {
             Scale::Ratio => format!(" ±{} %", percent(spread)),
             Scale::Difference => format!(" ±{}", number(spread)),
         });

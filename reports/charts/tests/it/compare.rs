@@ -10,6 +10,7 @@ use reports::run::{Exits, Host, Plan, files};
 use tempfile::TempDir;
 
 use crate::fixture::Fixture;
+use crate::page::check_in_a_browser;
 use crate::run_folder::SMALL;
 
 fn written(fixture: Fixture) -> TempDir {
@@ -151,6 +152,16 @@ fn in_every_way(dir: &Path) -> Comparison {
     let (a, b) = (several(dir, "a", 5), several(dir, "<b>|*@x*|\u{1b}", 5));
     let conditions = "lost>0,chunks<-1%,delivery_from_due.p99>0ms,lateness.p99>+10%,void>+1";
     judged([&a, &b], conditions, false)
+}
+
+#[test]
+fn a_browser_shows_several_runs_a_side_whole_at_every_width() {
+    let dir = tempfile::tempdir().unwrap();
+    let comparison = in_every_way(dir.path());
+    let page = fs::read_to_string(dir.path().join("a-1").join(files::COMPARE)).unwrap();
+    assert!(page.contains("1 of 5 conditions broken.") && page.contains("Run by run"), "{page}");
+    assert!(!page.contains("<b>|"), "a name is text: {comparison}");
+    check_in_a_browser(&page, 2);
 }
 
 #[test]

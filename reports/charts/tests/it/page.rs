@@ -183,7 +183,7 @@ fn shown(page: &str) -> Option<String> {
 
 /// Checks `page` in a browser.
 #[track_caller]
-fn check_in_a_browser(page: &str, n_charts: usize) {
+pub(crate) fn check_in_a_browser(page: &str, n_charts: usize) {
     let Some(dom) = shown(page) else { return };
     for width_px in WIDTHS_PX {
         let measured = dom.split(&format!("data-at{width_px}=\"")).nth(1);

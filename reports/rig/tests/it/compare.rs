@@ -11,6 +11,7 @@ use crate::rig::told;
 use crate::tidy::top;
 
 #[path = "../../../charts/tests/it/fixture.rs"]
+#[expect(dead_code, reason = "the charts' tests have use for all of it")]
 mod fixture;
 
 use fixture::Fixture;
@@ -131,7 +132,7 @@ fn the_figures_that_can_be_named_are_listed() {
     assert_eq!(text.lines().count(), reports::compare::figures::all().len());
 }
 
-/// The blocks of the guide that begin with "```sh": whole commands of a shell.
+/// The blocks of the guide that are marked as `sh`: whole commands of a shell.
 fn commands() -> Vec<String> {
     let guide = fs::read_to_string(top().join("reports/docs/pipelines.md")).unwrap();
     let blocks = guide.split("```sh\n").skip(1);
