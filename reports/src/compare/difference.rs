@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::figures::{Figure, Unit};
+use super::figures::{Figure, Unit, Worse};
 use super::ranks::{
     CERTAINTY, Ends, MOST_NEEDED, common_deviation, deviation, interval, median, runs_needed,
 };
@@ -88,6 +88,8 @@ pub struct Difference {
     pub what: String,
     /// What it is counted in.
     pub unit: Unit,
+    /// In what direction it is worse.
+    pub worse: Worse,
     /// The file of the run folders that it is computed from.
     pub file: &'static str,
     /// Whether a table for people has it without being asked.
@@ -178,6 +180,7 @@ impl Difference {
             name: figure.name.clone(),
             what: figure.what.clone(),
             unit: figure.unit,
+            worse: figure.worse,
             file: figure.file,
             is_key: figure.is_key,
             sides,
@@ -241,7 +244,8 @@ impl Difference {
         let missing = self.missing();
         let found = match (self.finding, self.between) {
             (Finding::More | Finding::Less, Some([low, high])) => {
-                let word = if self.finding == Finding::More { "more" } else { "less" };
+                let is_worse = (self.finding == Finding::More) == (self.worse == Worse::More);
+                let word = if is_worse { "worse" } else { "better" };
                 let [low, high] = [low, high].map(|end| self.scale.said(end, Unit::Count));
                 format!("{word}: {low} to {high}")
             }
@@ -317,8 +321,8 @@ fn finding(known: &[Vec<f64>; 2], between: Option<[f64; 2]>) -> Finding {
 pub fn method(n_runs: usize) -> String {
     let fewest = Ends::Both.fewest_runs();
     match n_runs as u64 {
-        0 | 1 => "One run a side: no spread is known, so that any difference may be chance. Give \
-                  several runs a side: rig compare A1 A2 … -- B1 B2 …"
+        0 | 1 => "One run on a side: no spread is known, so that any difference may be chance. \
+                  Give several on each: rig compare A1 A2 … -- B1 B2 …"
             .to_owned(),
         n if n < fewest => format!(
             "{n} runs a side: with fewer than {fewest}, even sides that do not overlap come about \
@@ -371,7 +375,9 @@ mod tests {
         let more = difference("delivery_from_due.p99", &a, &a.map(|ms| ms * 1.1));
         assert_eq!((more.finding, more.change().as_str()), (Finding::More, "+10 %"));
         assert_eq!(more.side(1), "11 ±1.6 %");
-        assert_eq!(more.sentence(), "more: +6.8 % to +13.3 %");
+        assert_eq!(more.sentence(), "worse: +6.8 % to +13.3 %");
+        let rate = difference("achieved_per_s", &a, &a.map(|per_s| per_s * 1.1));
+        assert_eq!(rate.sentence(), "better: +6.8 % to +13.3 %");
         let less = difference("delivery_from_due.p99", &a.map(|ms| ms * 30.0), &a);
         assert_eq!((less.finding, less.change().as_str()), (Finding::Less, "−96.7 %"));
         let factor = difference("delivery_from_due.p99", &a, &a.map(|ms| ms * 30.0));

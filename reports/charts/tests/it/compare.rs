@@ -68,7 +68,7 @@ fn runs_of_one_plan_on_one_machine_are_comparable() {
     let row = "server.rss_per_connection, bytes                              305         \
                \x20            305       0 %\n";
     assert!(text.contains(row), "{text}");
-    assert!(text.contains("One run a side: no spread is known"), "{text}");
+    assert!(text.contains("One run on a side: no spread is known"), "{text}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn two_folders_are_one_run_a_side_and_a_page() {
     let dir = runs(1.0);
     let output = compare(dir.path(), &["before-1", "after-1"]);
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-    assert!(stdout(&output).contains("One run a side: no spread is known"), "{}", told(&output));
+    assert!(stdout(&output).contains("One run on a side: no spread is known"), "{}", told(&output));
     assert!(dir.path().join("compare.html").exists());
 }
 
@@ -77,7 +77,7 @@ fn a_change_for_the_worse_breaks_a_condition_and_is_named() {
     let named = "rig: delivery_from_due.p99>+10%: broken: delivery_from_due.p99 changed by +30";
     assert!(errors.starts_with(named) && errors.contains("the page is p.html"), "{errors}");
     assert!(stdout(&output).contains("1 of 1 condition broken."), "{}", told(&output));
-    assert!(stdout(&output).contains("more: +2"), "{}", told(&output));
+    assert!(stdout(&output).contains("worse: +2"), "{}", told(&output));
     let kept = compare_all(dir.path(), &["--fail-if", "delivery_from_due.p99>+50%,lost>0"]);
     assert_eq!(kept.status.code(), Some(0), "{}", told(&kept));
     assert!(stdout(&kept).ends_with("All 2 conditions kept.\n"), "{}", told(&kept));
@@ -95,6 +95,26 @@ fn what_these_runs_cannot_tell_is_no_pass_and_the_json_says_which_it_was() {
     assert_eq!(json["judgements"][0]["outcome"], "cannot_tell");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("3 a side is the fewest that could"), "{errors}");
+}
+
+#[test]
+fn every_key_of_the_json_is_described() {
+    let dir = runs(1.0);
+    let output = compare_all(dir.path(), &["--fail-if", "lost>0", "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let guide = fs::read_to_string(top().join("reports/docs/pipelines.md")).unwrap();
+    let parts = [
+        &json,
+        &json["sides"][0],
+        &json["judgements"][0],
+        &json["figures"][0],
+        &json["figures"][0]["sides"][0],
+    ];
+    let keys: Vec<&String> = parts.iter().flat_map(|it| it.as_object().unwrap().keys()).collect();
+    assert!(keys.len() > 20, "{keys:?}");
+    for key in keys {
+        assert!(guide.contains(&format!("`{key}`")), "{key} is not described");
+    }
 }
 
 #[test]
