@@ -165,7 +165,7 @@ pub fn all() -> Vec<Figure> {
         ("delivery_from_due", "from a message's due time to its receipt", |it| {
             &it.received.delivery_from_due
         }),
-        ("delivery_from_send", "from its actual send to its receipt", |it| {
+        ("delivery_from_send", "from a message's actual send to its receipt", |it| {
             &it.received.delivery_from_send
         }),
         ("connect_lateness", "from when a connect was due to when it was begun", |it| {
@@ -173,9 +173,13 @@ pub fn all() -> Vec<Figure> {
         }),
     ];
     let sent: [(&str, &str, Delays); 3] = [
-        ("send_from_due", "from its due time to the server's answer", |it| &it.sent.send_from_due),
-        ("send_from_send", "from its actual send to that answer", |it| &it.sent.send_from_send),
-        ("lateness", "from its due time to its actual send", |it| &it.sent.lateness),
+        ("send_from_due", "from a message's due time to the server's answer", |it| {
+            &it.sent.send_from_due
+        }),
+        ("send_from_send", "from a message's actual send to the server's answer", |it| {
+            &it.sent.send_from_send
+        }),
+        ("lateness", "from a message's due time to its actual send", |it| &it.sent.lateness),
     ];
     for (file, families) in [(files::FLOODTEST, received), (files::MSGGEN, sent)] {
         for (name, what, of) in families {
@@ -247,7 +251,7 @@ fn memory() -> Vec<Figure> {
         figure("server.rss_empty", "RSS with nobody connected", Kb, |it| {
             Some(it.cost.empty.as_ref()?.rss_kb as f64)
         }),
-        figure("server.rss_idle", "RSS, all connected and nothing sent", Kb, |it| {
+        figure("server.rss_idle", "RSS with all connected and nothing sent", Kb, |it| {
             Some(it.cost.idle.as_ref()?.rss_kb as f64)
         }),
         figure("server.rss_per_connection", "(RSS idle − empty) ÷ connections", Bytes, |it| {

@@ -6,6 +6,9 @@ use maud::{Markup, html};
 use super::comparison::Comparison;
 use reports::compare::condition::{Judgement, Outcome};
 
+/// How long a test case took, in seconds. Some readers do without it, and others do not.
+const TIME: &str = "0";
+
 /// A text that may stand in XML 1.0, which has no word for most control characters.
 fn text(text: &str) -> String {
     let is_allowed = |it: &char| {
@@ -19,7 +22,7 @@ fn text(text: &str) -> String {
 fn condition(judged: &Judgement) -> Markup {
     let (name, why) = (text(&judged.condition), text(&judged.why));
     html! {
-        testcase classname="rig.compare" name=(name) {
+        testcase classname="rig.compare" name=(name) time=(TIME) {
             @match judged.outcome {
                 Outcome::Kept => { system-out { (why) } },
                 Outcome::Broken => { failure type="broken" message=(why) { (why) } },
@@ -43,10 +46,10 @@ impl Comparison {
         let body = html! {
             testsuites tests=(n_tests) failures=(n_failures) errors=(n_errors) {
                 testsuite name=(title) tests=(n_tests) failures=(n_failures) errors=(n_errors)
-                    skipped=(others.len()) {
+                    skipped=(others.len()) time=(TIME) {
                     @for judged in &self.judgements { (condition(judged)) }
                     @for it in others {
-                        testcase classname="rig.compare" name=(it.name) {
+                        testcase classname="rig.compare" name=(it.name) time=(TIME) {
                             skipped message=(text(&format!(
                                 "no condition; {} and {}, {}: {}",
                                 it.side(0), it.side(1), it.change(), it.sentence()
