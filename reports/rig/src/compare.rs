@@ -16,6 +16,8 @@ const MOST_RUNS: usize = 200;
 
 /// What `rig compare` is asked for.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "what people read in a terminal")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct CompareArgs {
     /// Two run folders, one a side; or all those of the first side, before a `--`
     #[arg(value_name = "A", required_unless_present = "figures")]
@@ -23,9 +25,9 @@ pub(crate) struct CompareArgs {
     /// The run folders of the second side, behind a `--`; at most 200 a side
     #[arg(value_name = "B", last = true)]
     b: Vec<PathBuf>,
-    /// Conditions that must not come about, with commas: 'delivery_from_due.p99>+10%' is broken by a
-    /// change of more than that, 'lost>0' by any run of B. Exit code 1 when one is broken, and when
-    /// these runs cannot tell
+    /// Conditions with commas between them: 'delivery_from_due.p99>+10%' is broken by a change of
+    /// more than that from A to B, 'lost>0' by any run of B. Exit code 1 when one is broken, and
+    /// when these runs cannot tell
     #[arg(long, value_name = "CONDITIONS", value_parser = Conditions::parse)]
     fail_if: Option<Conditions>,
     /// Judge --fail-if although machines, plans or builds differ, or a run fell short

@@ -492,7 +492,8 @@ mod tests {
     fn the_least_change_that_a_condition_names_is_the_one_that_matters() {
         let conditions = Conditions::parse("lost>+5%,lost>+20%,void>0,closed>+0%").unwrap();
         let matters = ["lost", "void", "closed", "chunks"].map(|name| conditions.matters(name));
-        assert_eq!(matters, [0.05, 0.1, 0.1, 0.1]);
+        let percent = matters.map(|share| format!("{:.0}", share * 100.0));
+        assert_eq!(percent, ["5", "10", "10", "10"]);
     }
 
     #[test]

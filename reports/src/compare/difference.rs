@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::figures::{Figure, Unit};
+use super::figures::{Figure, Unit, Worse};
 use super::ranks::{
     CERTAINTY, Ends, MOST_NEEDED, common_deviation, deviation, interval, median, runs_needed,
 };
@@ -52,12 +52,14 @@ impl Scale {
     pub fn said(self, change: f64, unit: Unit) -> String {
         // A factor says more of what is many times as much.
         const MOST_PERCENT: f64 = 10.0;
-        let sign = if change > 0.0 { "+" } else { "" };
-        match self {
-            Self::Ratio if change >= MOST_PERCENT => format!("×{}", number(1.0 + change)),
-            Self::Ratio => format!("{sign}{} %", percent(change)),
-            Self::Difference => format!("{sign}{}{}", number(change), behind(unit)),
-        }
+        let text = match self {
+            Self::Ratio if change >= MOST_PERCENT => return format!("×{}", number(1.0 + change)),
+            Self::Ratio => format!("{} %", percent(change)),
+            Self::Difference => format!("{}{}", number(change), behind(unit)),
+        };
+        // What is rounded to nothing has no sign.
+        let is_something = text.bytes().any(|it| (b'1'..=b'9').contains(&it));
+        if change > 0.0 && is_something { format!("+{text}") } else { text }
     }
 }
 
@@ -86,6 +88,8 @@ pub struct Difference {
     pub what: String,
     /// What it is counted in.
     pub unit: Unit,
+    /// In what direction it is worse.
+    pub worse: Worse,
     /// The file of the run folders that it is computed from.
     pub file: &'static str,
     /// Whether a table for people has it without being asked.
@@ -176,6 +180,7 @@ impl Difference {
             name: figure.name.clone(),
             what: figure.what.clone(),
             unit: figure.unit,
+            worse: figure.worse,
             file: figure.file,
             is_key: figure.is_key,
             sides,
@@ -220,16 +225,18 @@ impl Difference {
         let Some(median) = side.median else {
             return crate::run::words::NOT_MEASURED.to_owned();
         };
-        let spread = side.spread.map(|spread| match self.scale {
+        // Nothing is said of runs that are all the same, as most counts are. A mean of the same
+        // numbers may be off by their last digit.
+        let spread = side.spread.filter(|spread| *spread > 1e-9).map(|spread| match self.scale {
             Scale::Ratio => format!(" ±{} %", percent(spread)),
             Scale::Difference => format!(" ±{}", number(spread)),
         });
         format!("{}{}", number(median), spread.unwrap_or_default())
     }
 
-    /// The change of the medians, for people.
+    /// The change of the medians, in percent or in the unit of the title.
     pub fn change(&self) -> String {
-        self.change.map_or_else(|| "–".to_owned(), |it| self.scale.said(it, self.unit))
+        self.change.map_or_else(|| "–".to_owned(), |it| self.scale.said(it, Unit::Count))
     }
 
     /// What the runs show, in words.
@@ -237,8 +244,9 @@ impl Difference {
         let missing = self.missing();
         let found = match (self.finding, self.between) {
             (Finding::More | Finding::Less, Some([low, high])) => {
-                let word = if self.finding == Finding::More { "more" } else { "less" };
-                let [low, high] = [low, high].map(|end| self.scale.said(end, self.unit));
+                let is_worse = (self.finding == Finding::More) == (self.worse == Worse::More);
+                let word = if is_worse { "worse" } else { "better" };
+                let [low, high] = [low, high].map(|end| self.scale.said(end, Unit::Count));
                 format!("{word}: {low} to {high}")
             }
             (Finding::None, _) => {
@@ -313,8 +321,8 @@ fn finding(known: &[Vec<f64>; 2], between: Option<[f64; 2]>) -> Finding {
 pub fn method(n_runs: usize) -> String {
     let fewest = Ends::Both.fewest_runs();
     match n_runs as u64 {
-        0 | 1 => "One run a side: no spread is known, so that any difference may be chance. Give \
-                  several runs a side: rig compare A1 A2 … -- B1 B2 …"
+        0 | 1 => "One run on a side: no spread is known, so that any difference may be chance. \
+                  Give several on each: rig compare A1 A2 … -- B1 B2 …"
             .to_owned(),
         n if n < fewest => format!(
             "{n} runs a side: with fewer than {fewest}, even sides that do not overlap come about \
@@ -367,11 +375,15 @@ mod tests {
         let more = difference("delivery_from_due.p99", &a, &a.map(|ms| ms * 1.1));
         assert_eq!((more.finding, more.change().as_str()), (Finding::More, "+10 %"));
         assert_eq!(more.side(1), "11 ±1.6 %");
-        assert_eq!(more.sentence(), "more: +6.8 % to +13.3 %");
+        assert_eq!(more.sentence(), "worse: +6.8 % to +13.3 %");
+        let rate = difference("achieved_per_s", &a, &a.map(|per_s| per_s * 1.1));
+        assert_eq!(rate.sentence(), "better: +6.8 % to +13.3 %");
         let less = difference("delivery_from_due.p99", &a.map(|ms| ms * 30.0), &a);
         assert_eq!((less.finding, less.change().as_str()), (Finding::Less, "−96.7 %"));
         let factor = difference("delivery_from_due.p99", &a, &a.map(|ms| ms * 30.0));
         assert_eq!(factor.change(), "×30");
+        assert_eq!(Scale::Ratio.said(0.000_01, Unit::Ms), "0 %");
+        assert_eq!(Scale::Difference.said(0.1, Unit::Ms), "+0.100 ms");
     }
 
     #[test]

@@ -165,7 +165,7 @@ pub fn all() -> Vec<Figure> {
         ("delivery_from_due", "from a message's due time to its receipt", |it| {
             Some(&it.received.delivery_from_due)
         }),
-        ("delivery_from_send", "from its actual send to its receipt", |it| {
+        ("delivery_from_send", "from a message's actual send to its receipt", |it| {
             Some(&it.received.delivery_from_send)
         }),
         ("connect_lateness", "from when a connect was due to when it was begun", |it| {
@@ -173,13 +173,13 @@ pub fn all() -> Vec<Figure> {
         }),
     ];
     let sent: [(&str, &str, Delays); 3] = [
-        ("send_from_due", "from its due time to the server's answer", |it| {
+        ("send_from_due", "from a message's due time to the server's answer", |it| {
             Some(&it.sent.as_ref()?.send_from_due)
         }),
-        ("send_from_send", "from its actual send to that answer", |it| {
+        ("send_from_send", "from a message's actual send to the server's answer", |it| {
             Some(&it.sent.as_ref()?.send_from_send)
         }),
-        ("lateness", "from its due time to its actual send", |it| {
+        ("lateness", "from a message's due time to its actual send", |it| {
             Some(&it.sent.as_ref()?.lateness)
         }),
     ];
@@ -259,7 +259,7 @@ fn memory() -> Vec<Figure> {
         figure("server.rss_empty", "RSS with nobody connected", Kb, |it| {
             Some(it.cost.empty.as_ref()?.rss_kb as f64)
         }),
-        figure("server.rss_idle", "RSS, all connected and nothing sent", Kb, |it| {
+        figure("server.rss_idle", "RSS with all connected and nothing sent", Kb, |it| {
             Some(it.cost.idle.as_ref()?.rss_kb as f64)
         }),
         figure("server.rss_per_connection", "(RSS idle − empty) ÷ connections", Bytes, |it| {

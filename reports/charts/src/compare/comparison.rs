@@ -126,7 +126,7 @@ pub(super) fn of_loaded(
 ) -> Comparison {
     let sides = sides(runs);
     let of = |facts: fn(&Compared) -> Facts| {
-        differing(runs.each_ref().map(|side| side.iter().map(|run| facts(run)).collect()))
+        differing(&runs.each_ref().map(|side| side.iter().map(|run| facts(run)).collect()))
     };
     let machine = of(|run| facts(&run.host));
     let asked = of(|run| asked(&run.plan));
@@ -204,7 +204,7 @@ fn built(plan: &Plan) -> Facts {
 }
 
 /// The facts in which the runs of two sides differ, from each other or among themselves.
-fn differing(runs: [Vec<Facts>; 2]) -> Vec<Differing> {
+fn differing(runs: &[Vec<Facts>; 2]) -> Vec<Differing> {
     let names: Vec<&'static str> =
         runs[0].first().into_iter().flatten().map(|(what, _)| *what).collect();
     let known = |fact: &Option<String>| fact.clone().unwrap_or_else(|| "not said".to_owned());

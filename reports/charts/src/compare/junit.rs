@@ -1,10 +1,13 @@
-//! Runs side by side, as a test report that pipelines read: JUnit's XML, as GitLab, Jenkins and
-//! GitHub's actions for it take it.
+//! Runs side by side, as a test report that pipelines read: the XML of `JUnit`, as GitLab, Jenkins
+//! and GitHub's actions for it take it.
 
 use maud::{Markup, html};
 
 use super::comparison::Comparison;
 use reports::compare::condition::{Judgement, Outcome};
+
+/// How long a test case took, in seconds. Some readers do without it, and others do not.
+const TIME: &str = "0";
 
 /// A text that may stand in XML 1.0, which has no word for most control characters.
 fn text(text: &str) -> String {
@@ -19,7 +22,7 @@ fn text(text: &str) -> String {
 fn condition(judged: &Judgement) -> Markup {
     let (name, why) = (text(&judged.condition), text(&judged.why));
     html! {
-        testcase classname="rig.compare" name=(name) {
+        testcase classname="rig.compare" name=(name) time=(TIME) {
             @match judged.outcome {
                 Outcome::Kept => { system-out { (why) } },
                 Outcome::Broken => { failure type="broken" message=(why) { (why) } },
@@ -31,8 +34,8 @@ fn condition(judged: &Judgement) -> Markup {
 }
 
 impl Comparison {
-    /// This comparison as a JUnit report: a test case for each condition, and one for each figure
-    /// without, which is skipped, since nothing was asked of it.
+    /// This comparison as a `JUnit` report: a test case for each condition, and one for each
+    /// figure without, which is skipped, since nothing was asked of it.
     pub fn junit(&self) -> String {
         let n_of = |outcome| self.judgements.iter().filter(|it| it.outcome == outcome).count();
         let is_asked = |name: &str| self.judgements.iter().any(|it| it.name == name);
@@ -43,10 +46,10 @@ impl Comparison {
         let body = html! {
             testsuites tests=(n_tests) failures=(n_failures) errors=(n_errors) {
                 testsuite name=(title) tests=(n_tests) failures=(n_failures) errors=(n_errors)
-                    skipped=(others.len()) {
+                    skipped=(others.len()) time=(TIME) {
                     @for judged in &self.judgements { (condition(judged)) }
                     @for it in others {
-                        testcase classname="rig.compare" name=(it.name) {
+                        testcase classname="rig.compare" name=(it.name) time=(TIME) {
                             skipped message=(text(&format!(
                                 "no condition; {} and {}, {}: {}",
                                 it.side(0), it.side(1), it.change(), it.sentence()

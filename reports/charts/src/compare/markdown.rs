@@ -45,8 +45,8 @@ fn figure(out: &mut String, it: &Difference) {
 }
 
 impl Comparison {
-    /// This comparison as Markdown, as GitHub and GitLab show it: what came of the conditions first,
-    /// then the figures, then why they must not be compared as they are.
+    /// This comparison as Markdown, as GitHub and GitLab show it: what came of the conditions
+    /// first, then the figures, then why they must not be compared as they are.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         let [a, b] = self.sides.each_ref().map(|side| cell(&side.title()));

@@ -45,11 +45,12 @@ pub(super) fn page(
             }
             h1 { (title) }
             (verdict(comparison))
+            @if comparison.n_runs() > 1 { (found(comparison)) }
         }
         main {
             (judgements(comparison))
             (figures(comparison, runs))
-            @if is_several { (run_by_run(comparison, runs)) }
+            @if is_several { (run_by_run(comparison)) }
             (section("Delivery latency", delays_note, &figure(percentiles)))
             (section("Memory", memory_note, &figure(memory)))
             (differences(comparison))
@@ -61,9 +62,11 @@ pub(super) fn page(
     document(&title, &body)
 }
 
-/// What the runs of a side were made with, each build once.
+/// When the runs of a side were made, and of what build the last one was.
 fn builds(runs: &[&Compared]) -> String {
-    let mut kickers: Vec<String> = runs.iter().map(|run| kicker(&run.plan)).collect();
+    let mut plans: Vec<_> = runs.iter().map(|run| &run.plan).collect();
+    plans.sort_by_key(|plan| plan.started_unix_s);
+    let mut kickers: Vec<String> = plans.into_iter().map(kicker).collect();
     // They begin with the time, which is another one for every run.
     if let [first, .., last] = kickers.as_slice() {
         let (begun, _) = first.split_once(" · ").unwrap_or((first, ""));
@@ -97,6 +100,20 @@ fn verdict(comparison: &Comparison) -> Markup {
     }
 }
 
+/// Which figures differ.
+fn found(comparison: &Comparison) -> Markup {
+    let is_found = |it: &&Difference| matches!(it.finding, Finding::More | Finding::Less);
+    let found = comparison.shown().filter(is_found);
+    let found: Vec<String> = found.map(|it| format!("{} by {}", it.name, it.change())).collect();
+    let certainty = format!("{:.0} %", CERTAINTY * 100.0);
+    html! {
+        p {
+            @if found.is_empty() { "No figure differs with " (certainty) " certainty." }
+            @else { "With " (certainty) " certainty these differ: " (found.join("; ")) "." }
+        }
+    }
+}
+
 /// What came of the conditions.
 fn judgements(comparison: &Comparison) -> Markup {
     let rows = comparison
@@ -111,7 +128,9 @@ fn judgements(comparison: &Comparison) -> Markup {
     };
     html! {
         @if !comparison.judgements.is_empty() {
-            (section("What must not be", note, &table("", &["condition", "", "why"], rows)))
+            (section("What must not be", note, &table(
+                "stack conditions", &["condition", "it is", "why"], rows,
+            )))
         }
     }
 }
@@ -142,44 +161,29 @@ fn figures(comparison: &Comparison, runs: &[Vec<&Compared>; 2]) -> Markup {
         row
     };
     let rows = std::iter::once(first).chain(comparison.shown().map(row));
-    let is_found = |it: &&Difference| matches!(it.finding, Finding::More | Finding::Less);
-    let n_found = comparison.shown().filter(is_found).count();
-    let certainty = format!("{:.0}", CERTAINTY * 100.0);
-    let found = match n_found {
-        _ if n_runs < 2 => String::new(),
-        0 => format!("No figure differs with {certainty} % certainty."),
-        1 => format!("One figure differs with {certainty} % certainty."),
-        n => format!("{n} figures differ with {certainty} % certainty."),
-    };
+    let class = if n_runs > 1 { "figures compared" } else { "figures" };
     let method = method(n_runs);
-    let note: Vec<&str> =
-        [found.as_str(), &method].into_iter().filter(|it| !it.is_empty()).collect();
-    section("Figures", &note, &table("figures compared", &heads, rows))
+    let note: &[&str] = &[&method];
+    section("Figures", note, &table(class, &heads, rows))
 }
 
 /// The figures of each run by itself.
-fn run_by_run(comparison: &Comparison, runs: &[Vec<&Compared>; 2]) -> Markup {
+fn run_by_run(comparison: &Comparison) -> Markup {
     let shown: Vec<&Difference> = RUN_BY_RUN
         .iter()
         .filter_map(|name| comparison.figures.iter().find(|it| it.name == *name))
         .collect();
     let titles: Vec<String> = shown.iter().map(|it| it.title()).collect();
-    let heads: Vec<&str> =
-        std::iter::once("").chain(titles.iter().map(String::as_str)).chain(["verdict"]).collect();
+    let heads: Vec<&str> = std::iter::once("").chain(titles.iter().map(String::as_str)).collect();
+    let known = |value: Option<f64>| value.map_or_else(|| NOT_MEASURED.to_owned(), number);
     let mut rows = Vec::new();
-    for (at, (side, runs)) in comparison.sides.iter().zip(runs).enumerate() {
-        for (of, (name, run)) in side.runs.iter().zip(runs).enumerate() {
-            let mut row = vec![format!("{}: {name}", side.name)];
-            row.extend(
-                shown.iter().map(|it| {
-                    it.sides[at].values[of].map_or_else(|| NOT_MEASURED.to_owned(), number)
-                }),
-            );
-            row.push(if run.summary.held() { "held" } else { "fell short" }.to_owned());
-            rows.push(row);
+    for (at, side) in comparison.sides.iter().enumerate() {
+        for (of, name) in side.runs.iter().enumerate() {
+            let figures = shown.iter().map(|it| known(it.sides[at].values[of]));
+            rows.push([format!("{}: {name}", side.name)].into_iter().chain(figures).collect());
         }
     }
-    section("Run by run", &[], &table("figures", &heads, rows))
+    section("Run by run", &[], &table("figures runs", &heads, rows))
 }
 
 /// In what they differ.

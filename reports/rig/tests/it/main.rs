@@ -7,6 +7,7 @@
 )]
 
 mod abuse;
+mod compare;
 mod imports;
 mod installed;
 mod readme;
