@@ -245,6 +245,13 @@ mod tests {
     }
 
     #[test]
+    fn five_runs_find_what_the_guide_says_that_they_find() {
+        // A change of 10 % where runs are spread by 3 %.
+        let n_found = n_found(5, 1.1_f64.ln() / 0.03, Noise::normal);
+        assert!((955..=985).contains(&n_found), "{n_found} of 1,000; the guide says 97 of 100");
+    }
+
+    #[test]
     fn runs_that_are_needed_follow_the_spread() {
         let ten_percent = 1.1_f64.ln();
         assert_eq!(runs_needed(0.2, ten_percent, Ends::Both), Some(98));
