@@ -218,13 +218,11 @@ pub(crate) fn traffic(run: &Run, summary: &Summary, picture: &Picture) -> Markup
         rows.push(vec![format!("{items} received"), String::new(), grouped(n_items)]);
     }
     let types = received.content_types.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    if !types.is_empty() {
-        rows.push(vec!["Content-Type of the responses".to_owned(), String::new(), types]);
-    }
-    rows.push(vec!["messages are judged by".to_owned(), String::new(), judged_by(received)]);
     let body = html! {
         (figure(picture))
         (table("figures", &["", "asked for", "here"], rows))
+        @if !types.is_empty() { p { "Content-Type of the responses: " (types) "." } }
+        p { "Messages are judged by " (judged_by(received)) "." }
     };
     section("Connections and messages", &note, &body)
 }
