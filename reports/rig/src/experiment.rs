@@ -28,7 +28,7 @@ use crate::process::Process;
 use crate::programs::{Programs, is_through_cargo};
 use crate::progress::Progress;
 use crate::scenario::fill::fill;
-use crate::scenario::{Messages, Nodes, ProcessOf, Scenario, Started, Urls};
+use crate::scenario::{Messages, Nodes, ProcessOf, Scenario, Started, Transport, Urls};
 use crate::servers::{Servers, broker_bytes};
 use crate::stage::{Stage, words};
 
@@ -151,6 +151,7 @@ async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<
         started_unix_s: stamp::wall_now().as_secs(),
         nodes: n_nodes as u64,
         connections,
+        transport: scenario.connections.transport.map(|it| it.name().to_owned()),
         rate: scenario.connections.rate,
         messages_per_second: messages.map_or(0, |messages| messages.rate),
         sources: messages.map_or(0, |messages| messages.sources),
@@ -345,7 +346,10 @@ impl Stage<'_> {
         let count = connections.count.map(|count| count.to_string());
         let mut is_repeated = true;
         if let Urls::Patterns(patterns) = &connections.urls {
-            let patterns = servers.filled(patterns);
+            let mut patterns = servers.filled(patterns);
+            if connections.transport == Some(Transport::Ws) {
+                patterns = patterns.iter().map(|it| as_websocket(it)).collect();
+            }
             if patterns.iter().all(|pattern| pattern.contains("{id}")) {
                 is_repeated = false;
                 let count = count.as_deref().expect("a pattern has a count");
@@ -365,6 +369,9 @@ impl Stage<'_> {
             flags.extend(words(["--connections", &count]));
         }
         flags.extend(connections.flags.iter().map(|flag| servers.fill(flag)));
+        if connections.transport == Some(Transport::Events) && !flags.contains(&SSE.to_owned()) {
+            flags.push(SSE.to_owned());
+        }
         let ids = self.id_in_url(servers);
         if let Ids::At(regex) = &ids {
             flags.extend(words(["--id-in-url", regex]));
@@ -657,7 +664,7 @@ impl Stage<'_> {
             let stats = ServerStats::sum(&text)
                 .context("a server's counts are not those that are known here")?;
             let is_quiet = stats.chunks_queued == 0
-                && flood.last.chunks >= stats.chunks_written
+                && flood.last.delivered() >= stats.chunks_written
                 && last_written.replace(stats.chunks_written) == Some(stats.chunks_written);
             if is_quiet || flood.is_over || flood.last.is_final || Instant::now() > deadline {
                 let path = self.folder.join(files::SERVER_STATS);
@@ -666,6 +673,14 @@ impl Stage<'_> {
             }
         }
     }
+}
+
+/// The flag that asks for event streams.
+const SSE: &str = "--sse";
+
+/// A URL with the scheme of WebSockets.
+fn as_websocket(url: &str) -> String {
+    url.strip_prefix("http").map_or_else(|| url.to_owned(), |rest| format!("ws{rest}"))
 }
 
 /// Waits until nothing comes any more, where nobody says whether anything will.

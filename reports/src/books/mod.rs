@@ -193,10 +193,15 @@ impl Books {
         // What was written to a connection that then closed may never have been read. How many
         // chunks that were is not known, only that none was received without being written.
         let has_closed = flood.closed + flood.failed > 0;
-        let torn = if has_closed { server.chunks_written.saturating_sub(flood.chunks) } else { 0 };
+        let delivered = flood.delivered();
+        let torn = if has_closed { server.chunks_written.saturating_sub(delivered) } else { 0 };
         books.within(
-            "floodtest chunks = server chunks_written",
-            flood.chunks,
+            if flood.item_kind == ItemKind::Frames {
+                "floodtest frames = server chunks_written"
+            } else {
+                "floodtest chunks = server chunks_written"
+            },
+            delivered,
             server.chunks_written,
             torn,
         );

@@ -66,7 +66,7 @@ const SERVER_KEYS: [&str; 14] = [
 ];
 
 /// The keys of `[connections]` that are no flags of floodtest.
-const CONNECTION_KEYS: [&str; 5] = ["count", "hold", "pattern", "rate", "urls"];
+const CONNECTION_KEYS: [&str; 6] = ["count", "hold", "pattern", "rate", "transport", "urls"];
 
 /// The keys of `[messages]` that are no flags of msggen.
 const MESSAGE_KEYS: [&str; 5] = ["for", "random", "rate", "sources", "to-another-node"];
@@ -163,6 +163,8 @@ pub(crate) enum Broker {
 pub(crate) struct Connections {
     /// Where the URLs are from.
     pub(crate) urls: Urls,
+    /// What they are; `None`: as URLs and flags say.
+    pub(crate) transport: Option<Transport>,
     /// Connections to hold. `None`: one for each URL of the file.
     pub(crate) count: Option<u64>,
     /// Connections opened a second; 0 for as fast as they are answered.
@@ -173,6 +175,38 @@ pub(crate) struct Connections {
     pub(crate) id_in_url: Option<String>,
     /// Further flags.
     pub(crate) flags: Vec<String>,
+}
+
+/// What connections are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Transport {
+    /// Chunked responses
+    Chunks,
+    /// Server-sent events
+    Events,
+    /// WebSockets
+    Ws,
+}
+
+impl Transport {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Chunks, Self::Events, Self::Ws];
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Chunks => "chunks",
+            Self::Events => "events",
+            Self::Ws => "ws",
+        }
+    }
+
+    /// The one of this name.
+    fn of(value: &Value) -> Result<Self, String> {
+        let named = |name: &str| Self::ALL.into_iter().find(|it| it.name() == name);
+        let transport = value.as_str().and_then(named);
+        transport.ok_or_else(|| "write \"chunks\", \"events\" or \"ws\"".to_owned())
+    }
 }
 
 /// Where URLs are from.
@@ -436,6 +470,7 @@ impl Connections {
         let count = section.count("count")?;
         let rate = section.read("rate", rate)?.unwrap_or(100);
         let hold = section.duration("hold")?.unwrap_or(HOLD);
+        let transport = section.read("transport", Transport::of)?;
         let patterns = section.texts("pattern")?;
         let urls = match (section.text("urls")?, patterns) {
             (None, patterns) if !patterns.is_empty() => Urls::Patterns(patterns),
@@ -458,7 +493,7 @@ impl Connections {
         let id_in_url = section.text("id-in-url")?;
         let (known, given) = (flags::FLOODTEST, flags::FLOODTEST_GIVEN);
         let flags = section.flags("floodtest", known, given, &CONNECTION_KEYS)?;
-        Ok(Self { urls, count, rate, hold, id_in_url, flags })
+        Ok(Self { urls, transport, count, rate, hold, id_in_url, flags })
     }
 }
 
