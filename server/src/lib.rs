@@ -36,7 +36,6 @@ mod model_tests;
 mod overload;
 mod page;
 mod pending;
-mod ping;
 mod refusal;
 mod request;
 pub mod router;
@@ -46,8 +45,10 @@ mod shared;
 mod shutdown;
 mod stats;
 mod strict;
+mod sweep;
 mod sync;
 mod token;
+mod websocket;
 mod wire;
 
 pub use self::config::Config;

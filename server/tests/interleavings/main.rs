@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 
 use shuttle::thread;
 
-use crate::fake_wire::{FakeMessage, FakeWire, Peer, READABLE, connect, wires};
+use crate::fake_wire::{FakeMessage, FakeStyle, FakeWire, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Router, Sent};
 
 /// Schedules tried for each scenario.
@@ -46,7 +46,9 @@ fn login(router: &Router<FakeWire>, ids: &[Id]) -> Arc<Mutex<Peer>> {
 fn login_with_room(router: &Router<FakeWire>, ids: &[Id], room: usize) -> Arc<Mutex<Peer>> {
     let (socket, peer) = connect(room);
     let room = router.room(ids.len()).expect("few ids are logged in");
-    router.login(room, socket, (), ids, b"head;", 0).expect("there is room for the head");
+    router
+        .login(room, socket, FakeStyle::Talks, ids, b"head;", 0)
+        .expect("there is room for the head");
     peer
 }
 
