@@ -115,7 +115,7 @@ pub(crate) struct Message {
     /// The text with HTML's special characters escaped, if it has any.
     html: Option<String>,
     /// The text as `data:` lines, made for the first connection that wants them.
-    event: OnceLock<String>,
+    event: OnceLock<Box<str>>,
     /// What every chunk of HTML ends in, made for the first connection that is slow.
     html_tail: OnceLock<Arc<SharedTail>>,
     /// What every event ends in.
@@ -150,9 +150,9 @@ impl Message {
 
     /// The message in a style.
     fn parts(&self, style: Style) -> Parts<'_> {
-        let (before_number, after_number, text, end) = match style {
+        let (before_number, after_number, text, end): (_, _, &str, _) = match style {
             Style::HtmlChunks | Style::HtmlPlain => {
-                ("Recvd msg #", ": '", self.html.as_ref().unwrap_or(&self.text), "'<br/>")
+                ("Recvd msg #", ": '", self.html.as_deref().unwrap_or(&self.text), "'<br/>")
             }
             Style::EventChunks | Style::EventPlain => {
                 ("id: ", "\n", self.event.get_or_init(|| data_lines(&self.text)), "\n")
@@ -203,15 +203,16 @@ impl Message {
 
 /// A text as the lines of an event. Whatever ends a line for the receiver (LF, CR, or both) ends
 /// one here, so that no message can forge a field.
-fn data_lines(text: &str) -> String {
-    let mut lines = String::with_capacity(text.len() + 16);
+fn data_lines(text: &str) -> Box<str> {
+    // Enough for one line, which most messages are.
+    let mut lines = String::with_capacity(text.len() + "data: \n".len());
     let mut rest = text;
     loop {
         let end = memchr::memchr2(b'\n', b'\r', rest.as_bytes()).unwrap_or(rest.len());
         let (line, after) = rest.split_at(end);
         lines.extend(["data: ", line, "\n"]);
         if after.is_empty() {
-            return lines;
+            return lines.into();
         }
         rest = after.strip_prefix("\r\n").unwrap_or(&after[1..]);
     }

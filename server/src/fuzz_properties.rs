@@ -4,7 +4,6 @@
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::close::CloseReason;
 use crate::cluster::replies_in;
 use crate::control::guard::Guard;
 use crate::control::head::{self, Call};
@@ -13,7 +12,7 @@ use crate::framing::MAX_MESSAGE_BYTES;
 use crate::limits::CHATTY_BYTES;
 use crate::lines::Lines;
 use crate::request::{self, MAX_HEAD_BYTES, Parsed, Request};
-use crate::router::Allowance;
+use crate::router::{Allowance, Heard};
 use crate::websocket::{self, frames::Frames};
 
 /// A request head: what was decided on some bytes stays decided when more come, and makes sense.
@@ -66,8 +65,8 @@ pub fn control(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     }
 }
 
-/// What a WebSocket client sends: the same answers and the same end come out, however the bytes were
-/// cut, and little is kept of what is not complete.
+/// What a WebSocket client sends: the same answers and the same end come out, however the bytes
+/// were cut.
 pub fn frames(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     alike(frames_in, bytes, cuts);
 }
@@ -94,7 +93,7 @@ fn alike<T: PartialEq + Debug>(
 
 /// What frames that come in such pieces are answered, and how it ends; or what is left of what is
 /// allowed.
-fn frames_in(pieces: &[&[u8]]) -> (Vec<u8>, Result<Allowance, (CloseReason, Option<u16>)>) {
+fn frames_in(pieces: &[&[u8]]) -> (Vec<u8>, Result<Allowance, Heard>) {
     let (mut frames, mut answers) = (Frames::default(), Vec::new());
     // An answer is awaited in the beginning.
     let mut allowance = Allowance { n_bytes: CHATTY_BYTES, n_answers: 1 };
@@ -104,8 +103,9 @@ fn frames_in(pieces: &[&[u8]]) -> (Vec<u8>, Result<Allowance, (CloseReason, Opti
             websocket::take_in(&mut frames, &mut piece.to_vec(), &mut allowance, &mut answers);
         assert!(heard.last_answer == 0 || heard.last_answer >= n_before);
         assert!(answers.len() - n_before <= piece.len() + 127, "it answers more than it hears");
-        if let Some(reason) = heard.end {
-            return (answers, Err((reason, heard.code)));
+        if heard.end.is_some() {
+            let end = Heard { has_answered: false, ..heard };
+            return (answers, Err(end));
         }
     }
     (answers, Ok(allowance))

@@ -98,7 +98,7 @@ struct Modelled {
     /// Its last chunk is in its backlog: it is logged in, but gets no more messages.
     is_ending: bool,
     /// Whether it is heard.
-    talks: bool,
+    style: FakeStyle,
     /// What it has begun to say.
     begun: Option<char>,
     /// The answer that it gets when it reads.
@@ -121,17 +121,21 @@ impl Modelled {
         self.sent.len() - self.peer.lock().unwrap().received.len()
     }
 
+    fn talks(&self) -> bool {
+        self.style == FakeStyle::Talks
+    }
+
     /// It is gone without a goodbye.
     fn is_lost(&mut self) {
         self.is_open = false;
-        if self.talks && !self.is_ending {
+        if self.talks() && !self.is_ending {
             self.code = Some(1006);
         }
     }
 
     /// What must come of what it says at once.
     fn say(&mut self, text: &str) {
-        if !self.talks || self.is_ending {
+        if !self.talks() || self.is_ending {
             self.n_chatty += text.len();
             self.is_open &= self.n_chatty <= CHATTY_BYTES;
             return;
@@ -261,7 +265,7 @@ impl Pair {
                 is_open: true,
                 is_broken: false,
                 is_ending: false,
-                talks: style == FakeStyle::Talks,
+                style,
                 begun: None,
                 answer: String::new(),
                 n_chatty: 0,
@@ -354,14 +358,14 @@ impl Pair {
                 one.is_lost();
             } else if !is_full {
                 one.sent += PING;
-                one.n_unanswered += u32::from(one.talks);
+                one.n_unanswered += u32::from(one.talks());
             }
         }
         self.sweep(Sweep { pings: true, n_forgiven: 0 });
     }
 
     fn forgive(&mut self, n_forgiven: usize) {
-        for one in self.connections.iter_mut().filter(|one| one.is_open && one.talks) {
+        for one in self.connections.iter_mut().filter(|one| one.is_open && one.talks()) {
             one.n_chatty = one.n_chatty.saturating_sub(n_forgiven);
         }
         self.sweep(Sweep { pings: false, n_forgiven });

@@ -364,7 +364,8 @@ mod tests {
     #[test]
     fn a_websocket_is_for_get_of_http_1_1_on_ids() {
         let upgrade = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+                       Sec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         let parsed = |line: &str, more: &str| match parse(
             format!("{line}\r\n{upgrade}{more}\r\n").as_bytes(),
         ) {

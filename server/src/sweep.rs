@@ -1,6 +1,6 @@
 //! What happens to all connections again and again: `--ping` asks their peers whether they are
-//! there, and WebSockets are forgiven what they have sent unasked. One slice of rows after the other,
-//! so that there is no timer for each and no burst.
+//! there, and WebSockets are forgiven what they have sent unasked. One slice of rows after the
+//! other, so that there is no timer for each and no burst.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

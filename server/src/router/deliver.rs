@@ -1,5 +1,5 @@
-//! What happens to a parked connection: chunks, pings, its end, and room in its socket. What it says
-//! is in [`listen`](super::listen).
+//! What happens to a parked connection: chunks, pings, its end, and room in its socket. What its
+//! peer says is in [`listen`](super::listen).
 
 use std::io;
 

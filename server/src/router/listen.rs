@@ -75,18 +75,17 @@ impl<W: Wire> Shard<W> {
         // Put back below, so that the next peer is answered from the same memory.
         let mut answers = std::mem::take(&mut self.scratch);
         answers.clear();
-        let heard = match self.extras.talk_mut(connection, row.slot) {
-            Some(talk) => W::hear(&mut talk.begun, bytes, &mut allowance, &mut answers),
+        let heard = if let Some(talk) = self.extras.talk_mut(connection, row.slot) {
+            W::hear(&mut talk.begun, bytes, &mut allowance, &mut answers)
+        } else {
             // Hardly anybody is heard in mid-sentence. What is begun is kept only then.
-            None => {
-                let mut begun = W::Talk::default();
-                let heard = W::hear(&mut begun, bytes, &mut allowance, &mut answers);
-                if !W::is_over(&begun) {
-                    let talk = Talk { begun, answer: Vec::new() };
-                    self.extras.of(connection, row.slot).talk = Some(Box::new(talk));
-                }
-                heard
+            let mut begun = W::Talk::default();
+            let heard = W::hear(&mut begun, bytes, &mut allowance, &mut answers);
+            if !W::is_over(&begun) {
+                let talk = Talk { begun, answer: Vec::new() };
+                self.extras.of(connection, row.slot).talk = Some(Box::new(talk));
             }
+            heard
         };
         if heard.has_answered {
             connection.noted.answered();

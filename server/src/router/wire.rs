@@ -101,7 +101,7 @@ impl Allowance {
 pub struct Heard {
     /// Whether it has answered a ping.
     pub has_answered: bool,
-    /// Where the last answer to it begins. That one alone is enough for a peer whose socket is full.
+    /// Where the last answer to it begins. That one is enough for a peer whose socket is full.
     pub last_answer: usize,
     /// Why its connection ends now. The last answer says so to the peer.
     pub end: Option<CloseReason>,
@@ -118,8 +118,8 @@ pub struct Limits {
     /// Bytes of memory that all backlogs together may take. When it is more, the connections that
     /// are furthest behind are closed.
     pub backlog_total_bytes: usize,
-    /// Bytes that one may send after its request. They are read and dropped. Of peers that talk some
-    /// are forgiven from time to time.
+    /// Bytes that one may send after its request. They are read and dropped. Peers that talk are
+    /// forgiven some of them from time to time.
     pub chatty_bytes: usize,
     /// Ids that all connections together may be logged in as, each counted for each connection.
     pub max_ids: u64,

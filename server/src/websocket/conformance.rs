@@ -153,172 +153,250 @@ struct Case {
     is_agreed: bool,
 }
 
-/// All of them.
-fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    let mut add = |name: &str, frames: &[Vec<u8>], pings: &[&[u8]], n_pongs, end| {
+/// The table of them.
+#[derive(Default)]
+struct Table(Vec<Case>);
+
+const BROKEN: Option<Ended> = Some(Ended::Broken);
+const NOT_TEXT: Option<Ended> = Some(Ended::NotText);
+
+impl Table {
+    /// A case: its frames, the pings and pongs among them, and the end.
+    fn add(
+        &mut self,
+        name: &str,
+        frames: &[Vec<u8>],
+        pings: &[&[u8]],
+        n_pongs: usize,
+        end: Option<Ended>,
+    ) {
         let pings = pings.iter().map(|ping| ping.to_vec()).collect();
         let verdict = Verdict { pings, n_pongs, end };
         let bytes = frames.concat();
-        cases.push(Case { name: name.to_owned(), bytes, verdict, is_agreed: true });
-    };
-    let broken = Some(Ended::Broken);
-
-    // 5.2: lengths, on both sides of the borders of their forms.
-    for n_bytes in [0, 1, 125, 126, 127, 65_535, 65_536] {
-        let payload = vec![b'x'; n_bytes];
-        add(&format!("text of {n_bytes}"), &[frame(TEXT, &payload)], &[], 0, None);
-        add(&format!("binary of {n_bytes}"), &[frame(BINARY, &payload)], &[], 0, None);
-    }
-    let of_8 = |n_bytes: u64| [&[127][..], &n_bytes.to_be_bytes()].concat();
-    for n_bytes in [65_537, 1 << 31, 1 << 32, (1 << 63) - 1] {
-        let frames = [raw(TEXT, &of_8(n_bytes), b"x")];
-        add(&format!("a frame of {n_bytes}"), &frames, &[], 0, Some(Ended::TooLarge));
+        self.0.push(Case { name: name.to_owned(), bytes, verdict, is_agreed: true });
     }
 
-    // 5.2: reserved bits and opcodes, with and without the last bit.
-    for first in 0..=255_u8 {
-        let (rsv, opcode) = (first & 0x70, first & 0x0f);
-        let is_known = matches!(opcode, 0..=2 | 8..=10);
-        if rsv != 0 || !is_known {
-            add(&format!("first byte {first:#x}"), &[frame(first, b"")], &[], 0, broken);
-        }
-    }
-    // 5.1: every frame of a client is masked.
-    for first in [TEXT, BINARY, PING, PONG, 0x88] {
-        add(&format!("{first:#x} unmasked"), &[vec![first, 0]], &[], 0, broken);
-        add(&format!("{first:#x} unmasked, 5"), &[vec![first, 5, 1, 2, 3, 4, 5]], &[], 0, broken);
-    }
-
-    // 5.4: fragments.
-    let (begin, middle, end) = (frame(TEXT_BEGINS, b"a"), frame(GOES_ON, b"b"), frame(ENDS, b"c"));
-    let text = [begin.clone(), middle.clone(), end.clone()];
-    add("three fragments", &text, &[], 0, None);
-    add("and again", &[text.concat(), text.concat()], &[], 0, None);
-    add("no end", &text[..2], &[], 0, None);
-    add(
-        "empty fragments",
-        &[frame(TEXT_BEGINS, b""), frame(GOES_ON, b""), frame(ENDS, b"")],
-        &[],
-        0,
-        None,
-    );
-    add("binary in fragments", &[frame(0x02, b"\xff"), frame(ENDS, b"\xff")], &[], 0, None);
-    add("a continuation of nothing", std::slice::from_ref(&end), &[], 0, broken);
-    add("a fragment of nothing", std::slice::from_ref(&middle), &[], 0, broken);
-    add("behind a whole message", &[frame(TEXT, b"a"), end.clone()], &[], 0, broken);
-    add("behind the last fragment", &[begin.clone(), end.clone(), end.clone()], &[], 0, broken);
-    for first in [TEXT, TEXT_BEGINS, BINARY, 0x02] {
-        let frames = [begin.clone(), frame(first, b"x")];
-        add(&format!("{first:#x} within a message"), &frames, &[], 0, broken);
-    }
-
-    // 5.5: control frames.
-    let longest = [b'p'; 125];
-    add("a ping", &[frame(PING, b"")], &[b""], 0, None);
-    add("a ping with bytes", &[frame(PING, b"\x00\xff")], &[b"\x00\xff"], 0, None);
-    add("the longest ping", &[frame(PING, &longest)], &[&longest], 0, None);
-    add("ten pings", &vec![frame(PING, b"x"); 10], &[&b"x"[..]; 10], 0, None);
-    add("pongs", &[frame(PONG, b""), frame(PONG, &longest)], &[], 2, None);
-    for first in [PING, PONG, 0x88] {
-        let too_long = raw(first, &[126, 0, 126], &[b'x'; 126]);
-        add(&format!("{first:#x} of 126"), &[too_long], &[], 0, broken);
-        let in_parts = [frame(first & 0x0f, b""), frame(ENDS, b"")];
-        add(&format!("{first:#x} in fragments"), &in_parts, &[], 0, broken);
-    }
-    let between = [begin.clone(), frame(PING, b"1"), middle, frame(PONG, b""), end];
-    add("control frames between fragments", &between, &[b"1"], 1, None);
-    let farewell = [begin, close(1000, b""), frame(TEXT, b"not read")];
-    add("a close between fragments", &farewell, &[], 0, Some(Ended::Closed(Some(1000))));
-
-    // 5.5.1 and 7.4: close frames.
-    add("a close without a code", &[frame(0x88, b"")], &[], 0, Some(Ended::Closed(None)));
-    add("half a code", &[frame(0x88, b"\x03")], &[], 0, broken);
-    let good =
-        [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999];
-    for code in good {
-        for reason in [&b""[..], "über".as_bytes(), &[b'x'; 123]] {
-            let end = Some(Ended::Closed(Some(code)));
-            add(&format!("close {code}, {}", reason.len()), &[close(code, reason)], &[], 0, end);
-        }
-    }
-    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
-        add(&format!("close {code}"), &[close(code, b"")], &[], 0, broken);
-    }
-    let cut_reason = [close(1000, b"\xe2\x82")];
-    add("a reason that is no text", &cut_reason, &[], 0, Some(Ended::NotText));
-    add(
-        "frames behind a close",
-        &[close(1000, b""), frame(PING, b"x"), vec![0xff; 20]],
-        &[],
-        0,
-        Some(Ended::Closed(Some(1000))),
-    );
-
-    // 5.6 and 8.1: text.
-    let not_text = Some(Ended::NotText);
-    let every = "κόσμε \u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}";
-    add("text of all lengths", &[frame(TEXT, every.as_bytes())], &[], 0, None);
-    for cut in 0..=every.len() {
-        let (before, after) = every.as_bytes().split_at(cut);
-        let frames = [frame(TEXT_BEGINS, before), frame(PING, b"!"), frame(ENDS, after)];
-        add(&format!("text cut at {cut}"), &frames, &[b"!"], 0, None);
-        let is_whole = every.is_char_boundary(cut);
-        let end = if is_whole { None } else { not_text };
-        add(&format!("text that ends at {cut}"), &[frame(TEXT, before)], &[], 0, end);
-    }
-    for wrong in [
-        &b"\x80"[..],
-        b"\xbf",
-        b"\xc0\xaf",
-        b"\xc1\xbf",
-        b"\xe0\x80\xaf",
-        b"\xe0\x9f\xbf",
-        b"\xed\xa0\x80",
-        b"\xed\xbf\xbf",
-        b"\xf0\x80\x80\xaf",
-        b"\xf0\x8f\xbf\xbf",
-        b"\xf4\x90\x80\x80",
-        b"\xf5\x80\x80\x80",
-        b"\xf8\x88\x80\x80\x80",
-        b"\xfe",
-        b"\xff",
-        b"\xe2\x82x",
-        b"\xf0\x90x",
-    ] {
-        let name = format!("text {wrong:x?}");
-        add(&name, &[frame(TEXT, wrong)], &[], 0, not_text);
-        let text = [b"good \xce\xba ", wrong, b" good"].concat();
-        add(&format!("{name} within"), &[frame(TEXT, &text)], &[], 0, not_text);
-        add(&format!("{name} as binary"), &[frame(BINARY, &text)], &[], 0, None);
-    }
-    let at_once = [frame(TEXT_BEGINS, b"\xff")];
-    add("a wrong byte in a first fragment", &at_once, &[], 0, not_text);
-    let next = [frame(0x02, b"\xce"), frame(ENDS, b""), frame(TEXT, b"\xba")];
-    add("text does not go on from binary", &next, &[], 0, not_text);
-
-    // What tungstenite has otherwise.
-    let mut add = |name: &str, frames: &[Vec<u8>], end| {
+    /// One that tungstenite decides otherwise.
+    fn add_ours(&mut self, name: &str, frame: Vec<u8>, end: Option<Ended>) {
         let verdict = Verdict { end, ..Verdict::default() };
-        let bytes = frames.concat();
-        cases.push(Case { name: name.to_owned(), bytes, verdict, is_agreed: false });
-    };
-    // "The minimal number of bytes MUST be used to encode the length" (5.2); it takes any.
-    for (length, n_bytes) in
-        [(vec![126, 0, 0], 0), (vec![126, 0, 125], 125), (of_8(125), 125), (of_8(65_535), 65_535)]
-    {
-        let frames = [raw(BINARY, &length, &vec![b'x'; n_bytes])];
-        add(&format!("{n_bytes} in {} bytes", length.len() - 1), &frames, broken);
+        self.0.push(Case { name: name.to_owned(), bytes: frame, verdict, is_agreed: false });
     }
-    for first in [PING, PONG, 0x88] {
-        add(&format!("{first:#x} of 64 bits"), &[raw(first, &of_8(2), &[3, 0xe8])], broken);
+
+    /// 5.2: lengths, on both sides of the borders of their forms.
+    fn lengths(&mut self) {
+        for n_bytes in [0, 1, 125, 126, 127, 65_535, 65_536] {
+            let payload = vec![b'x'; n_bytes];
+            self.add(&format!("text of {n_bytes}"), &[frame(TEXT, &payload)], &[], 0, None);
+            self.add(&format!("binary of {n_bytes}"), &[frame(BINARY, &payload)], &[], 0, None);
+        }
+        for n_bytes in [65_537, 1 << 31, 1 << 32, (1 << 63) - 1] {
+            let frames = [raw(TEXT, &of_8(n_bytes), b"x")];
+            self.add(&format!("a frame of {n_bytes}"), &frames, &[], 0, Some(Ended::TooLarge));
+        }
     }
-    // "The most significant bit MUST be 0" (5.2); for it such a frame is only too large.
-    add("a frame of 2^63", &[raw(TEXT, &of_8(1 << 63), b"x")], broken);
-    add("a frame of 2^64-1", &[raw(TEXT, &of_8(u64::MAX), b"x")], broken);
-    // In the registry since the RFC.
-    add("close 1014", &[close(1014, b"")], Some(Ended::Closed(Some(1014))));
-    cases
+
+    /// 5.2: reserved bits and opcodes; 5.1: every frame of a client is masked.
+    fn first_bytes(&mut self) {
+        for first in 0..=255_u8 {
+            let (rsv, opcode) = (first & 0x70, first & 0x0f);
+            let is_known = matches!(opcode, 0..=2 | 8..=10);
+            if rsv != 0 || !is_known {
+                self.add(&format!("first byte {first:#x}"), &[frame(first, b"")], &[], 0, BROKEN);
+            }
+        }
+        // 5.1: every frame of a client is masked.
+        for first in [TEXT, BINARY, PING, PONG, 0x88] {
+            self.add(&format!("{first:#x} unmasked"), &[vec![first, 0]], &[], 0, BROKEN);
+            self.add(
+                &format!("{first:#x} unmasked, 5"),
+                &[vec![first, 5, 1, 2, 3, 4, 5]],
+                &[],
+                0,
+                BROKEN,
+            );
+        }
+    }
+
+    /// 5.4: fragments.
+    fn fragments(&mut self) {
+        let (begin, middle, end) =
+            (frame(TEXT_BEGINS, b"a"), frame(GOES_ON, b"b"), frame(ENDS, b"c"));
+        let text = [begin.clone(), middle.clone(), end.clone()];
+        self.add("three fragments", &text, &[], 0, None);
+        self.add("and again", &[text.concat(), text.concat()], &[], 0, None);
+        self.add("no end", &text[..2], &[], 0, None);
+        self.add(
+            "empty fragments",
+            &[frame(TEXT_BEGINS, b""), frame(GOES_ON, b""), frame(ENDS, b"")],
+            &[],
+            0,
+            None,
+        );
+        self.add(
+            "binary in fragments",
+            &[frame(0x02, b"\xff"), frame(ENDS, b"\xff")],
+            &[],
+            0,
+            None,
+        );
+        self.add("a continuation of nothing", std::slice::from_ref(&end), &[], 0, BROKEN);
+        self.add("a fragment of nothing", std::slice::from_ref(&middle), &[], 0, BROKEN);
+        self.add("behind a whole message", &[frame(TEXT, b"a"), end.clone()], &[], 0, BROKEN);
+        self.add(
+            "behind the last fragment",
+            &[begin.clone(), end.clone(), end.clone()],
+            &[],
+            0,
+            BROKEN,
+        );
+        for first in [TEXT, TEXT_BEGINS, BINARY, 0x02] {
+            let frames = [begin.clone(), frame(first, b"x")];
+            self.add(&format!("{first:#x} within a message"), &frames, &[], 0, BROKEN);
+        }
+    }
+
+    /// 5.5: control frames, and those between fragments.
+    fn control_frames(&mut self) {
+        let longest = [b'p'; 125];
+        self.add("a ping", &[frame(PING, b"")], &[b""], 0, None);
+        self.add("a ping with bytes", &[frame(PING, b"\x00\xff")], &[b"\x00\xff"], 0, None);
+        self.add("the longest ping", &[frame(PING, &longest)], &[&longest], 0, None);
+        self.add("ten pings", &vec![frame(PING, b"x"); 10], &[&b"x"[..]; 10], 0, None);
+        self.add("pongs", &[frame(PONG, b""), frame(PONG, &longest)], &[], 2, None);
+        for first in [PING, PONG, 0x88] {
+            let too_long = raw(first, &[126, 0, 126], &[b'x'; 126]);
+            self.add(&format!("{first:#x} of 126"), &[too_long], &[], 0, BROKEN);
+            let in_parts = [frame(first & 0x0f, b""), frame(ENDS, b"")];
+            self.add(&format!("{first:#x} in fragments"), &in_parts, &[], 0, BROKEN);
+        }
+        let (begin, middle, end) =
+            (frame(TEXT_BEGINS, b"a"), frame(GOES_ON, b"b"), frame(ENDS, b"c"));
+        let between = [begin.clone(), frame(PING, b"1"), middle, frame(PONG, b""), end];
+        self.add("control frames between fragments", &between, &[b"1"], 1, None);
+        let farewell = [begin, close(1000, b""), frame(TEXT, b"not read")];
+        self.add("a close between fragments", &farewell, &[], 0, Some(Ended::Closed(Some(1000))));
+    }
+
+    /// 5.5.1 and 7.4: close frames.
+    fn closes(&mut self) {
+        self.add("a close without a code", &[frame(0x88, b"")], &[], 0, Some(Ended::Closed(None)));
+        self.add("half a code", &[frame(0x88, b"\x03")], &[], 0, BROKEN);
+        let good = [
+            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000,
+            4999,
+        ];
+        for code in good {
+            for reason in [&b""[..], "über".as_bytes(), &[b'x'; 123]] {
+                let end = Some(Ended::Closed(Some(code)));
+                self.add(
+                    &format!("close {code}, {}", reason.len()),
+                    &[close(code, reason)],
+                    &[],
+                    0,
+                    end,
+                );
+            }
+        }
+        for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
+            self.add(&format!("close {code}"), &[close(code, b"")], &[], 0, BROKEN);
+        }
+        let cut_reason = [close(1000, b"\xe2\x82")];
+        self.add("a reason that is no text", &cut_reason, &[], 0, Some(Ended::NotText));
+        self.add(
+            "frames behind a close",
+            &[close(1000, b""), frame(PING, b"x"), vec![0xff; 20]],
+            &[],
+            0,
+            Some(Ended::Closed(Some(1000))),
+        );
+    }
+
+    /// 5.6 and 8.1: text.
+    fn text(&mut self) {
+        let every = "κόσμε \u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}";
+        self.add("text of all lengths", &[frame(TEXT, every.as_bytes())], &[], 0, None);
+        for cut in 0..=every.len() {
+            let (before, after) = every.as_bytes().split_at(cut);
+            let frames = [frame(TEXT_BEGINS, before), frame(PING, b"!"), frame(ENDS, after)];
+            self.add(&format!("text cut at {cut}"), &frames, &[b"!"], 0, None);
+            let is_whole = every.is_char_boundary(cut);
+            let end = if is_whole { None } else { NOT_TEXT };
+            self.add(&format!("text that ends at {cut}"), &[frame(TEXT, before)], &[], 0, end);
+        }
+        for wrong in [
+            &b"\x80"[..],
+            b"\xbf",
+            b"\xc0\xaf",
+            b"\xc1\xbf",
+            b"\xe0\x80\xaf",
+            b"\xe0\x9f\xbf",
+            b"\xed\xa0\x80",
+            b"\xed\xbf\xbf",
+            b"\xf0\x80\x80\xaf",
+            b"\xf0\x8f\xbf\xbf",
+            b"\xf4\x90\x80\x80",
+            b"\xf5\x80\x80\x80",
+            b"\xf8\x88\x80\x80\x80",
+            b"\xfe",
+            b"\xff",
+            b"\xe2\x82x",
+            b"\xf0\x90x",
+        ] {
+            let name = format!("text {wrong:x?}");
+            self.add(&name, &[frame(TEXT, wrong)], &[], 0, NOT_TEXT);
+            let text = [b"good \xce\xba ", wrong, b" good"].concat();
+            self.add(&format!("{name} within"), &[frame(TEXT, &text)], &[], 0, NOT_TEXT);
+            self.add(&format!("{name} as binary"), &[frame(BINARY, &text)], &[], 0, None);
+        }
+        let at_once = [frame(TEXT_BEGINS, b"\xff")];
+        self.add("a wrong byte in a first fragment", &at_once, &[], 0, NOT_TEXT);
+        let next = [frame(0x02, b"\xce"), frame(ENDS, b""), frame(TEXT, b"\xba")];
+        self.add("text does not go on from binary", &next, &[], 0, NOT_TEXT);
+    }
+
+    /// What tungstenite has otherwise.
+    fn otherwise(&mut self) {
+        // "The minimal number of bytes MUST be used to encode the length" (5.2); it takes any.
+        for (length, n_bytes) in [
+            (vec![126, 0, 0], 0),
+            (vec![126, 0, 125], 125),
+            (of_8(125), 125),
+            (of_8(65_535), 65_535),
+        ] {
+            let frame = raw(BINARY, &length, &vec![b'x'; n_bytes]);
+            self.add_ours(&format!("{n_bytes} in {} bytes", length.len() - 1), frame, BROKEN);
+        }
+        for first in [PING, PONG, 0x88] {
+            self.add_ours(
+                &format!("{first:#x} of 64 bits"),
+                raw(first, &of_8(2), &[3, 0xe8]),
+                BROKEN,
+            );
+        }
+        // "The most significant bit MUST be 0" (5.2); for it such a frame is only too large.
+        self.add_ours("a frame of 2^63", raw(TEXT, &of_8(1 << 63), b"x"), BROKEN);
+        self.add_ours("a frame of 2^64-1", raw(TEXT, &of_8(u64::MAX), b"x"), BROKEN);
+        // In the registry since the RFC.
+        self.add_ours("close 1014", close(1014, b""), Some(Ended::Closed(Some(1014))));
+    }
+}
+
+/// All cases.
+fn cases() -> Vec<Case> {
+    let mut table = Table::default();
+    table.lengths();
+    table.first_bytes();
+    table.fragments();
+    table.control_frames();
+    table.closes();
+    table.text();
+    table.otherwise();
+    table.0
+}
+
+/// Lengths in eight bytes.
+fn of_8(n_bytes: u64) -> Vec<u8> {
+    [&[127][..], &n_bytes.to_be_bytes()].concat()
 }
 
 /// Cases up to this long are cut at every byte, longer ones at some.

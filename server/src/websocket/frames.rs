@@ -217,7 +217,7 @@ impl Frames {
             LENGTH_OF_2_BYTES if n_bytes <= u64::from(MAX_CONTROL_BYTES) => {
                 Err(End::Broken("a length in more bytes than it needs"))
             }
-            LENGTH_OF_8_BYTES if n_bytes <= u64::from(u16::MAX) => {
+            LENGTH_OF_8_BYTES if u16::try_from(n_bytes).is_ok() => {
                 Err(End::Broken("a length in more bytes than it needs"))
             }
             LENGTH_OF_8_BYTES if n_bytes >> 63 != 0 => {
