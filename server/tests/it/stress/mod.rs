@@ -10,6 +10,7 @@ mod half_open;
 mod leaving;
 mod logins;
 mod slow;
+mod websockets;
 
 use crate::support::Client;
 
