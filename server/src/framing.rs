@@ -182,15 +182,15 @@ impl Message {
     /// an event with `id: {n}`, or as a frame with `Recvd msg #{n}: {message}`.
     pub(crate) fn render(&self, n: u64, style: Style, out: &mut Vec<u8>) {
         let Parts { before_number, after_number, text, end } = self.parts(style);
-        if !matches!(style, Style::HtmlPlain | Style::EventPlain) {
+        let n_bytes = || {
             let n_digits = n.checked_ilog10().unwrap_or(0) as usize + 1;
             let n_fixed = before_number.len() + after_number.len() + end.len();
-            let n_bytes = n_fixed + n_digits + text.len();
-            if style.is_chunked() {
-                write!(out, "{n_bytes:x}\r\n").expect("a vector takes all");
-            } else {
-                websocket::begin_text_frame(n_bytes, out);
-            }
+            n_fixed + n_digits + text.len()
+        };
+        if style.is_chunked() {
+            write!(out, "{:x}\r\n", n_bytes()).expect("a vector takes all");
+        } else if style == Style::WebSocket {
+            websocket::begin_text_frame(n_bytes(), out);
         }
         write!(out, "{before_number}{n}{after_number}").expect("a vector takes all");
         out.extend_from_slice(text.as_bytes());

@@ -52,7 +52,7 @@ fn come_and_go(server: &Server, way: usize, id: u64) {
     match way {
         4 => {}
         5 => client.stream.shutdown(Shutdown::Write).unwrap(),
-        6 => return client.reset(),
+        6 => client.reset(),
         // Until the server has closed it: so the reason is not that it was left.
         _ => _ = client.stream.read_to_end(&mut Vec::new()),
     }
