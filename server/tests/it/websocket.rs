@@ -5,7 +5,7 @@ use std::net::Shutdown;
 
 use serde_json::json;
 
-use crate::support::{Client, HEAD, Server, UPGRADE, frame};
+use crate::support::{Client, HEAD, Server, UPGRADE, UPGRADED, frame};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -50,6 +50,25 @@ fn a_message_is_one_frame_whatever_its_length() {
         let message = "x".repeat(n_bytes);
         assert_eq!(server.send(7, &message), 1);
         socket.expect_frame(number, &message);
+    }
+}
+
+#[test]
+fn an_upgrade_that_comes_in_two_parts_is_the_same() {
+    let server = Server::start(&[]);
+    let request = format!("GET /test/7 HTTP/1.1\r\n{UPGRADE}\r\n");
+    let mut door = server.door();
+    for cut in 1..request.len() {
+        let (before, after) = request.split_at(cut);
+        let mut client = server.connect(before);
+        client.stream.set_nodelay(true).unwrap();
+        door.catch_up();
+        client.stream.write_all(after.as_bytes()).unwrap();
+        client.expect(UPGRADED);
+        client.say(PING, b"x");
+        client.expect_bytes(&[PONG, 1, b'x']);
+        client.say(CLOSE, b"");
+        client.expect_bytes(&[CLOSE, 0]);
     }
 }
 
