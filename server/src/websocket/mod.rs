@@ -20,30 +20,25 @@ pub(crate) const PING: &[u8] = &[0x89, 0];
 /// The first byte of a pong.
 const PONG: u8 = 0x8a;
 
-/// A close frame without a code.
-const CLOSE: &[u8] = &[0x88, 0];
+/// The first byte of a close frame.
+const CLOSE: u8 = 0x88;
 
-/// What ends a connection for `reason`: a close frame with the code that says so best (RFC 6455,
-/// 7.4.1).
+/// What ends a connection that the server ends for `reason`, without any fault of the peer (RFC
+/// 6455, 7.4.1).
 pub(crate) fn close_frame(reason: CloseReason) -> &'static [u8] {
-    /// A close frame with a code.
-    macro_rules! close {
-        ($code:expr) => {{
-            const CODE: [u8; 2] = u16::to_be_bytes($code);
-            &[0x88, 2, CODE[0], CODE[1]]
-        }};
-    }
-    match reason {
-        // The server goes away, and so will the next connection's.
-        CloseReason::Shutdown => close!(1001),
-        CloseReason::BadFrame => close!(1002),
-        CloseReason::BadText => close!(1007),
-        // What came was right and is against the policy here.
-        CloseReason::Chatty => close!(1008),
-        CloseReason::FrameTooLarge => close!(1009),
-        // A logout is what the connection was for: no fault on either side.
-        _ => close!(1000),
-    }
+    /// 1000: the connection has done what it was for.
+    const NORMAL: &[u8] = &[CLOSE, 2, 0x03, 0xe8];
+    /// 1001: a client that connects again at once finds nobody.
+    const GOING_AWAY: &[u8] = &[CLOSE, 2, 0x03, 0xe9];
+    if reason == CloseReason::Shutdown { GOING_AWAY } else { NORMAL }
+}
+
+/// Appends a close frame with a code, and why.
+fn write_close(code: u16, why: &str, out: &mut Vec<u8>) {
+    let n_bytes = u8::try_from(2 + why.len()).expect("our reasons are short");
+    out.extend_from_slice(&[CLOSE, n_bytes]);
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(why.as_bytes());
 }
 
 /// Appends the header of a text message of so many bytes, in the one spelling that its length has.
@@ -79,23 +74,24 @@ pub(crate) fn take_in(
     });
     let Err(end) = ended else { return heard };
     heard.last_answer = answers.len();
-    let reason = match end {
+    let (reason, code, why) = match end {
         End::Closed(code) => {
-            // The same code back, without the reason in words: it is the client's own.
-            heard.code = Some(code.unwrap_or(ByCode::WITHOUT_CODE));
-            match code.map(u16::to_be_bytes) {
-                Some([high, low]) => answers.extend_from_slice(&[0x88, 2, high, low]),
-                None => answers.extend_from_slice(CLOSE),
-            }
             heard.end = Some(CloseReason::Peer);
+            heard.code = Some(code.unwrap_or(ByCode::WITHOUT_CODE));
+            // The same code back, if there was one (5.5.1); the words were the client's own.
+            match code {
+                Some(code) => write_close(code, "", answers),
+                None => answers.extend_from_slice(&[CLOSE, 0]),
+            }
             return heard;
         }
-        End::Broken(_) => CloseReason::BadFrame,
-        End::NotText => CloseReason::BadText,
-        End::TooLarge => CloseReason::FrameTooLarge,
-        End::TooMuch => CloseReason::Chatty,
+        End::Broken(how) => (CloseReason::BadFrame, 1002, how),
+        End::NotText => (CloseReason::BadText, 1007, "text that is not UTF-8"),
+        // What came was right, and is against the policy here.
+        End::TooMuch => (CloseReason::Chatty, 1008, "more than 64 KiB in an hour"),
+        End::TooLarge => (CloseReason::FrameTooLarge, 1009, "a frame over 64 KiB"),
     };
-    answers.extend_from_slice(close_frame(reason));
     heard.end = Some(reason);
+    write_close(code, why, answers);
     heard
 }

@@ -289,8 +289,13 @@ impl Client {
 
     /// Reads a close frame with this code, and the end behind it.
     pub(crate) fn expect_close(&mut self, code: u16) {
-        let [high, low] = code.to_be_bytes();
-        self.expect_bytes(&[0x88, 2, high, low]);
+        let mut header = [0; 4];
+        self.stream.read_exact(&mut header).unwrap();
+        let [first, n_bytes, high, low] = header;
+        assert_eq!((first, u16::from_be_bytes([high, low])), (0x88, code));
+        let mut why = vec![0; usize::from(n_bytes - 2)];
+        self.stream.read_exact(&mut why).unwrap();
+        assert!(why.is_ascii() && n_bytes <= 125, "{why:?}");
         assert!(self.is_cut(), "something comes behind the close frame");
     }
 

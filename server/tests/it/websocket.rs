@@ -196,6 +196,10 @@ fn who_breaks_the_rfc_is_told_how_and_counted() {
     });
     assert_eq!(stats["connections_closed"], closed);
     assert_eq!(stats["close_codes"], json!({}), "the peers have not ended them");
+    // With a reason for the person who reads it.
+    let mut unmasked = server.web_socket("7");
+    unmasked.stream.write_all(&[TEXT, 0]).unwrap();
+    unmasked.expect_bytes(&[&[CLOSE, 24, 3, 0xea], &b"a frame without a mask"[..]].concat());
 }
 
 #[test]
