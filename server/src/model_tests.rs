@@ -74,6 +74,31 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
+/// Few peers that say much, most of whom take little.
+fn steps_of_talkers() -> impl Strategy<Value = Vec<Step>> {
+    let room = prop_oneof![1 => Just(usize::MAX / 2), 3 => 5..25_usize];
+    let style = FakeStyle::Talks;
+    let login = room.prop_map(move |room| Step::Login { ids: vec![1], room, style });
+    let text = prop_oneof![
+        6 => "([?][ab]){1,3}",
+        2 => "![ab]",
+        1 => "[?!]",
+        1 => "[.#]a|[?]a[.#]b",
+    ];
+    let step = prop_oneof![
+        8 => (any::<usize>(), text, any::<bool>())
+            .prop_map(|(which, text, is_cut)| Step::Say(which, text, is_cut)),
+        2 => Just(Step::Send(1, 0)),
+        4 => (any::<usize>(), 1..15_usize).prop_map(|(which, room)| Step::PeerReads(which, room)),
+        2 => Just(Step::Ping),
+        3 => (1..8_usize).prop_map(Step::Forgive),
+        1 => Just(Step::Logout(1)),
+    ];
+    let logins = prop::collection::vec(login, 1..4);
+    let steps = prop::collection::vec(step, 1..60);
+    (logins, steps).prop_map(|(logins, steps)| logins.into_iter().chain(steps).collect())
+}
+
 trait ShuffleIds {
     fn prop_shuffle_ids(self) -> impl Strategy<Value = Vec<Id>>;
 }
@@ -509,31 +534,41 @@ impl Pair {
     }
 }
 
+/// Lets a router and the model take the same steps, and ends everything.
+fn agree(steps: Vec<Step>, backlog_total_bytes: usize) {
+    let mut pair = Pair::new(backlog_total_bytes);
+    for step in steps {
+        pair.take(step);
+    }
+    for shard in 0..pair.router.n_shards() {
+        let mut next = Some(0);
+        while let Some(slot) = next {
+            next = pair.router.end_slice(shard, slot, CloseReason::Shutdown);
+        }
+    }
+    // Those that still have to take their last chunk are let read.
+    for one in &pair.connections {
+        let mut peer = one.peer.lock().unwrap();
+        peer.is_broken = false;
+        peer.room = usize::MAX / 2;
+        drop(peer);
+        one.event(&pair.router, WRITABLE);
+    }
+    let stats = pair.router.stats();
+    let left = (stats.connections_parked, stats.ids, stats.chunks_queued);
+    assert_eq!(left, (0, 0, 0), "nothing is left");
+    assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
+    assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
+}
+
 proptest! {
     #[test]
     fn the_router_does_what_the_model_does(steps in steps(), is_tight in any::<bool>()) {
-        let mut pair = Pair::new(if is_tight { BACKLOG_TOTAL_BYTES } else { usize::MAX });
-        for step in steps {
-            pair.take(step);
-        }
-        for shard in 0..pair.router.n_shards() {
-            let mut next = Some(0);
-            while let Some(slot) = next {
-                next = pair.router.end_slice(shard, slot, CloseReason::Shutdown);
-            }
-        }
-        // Those that still have to take their last chunk are let read.
-        for one in &pair.connections {
-            let mut peer = one.peer.lock().unwrap();
-            peer.is_broken = false;
-            peer.room = usize::MAX / 2;
-            drop(peer);
-            one.event(&pair.router, WRITABLE);
-        }
-        let stats = pair.router.stats();
-        let left = (stats.connections_parked, stats.ids, stats.chunks_queued);
-            prop_assert_eq!(left, (0, 0, 0), "nothing is left");
-        prop_assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
-        prop_assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
+        agree(steps, if is_tight { BACKLOG_TOTAL_BYTES } else { usize::MAX });
+    }
+
+    #[test]
+    fn it_hears_and_answers_as_the_model_does(steps in steps_of_talkers()) {
+        agree(steps, usize::MAX);
     }
 }
