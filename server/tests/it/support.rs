@@ -233,6 +233,7 @@ impl Client {
             match self.stream.read(&mut bytes[n..]) {
                 Ok(0) => break,
                 Ok(n_read) => n += n_read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&bytes[..n])),
             }
         }
@@ -285,6 +286,26 @@ impl Client {
         };
         self.expect_bytes(&header);
         self.expect(&payload);
+    }
+
+    /// Reads the next message of a WebSocket; `None` if a close frame with this code comes instead.
+    pub(crate) fn next_frame(&mut self, close: u16) -> Option<String> {
+        let mut header = [0; 2];
+        self.stream.read_exact(&mut header).expect("a frame");
+        let mut n_bytes = usize::from(header[1]);
+        if n_bytes == 126 {
+            let mut length = [0; 2];
+            self.stream.read_exact(&mut length).unwrap();
+            n_bytes = u16::from_be_bytes(length).into();
+        }
+        let mut payload = vec![0; n_bytes];
+        self.stream.read_exact(&mut payload).expect("the rest of a frame");
+        if header[0] == 0x88 {
+            assert_eq!(payload, close.to_be_bytes());
+            return None;
+        }
+        assert_eq!(header[0], 0x81);
+        Some(String::from_utf8(payload).unwrap())
     }
 
     /// Reads a close frame with this code, and the end behind it.
