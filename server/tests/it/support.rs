@@ -334,10 +334,12 @@ impl Client {
 
     /// Whether the server has reset or closed the connection without another byte.
     pub(crate) fn is_cut(&mut self) -> bool {
-        match self.stream.read(&mut [0; 1]) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        loop {
+            match self.stream.read(&mut [0; 1]) {
+                Ok(n) => return n == 0,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+            }
         }
     }
 }

@@ -37,9 +37,9 @@ fn everybody_gets_all_that_was_sent_and_then_the_last_chunk() {
     let unanswered = unanswered.expect("it goes on until there is no answer");
     for (id, follower) in (1..).zip(&mut followers) {
         follower.expect_all();
-        let mut end = follower.next();
+        let mut end = follower.next(1001);
         if id == unanswered.0 && end.as_ref().is_some_and(|chunk| chunk.contains(&unanswered.1)) {
-            end = follower.next();
+            end = follower.next(1001);
         }
         assert_eq!(end, None, "connection {id}");
         assert_eq!(follower.client.read_to_end(), "", "an end, not a reset");

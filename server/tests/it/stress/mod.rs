@@ -51,15 +51,18 @@ impl Follower {
 
     /// One that follows an id by chunks, or by WebSocket: every other id.
     pub(crate) fn of_either_kind(server: &Server, id: u64) -> Self {
-        let by_frames = id.is_multiple_of(2);
-        let id = id.to_string();
-        let client = if by_frames { server.web_socket(&id) } else { server.follow(&id) };
+        Self::follow(server, &id.to_string(), id.is_multiple_of(2))
+    }
+
+    /// One that follows ids by WebSocket, or by chunks.
+    pub(crate) fn follow(server: &Server, path: &str, by_frames: bool) -> Self {
+        let client = if by_frames { server.web_socket(path) } else { server.follow(path) };
         Self { by_frames, ..Self::new(client) }
     }
 
-    /// The next message, if it is not the end of a server that goes down.
-    pub(crate) fn next(&mut self) -> Option<String> {
-        if self.by_frames { self.client.next_frame(1001) } else { self.client.next_chunk() }
+    /// The next message; `None` at the end, which a WebSocket is told with this code.
+    pub(crate) fn next(&mut self, code: u16) -> Option<String> {
+        if self.by_frames { self.client.next_frame(code) } else { self.client.next_chunk() }
     }
 
     /// Reads all that was sent, in order and numbered without a gap.
