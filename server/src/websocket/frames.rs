@@ -149,7 +149,7 @@ impl Frames {
     fn read_header(&mut self, bytes: &[u8], allowance: &mut Allowance) -> Result<usize, End> {
         for (n_before, &byte) in bytes.iter().enumerate() {
             let n_header = usize::from(self.n_header);
-            // The first byte says whether it is a pong; until the second nobody has more than one.
+            // Its first byte says whether it is a pong, and may have come in an earlier read.
             let first = if n_header == 0 { byte } else { self.header[0] };
             let is_awaited = first == 0x80 | PONG && allowance.n_answers > 0;
             if !is_awaited && allowance.take(1) == 0 {
