@@ -246,8 +246,8 @@ impl Books {
             books.exact(NO_FAULTS, flood.n_faults(), 0);
         } else if let Some(send) = send {
             // What was not judged is never right.
-            let sent = send.answered.saturating_add(send.written.unwrap_or_default());
-            books.exact("messages sent and not judged = 0", sent, 0);
+            let n_sent = send.answered.saturating_add(send.written.unwrap_or_default());
+            books.exact("messages sent and not judged = 0", n_sent, 0);
         }
         books
     }
