@@ -285,6 +285,11 @@ impl Expectations {
     }
 }
 
+/// The name of the figure that an expectation is about; the whole text where it has none.
+pub fn name_of(text: &str) -> &str {
+    text.find(['=', '!', '<', '>']).map_or(text, |at| &text[..at]).trim()
+}
+
 impl Expectation {
     /// Reads one expectation.
     fn parse(text: &str, known: &Figures) -> Result<Self, ExpectError> {

@@ -68,9 +68,15 @@ impl Latency {
 
     /// The delays that a log has. The largest is as exact as the histogram. `None` if they are too
     /// long for a histogram of this kind.
-    pub(crate) fn from_histogram(histogram: &Histogram<u64>) -> Option<Self> {
-        let mut latency = Self { max_us: histogram.max(), ..Self::default() };
-        latency.histogram.add(histogram).ok()?;
+    pub(crate) fn from_histogram(histogram: Histogram<u64>) -> Option<Self> {
+        let max_us = histogram.max();
+        let bounds = (histogram.low(), histogram.high(), histogram.sigfig());
+        // One of our own is taken as it is. A log of an hour has thousands, of 230 KB each.
+        if bounds == (1, HIGHEST_US, SIGNIFICANT_DIGITS) {
+            return Some(Self { histogram, max_us, n_negative: 0 });
+        }
+        let mut latency = Self { max_us, ..Self::default() };
+        latency.histogram.add(&histogram).ok()?;
         Some(latency)
     }
 

@@ -121,7 +121,7 @@ fn decode(entry: &IntervalLogHistogram<'_>) -> Result<Interval, &'static str> {
     Ok(Interval {
         start_s: entry.start_timestamp().as_secs_f64(),
         duration_s: entry.duration().as_secs_f64(),
-        latency: Latency::from_histogram(&histogram.map_err(|_| "it holds no histogram")?)
+        latency: Latency::from_histogram(histogram.map_err(|_| "it holds no histogram")?)
             .ok_or("it holds delays of more than a day")?,
     })
 }

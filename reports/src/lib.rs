@@ -20,9 +20,12 @@
 //! - [`replace`]: files that are replaced whole.
 //! - `run`: the folder that a run leaves behind, with the feature of that name: its files are TOML,
 //!   which the tools that measure do without.
+//! - `compare`: runs on two sides, with the same feature.
 
 pub mod books;
 pub mod causes;
+#[cfg(feature = "run")]
+pub mod compare;
 pub mod date;
 pub mod expect;
 pub mod latency;

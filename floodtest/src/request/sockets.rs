@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use sha1_smol::Sha1;
+use sha1::{Digest as _, Sha1};
 
 use super::args::SocketArgs;
 use super::error::{LineError, RequestError};
@@ -219,10 +219,7 @@ impl Sockets {
 
 /// What a server answers to a key.
 fn accept(key: &str) -> String {
-    let mut hash = Sha1::new();
-    hash.update(key.as_bytes());
-    hash.update(ACCEPT_SUFFIX.as_bytes());
-    BASE64.encode(hash.digest().bytes())
+    BASE64.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX).finalize())
 }
 
 /// `text` with its escapes `\r`, `\n`, `\t`, `\\` and `\xHH` replaced by what they mean.

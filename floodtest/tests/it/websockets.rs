@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use reports::books::{ByReason, FloodReport, ItemKind};
 use rustix::net::sockopt::set_socket_linger;
 use rustix::process::Signal;
-use sha1_smol::Sha1;
+use sha1::{Digest as _, Sha1};
 
 use crate::https;
 use crate::support::{Ended, Server, UrlFile, run, start, start_limited};
@@ -25,10 +25,8 @@ fn field<'a>(request: &'a str, name: &str) -> Option<&'a str> {
 /// What a server has to answer to the key of a request.
 fn accept(request: &str) -> String {
     let key = field(request, "Sec-WebSocket-Key").unwrap();
-    let mut hash = Sha1::new();
-    hash.update(key.as_bytes());
-    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    BASE64.encode(hash.digest().bytes())
+    let guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    BASE64.encode(Sha1::new().chain_update(key).chain_update(guid).finalize())
 }
 
 /// A response that opens the WebSocket of a request, with further lines.

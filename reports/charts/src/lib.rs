@@ -1,6 +1,7 @@
 //! Charts of a run, drawn as PNG or SVG, and its page, which shows them.
 //!
-//! - [`report`]: all that follows from the raw files of a run; [`compare`]: two runs side by side.
+//! - [`report`]: all that follows from the raw files of a run; [`compare`]: runs side by side;
+//!   [`peers()`]: one scenario against several servers.
 //! - [`render`]: resident, anonymous and kernel memory on the left axis and connections on the
 //!   right one, over the time elapsed; below them bytes per connection. Several logs are laid over
 //!   each other.
@@ -21,6 +22,7 @@ mod history;
 mod log_scale;
 mod memory;
 mod page;
+mod peers;
 mod per_connection;
 mod percentiles;
 mod pictures;
@@ -38,9 +40,10 @@ use std::path::Path;
 use plotters::style::RGBColor;
 
 use canvas::Canvas;
-pub use compare::{Comparison, Difference, Figure, compare};
+pub use compare::{Comparison, Differing, Question, Side, compare};
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
+pub use peers::{Peer, PeerFigure, PeerRuns, PeerValues, Peers, peers};
 pub use percentiles::{PercentileCurve, percentiles};
 pub use report::{ReportError, report};
 use reports::replace::{check, replace};

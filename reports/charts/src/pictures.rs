@@ -58,6 +58,8 @@ pub(crate) struct Pictures {
     history: History,
     /// The same without the kernel's memory, which is so much more that it hides the server's.
     process: History,
+    /// Whether anything is known of the server's memory.
+    has_memory: bool,
     /// Whether anything is known of the kernel's memory.
     has_kernel: bool,
     /// Messages, chunks and connections.
@@ -70,8 +72,8 @@ pub(crate) struct Pictures {
 
 /// The charts of a run, as its page shows them.
 pub(crate) struct Drawn {
-    /// The server's memory and connections.
-    pub(crate) process: Picture,
+    /// The server's memory and connections. `None` if it was not watched.
+    pub(crate) process: Option<Picture>,
     /// The same with the kernel's memory. `None` if nothing is known of that.
     pub(crate) kernel: Option<Picture>,
     /// Messages, chunks and connections.
@@ -86,7 +88,8 @@ impl Pictures {
     /// What the charts of `run` are drawn from. All begin with the first sample of memory.
     pub(crate) fn of(run: &Run) -> Self {
         let timeline = Timeline::of(run);
-        let first_s = run.memory.first().map_or(0, Sample::unix_ms) as f64 / 1_000.0;
+        let first_phase = run.phases.phases.first().map_or(0, |phase| phase.unix_ms);
+        let first_s = run.memory.first().map_or(first_phase, Sample::unix_ms) as f64 / 1_000.0;
         // A tool's logs say when it began. Where there are none, the mark does, to the second.
         let started_s = |log: &Option<Delays>, mark| {
             let logged_s = log.as_ref().and_then(|log| Some(log.started_unix_s? - first_s));
@@ -104,6 +107,7 @@ impl Pictures {
         Self {
             history: history(&run.memory),
             process: history(&run.memory.iter().map(without_kernel).collect::<Vec<_>>()),
+            has_memory: !run.memory.is_empty(),
             has_kernel: run.memory.iter().any(|sample| sample.kernel_kb().is_some()),
             traffic: Traffic::of((&run.flood, flood_s), (&run.send, send_s), &phases),
             delivery_from_due: Delivery { intervals: intervals.collect(), phases },
@@ -114,11 +118,7 @@ impl Pictures {
     /// Draws all of them for a page.
     pub(crate) fn draw(&self) -> Result<Drawn, ChartError> {
         Ok(Drawn {
-            process: Picture::draw(
-                "Memory of the server and connections over time",
-                (430, 400),
-                |options, format| memory(&self.process, options, format),
-            )?,
+            process: self.process()?,
             kernel: self.kernel()?,
             traffic: Picture::draw(
                 "Messages sent and chunks received a second, and connections, over time",
@@ -142,8 +142,11 @@ impl Pictures {
     pub(crate) fn save(&self, folder: &Path) -> Result<(), ReportError> {
         let options = Options { size_px: FILE_SIZE_PX, title: None };
         for (format, ending) in [(Format::Svg, "svg"), (Format::Png, "png")] {
+            if self.has_memory {
+                let bytes = memory(&self.history, &options, format)?;
+                replace(&folder.join(format!("memory.{ending}")), &bytes)?;
+            }
             for (name, bytes) in [
-                ("memory", memory(&self.history, &options, format)),
                 ("traffic", chart::traffic(&self.traffic, &options, format)),
                 ("delivery", chart::delivery(&self.delivery_from_due, &options, format)),
                 ("percentiles", chart::percentiles(&self.percentiles, &options, format)),
@@ -152,6 +155,13 @@ impl Pictures {
             }
         }
         Ok(())
+    }
+
+    /// Draws the server's memory, if it was watched.
+    fn process(&self) -> Result<Option<Picture>, ChartError> {
+        let draw = |options: &Options, format| memory(&self.process, options, format);
+        let words = "Memory of the server and connections over time";
+        self.has_memory.then(|| Picture::draw(words, (430, 400), draw)).transpose()
     }
 
     /// Draws memory with the kernel's, if that is known.

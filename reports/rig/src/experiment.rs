@@ -1,29 +1,30 @@
-//! The article's experiment, in order: servers, connections, messages, books.
+//! An experiment, in order: servers, connections, messages, books.
 
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, fs, mem};
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::Context as _;
 use reports::books::{FloodReport, SendReport, ServerStats};
-use reports::memory_log::{self, Sample};
 use reports::run::files::{self, marks};
-use reports::run::{Exit, Exits, Footprint, Footprints, Plan};
+use reports::run::{Exit, Exits, Footprint, Footprints, PhaseStart, Phases, Plan, ServerPlan};
 use reports::stamp;
 use rustix::process::Signal;
-use serde::de::DeserializeOwned;
 
 use crate::footprint::{self, pss_kb};
 use crate::host;
 use crate::interrupts::Interrupts;
 use crate::job::Job;
 use crate::place;
-use crate::process::{Process, first_death};
+use crate::preflight::Preflight;
+use crate::process::Process;
 use crate::programs::{Programs, is_through_cargo};
 use crate::progress::Progress;
-use crate::servers::{Servers, address, broker_bytes};
-use crate::stage::{Stage, words};
+use crate::scenario::{Nodes, ProcessOf, Scenario, Started};
+use crate::servers::{Servers, broker_bytes};
+use crate::stage::Stage;
+use crate::watched::{Flood, Memory, nothing_established, read_report};
 
 /// How long the last messages may take to arrive once the last one is answered.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
@@ -36,24 +37,41 @@ const CONNECTIONS_PER_SAMPLE_SECOND: u64 = 33_333;
 /// page, and few enough for logs of a megabyte. A short run has one a second.
 const LOG_ENTRIES: u64 = 600;
 
-/// The seed of the ids, so that runs can be compared.
-const SEED: u64 = 1;
+/// Reports of floodtest, one a second, that must say the same until a server that gives no counts
+/// has delivered all.
+const QUIET_REPORTS: u32 = 2;
 
 /// Runs the experiment and returns the folder that holds it. `is_sending` is set while messages
 /// are sent: whoever unsets it should know that one signal to end then ends only the sending.
 pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<PathBuf> {
-    let folder = place::make(job.common.out.as_deref(), job.name)?;
+    let scenario = &job.scenario;
+    let n_nodes = n_nodes(scenario)?;
+    let folder = place::make(job.out.as_deref(), &scenario.name)?;
     let mut progress = Progress::new()?;
     progress.begin("getting the programs");
-    let names = ["comet-server", "floodtest", "msggen", "memlog"];
-    let programs = Programs::get(&names, job.common.profile.as_deref()).await?;
+    let programs = Programs::get(&needed(scenario), job.profile.as_deref()).await?;
     // Who built installed programs, and from which commit, is not known.
     let rustc = if programs.are_built_here() { place::rustc().await } else { None };
     host::of_this_machine(rustc).write(&folder)?;
-    let plan = plan(job, &programs).await;
+    let path = folder.join(files::SCENARIO);
+    fs::write(&path, place::without_passwords(&scenario.text))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let plan = plan(job, n_nodes, &programs).await?;
     let temporary = tempfile::tempdir().context("cannot make a folder for the URL file")?;
-    let footprints = Footprints::default();
-    let mut stage = Stage { job, programs, folder, temporary, plan, footprints, progress };
+    let (footprints, phases) = (Footprints::default(), Phases::default());
+    let is_log_over = false;
+    let mut stage = Stage {
+        job,
+        n_nodes,
+        programs,
+        folder,
+        temporary,
+        plan,
+        phases,
+        footprints,
+        is_log_over,
+        progress,
+    };
     let mut repeated: Vec<String> = env::args().skip(1).collect();
     let mut program = "rig";
     if is_through_cargo() {
@@ -61,47 +79,103 @@ pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<Pa
     }
     place::note(&mut stage.plan, &stage.folder, program, &repeated)?;
 
-    let (broker, url) = stage.start_broker().await?;
-    let (mut processes, nodes) = stage.start_servers(url.as_deref()).await?;
-    processes.extend(broker);
-    let servers = Servers { nodes, broker: url };
-    let exits = tokio::select! {
-        exits = stage.load(&servers, is_sending) => exits?,
-        error = first_death(&mut processes) => return Err(error),
+    let is_started = stage.plan.server.is_started;
+    stage.progress.begin(if is_started { "starting the server" } else { "looking for the server" });
+    let servers = stage.start_all().await?;
+    let exits = match stage.load(&servers, is_sending).await {
+        Ok(exits) => exits,
+        // The tools cannot do without it, and what it said is what matters.
+        Err(error) => return Err(servers.cause_of(error, &scenario.server.name).await),
     };
-    let exits = Exits { exits: [end_all(&mut processes).await?, exits].concat() };
+    let exits = Exits { exits: [servers.end().await?, exits].concat() };
     exits.write(&stage.folder)?;
     Ok(stage.folder)
 }
 
+/// How many servers are started.
+fn n_nodes(scenario: &Scenario) -> anyhow::Result<usize> {
+    let ProcessOf::Started(Started { nodes, .. }) = &scenario.server.process else { return Ok(1) };
+    let preflight = match nodes {
+        Nodes::Count(1) => return Ok(1),
+        Nodes::Count(n) => Preflight::of(scenario, *n, None),
+        Nodes::Auto { per_node } => Preflight::with_enough_nodes(scenario, *per_node)?,
+    };
+    preflight.check()?;
+    Ok(preflight.nodes)
+}
+
+/// The programs of ours that a scenario needs.
+fn needed(scenario: &Scenario) -> Vec<&'static str> {
+    let mut needed = vec!["floodtest"];
+    if scenario.messages.is_some() {
+        needed.push("msggen");
+    }
+    match &scenario.server.process {
+        ProcessOf::Elsewhere(_) => return needed,
+        ProcessOf::Started(it) if it.command[0] == COMET_SERVER => needed.push(COMET_SERVER),
+        ProcessOf::Started(_) | ProcessOf::Running(_) => {}
+    }
+    needed.push("memlog");
+    needed
+}
+
+/// The name of our own server.
+const COMET_SERVER: &str = reports::run::COMET_SERVER;
+
 /// What is asked for, before the first command.
-async fn plan(job: &Job, programs: &Programs) -> Plan {
+async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<Plan> {
+    let scenario = &job.scenario;
     let (commit, is_modified) =
         if programs.are_built_here() { place::commit().await } else { (None, false) };
-    let log_interval_s = job.duration.as_secs().div_ceil(LOG_ENTRIES).max(1) as f64;
-    Plan {
-        experiment: job.name.to_owned(),
+    let log_interval_s = scenario.duration().as_secs().div_ceil(LOG_ENTRIES).max(1) as f64;
+    let connections = scenario.connections.count.unwrap_or_default();
+    let fitting = connections.div_ceil(CONNECTIONS_PER_SAMPLE_SECOND).max(1) as f64;
+    let messages = scenario.messages.as_ref();
+    let host = match &scenario.server.process {
+        ProcessOf::Elsewhere(Some(host)) => Some(place::host_at(host).await?),
+        _ => None,
+    };
+    Ok(Plan {
+        experiment: scenario.name.clone(),
+        title: scenario.title.clone(),
         toolkit: env!("CARGO_PKG_VERSION").to_owned(),
         commit,
         is_modified,
         profile: programs.profile().to_owned(),
         started_unix_s: stamp::wall_now().as_secs(),
-        nodes: job.n_nodes as u64,
-        connections: job.connections,
-        rate: job.rate,
-        messages_per_second: job.messages_per_second,
-        sources: job.sources,
-        duration_s: job.duration.as_secs_f64(),
-        server_threads: job.common.server_threads,
-        seed: SEED,
+        nodes: n_nodes as u64,
+        connections,
+        transport: scenario.connections.transport.map(|it| it.name().to_owned()),
+        rate: scenario.connections.rate,
+        messages_per_second: messages.map_or(0, |messages| messages.rate),
+        sources: messages.map_or(0, |messages| messages.sources),
+        duration_s: scenario.duration().as_secs_f64(),
+        server_threads: threads(scenario),
+        seed: messages.map_or(0, |messages| messages.seed),
         log_interval_s,
-        memory_interval_s: job.connections.div_ceil(CONNECTIONS_PER_SAMPLE_SECOND) as f64,
+        memory_interval_s: scenario.memory_interval.map_or(fitting, |it| it.as_secs_f64()),
+        expect: scenario.expect.clone(),
+        server: ServerPlan {
+            name: scenario.server.name.clone(),
+            is_started: matches!(scenario.server.process, ProcessOf::Started(_)),
+            is_watched: !matches!(scenario.server.process, ProcessOf::Elsewhere(_)),
+            is_counted: scenario.server.stats.is_some(),
+            host,
+        },
         ..Plan::default()
-    }
+    })
+}
+
+/// Threads of comet-server, if its command says so.
+fn threads(scenario: &Scenario) -> Option<u64> {
+    let ProcessOf::Started(started) = &scenario.server.process else { return None };
+    let at = started.command.iter().position(|word| word == "--threads")?;
+    started.command.get(at + 1)?.parse().ok()
 }
 
 impl Stage<'_> {
-    /// Puts the load on the servers and takes it off again. How the tools ended.
+    /// Puts the load on the servers and takes it off again. How the tools ended. If a server dies
+    /// it ends early, with all that is known by then.
     async fn load(
         &mut self,
         servers: &Servers,
@@ -113,98 +187,39 @@ impl Stage<'_> {
 
         self.begins(marks::CONNECTING, &mut memory).await?;
         let mut flood = self.start_flood(servers).await?;
-        let opened = self.all_opened(&mut flood, &mut memory).await?;
-        ensure!(opened.connected > 0, "no connection was established: {}", flood.last_words());
+        self.all_opened(&mut flood, &mut memory, servers).await?;
+        if flood.last.established == 0 && !servers.have_died() {
+            return Err(nothing_established(flood).await);
+        }
+        self.plan.connections = flood.last.asked;
+        self.plan.write(&self.folder)?;
         self.begins(marks::CONNECTED, &mut memory).await?;
-        self.look(marks::CONNECTED, servers, Some(&flood), false).await?;
+        self.look(marks::CONNECTED, servers, Some(&flood.process), false).await?;
 
         self.mark(marks::SENDING).await?;
-        let mut sender = self.start_sender(servers)?;
+        let mut exits = Vec::new();
+        let scenario = &self.job.scenario;
         is_sending.set(true);
-        self.send_all(&mut sender, &mut flood, &mut memory).await?;
+        if let Some(messages) = scenario.messages.as_ref().filter(|_| !flood.is_over) {
+            let mut sender = self.start_sender(messages, servers)?;
+            self.send_all(&mut sender, &mut flood, &mut memory, servers).await?;
+            exits.push(sender.exit().await?);
+        } else {
+            self.hold(scenario.connections.hold, &mut flood, &mut memory, servers).await?;
+        }
         is_sending.set(false);
-        let sender_exit = sender.exit().await?;
         self.mark(marks::SENT).await?;
         self.settle(servers, &mut flood).await?;
-        self.sampled(marks::SENT, &mut memory).await?;
-        self.look(marks::SENT, servers, Some(&flood), true).await?;
+        memory.sampled(marks::SENT).await?;
+        self.look(marks::SENT, servers, Some(&flood.process), true).await?;
+        self.expect_messages(&flood.last, servers)?;
 
         self.begins(marks::DISCONNECTING, &mut memory).await?;
-        let flood_exit = end(&mut flood, Signal::INT).await?;
-        let memory_exit = end(&mut memory, Signal::INT).await?;
-        Ok(vec![memory_exit, flood_exit, sender_exit])
-    }
-
-    /// Starts the log of the servers' memory.
-    async fn start_memlog(&mut self, servers: &Servers) -> anyhow::Result<Process> {
-        let pids: Vec<String> = servers.pids().iter().map(u32::to_string).collect();
-        let (pids, port) = (pids.join(","), servers.nodes[0].port()?);
-        let log = self.path(files::MEMORY)?;
-        let interval = format!("{}s", self.plan.memory_interval_s);
-        let flags = ["--pid", &pids, "--port", &port, "--log", &log, "--interval", &interval];
-        let mut memory = self.start("memlog", &words(flags))?;
-        memory.next_line().await?;
-        Ok(memory)
-    }
-
-    /// Writes the URL file and starts floodtest on it.
-    async fn start_flood(&mut self, servers: &Servers) -> anyhow::Result<Process> {
-        let file = self.temporary.path().join("urls.txt");
-        let file = file.to_str().context("the folder for temporary files has a strange name")?;
-        let file = file.to_owned();
-        let count = self.job.connections.to_string();
-        let mut flags = words(["urls", "--count", &count, "--out", &file]);
-        flags.extend(servers.nodes.iter().flat_map(|node| words(["--pattern", &node.urls])));
-        place::note(&mut self.plan, &self.folder, "floodtest", &flags)?;
-        self.programs.run("floodtest", &flags).await?;
-        let rate = if self.job.rate > 0 { self.job.rate.to_string() } else { "max".to_owned() };
-        let mut flags = words(["--urls", &file, "--rate", &rate]);
-        let n_nodes = self.job.n_nodes;
-        if n_nodes > 1 {
-            // From the servers' own addresses, where their port is taken. From others a client may
-            // have that port as well, and memlog would take it for one of a server's connections.
-            let (first, last) = (address(0, n_nodes), address(n_nodes - 1, n_nodes));
-            flags.extend(words(["--source-ip", &format!("{first}-{last}")]));
+        exits.insert(0, end(&mut flood.process, Signal::INT).await?);
+        if let Some(memlog) = &mut memory.memlog {
+            exits.insert(0, end(memlog, Signal::INT).await?);
         }
-        // Read at the end, so that messages are judged from the first to the last.
-        flags.extend(words(["--sent", &self.sent_file()?]));
-        flags.extend(self.log_flags()?);
-        self.start("floodtest", &flags)
-    }
-
-    /// Starts msggen for the whole time of sending.
-    fn start_sender(&mut self, servers: &Servers) -> anyhow::Result<Process> {
-        let job = self.job;
-        let interval = Duration::from_secs_f64(job.sources as f64 / job.messages_per_second as f64);
-        let n_messages = (job.duration.as_secs_f64() / interval.as_secs_f64()).ceil().max(1.0);
-        let kind = if job.is_random { "exp:" } else { "" };
-        let mut flags: Vec<String> = [
-            ("--num", format!("{n_messages}")),
-            ("--interval", format!("{kind}{}", humantime::format_duration(interval))),
-            ("--max", job.connections.to_string()),
-            ("--sources", job.sources.to_string()),
-            ("--seed", SEED.to_string()),
-        ]
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect();
-        let mut controls: Vec<&str> = servers.nodes.iter().map(|node| &*node.control).collect();
-        if servers.broker.is_some() {
-            // msggen shares the ids as the URL file does. One place further on, each message goes
-            // to a server that has not got its id: through the broker.
-            controls.rotate_left(1);
-        }
-        flags.extend(controls.into_iter().flat_map(|control| words(["--server", control])));
-        flags.extend(words(["--stamp", "--sent", &self.sent_file()?]));
-        flags.extend(self.log_flags()?);
-        self.start("msggen", &flags)
-    }
-
-    /// Where msggen says what it sent. It is no part of the run's folder: for a million ids it has
-    /// 30 MB, and what it shows is in floodtest's last report.
-    fn sent_file(&self) -> anyhow::Result<String> {
-        let file = self.temporary.path().join("sent.ndjson");
-        Ok(file.to_str().context("the folder for temporary files has a strange name")?.to_owned())
+        Ok(exits)
     }
 
     /// Looks at the whole machine at the end of `phase`, and into the processes if `has_pss`.
@@ -232,73 +247,107 @@ impl Stage<'_> {
         self.footprints.write(&self.folder).map_err(Into::into)
     }
 
-    /// The flags of floodtest and msggen for reports to the rig, and logs in the folder.
-    fn log_flags(&self) -> anyhow::Result<Vec<String>> {
-        let folder = self.folder.to_str().context("the folder's name is no text")?;
-        let interval = format!("{}s", self.plan.log_interval_s);
-        let flags = ["--report", "1s", "--json", "--out", folder, "--log-interval", &interval];
-        Ok(words(flags))
-    }
-
     /// Marks that a phase begins.
     async fn mark(&mut self, phase: &str) -> anyhow::Result<()> {
         self.progress.begin(phase);
+        let unix_ms = u64::try_from(stamp::wall_now().as_millis()).unwrap_or(u64::MAX);
+        self.phases.phases.push(PhaseStart { name: phase.to_owned(), unix_ms });
+        self.phases.write(&self.folder)?;
+        if !self.plan.server.is_watched {
+            return Ok(());
+        }
         let log = self.path(files::MEMORY)?;
-        self.programs.run("memlog", &["mark", phase, "--log", &log]).await
+        let marked = self.programs.run("memlog", &["mark", phase, "--log", &log]).await;
+        // A log whose processes are gone has ended, and takes no marks.
+        let is_over = self.is_log_over;
+        if is_over { Ok(()) } else { marked }
     }
 
     /// Marks that a phase begins, and waits until its memory is known.
-    async fn begins(&mut self, phase: &str, memory: &mut Process) -> anyhow::Result<()> {
+    async fn begins(&mut self, phase: &str, memory: &mut Memory) -> anyhow::Result<()> {
         self.mark(phase).await?;
-        self.sampled(phase, memory).await
+        memory.sampled(phase).await
     }
 
-    /// Waits until memory was sampled in a phase that has begun: once in the line that carries the
-    /// mark, and once more.
-    async fn sampled(&mut self, phase: &str, memory: &mut Process) -> anyhow::Result<()> {
-        while !sample(&memory.next_line().await?)?.marks.iter().any(|mark| mark.text == phase) {}
-        memory.next_line().await?;
+    /// Waits until every connection is established or has failed, or until the server is gone.
+    async fn all_opened(
+        &mut self,
+        flood: &mut Flood,
+        memory: &mut Memory,
+        servers: &Servers,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                report = flood.report() => match report? {
+                    Some(report) => {
+                        let FloodReport { connected, asked, .. } = report;
+                        let is_done = report.begun >= *asked
+                            && report.established + report.failed + report.waiting >= *asked;
+                        self.progress.show(&format!("{connected} of {asked} connected"));
+                        if is_done || report.is_final {
+                            return Ok(());
+                        }
+                    }
+                    None => return Ok(()),
+                },
+                sample = memory.sample() => if sample?.is_none() {
+                    break;
+                },
+                () = servers.death() => break,
+            }
+        }
+        self.is_log_over = true;
         Ok(())
     }
 
-    /// Waits until every connection is established or has failed.
-    async fn all_opened(
+    /// Holds the connections for a while, where nothing is sent to them by msggen.
+    async fn hold(
         &mut self,
-        flood: &mut Process,
-        memory: &mut Process,
-    ) -> anyhow::Result<FloodReport> {
-        loop {
-            let line = tokio::select! {
-                line = flood.next_line() => line?,
-                line = memory.next_line() => {
-                    line?;
-                    continue;
-                }
-            };
-            let report: FloodReport = read_report(&line)?;
-            self.progress.show(&format!("{} of {} connected", report.connected, report.asked));
-            if report.established + report.failed >= report.asked || report.is_final {
-                return Ok(report);
+        time: Duration,
+        flood: &mut Flood,
+        memory: &mut Memory,
+        servers: &Servers,
+    ) -> anyhow::Result<()> {
+        let mut interrupts = Interrupts::new()?;
+        let end = tokio::time::Instant::now() + time;
+        let mut rss_kb = 0;
+        while !flood.is_over && !self.is_log_over {
+            tokio::select! {
+                report = flood.report() => drop(report?),
+                sample = memory.sample() => match sample? {
+                    Some(sample) => rss_kb = sample.rss_kb,
+                    None => self.is_log_over = true,
+                },
+                () = servers.death() => self.is_log_over = true,
+                () = interrupts.next() => break,
+                () = tokio::time::sleep_until(end) => break,
             }
+            self.progress.show(&format!("{}, server RSS {rss_kb} KB", flood.received()));
         }
+        Ok(())
     }
 
-    /// Follows msggen to its end, and the others beside it. The first signal to end ends msggen.
-    /// How it ended is looked at with the rest of the run: hours of it are there to be seen, even
-    /// if msggen was killed.
+    /// Follows msggen to its end, and the others beside it. The first signal to end ends msggen, and
+    /// so does the end of the server, or of all connections. How it ended is looked at with the
+    /// rest of the run: hours of it are there to be seen, even if msggen was killed.
     async fn send_all(
         &mut self,
         sender: &mut Process,
-        flood: &mut Process,
-        memory: &mut Process,
+        flood: &mut Flood,
+        memory: &mut Memory,
+        servers: &Servers,
     ) -> anyhow::Result<()> {
         let mut interrupts = Interrupts::new()?;
-        let mut received = FloodReport::default();
-        let (mut rss_kb, mut has_reported) = (0, false);
+        let (mut rss_kb, mut has_reported, mut is_told) = (0, false, false);
         loop {
+            let is_dead = self.is_log_over;
             tokio::select! {
-                line = flood.next_line() => received = read_report(&line?)?,
-                line = memory.next_line() => rss_kb = sample(&line?)?.rss_kb,
+                report = flood.report(), if !flood.is_over => drop(report?),
+                sample = memory.sample(), if !is_dead => match sample? {
+                    Some(sample) => rss_kb = sample.rss_kb,
+                    None => self.is_log_over = true,
+                },
+                () = servers.death(), if !is_dead => self.is_log_over = true,
                 () = interrupts.next() => sender.signal(Signal::INT)?,
                 line = sender.line() => {
                     let Some(line) = line? else {
@@ -306,31 +355,46 @@ impl Stage<'_> {
                     };
                     has_reported = true;
                     let sent: SendReport = read_report(&line)?;
+                    let (sent, asked) = (sent.sent, sent.asked);
+                    let received = flood.received();
                     self.progress.show(&format!(
-                        "{} of {} sent, {} chunks received by {} connections, server RSS {rss_kb} \
-                         KB",
-                        sent.sent, sent.asked, received.chunks, received.connected,
+                        "{sent} of {asked} sent, {received}, server RSS {rss_kb} KB"
                     ));
                 }
+            }
+            if (self.is_log_over || flood.is_over) && !mem::replace(&mut is_told, true) {
+                // There is nobody left to send to: what is known by now is the result.
+                sender.signal(Signal::INT)?;
             }
         }
     }
 
-    /// Waits until what the servers wrote has arrived and no more is written, or until it will not
-    /// any more. Keeps their counts of that moment.
-    async fn settle(&self, servers: &Servers, flood: &mut Process) -> anyhow::Result<()> {
+    /// Waits until what the servers sent has arrived and no more comes, or until it will not any
+    /// more. Keeps the counts of servers that give them, of that moment.
+    async fn settle(&mut self, servers: &Servers, flood: &mut Flood) -> anyhow::Result<()> {
+        let stats = match &self.job.scenario.server.stats {
+            Some(stats) if !servers.have_died() => servers.filled(std::slice::from_ref(stats)),
+            _ => return settle_foreign(flood).await,
+        };
         let client = reqwest::Client::builder().no_proxy().timeout(SETTLE_TIME).build()?;
         let deadline = Instant::now() + SETTLE_TIME;
         let mut last_written = None;
         loop {
-            let received: FloodReport = read_report(&flood.next_line().await?)?;
-            let text = read_stats(&client, servers).await?;
+            if !flood.is_over {
+                flood.report().await?;
+            }
+            let text = match read_stats(&client, &stats).await {
+                Ok(text) => text,
+                // It died just now.
+                Err(_) if servers.have_died() => return Ok(()),
+                Err(error) => return Err(error),
+            };
             let stats = ServerStats::sum(&text)
                 .context("a server's counts are not those that are known here")?;
             let is_quiet = stats.chunks_queued == 0
-                && received.chunks >= stats.chunks_written
+                && flood.last.delivered() >= stats.chunks_written
                 && last_written.replace(stats.chunks_written) == Some(stats.chunks_written);
-            if is_quiet || received.is_final || Instant::now() > deadline {
+            if is_quiet || flood.is_over || flood.last.is_final || Instant::now() > deadline {
                 let path = self.folder.join(files::SERVER_STATS);
                 return fs::write(&path, text)
                     .with_context(|| format!("cannot write {}", path.display()));
@@ -339,40 +403,33 @@ impl Stage<'_> {
     }
 }
 
+/// Waits until nothing comes any more, where nobody says whether anything will.
+async fn settle_foreign(flood: &mut Flood) -> anyhow::Result<()> {
+    let deadline = Instant::now() + SETTLE_TIME;
+    let (mut last, mut n_same) = (None, 0);
+    while !flood.is_over && n_same < QUIET_REPORTS && Instant::now() < deadline {
+        flood.report().await?;
+        let now = (flood.last.messages, flood.last.bytes);
+        n_same = if last.replace(now) == Some(now) { n_same + 1 } else { 0 };
+    }
+    Ok(())
+}
+
 /// Asks each server for its counts, a line each.
-async fn read_stats(client: &reqwest::Client, servers: &Servers) -> anyhow::Result<Vec<u8>> {
+async fn read_stats(client: &reqwest::Client, urls: &[String]) -> anyhow::Result<Vec<u8>> {
     let mut lines = Vec::new();
-    for node in &servers.nodes {
-        let url = format!("{}/stats", node.control);
-        let answer = client.get(&url).send().await.and_then(reqwest::Response::error_for_status);
+    for url in urls {
+        let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
         lines.extend(answer.context("a server does not give its counts")?.bytes().await?);
         lines.push(b'\n');
     }
     Ok(lines)
 }
 
-/// Tells all programs to end, and waits until they have: the servers, and last the broker.
-async fn end_all(processes: &mut [Process]) -> anyhow::Result<Vec<Exit>> {
-    let mut exits = Vec::new();
-    for process in processes {
-        exits.push(end(process, Signal::TERM).await?);
-    }
-    Ok(exits)
-}
-
 /// Tells a program to end, and waits until it has.
 async fn end(process: &mut Process, signal: Signal) -> anyhow::Result<Exit> {
-    process.signal(signal)?;
+    // One that has ended already has said how.
+    _ = process.signal(signal);
     while process.line().await?.is_some() {}
     process.exit().await
-}
-
-/// Reads one report of a tool.
-fn read_report<R: DeserializeOwned>(line: &str) -> anyhow::Result<R> {
-    serde_json::from_str(line).with_context(|| format!("not a report: {line}"))
-}
-
-/// Reads one sample of memory.
-fn sample(line: &str) -> anyhow::Result<Sample> {
-    memory_log::parse_line(line).map_err(|why| anyhow!("not a sample: {line}: {why}"))
 }

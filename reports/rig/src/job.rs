@@ -1,58 +1,134 @@
-//! What is asked of an experiment: the command lines of `c10k`, `cluster` and `c1m`.
+//! What is asked of an experiment: a scenario, and the command lines of `run`, `c10k`, `cluster` and
+//! `c1m`, which override some of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reports::units;
 
+use crate::scenario::{MOST_NODES, Place, Scenario, Sheet, Transport, built_in};
+
 /// What is asked of an experiment.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// Connections to hold, each logged in as an id of its own.
-    pub(crate) connections: u64,
-    /// Servers to spread them over.
-    pub(crate) n_nodes: usize,
-    /// What joins the servers.
-    pub(crate) broker: Broker,
-    /// Connections opened a second; 0 for flat out.
-    pub(crate) rate: u64,
-    /// Messages sent a second, over all sources.
-    pub(crate) messages_per_second: u64,
-    /// Concurrent sources of messages.
-    pub(crate) sources: u64,
-    /// Whether a source's messages are random times apart instead of equal ones.
-    pub(crate) is_random: bool,
-    /// How long messages are sent.
-    pub(crate) duration: Duration,
-    /// All else.
-    pub(crate) common: CommonArgs,
+    /// What is to be done.
+    pub(crate) scenario: Scenario,
+    /// The folder to keep the run in. `None`: a new one in `runs`.
+    pub(crate) out: Option<PathBuf>,
+    /// Whether the summary is printed as JSON.
+    pub(crate) json: bool,
+    /// The cargo profile to build the programs with.
+    pub(crate) profile: Option<String>,
 }
 
-/// What joins the servers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Broker {
-    /// Nothing: each is on its own.
-    None,
-    /// A redis-server that is started for the run.
-    Own,
-    /// One that is there, by its URL.
-    At(String),
-}
-
-/// What every experiment takes.
+/// What is asked of a scenario file.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct CommonArgs {
-    /// How long messages are sent; may be a fraction. [default: 2; c1m: 5]
-    #[arg(long, value_name = "M", conflicts_with = "hours", value_parser = minutes)]
-    minutes: Option<Duration>,
-    /// The same in hours: `--hours 24` is the article's whole day.
-    #[arg(long, value_name = "H", value_parser = hours)]
-    hours: Option<Duration>,
-    /// Threads of a server. [default: the server's own]
+pub(crate) struct RunArgs {
+    /// The scenario file, or the name of a built-in scenario: c10k, cluster, c1m
+    file: String,
+    /// Override a value of it; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the scenario instead of running it, with what was overridden
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    kept: KeptArgs,
+}
+
+impl RunArgs {
+    /// What they ask for; as text where it is only to be printed.
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let (name, mut sheet) = Scenario::sheet(&self.file)?;
+        for text in &self.set {
+            sheet.set(text, Place::Flag(format!("--set {text}")))?;
+        }
+        Ok(self.kept.job(Scenario::of(name, sheet)?))
+    }
+}
+
+/// What is asked of a run beside a server that runs already.
+#[derive(Debug, Clone, clap::Args)]
+#[command(group = clap::ArgGroup::new("server").required(true))]
+#[command(group = clap::ArgGroup::new("connections_to").required(true))]
+pub(crate) struct AttachArgs {
+    /// The server's process, or several with commas; their descendants are watched as well
+    #[arg(long, value_name = "PID,…", value_delimiter = ',', group = "server")]
+    pid: Vec<u32>,
+    /// The port that the server listens on: whoever owns it is watched
+    #[arg(long, value_name = "PORT", group = "server")]
+    listen: Option<u16>,
+    /// The name of the server's processes
+    #[arg(long, value_name = "NAME", group = "server")]
+    process: Option<String>,
+    /// File with the URLs to connect to, one a line
+    #[arg(long, value_name = "FILE", group = "connections_to")]
+    urls: Option<PathBuf>,
+    /// A URL with {id}, or one for all connections
+    #[arg(long, value_name = "URL", group = "connections_to", requires = "connections")]
+    pattern: Option<String>,
+    /// Connections to hold [default: one for each URL of --urls]
     #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) server_threads: Option<u64>,
+    connections: Option<u64>,
+    /// Connections opened a second, or max: as fast as they are answered
+    #[arg(long, value_name = "N|max", default_value = "100", value_parser = rate)]
+    rate: u64,
+    /// The URL that takes a message for an id, with {id}, as in msggen's --to. Without it nothing
+    /// is sent, and what the server sends by itself is looked at
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Messages sent a second, over all sources
+    #[arg(long, value_name = "N", default_value = "100", value_parser = positive, requires = "to")]
+    messages_per_second: u64,
+    /// Concurrent sources of messages
+    #[arg(long, value_name = "K", default_value = "10", value_parser = positive, requires = "to")]
+    sources: u64,
+    /// How long messages are sent, or connections held if none are
+    #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = duration)]
+    time: Duration,
+    /// A further value of the scenario that this stands for, such as connections.sse=true; may be
+    /// repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the scenario that this stands for instead of running it
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    kept: KeptArgs,
+}
+
+impl AttachArgs {
+    /// What they ask for.
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides(Sheet::parse("", "attach")?);
+        let pids: Vec<toml::Value> = self.pid.iter().map(|pid| i64::from(*pid).into()).collect();
+        sheet.set("server", "pid", (!pids.is_empty()).then_some(pids));
+        sheet.set("server", "listen", self.listen.map(i64::from));
+        sheet.set("server", "process", self.process);
+        sheet.set("connections", "urls", self.urls.map(|path| path.to_string_lossy().into_owned()));
+        sheet.set("connections", "pattern", self.pattern);
+        sheet.count("connections", "count", self.connections);
+        sheet.rate(Some(self.rate));
+        let time = humantime::format_duration(self.time).to_string();
+        if let Some(to) = self.to {
+            sheet.set("messages", "to", Some(to));
+            sheet.count("messages", "rate", Some(self.messages_per_second));
+            sheet.count("messages", "sources", Some(self.sources));
+            sheet.set("messages", "for", Some(time));
+        } else {
+            sheet.set("connections", "hold", Some(time));
+        }
+        let Overrides(mut sheet) = sheet;
+        for text in &self.set {
+            sheet.set(text, Place::Flag(format!("--set {text}")))?;
+        }
+        Ok(self.kept.job(Scenario::of("attach".to_owned(), sheet)?))
+    }
+}
+
+/// Where a run is kept, and how its programs are found.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct KeptArgs {
     /// The folder to keep the run in, which must be empty. [default: a new one in runs]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -66,47 +142,123 @@ pub(crate) struct CommonArgs {
     pub(crate) profile: Option<String>,
 }
 
-impl CommonArgs {
-    /// How long messages are sent: for `minutes`, if nothing is said.
-    fn duration(&self, minutes: u64) -> Duration {
-        self.hours.or(self.minutes).unwrap_or_else(|| Duration::from_mins(minutes))
+impl KeptArgs {
+    /// A run of `scenario`.
+    pub(crate) fn job(self, scenario: Scenario) -> Job {
+        let Self { out, json, profile } = self;
+        Job { scenario, out, json, profile }
     }
+}
+
+/// What every experiment takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct CommonArgs {
+    /// How long messages are sent; may be a fraction. [default: 2; c1m: 5]
+    #[arg(long, value_name = "M", conflicts_with = "hours", value_parser = minutes)]
+    minutes: Option<Duration>,
+    /// The same in hours: `--hours 24` is the article's whole day.
+    #[arg(long, value_name = "H", value_parser = hours)]
+    hours: Option<Duration>,
+    /// Threads of a server. [default: the server's own]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    server_threads: Option<u64>,
+    #[command(flatten)]
+    kept: KeptArgs,
+}
+
+/// Overrides of a built-in scenario.
+struct Overrides(Sheet);
+
+impl Overrides {
+    /// The built-in scenario `name`.
+    fn of(name: &str) -> Self {
+        let text = built_in::text(name).expect("it is one of the built-in ones");
+        Self(Sheet::parse(text, name).expect("a test reads the built-in ones"))
+    }
+
+    /// Overrides a value, if there is one to do it with.
+    fn set(&mut self, section: &str, key: &str, value: Option<impl Into<toml::Value>>) {
+        if let Some(value) = value {
+            let place = Place::Flag(format!("the command line's {key}"));
+            self.0.put(section, key, value, &place);
+        }
+    }
+
+    /// Overrides a count.
+    fn count(&mut self, section: &str, key: &str, value: Option<u64>) {
+        self.set(section, key, value.map(whole));
+    }
+
+    /// Connections a second; 0 for as fast as they are answered.
+    fn rate(&mut self, rate: Option<u64>) {
+        match rate {
+            Some(0) => self.set("connections", "rate", Some("max")),
+            rate => self.count("connections", "rate", rate),
+        }
+    }
+
+    /// The run that it comes to.
+    fn job(mut self, name: &str, common: CommonArgs) -> anyhow::Result<Job> {
+        let CommonArgs { minutes, hours, server_threads, kept } = common;
+        let duration = hours.or(minutes);
+        self.set("messages", "for", duration.map(|it| humantime::format_duration(it).to_string()));
+        let threads = server_threads.map(|n| vec!["--threads".to_owned(), n.to_string()]);
+        self.set("server", "args", threads);
+        Ok(kept.job(Scenario::of(name.to_owned(), self.0)?))
+    }
+}
+
+/// A count as TOML has it.
+fn whole(n: u64) -> toml::Value {
+    toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
 /// What is asked of the C10K experiment.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct C10kArgs {
-    /// Connections to hold, each logged in as an id of its own.
-    #[arg(long, value_name = "N", default_value = "10k", value_parser = positive)]
-    connections: u64,
-    /// Connections opened a second, or max: as fast as they are answered.
-    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
-    rate: u64,
-    /// Messages sent a second, over all sources.
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
-    messages_per_second: u64,
-    /// Concurrent sources of messages.
-    #[arg(long, value_name = "K", default_value = "100", value_parser = positive)]
-    sources: u64,
+    /// Connections to hold, each logged in as an id of its own. [default: 10k]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    connections: Option<u64>,
+    /// What the connections are [default: chunks]
+    #[arg(long, value_name = "KIND")]
+    transport: Option<Transport>,
+    #[command(flatten)]
+    load: LoadArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
 
 impl C10kArgs {
     /// What they ask for.
-    pub(crate) fn job(self) -> Job {
-        Job {
-            name: "c10k",
-            connections: self.connections,
-            n_nodes: 1,
-            broker: Broker::None,
-            rate: self.rate,
-            messages_per_second: self.messages_per_second,
-            sources: self.sources,
-            is_random: false,
-            duration: self.common.duration(2),
-            common: self.common,
-        }
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides::of("c10k");
+        sheet.count("connections", "count", self.connections);
+        sheet.set("connections", "transport", self.transport.map(Transport::name));
+        self.load.put(&mut sheet);
+        sheet.job("c10k", self.common)
+    }
+}
+
+/// What a run with ten thousand connections is asked for beside them.
+#[derive(Debug, Clone, clap::Args)]
+struct LoadArgs {
+    /// Connections opened a second, or max: as fast as they are answered. [default: 1000]
+    #[arg(long, value_name = "N|max", value_parser = rate)]
+    rate: Option<u64>,
+    /// Messages sent a second, over all sources. [default: 1000]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    messages_per_second: Option<u64>,
+    /// Concurrent sources of messages. [default: 100]
+    #[arg(long, value_name = "K", value_parser = positive)]
+    sources: Option<u64>,
+}
+
+impl LoadArgs {
+    /// Puts them into a scenario.
+    fn put(self, sheet: &mut Overrides) {
+        sheet.rate(self.rate);
+        sheet.count("messages", "rate", self.messages_per_second);
+        sheet.count("messages", "sources", self.sources);
     }
 }
 
@@ -122,34 +274,31 @@ struct BrokerArgs {
 }
 
 impl BrokerArgs {
-    /// What they ask for.
-    fn broker(self) -> Broker {
-        match self.redis {
-            Some(url) => Broker::At(url),
-            None if self.no_cluster => Broker::None,
-            None => Broker::Own,
+    /// Puts them into a scenario.
+    fn put(self, sheet: &mut Overrides) {
+        sheet.set("server", "redis", self.redis);
+        if self.no_cluster {
+            sheet.0.remove("server", "redis");
+            sheet.set("messages", "to-another-node", Some(false));
+            sheet.set("server", "command", Some(ON_ITS_OWN));
         }
     }
 }
 
+/// The command of a server that knows nothing of others.
+const ON_ITS_OWN: &str = "comet-server --listen {address}:{port} --control {address}:0";
+
 /// What is asked of several servers.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ClusterArgs {
-    /// Servers, which share the ids by their hash.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = nodes)]
-    nodes: usize,
-    /// Connections to hold in all, each logged in as an id of its own.
-    #[arg(long, value_name = "N", default_value = "10k", value_parser = positive)]
-    connections: u64,
-    /// Connections opened a second, or max: as fast as they are answered.
-    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
-    rate: u64,
-    /// Messages sent a second, over all sources.
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive)]
-    messages_per_second: u64,
-    /// Concurrent sources of messages.
-    #[arg(long, value_name = "K", default_value = "100", value_parser = positive)]
-    sources: u64,
+    /// Servers, which share the ids by their hash. [default: 3]
+    #[arg(long, value_name = "N", value_parser = nodes)]
+    nodes: Option<u64>,
+    /// Connections to hold in all, each logged in as an id of its own. [default: 10k]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    connections: Option<u64>,
+    #[command(flatten)]
+    load: LoadArgs,
     #[command(flatten)]
     broker: BrokerArgs,
     #[command(flatten)]
@@ -158,40 +307,38 @@ pub(crate) struct ClusterArgs {
 
 impl ClusterArgs {
     /// What they ask for.
-    pub(crate) fn job(self) -> Job {
-        Job {
-            name: "cluster",
-            connections: self.connections,
-            n_nodes: self.nodes,
-            broker: self.broker.broker(),
-            rate: self.rate,
-            messages_per_second: self.messages_per_second,
-            sources: self.sources,
-            is_random: false,
-            duration: self.common.duration(2),
-            common: self.common,
-        }
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides::of("cluster");
+        sheet.count("server", "nodes", self.nodes);
+        sheet.count("connections", "count", self.connections);
+        self.load.put(&mut sheet);
+        self.broker.put(&mut sheet);
+        sheet.job("cluster", self.common)
     }
 }
 
 /// What is asked of a million.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct C1mArgs {
-    /// Connections to hold in all, each logged in as an id of its own.
-    #[arg(long, value_name = "N", default_value = "1m", value_parser = positive)]
-    connections: u64,
+    /// Connections to hold in all, each logged in as an id of its own. [default: 1m]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    connections: Option<u64>,
+    /// What the connections are [default: chunks]
+    #[arg(long, value_name = "KIND")]
+    transport: Option<Transport>,
     /// Connections of a server at most. [default: the open-file limit - 256]
     #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) per_node: Option<u64>,
-    /// Connections opened a second, or max: as fast as they are answered.
-    #[arg(long, value_name = "N|max", default_value = "max", value_parser = rate)]
-    rate: u64,
-    /// Messages sent a second, over all sources; the article's third part has 16,666.
-    #[arg(long, value_name = "N", default_value = "16666", value_parser = positive)]
-    messages_per_second: u64,
-    /// Concurrent sources of messages, each of which sends at random times.
-    #[arg(long, value_name = "K", default_value = "1000", value_parser = positive)]
-    sources: u64,
+    per_node: Option<u64>,
+    /// Connections opened a second, or max: as fast as they are answered. [default: max]
+    #[arg(long, value_name = "N|max", value_parser = rate)]
+    rate: Option<u64>,
+    /// Messages sent a second, over all sources; the article's third part has 16,666. [default:
+    /// 16666]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    messages_per_second: Option<u64>,
+    /// Concurrent sources of messages, each of which sends at random times. [default: 1000]
+    #[arg(long, value_name = "K", value_parser = positive)]
+    sources: Option<u64>,
     /// Print what would be started and what it needs of the machine, and stop.
     #[arg(long)]
     pub(crate) plan: bool,
@@ -203,30 +350,32 @@ pub(crate) struct C1mArgs {
 
 impl C1mArgs {
     /// What they ask for. How many servers it takes is not said yet.
-    pub(crate) fn job(self) -> Job {
-        Job {
-            name: "c1m",
-            connections: self.connections,
-            n_nodes: 1,
-            broker: self.broker.broker(),
-            rate: self.rate,
-            messages_per_second: self.messages_per_second,
-            sources: self.sources,
-            is_random: true,
-            duration: self.common.duration(5),
-            common: self.common,
-        }
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides::of("c1m");
+        sheet.count("connections", "count", self.connections);
+        sheet.count("server", "per-node", self.per_node);
+        sheet.set("connections", "transport", self.transport.map(Transport::name));
+        let (rate, messages_per_second, sources) =
+            (self.rate, self.messages_per_second, self.sources);
+        LoadArgs { rate, messages_per_second, sources }.put(&mut sheet);
+        self.broker.put(&mut sheet);
+        sheet.job("c1m", self.common)
     }
 }
 
-/// Servers, each with an address of its own in 127.0.1.0/24.
-pub(crate) const MOST_NODES: u64 = 250;
-
 /// A count of servers.
-fn nodes(text: &str) -> Result<usize, String> {
-    match usize::try_from(positive(text)?) {
-        Ok(n) if n as u64 <= MOST_NODES => Ok(n),
+fn nodes(text: &str) -> Result<u64, String> {
+    match positive(text)? {
+        n if n <= MOST_NODES => Ok(n),
         _ => Err(format!("it must be at most {MOST_NODES}: each server has its own address")),
+    }
+}
+
+/// A time with its unit, above 0.
+fn duration(text: &str) -> Result<Duration, String> {
+    match units::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("it must be above 0".to_owned()),
+        time => time.map_err(|error| error.to_string()),
     }
 }
 

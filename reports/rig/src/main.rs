@@ -4,32 +4,46 @@
 
 mod abuse;
 mod child;
+mod compare;
+mod expected;
 mod experiment;
 mod footprint;
 mod host;
+mod ids;
+mod init;
 mod interrupts;
 mod job;
+mod peers;
 mod place;
 mod preflight;
 mod process;
 mod programs;
 mod progress;
+mod scenario;
 mod servers;
 mod stage;
+mod tools;
+mod watched;
 
 use std::cell::Cell;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use abuse::AbuseArgs;
+use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use compare::CompareArgs;
+use init::InitArgs;
 use interrupts::{Handling, Interrupts};
-use job::{C1mArgs, C10kArgs, ClusterArgs, Job};
+use job::{AttachArgs, C1mArgs, C10kArgs, ClusterArgs, Job, RunArgs};
+use peers::PeersArgs;
 use preflight::Preflight;
 use programs::Programs;
 use reports::causes::with_causes;
 use reports::run::files;
+use scenario::{Nodes, ProcessOf, Started};
 
 /// The run was made and fell short.
 const FELL_SHORT: u8 = 1;
@@ -51,6 +65,14 @@ struct Args {
 /// What the rig does.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// The experiment that a scenario file describes, with any server
+    Run(RunArgs),
+    /// The same without a file, beside a server that runs already: five minutes
+    Attach(Box<AttachArgs>),
+    /// Try a URL, and write a first scenario file for its server
+    Init(InitArgs),
+    /// The same experiment with several servers in turn, and a page that compares them
+    Peers(PeersArgs),
     /// The article's experiment: 10,000 connections, 1,000 messages a second to random ones of them
     C10k(C10kArgs),
     /// The same with several servers that Redis joins: each message goes to a server that does not
@@ -68,16 +90,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Set two runs side by side
-    Compare {
-        /// The folder of the one run
-        a: PathBuf,
-        /// The folder of the other
-        b: PathBuf,
-        /// The page to write
-        #[arg(long, value_name = "FILE", default_value = files::COMPARE)]
-        out: PathBuf,
-    },
+    /// Set runs side by side, one a side or several, and judge the change
+    Compare(CompareArgs),
 }
 
 fn main() -> ExitCode {
@@ -89,12 +103,16 @@ fn main() -> ExitCode {
     // though, reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
     let held = match args().command {
-        Command::C10k(args) => experiment(&args.job()),
-        Command::Cluster(args) => cluster(&args.job()),
+        Command::Run(args) => run(args),
+        Command::Attach(args) => attach(args),
+        Command::Init(args) => init(&args),
+        Command::Peers(args) => peers(&args),
+        Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
+        Command::Cluster(args) => args.job().and_then(|job| experiment(&job)),
         Command::C1m(args) => c1m(args),
         Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
-        Command::Compare { a, b, out } => compare(&a, &b, &out),
+        Command::Compare(args) => compare::run(&args, &mut io::stdout(), &mut io::stderr()),
     };
     match held {
         Ok(true) => ExitCode::SUCCESS,
@@ -115,18 +133,94 @@ fn args() -> Args {
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
-/// Several servers. Returns whether the run held.
-fn cluster(job: &Job) -> anyhow::Result<bool> {
-    Preflight::of(job, job.n_nodes, None).check()?;
-    experiment(job)
+/// What a scenario file describes. Returns whether the run held.
+fn run(args: RunArgs) -> anyhow::Result<bool> {
+    if args.print {
+        print!("{}", args.job()?.scenario.text);
+        return Ok(true);
+    }
+    experiment(&args.job()?)
+}
+
+/// A run beside a server that runs already. Returns whether it held.
+fn attach(args: Box<AttachArgs>) -> anyhow::Result<bool> {
+    if args.print {
+        print!("{}", args.job()?.scenario.text);
+        return Ok(true);
+    }
+    experiment(&args.job()?)
+}
+
+/// Runs the scenarios of several servers in turn. Returns whether all runs held.
+fn peers(args: &PeersArgs) -> anyhow::Result<bool> {
+    let turns = args.turns()?;
+    let n_runs = turns.jobs.len();
+    let mut is_whole = true;
+    for (at, job) in turns.jobs.iter().enumerate() {
+        let folder = job.out.as_deref().expect("each of them has its folder");
+        if peers::is_made(folder) {
+            continue;
+        }
+        eprintln!("rig: run {} of {n_runs}: {}", at + 1, folder.display());
+        // What is left of one that was broken off is none.
+        if folder.join(files::PLAN).exists() {
+            fs::remove_dir_all(folder)
+                .with_context(|| format!("cannot clear {}", folder.display()))?;
+        }
+        match make(job).and_then(|folder| Ok(charts::report(&folder)?)) {
+            Ok(summary) => {
+                for shortfall in &summary.shortfalls {
+                    eprintln!("rig: {shortfall}");
+                }
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                eprintln!("rig: {}: {}", job.scenario.name, with_causes(error.as_ref()));
+                is_whole = false;
+            }
+        }
+    }
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let peers = peers::write(&turns, &command)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&peers).expect("figures are plain JSON"));
+    } else {
+        print!("{peers}");
+    }
+    eprintln!("rig: the page is {}", peers::page(&turns).display());
+    Ok(is_whole && peers.held())
+}
+
+/// Everything was stopped because somebody wanted that.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; everything is stopped")]
+struct Interrupted;
+
+/// Writes a first scenario for a server.
+fn init(args: &InitArgs) -> anyhow::Result<bool> {
+    let (scenario, out) = (init::scenario(args)?, args.out());
+    match out {
+        None => print!("{scenario}"),
+        Some(path) => {
+            let mut file = File::create_new(path)
+                .with_context(|| format!("cannot make {}, which must be new", path.display()))?;
+            file.write_all(scenario.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("rig: the scenario is {0}; `rig run {0}` runs it", path.display());
+        }
+    }
+    Ok(true)
 }
 
 /// A million connections, or what that takes. Returns whether the run held.
 fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
-    let (per_node, is_plan) = (args.per_node, args.plan);
-    let mut job = args.job();
-    let preflight = Preflight::with_enough_nodes(&job, per_node)?;
-    if is_plan && job.common.json {
+    let (is_plan, job) = (args.plan, args.job()?);
+    let per_node = match &job.scenario.server.process {
+        ProcessOf::Started(Started { nodes: Nodes::Auto { per_node }, .. }) => *per_node,
+        _ => None,
+    };
+    let preflight = Preflight::with_enough_nodes(&job.scenario, per_node)?;
+    if is_plan && job.json {
         println!("{}", serde_json::to_string(&preflight).expect("a plan is plain JSON"));
     } else if is_plan {
         print!("{preflight}");
@@ -134,7 +228,6 @@ fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
         eprint!("{preflight}");
     }
     preflight.check()?;
-    job.n_nodes = preflight.nodes;
     if is_plan { Ok(true) } else { experiment(&job) }
 }
 
@@ -155,7 +248,7 @@ async fn server(profile: Option<&str>) -> anyhow::Result<PathBuf> {
 
 /// Makes a run, and everything that follows from it. Returns whether the run held.
 fn experiment(job: &Job) -> anyhow::Result<bool> {
-    report(&make(job)?, job.common.json)
+    report(&make(job)?, job.json)
 }
 
 /// Makes a run and returns its folder.
@@ -169,7 +262,7 @@ async fn make(job: &Job) -> anyhow::Result<PathBuf> {
         // Dropping the run ends every process that it has started.
         () = interrupts.abort(&is_sending) => {
             handling.end();
-            anyhow::bail!("interrupted; everything is stopped");
+            return Err(Interrupted.into());
         }
     };
     handling.end();
@@ -190,11 +283,4 @@ fn report(folder: &Path, is_json: bool) -> anyhow::Result<bool> {
     }
     eprintln!("rig: the report is {}", folder.join(files::REPORT).display());
     Ok(summary.held())
-}
-
-/// Sets two runs side by side.
-fn compare(a: &Path, b: &Path, out: &Path) -> anyhow::Result<bool> {
-    print!("{}", charts::compare(a, b, out)?);
-    eprintln!("rig: the page is {}", out.display());
-    Ok(true)
 }

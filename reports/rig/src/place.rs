@@ -80,3 +80,32 @@ fn quoted(word: &str) -> Cow<'_, str> {
     }
     format!("'{}'", word.replace('\'', r"'\''")).into()
 }
+
+/// A scenario without the names and passwords of URLs in it.
+pub(crate) fn without_passwords(text: &str) -> String {
+    let mut lines: Vec<Cow<'_, str>> = Vec::new();
+    for line in text.lines() {
+        lines.push(without_password(line));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// How long ssh may take to reach a host.
+const SSH_TIMEOUT: &str = "ConnectTimeout=10";
+
+/// What is known of another machine, by the user's own ssh: it must be reached.
+pub(crate) async fn host_at(host: &str) -> anyhow::Result<String> {
+    let mut ssh = process::Command::new("ssh");
+    ssh.args(["-o", "BatchMode=yes", "-o", SSH_TIMEOUT, "--", host, "uname -srm; nproc"]);
+    let output = ssh.output().await.context("cannot run ssh")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "cannot reach {host} by ssh: {}; without host in [server] it is not asked for",
+        said.trim()
+    );
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut lines = said.lines();
+    let (system, n) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    Ok(format!("{host}: {system}, {n} processors"))
+}

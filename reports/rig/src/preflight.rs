@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-use crate::job::{Broker, Job, MOST_NODES};
+use crate::scenario::{Broker, MOST_NODES, Scenario};
 use crate::servers::address;
 
 /// Descriptors that a server keeps for other things than clients: comet-server's reserve.
@@ -109,35 +109,43 @@ struct Need {
 }
 
 impl Preflight {
-    /// A run of `job` with as many servers as it takes, each with at most `per_node` connections.
-    pub(crate) fn with_enough_nodes(job: &Job, per_node: Option<u64>) -> anyhow::Result<Self> {
+    /// A run of `scenario` with as many servers as it takes, each with at most `per_node`
+    /// connections.
+    pub(crate) fn with_enough_nodes(
+        scenario: &Scenario,
+        per_node: Option<u64>,
+    ) -> anyhow::Result<Self> {
+        let connections = scenario.connections.count.unwrap_or_default();
         let per_node = per_node.unwrap_or_else(|| of_a_server(open_files()));
-        let fewest = job.connections.div_ceil(per_node.max(1));
+        let fewest = connections.div_ceil(per_node.max(1)).max(1);
         // A hash does not share out evenly: a few servers more than the fewest.
         let enough = (fewest..=MOST_NODES)
             .filter_map(|n| usize::try_from(n).ok())
-            .find(|n| most_on_a_node(job.connections, *n) <= per_node);
+            .find(|n| most_on_a_node(connections, *n) <= per_node);
         match enough {
-            Some(n_nodes) => Ok(Self::of(job, n_nodes, Some(per_node))),
+            Some(n_nodes) => Ok(Self::of(scenario, n_nodes, Some(per_node))),
             None => bail!(
                 "cannot hold {} connections: with {per_node} of them on a server it takes more \
                  than {MOST_NODES} servers; raise the open-file limit with `ulimit -n` (now {}), \
                  or ask for fewer with --connections",
-                job.connections,
+                connections,
                 open_files()
             ),
         }
     }
 
-    /// A run of `job` with `n_nodes` servers, each with at most `per_node` connections.
-    pub(crate) fn of(job: &Job, n_nodes: usize, per_node: Option<u64>) -> Self {
-        let (connections, nodes, open_files) = (job.connections, n_nodes as u64, open_files());
-        let is_joined = job.broker != Broker::None;
+    /// A run of `scenario` with `n_nodes` servers, each with at most `per_node` connections.
+    pub(crate) fn of(scenario: &Scenario, n_nodes: usize, per_node: Option<u64>) -> Self {
+        let connections = scenario.connections.count.unwrap_or_default();
+        let (nodes, open_files) = (n_nodes as u64, open_files());
+        let broker = &scenario.server.broker;
+        let is_joined = *broker != Broker::None;
+        let messages = scenario.messages.as_ref();
         let workers = match connections.div_ceil(open_files.saturating_sub(TOOL_RESERVE).max(1)) {
             1 => 0,
             n => n,
         };
-        let processes = nodes + 1 + workers + 2 + u64::from(job.broker == Broker::Own);
+        let processes = nodes + 1 + workers + 2 + u64::from(*broker == Broker::Own);
         let server_limit = per_node.unwrap_or_else(|| of_a_server(open_files));
         let most_on_a_node = if connections > server_limit.saturating_mul(nodes) {
             // Too many for any hash: no need to go through them.
@@ -154,8 +162,8 @@ impl Preflight {
             floodtest_workers: workers,
             processes,
             is_joined,
-            messages_per_second: job.messages_per_second,
-            duration_s: job.duration.as_secs_f64(),
+            messages_per_second: messages.map_or(0, |messages| messages.rate),
+            duration_s: scenario.duration().as_secs_f64(),
             needs: Vec::new(),
         };
         let raise = |limit: u64| format!("raise the open-file limit: `ulimit -n {limit}`");
@@ -167,7 +175,9 @@ impl Preflight {
             limit is the open files of a process less 256",
             raise(most_on_a_node + SERVER_RESERVE),
         );
-        let sender = SENDER_CONNECTIONS.min(job.sources) * nodes + TOOL_RESERVE;
+        let sender = SENDER_CONNECTIONS.min(messages.map_or(0, |messages| messages.sources))
+            * nodes
+            + TOOL_RESERVE;
         this.need(
             "open files of a process",
             Some(open_files),

@@ -1,17 +1,14 @@
 //! A program that runs: listened to, told to end, and waited for.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::os::unix::process::ExitStatusExt as _;
-use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use reports::run::Exit;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -19,11 +16,14 @@ use tokio::task::JoinHandle;
 /// Lines of a program's stderr that are shown when it fails.
 const LAST_WORDS: usize = 10;
 
+/// How long the last words of a server that has ended are waited for.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(500);
+
 /// How long a program may take to end after it was told to. Closing a million sockets is a minute's
 /// work for the kernel.
 const END_TIME: Duration = Duration::from_mins(3);
 
-/// A running program. Dropping it kills it.
+/// A running program. Dropping it kills it, and what it has started.
 pub(crate) struct Process {
     /// Its name.
     name: String,
@@ -34,9 +34,30 @@ pub(crate) struct Process {
     /// What it says on stdout.
     lines: Lines<BufReader<ChildStdout>>,
     /// The end of what it said on stderr.
-    last_words: Arc<Mutex<VecDeque<String>>>,
+    last_words: LastWords,
     /// Reads its stderr.
     listening: JoinHandle<()>,
+}
+
+/// The last lines that a program has said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastWords(Arc<Mutex<VecDeque<String>>>);
+
+impl LastWords {
+    /// Keeps a line, in the place of the oldest.
+    fn keep(&self, line: String) {
+        let mut kept = self.0.lock().expect("nobody panics with it");
+        if kept.len() == LAST_WORDS {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+
+    /// All of them.
+    pub(crate) fn text(&self) -> String {
+        let kept = self.0.lock().expect("nobody panics with it");
+        kept.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
 }
 
 impl Process {
@@ -46,16 +67,12 @@ impl Process {
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let last_words = Arc::<Mutex<VecDeque<String>>>::default();
-        let kept = Arc::clone(&last_words);
+        let last_words = LastWords::default();
+        let kept = last_words.clone();
         // Read to its end, whoever wants to know it: a full pipe would hold up the program.
         let listening = tokio::spawn(async move {
             while let Ok(Some(line)) = errors.next_line().await {
-                let mut kept = kept.lock().expect("nobody panics with it");
-                if kept.len() == LAST_WORDS {
-                    kept.pop_front();
-                }
-                kept.push_back(line);
+                kept.keep(line);
             }
         });
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
@@ -74,13 +91,9 @@ impl Process {
         self
     }
 
-    /// Its processes: itself, and those that it has started.
+    /// Its processes: itself, those that it has started, and so on.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let own = self.pid();
-        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
-        let children = children.unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-        std::iter::once(own).chain(children).collect()
+        tree_of(self.pid())
     }
 
     /// The next line of its stdout, or none when it has ended. Notes on lines that were not read in
@@ -107,7 +120,60 @@ impl Process {
     pub(crate) async fn exit(&mut self) -> anyhow::Result<Exit> {
         let status = self.ended().await?;
         let said = if status.success() { String::new() } else { self.last_words() };
-        Ok(Exit { program: self.name.clone(), code: status.code(), signal: status.signal(), said })
+        Ok(self.exit_of(status, said))
+    }
+
+    /// How it ended.
+    fn exit_of(&self, status: ExitStatus, said: String) -> Exit {
+        let program = self.name.clone();
+        Exit { program, code: status.code(), signal: status.signal(), said, ..Exit::default() }
+    }
+
+    /// Keeps what a server says on stdout with its last words.
+    pub(crate) fn keep(&self, line: String) {
+        self.last_words.keep(line);
+    }
+
+    /// Its last words, to be asked when it is in other hands.
+    pub(crate) fn said(&self) -> LastWords {
+        self.last_words.clone()
+    }
+
+    /// Follows a server to its end, whoever brings it about. What it says on stdout is read all the
+    /// while: a full pipe would hold it up.
+    pub(crate) async fn followed(mut self) -> anyhow::Result<Exit> {
+        loop {
+            tokio::select! {
+                line = self.lines.next_line() => match line {
+                    Ok(Some(line)) => self.keep(line),
+                    // It may close its stdout and live on.
+                    _ => break,
+                },
+                status = self.child.wait() => return self.has_ended(status?).await,
+            }
+        }
+        let status = self.child.wait().await?;
+        self.has_ended(status).await
+    }
+
+    /// How a server ended. Processes that it has left behind go with it.
+    async fn has_ended(&mut self, status: ExitStatus) -> anyhow::Result<Exit> {
+        self.kill_group();
+        // What it said last may still be on its way, and others may hold its stderr open.
+        _ = tokio::time::timeout(LAST_WORDS_TIME, &mut self.listening).await;
+        // A line that is given up is not lost.
+        while let Ok(Ok(Some(line))) =
+            tokio::time::timeout(LAST_WORDS_TIME, self.lines.next_line()).await
+        {
+            self.keep(line);
+        }
+        Ok(self.exit_of(status, self.last_words()))
+    }
+
+    /// Kills whatever is left of its process group, which every program has for itself.
+    fn kill_group(&self) {
+        // There may be nobody left in it.
+        _ = kill_process_group(self.pid, Signal::KILL);
     }
 
     /// Waits until the program has ended by itself.
@@ -121,8 +187,7 @@ impl Process {
 
     /// The last that it said on stderr.
     pub(crate) fn last_words(&self) -> String {
-        let kept = self.last_words.lock().expect("nobody panics with it");
-        kept.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
+        self.last_words.text()
     }
 
     /// Sends it a signal.
@@ -141,20 +206,30 @@ impl Process {
     }
 }
 
-/// Waits until one of `processes` has ended though nobody told it to; its last words as an error.
-pub(crate) async fn first_death(processes: &mut [Process]) -> anyhow::Error {
-    let ended = poll_fn(|context| {
-        for (at, process) in processes.iter_mut().enumerate() {
-            loop {
-                match pin!(process.line()).poll(context) {
-                    Poll::Ready(Ok(Some(_said))) => {}
-                    Poll::Ready(_) => return Poll::Ready(at),
-                    Poll::Pending => break,
-                }
-            }
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended may have left its number to somebody else.
+        if self.child.id().is_some() {
+            self.kill_group();
         }
-        Poll::Pending
-    });
-    let ended = ended.await;
-    processes[ended].died().await
+    }
+}
+
+/// The most processes of a tree that are looked for: more are no server.
+const MOST_PROCESSES: usize = 10_000;
+
+/// The process `root`, those that it has started, those that they have started, and so on.
+pub(crate) fn tree_of(root: u32) -> Vec<u32> {
+    let (mut pids, mut at) = (vec![root], 0);
+    while at < pids.len() && pids.len() < MOST_PROCESSES {
+        let pid = pids[at];
+        // Any of its threads may have started them.
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            let children = children.unwrap_or_default();
+            pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    pids
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use reports::run::{Footprints, Plan};
+use reports::run::{Footprints, Phases, Plan};
 use tempfile::TempDir;
 
 use crate::job::Job;
@@ -16,6 +16,8 @@ use crate::progress::Progress;
 pub(crate) struct Stage<'a> {
     /// What was asked for.
     pub(crate) job: &'a Job,
+    /// Servers that are started.
+    pub(crate) n_nodes: usize,
     /// What is run.
     pub(crate) programs: Programs,
     /// Where the run is kept.
@@ -24,8 +26,12 @@ pub(crate) struct Stage<'a> {
     pub(crate) temporary: TempDir,
     /// What is to be known of it.
     pub(crate) plan: Plan,
+    /// When each phase began, so far.
+    pub(crate) phases: Phases,
     /// What it took of the machine so far.
     pub(crate) footprints: Footprints,
+    /// Whether the memory log has ended, because the server has.
+    pub(crate) is_log_over: bool,
     /// Tells people how far it is.
     pub(crate) progress: Progress,
 }
@@ -35,6 +41,13 @@ impl Stage<'_> {
     pub(crate) fn start(&mut self, name: &str, flags: &[String]) -> anyhow::Result<Process> {
         place::note(&mut self.plan, &self.folder, name, flags)?;
         self.programs.start(name, flags)
+    }
+
+    /// The path of something that is not kept; `""` is the folder of such things.
+    pub(crate) fn temporary_path(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.temporary.path().join(name);
+        let path = path.into_os_string().into_string().ok();
+        path.context("the folder for temporary files has a strange name")
     }
 
     /// The path of a file of the run.

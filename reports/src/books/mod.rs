@@ -34,10 +34,14 @@ pub struct SendReport {
     pub is_final: bool,
     /// Messages that were asked for: sources × messages a source.
     pub asked: u64,
-    /// Messages handed to the network: `answered + failed + unanswered` at the end.
+    /// Messages handed to the network: `answered + written + failed + unanswered` at the end.
     pub sent: u64,
     /// Messages that the server accepted.
     pub answered: u64,
+    /// Messages that the kernel took, where no server answers: whether anybody read them is not
+    /// known. `None` where servers answer.
+    #[serde(default)]
+    pub written: Option<u64>,
     /// Of the answered, messages that are known to have reached at least one connection; `None`
     /// where the servers do not say.
     pub reached: Option<u64>,
@@ -124,6 +128,9 @@ impl fmt::Display for Line {
     }
 }
 
+/// That messages came as they were sent.
+const NO_FAULTS: &str = "floodtest lost + duplicated + reordered = 0";
+
 /// The books of a run: every identity with its two figures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -155,16 +162,12 @@ impl Books {
         books
     }
 
-    /// All identities of a run in which `flood` held the only connections and `send` was the only
-    /// sender, taken when both were quiet.
+    /// All identities of a run with comet-server in which `flood` held the only connections and
+    /// `send` was the only sender, taken when both were quiet.
     pub fn of_run(server: &ServerStats, flood: &FloodReport, send: &SendReport) -> Self {
         let mut books = Self::of_server(server);
         let unconfirmed = send.unanswered;
-        books.exact(
-            "msggen sent = answered + failed + unanswered",
-            send.sent,
-            send.answered + send.failed + send.unanswered,
-        );
+        books.of_sender(send);
         let (reached, void) = (send.reached.unwrap_or_default(), send.void.unwrap_or_default());
         if let Some(nodes) = &server.cluster {
             let arrived = nodes.received + nodes.echoed;
@@ -194,18 +197,19 @@ impl Books {
         // What was written to a connection that then closed may never have been read. How many
         // chunks that were is not known, only that none was received without being written.
         let has_closed = flood.closed + flood.failed > 0;
-        let torn = if has_closed { server.chunks_written.saturating_sub(flood.chunks) } else { 0 };
+        let delivered = flood.delivered();
+        let torn = if has_closed { server.chunks_written.saturating_sub(delivered) } else { 0 };
         books.within(
-            "floodtest chunks = server chunks_written",
-            flood.chunks,
+            if flood.item_kind == ItemKind::Frames {
+                "floodtest frames = server chunks_written"
+            } else {
+                "floodtest chunks = server chunks_written"
+            },
+            delivered,
             server.chunks_written,
             torn,
         );
-        books.exact(
-            "floodtest asked = connected + closed + failed",
-            flood.asked,
-            flood.connected + flood.closed + flood.failed,
-        );
+        books.of_clients(flood);
         // A server may have closed what its client takes for open, as when the reset was lost.
         books.exact(
             "floodtest connected = server connections_parked",
@@ -226,8 +230,63 @@ impl Books {
         } else if flood.lost.is_none() {
             books.exact("messages written and not judged = 0", server.chunks_written, 0);
         }
-        books.exact("floodtest lost + duplicated + reordered = 0", flood.n_faults(), 0);
+        books.exact(NO_FAULTS, flood.n_faults(), 0);
         books
+    }
+
+    /// The identities that can be known of a run with a server that gives no counts of its own:
+    /// what the sender was answered, and what floodtest judged.
+    pub fn of_foreign(flood: &FloodReport, send: Option<&SendReport>) -> Self {
+        let mut books = Self::default();
+        if let Some(send) = send {
+            books.of_sender(send);
+        }
+        books.of_clients(flood);
+        if flood.lost.is_some() {
+            books.exact(NO_FAULTS, flood.n_faults(), 0);
+        } else if let Some(send) = send {
+            // What was not judged is never right.
+            let n_sent = send.answered.saturating_add(send.written.unwrap_or_default());
+            books.exact("messages sent and not judged = 0", n_sent, 0);
+        }
+        books
+    }
+
+    /// Adds what was to come, as the rig computed it from the sender's file and the URLs: each
+    /// message that was answered, once for each connection that follows its id.
+    #[must_use]
+    pub fn with_expected(mut self, flood: &FloodReport, messages: u64, unanswered: u64) -> Self {
+        if let Some(lost) = flood.lost {
+            let accounted = flood.messages.saturating_add(lost);
+            self.within(
+                "messages expected = floodtest messages + lost",
+                messages,
+                accounted,
+                unanswered,
+            );
+        }
+        self
+    }
+
+    /// Adds what must hold of the sender by itself. Where nobody answers, what was written is all
+    /// that is known.
+    fn of_sender(&mut self, send: &SendReport) {
+        let ended = [send.answered, send.failed, send.unanswered].into_iter();
+        let ended = ended.fold(send.written.unwrap_or_default(), u64::saturating_add);
+        let what = match send.written {
+            None => "msggen sent = answered + failed + unanswered",
+            Some(_) => "msggen sent = written + failed + unanswered",
+        };
+        self.exact(what, send.sent, ended);
+    }
+
+    /// Adds what must hold of the connections by themselves.
+    fn of_clients(&mut self, flood: &FloodReport) {
+        self.exact(
+            "floodtest asked = connected + closed + failed",
+            flood.asked,
+            flood.connected.saturating_add(flood.closed).saturating_add(flood.failed),
+        );
     }
 
     /// Whether every identity holds.
@@ -319,7 +378,7 @@ mod tests {
     #[test]
     fn every_figure_that_is_off_by_one_is_noticed() {
         type Break = fn(&mut (ServerStats, FloodReport, SendReport));
-        let breaks: [(&str, Break); 12] = [
+        let breaks: [(&str, Break); 13] = [
             ("accepted", |run| run.0.connections_accepted += 1),
             ("open", |run| run.0.connections_open -= 1),
             ("void", |run| run.0.messages_void += 1),
@@ -331,6 +390,7 @@ mod tests {
             ("connected", |run| run.1.connected -= 1),
             ("lost", |run| run.1.lost = Some(1)),
             ("sent", |run| run.2.sent += 1),
+            ("written, with nobody to answer", |run| run.2.written = Some(1)),
             ("reached", |run| (run.2.reached, run.2.void) = (Some(9), Some(1))),
         ];
         for (figure, break_it) in breaks {
@@ -364,6 +424,25 @@ mod tests {
         );
         assert_eq!(cluster(|it| (it.echoed, it.unconfirmed) = (2, 1)), Vec::<String>::new());
         assert_eq!(cluster(|it| it.published = 9).len(), 2);
+    }
+
+    #[test]
+    fn of_a_foreign_server_the_books_are_those_of_the_tools() {
+        let (_, mut flood, send) = good_run();
+        let broken = |flood: &FloodReport, expected| {
+            let books = Books::of_foreign(flood, Some(&send)).with_expected(flood, expected, 1);
+            books.shortfalls().collect::<Vec<_>>()
+        };
+        assert_eq!(broken(&flood, 8), Vec::<String>::new());
+        assert_eq!(broken(&flood, 7), Vec::<String>::new(), "one was never answered");
+        let said = "messages expected = floodtest messages + lost: 10 against 8";
+        assert_eq!(broken(&flood, 10), [said]);
+        (flood.messages, flood.lost) = (7, Some(1));
+        let said = "floodtest lost + duplicated + reordered = 0: 1 against 0";
+        assert_eq!(broken(&flood, 8), [said]);
+        (flood.lost, flood.duplicated, flood.reordered) = (None, None, None);
+        assert_eq!(broken(&flood, 8), ["messages sent and not judged = 0: 10 against 0"]);
+        assert!(Books::of_foreign(&flood, None).balance(), "nothing was sent");
     }
 
     #[test]

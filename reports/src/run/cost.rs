@@ -33,6 +33,9 @@ pub struct Cost {
     pub after_kernel_bytes_per_connection: Option<f64>,
     /// CPU time over elapsed time while messages were sent; 1 is one core.
     pub cpu_share: Option<f64>,
+    /// CPU time while messages were sent, divided by the messages that were received, in
+    /// microseconds. All that the server does meanwhile is in it.
+    pub cpu_us_per_message: Option<f64>,
     /// By how much the RSS grew in the last half of the sending, in KB a minute: the slope of the
     /// straight line with the least squares.
     pub rss_slope_kb_per_min: Option<f64>,
@@ -72,8 +75,8 @@ impl Moment {
 }
 
 impl Cost {
-    /// The cost of the run on `timeline`.
-    pub(crate) fn of(timeline: &Timeline<'_>) -> Self {
+    /// The cost of the run on `timeline`, in which `n_messages` were received.
+    pub(crate) fn of(timeline: &Timeline<'_>, n_messages: u64) -> Self {
         let before = |mark| timeline.before(mark).map(Moment::of);
         let (empty, idle) = (before(marks::CONNECTING), before(marks::SENDING));
         let after = before(marks::DISCONNECTING);
@@ -90,6 +93,9 @@ impl Cost {
             idle_kernel_bytes_per_connection: per_connection(&idle, Moment::kernel_kb),
             after_kernel_bytes_per_connection: per_connection(&after, Moment::kernel_kb),
             cpu_share: cpu_share(&sending),
+            cpu_us_per_message: cpu_ms(&sending)
+                .filter(|_| n_messages > 0)
+                .map(|cpu_ms| cpu_ms as f64 * 1_000.0 / n_messages as f64),
             rss_slope_kb_per_min: rss_slope(&sending),
             empty,
             idle,
@@ -101,9 +107,15 @@ impl Cost {
 /// CPU time over elapsed time, from the first sample to the last. `None` if the process was another
 /// one in between.
 fn cpu_share(samples: &[(f64, &Sample)]) -> Option<f64> {
-    let [(begin_s, first), .., (end_s, last)] = samples else { return None };
-    let cpu_ms = last.cpu_ms?.checked_sub(first.cpu_ms?)?;
+    let cpu_ms = cpu_ms(samples)?;
+    let [(begin_s, _), .., (end_s, _)] = samples else { return None };
     (end_s > begin_s).then(|| cpu_ms as f64 / 1_000.0 / (end_s - begin_s))
+}
+
+/// CPU time from the first sample to the last, in milliseconds.
+fn cpu_ms(samples: &[(f64, &Sample)]) -> Option<u64> {
+    let [(_, first), .., (_, last)] = samples else { return None };
+    last.cpu_ms?.checked_sub(first.cpu_ms?)
 }
 
 /// The slope of the RSS over the last half of the time, in KB a minute.

@@ -15,6 +15,12 @@ pub struct Exits {
     pub exits: Vec<Exit>,
 }
 
+/// Whether a flag need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -26,16 +32,31 @@ pub struct Exit {
     /// The signal that ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Its last words on stderr; empty when it succeeded.
+    /// Its last words; empty when it succeeded.
     #[serde(default)]
     pub said: String,
+    /// Whether it ended before it was told to.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_early: bool,
+    /// Whether that is how it was to end: a server that is not ours was told to, and did.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_expected: bool,
 }
 
 impl Exit {
+    /// Whether it is that of `program`. Several are told apart by a name behind that of the
+    /// program.
+    pub(super) fn is_of(&self, program: &str) -> bool {
+        self.program
+            .strip_prefix(program)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    }
+
     /// In what respect the program fell short. `None`: it did what was asked.
     pub fn shortfall(&self) -> Option<String> {
         let how = match (self.code, self.signal) {
-            (Some(0), _) => return None,
+            _ if self.is_expected => return None,
+            (Some(0), _) if !self.is_early => return None,
             (Some(code), _) => format!("exit code {code}"),
             (None, Some(signal)) => format!("signal {signal}"),
             (None, None) => "in an unknown way".to_owned(),
@@ -43,11 +64,18 @@ impl Exit {
         let said = if self.said.is_empty() { "it said nothing" } else { &self.said };
         // A program puts its name before what it says.
         let said = said.strip_prefix(&format!("{}: ", self.program)).unwrap_or(said);
-        Some(format!("{} ended with {how}: {said}", self.program))
+        let ended = if self.is_early { "ended in the middle of the run" } else { "ended" };
+        Some(format!("{} {ended} with {how}: {said}", self.program))
     }
 }
 
 impl Exits {
+    /// Whether a program of this name, or one of several that have it, did not end as it should.
+    pub(super) fn has_fallen(&self, program: &str) -> bool {
+        let of_it = self.exits.iter().filter(|exit| exit.is_of(program));
+        of_it.into_iter().any(|exit| exit.shortfall().is_some())
+    }
+
     /// Reads how the programs of the run in `folder` ended.
     pub fn read(folder: &Path) -> Result<Self, RunError> {
         read_toml(&folder.join(files::EXITS))
@@ -71,6 +99,7 @@ mod tests {
             code,
             signal,
             said: said.to_owned(),
+            ..Exit::default()
         };
         let exits = Exits {
             exits: vec![

@@ -17,6 +17,15 @@ pub const FOOTPRINT: &str = "footprint.toml";
 /// The memory log of the server.
 pub const MEMORY: &str = "memory.tsv";
 
+/// When each phase began.
+pub const PHASES: &str = "phases.toml";
+
+/// How many messages were to come, by what the sender wrote down and the ids of the connections.
+pub const EXPECTED: &str = "expected.toml";
+
+/// The experiment as it was described, with everything that was overridden.
+pub const SCENARIO: &str = "scenario.toml";
+
 /// floodtest's reports, one a line.
 pub const FLOODTEST: &str = "floodtest.ndjson";
 

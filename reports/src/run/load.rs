@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::folder::{LAST_UNIX_S, RunError, open, read, too_great};
-use super::{Exits, Footprints, Host, Plan, files};
+use super::{Exits, Expected, Footprints, Host, Phases, Plan, files};
 use crate::books::{FloodReport, SendReport, ServerStats};
 use crate::latency::{Latency, LatencySummary};
 use crate::latency_log;
@@ -26,16 +26,21 @@ pub struct Run {
     pub host: Host,
     /// How the programs ended.
     pub exits: Exits,
-    /// The server's memory and connections.
+    /// When its phases began; empty in runs whose memory log alone says so.
+    pub phases: Phases,
+    /// The server's memory and connections; empty if it is not on this machine.
     pub memory: Vec<Sample>,
     /// floodtest's reports; at least one.
     pub flood: Vec<FloodReport>,
-    /// msggen's reports; at least one.
+    /// msggen's reports; none if no messages were to be sent.
     pub send: Vec<SendReport>,
     /// What it took of the whole machine.
     pub footprints: Footprints,
-    /// The counts of all servers after the last message, in all.
-    pub server: ServerStats,
+    /// The counts of all servers after the last message, in all; `None` of a server that gives
+    /// none, or that was gone by then.
+    pub server: Option<ServerStats>,
+    /// How many messages were to come; `None` in runs that have not said it.
+    pub expected: Option<Expected>,
     /// From a message's due time to its receipt.
     pub delivery_due: Option<Delays>,
     /// From a message's actual send to its receipt.
@@ -73,24 +78,36 @@ pub struct DelayInterval {
 
 impl Run {
     /// Reads the run in `folder`. A latency log may be missing, for there may have been no
-    /// messages; every other raw file must be there and whole.
+    /// messages; every other raw file that the plan promises must be there and whole.
     pub fn load(folder: &Path) -> Result<Self, RunError> {
         let delays = |name| read_delays(&folder.join(files::name_in(folder, name)));
+        let plan = Plan::read(folder)?;
+        let exits = Exits::read(folder)?;
+        let is_sending = plan.messages_per_second > 0;
+        // One that died has said nothing, and its exit is the shortfall. Nor was anything sent if
+        // it died before.
+        let is_dead = exits.has_fallen(&plan.server.name);
+        let is_there = |name| folder.join(name).exists();
+        let has_send = is_sending && (!is_dead || is_there(files::MSGGEN));
+        let has_stats = plan.server.is_counted && (!is_dead || is_there(files::SERVER_STATS));
+        let (memory, stats) = (folder.join(files::MEMORY), folder.join(files::SERVER_STATS));
         Ok(Self {
             folder: folder.to_owned(),
-            plan: Plan::read(folder)?,
             host: Host::read(folder)?,
-            exits: Exits::read(folder)?,
-            memory: read_memory(&folder.join(files::MEMORY))?,
+            exits,
+            phases: Phases::read(folder)?,
+            memory: if plan.server.is_watched { read_memory(&memory)? } else { Vec::new() },
             flood: read_reports(&folder.join(files::FLOODTEST))?,
-            send: read_reports(&folder.join(files::MSGGEN))?,
+            send: if has_send { read_reports(&folder.join(files::MSGGEN))? } else { Vec::new() },
             footprints: Footprints::read(folder)?,
-            server: read_stats(&folder.join(files::SERVER_STATS))?,
+            server: if has_stats { Some(read_stats(&stats)?) } else { None },
+            expected: Expected::read(folder)?,
             delivery_due: delays(files::DELIVERY_FROM_DUE)?,
             delivery_actual: delays(files::DELIVERY_FROM_SEND)?,
             send_due: delays(files::SEND_FROM_DUE)?,
             send_actual: delays(files::SEND_FROM_SEND)?,
             lateness: delays(files::LATENESS)?,
+            plan,
         })
     }
 
@@ -99,9 +116,9 @@ impl Run {
         self.flood.last().expect("a run without reports is not loaded")
     }
 
-    /// msggen's last report.
-    pub fn sent(&self) -> &SendReport {
-        self.send.last().expect("a run without reports is not loaded")
+    /// msggen's last report; `None` if it sent nothing.
+    pub fn sent(&self) -> Option<&SendReport> {
+        self.send.last()
     }
 
     /// What people call it: the name of its folder.

@@ -5,12 +5,15 @@
 
 mod cost;
 mod exits;
+mod expected;
+mod figures;
 pub mod files;
 mod folder;
 mod footprint;
 mod host;
 mod load;
 mod machine;
+mod phases;
 mod plan;
 pub mod references;
 mod summary;
@@ -21,12 +24,15 @@ pub mod words;
 
 pub use cost::{Cost, Moment};
 pub use exits::{Exit, Exits};
+pub use expected::Expected;
+pub use figures::{check_expectations, is_figure_of_run};
 pub use folder::{FORMAT, RunError, replace};
 pub use footprint::{Footprint, Footprints};
 pub use host::Host;
 pub use load::{DelayInterval, Delays, Run};
 pub use machine::Machine;
-pub use plan::{Command, Plan};
+pub use phases::{PhaseStart, Phases};
+pub use plan::{COMET_SERVER, Command, Plan, ServerPlan};
 pub use summary::{Rates, Summary, Verdict};
 pub use timeline::Phase;
 pub use verdict::{caveats, doubts};

@@ -14,6 +14,9 @@ pub struct Plan {
     pub format: u64,
     /// The experiment's name, as in `cargo rig c10k`.
     pub experiment: String,
+    /// What the scenario calls itself. `None`: by its figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// The version of the toolkit.
     pub toolkit: String,
     /// The commit that it was built from. `None`: not from a repository.
@@ -33,13 +36,16 @@ pub struct Plan {
     pub broker: Option<String>,
     /// Connections to hold.
     pub connections: u64,
+    /// What they are: `chunks`, `events` or `ws`. `None`: as their URLs and flags say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
     /// Connections opened a second; 0: as fast as they are answered.
     pub rate: u64,
-    /// Messages sent a second, over all sources.
+    /// Messages sent a second, over all sources; 0: none are sent.
     pub messages_per_second: u64,
     /// Concurrent sources of messages.
     pub sources: u64,
-    /// For how long messages are sent, in seconds.
+    /// For how long messages are sent, or connections held if none are, in seconds.
     pub duration_s: f64,
     /// Threads of the server. `None`: its own default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,11 +56,51 @@ pub struct Plan {
     pub log_interval_s: f64,
     /// From one sample of the server's memory to the next, in seconds.
     pub memory_interval_s: f64,
+    /// What the figures of the whole run must be, beside those of the tools, as in
+    /// `server.rss_per_connection<=5000`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<String>,
+    /// The server.
+    #[serde(default)]
+    pub server: ServerPlan,
     /// The command lines: first the one that repeats everything, then those of the programs in
     /// the order in which they were started.
     #[serde(rename = "command", default)]
     pub commands: Vec<Command>,
 }
+
+/// The server of a run: what it is, and what can be known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerPlan {
+    /// What it is called.
+    pub name: String,
+    /// Whether the run started it, so that how it ended is known.
+    pub is_started: bool,
+    /// Whether its processes run on this machine and were watched.
+    pub is_watched: bool,
+    /// Whether it was asked for its counts, as comet-server gives them.
+    pub is_counted: bool,
+    /// The machine that it runs on, if that is another one and known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
+/// Runs had comet-server before there could be others.
+impl Default for ServerPlan {
+    fn default() -> Self {
+        Self {
+            name: COMET_SERVER.to_owned(),
+            is_started: true,
+            is_watched: true,
+            is_counted: true,
+            host: None,
+        }
+    }
+}
+
+/// The name of the server of this toolkit.
+pub const COMET_SERVER: &str = "comet-server";
 
 /// A command line of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

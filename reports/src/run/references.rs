@@ -2,6 +2,7 @@
 
 use super::Summary;
 use super::words::{NOT_MEASURED, figure, grouped, judged, kb, of_one_core, time, with_unit};
+use crate::books::SendReport;
 
 /// A figure of the article beside that of a run.
 pub struct Row {
@@ -18,15 +19,28 @@ pub fn part(summary: &Summary) -> u32 {
     if summary.experiment == "c1m" { 3 } else { 2 }
 }
 
-/// The figures of that part of the article beside those of a run.
+/// The figures of that part of the article beside those of a run. None of a run that does not
+/// repeat it: another experiment, or without messages.
 pub fn article(summary: &Summary) -> Vec<Row> {
-    if part(summary) == 3 { third_part(summary) } else { second_part(summary) }
+    match &summary.sent {
+        Some(sent) if OF_ARTICLE.contains(&&*summary.experiment) => {
+            if part(summary) == 3 {
+                third_part(summary, sent)
+            } else {
+                second_part(summary, sent)
+            }
+        }
+        _ => Vec::new(),
+    }
 }
+
+/// The experiments that are the article's.
+const OF_ARTICLE: [&str; 3] = ["c10k", "cluster", "c1m"];
 
 /// Those of the second part. Its memory is that of its log, its 24 hours and `hibernate` those of
 /// its text.
-fn second_part(summary: &Summary) -> Vec<Row> {
-    let (cost, received, sent) = (&summary.cost, &summary.received, &summary.sent);
+fn second_part(summary: &Summary, sent: &SendReport) -> Vec<Row> {
+    let (cost, received) = (&summary.cost, &summary.received);
     let row = |what, article, here| Row { what, article, here };
     let rss = |moment: &Option<super::Moment>| kb(moment.as_ref().map(|it| it.rss_kb));
     let bytes = |bytes: Option<f64>| {
@@ -62,7 +76,7 @@ fn second_part(summary: &Summary) -> Vec<Row> {
 }
 
 /// The figures of the article's third part, about a million connections, beside those of a run.
-fn third_part(summary: &Summary) -> Vec<Row> {
+fn third_part(summary: &Summary, sent: &SendReport) -> Vec<Row> {
     let row = |what, article, here| Row { what, article, here };
     let machine = &summary.machine;
     let after = machine.after.clone().unwrap_or_default();
@@ -75,13 +89,9 @@ fn third_part(summary: &Summary) -> Vec<Row> {
         row(
             "messages a second",
             "16,666 asked",
-            format!(
-                "{} ({} asked)",
-                figure(summary.sent.achieved_per_s),
-                figure(summary.sent.asked_per_s)
-            ),
+            format!("{} ({} asked)", figure(sent.achieved_per_s), figure(sent.asked_per_s)),
         ),
-        row("sending for", "not said", time(summary.sent.elapsed_s)),
+        row("sending for", "not said", time(sent.elapsed_s)),
         row("opened in", "not said", time(received.opening_s)),
         row("servers, memory", "25 GB; in C 2 GB", kb(after.server_pss_kb)),
         row(

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Run;
 use super::cost::Cost;
+use super::figures::figures;
 use super::files;
 use super::folder::{FORMAT, RunError, replace};
 use super::machine::Machine;
 use super::timeline::{Phase, Timeline};
-use super::verdict::{caveats, shortfalls};
+use super::verdict::{caveats, expects, shortfalls};
+use super::{Expected, Run};
 use crate::books::{Books, FloodReport, SendReport, ServerStats};
+use crate::latency::LatencySummary;
 
 /// Everything that is published of a run: `summary.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +22,8 @@ pub struct Summary {
     pub format: u64,
     /// The experiment's name, as in `cargo rig c10k`.
     pub experiment: String,
+    /// What the server is called.
+    pub server_name: String,
     /// Servers that the ids were spread over.
     pub nodes: u64,
     /// Whether the run held or fell short.
@@ -38,12 +42,40 @@ pub struct Summary {
     pub rates: Rates,
     /// What was done when.
     pub phases: Vec<Phase>,
-    /// The counts of all servers, everybody still connected and everything arrived.
-    pub server: ServerStats,
+    /// The counts of all servers, everybody still connected and everything arrived; `None` of a
+    /// server that gives none.
+    pub server: Option<ServerStats>,
+    /// How many messages were to come, by the sender's file and the ids of the connections; `None`
+    /// in runs that have not said it.
+    pub expected: Option<Expected>,
     /// floodtest's last report.
     pub received: FloodReport,
-    /// msggen's last report.
-    pub sent: SendReport,
+    /// msggen's last report; `None` if no messages were to be sent.
+    pub sent: Option<SendReport>,
+}
+
+/// The books of a run, as far as its server lets them be known.
+fn books(run: &Run) -> Books {
+    let (received, sent) = (run.received(), run.sent());
+    // What is expected of these is judged by floodtest, which was told so.
+    let told =
+        |name, judged: Option<u64>| judged.map(|n| if expects(&run.plan, name) { 0 } else { n });
+    let received = &FloodReport {
+        lost: told("lost", received.lost),
+        duplicated: told("duplicated", received.duplicated),
+        reordered: told("reordered", received.reordered),
+        ..received.clone()
+    };
+    let books = match (&run.server, sent) {
+        (Some(server), Some(sent)) => Books::of_run(server, received, sent),
+        _ => Books::of_foreign(received, sent),
+    };
+    match &run.expected {
+        Some(Expected { messages: Some(messages), unanswered, .. }) => {
+            books.with_expected(run.received(), *messages, *unanswered)
+        }
+        _ => books,
+    }
 }
 
 /// Whether a run did what it was to do.
@@ -61,7 +93,7 @@ pub enum Verdict {
 pub struct Rates {
     /// Connections opened a second, from the first connect to the last.
     pub opened_per_s: Option<f64>,
-    /// Chunks received a second, from when the first message was due to the last answer.
+    /// Items received a second (chunks, of comet-server), from when the first message was due to the last answer.
     pub received_per_s: Option<f64>,
 }
 
@@ -70,35 +102,63 @@ impl Summary {
     pub fn of(run: &Run) -> Self {
         let timeline = Timeline::of(run);
         let (received, sent) = (run.received(), run.sent());
-        let books = Books::of_run(&run.server, received, sent);
-        let shortfalls = shortfalls(run, &timeline, &books);
-        let verdict = if shortfalls.is_empty() { Verdict::Held } else { Verdict::FellShort };
+        let books = books(run);
+        let cost = Cost::of(&timeline, received.messages);
+        let machine = Machine::of(&run.footprints, received);
         let per_s =
             |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);
-        Self {
+        let mut summary = Self {
             format: FORMAT,
             experiment: run.plan.experiment.clone(),
+            server_name: run.plan.server.name.clone(),
             nodes: run.plan.nodes,
-            verdict,
-            shortfalls,
+            verdict: Verdict::Held,
+            shortfalls: Vec::new(),
             caveats: caveats(run),
-            cost: Cost::of(&timeline),
-            machine: Machine::of(&run.footprints, received),
+            cost,
+            machine,
             rates: Rates {
                 opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
-                received_per_s: per_s(received.chunks, sent.elapsed_s),
+                received_per_s: sent.and_then(|sent| {
+                    let items = if run.server.is_some() { received.chunks } else { received.items };
+                    per_s(items, sent.elapsed_s)
+                }),
             },
             phases: timeline.phases(),
             books,
             server: run.server.clone(),
             received: received.clone(),
-            sent: sent.clone(),
+            expected: run.expected.clone(),
+            sent: sent.cloned(),
+        };
+        summary.shortfalls = shortfalls(run, &timeline, &summary.books, &figures(Some(&summary)));
+        if !summary.shortfalls.is_empty() {
+            summary.verdict = Verdict::FellShort;
         }
+        summary
     }
 
     /// Whether the run did what it was to do.
     pub fn held(&self) -> bool {
         self.verdict == Verdict::Held
+    }
+
+    /// Every delay that was recorded, by its name. Those of the sender only where there was one.
+    pub fn delays(&self) -> Vec<(&'static str, &LatencySummary)> {
+        let received = &self.received;
+        let mut delays = vec![
+            ("delivery_from_due", &received.delivery_from_due),
+            ("delivery_from_send", &received.delivery_from_send),
+        ];
+        if let Some(sent) = &self.sent {
+            delays.extend([
+                ("send_from_due", &sent.send_from_due),
+                ("send_from_send", &sent.send_from_send),
+                ("lateness", &sent.lateness),
+            ]);
+        }
+        delays.push(("connect_lateness", &received.connect_lateness));
+        delays
     }
 
     /// Writes it into the folder of the run.

@@ -4,29 +4,27 @@ use std::fmt;
 
 use super::Summary;
 use super::references::article;
+use super::words::{grouped, kb, of_one_core, with_unit};
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nBooks")?;
         write!(f, "{}", self.books)?;
-        writeln!(f, "\n{:<38} {:<30} here", "", "article, 2008")?;
-        for row in article(self) {
+        let rows = article(self);
+        if rows.is_empty() {
+            self.fmt_cost(f)?;
+        } else {
+            writeln!(f, "\n{:<38} {:<30} here", "", "article, 2008")?;
+        }
+        for row in rows {
             writeln!(f, "{:<38} {:<30} {}", row.what, row.article, row.here)?;
         }
         writeln!(f)?;
         for [what, figure, from] in self.machine.rows() {
             writeln!(f, "{what:<41} {figure:>15}   {from}")?;
         }
-        let (received, sent) = (&self.received, &self.sent);
         writeln!(f)?;
-        for (what, latency) in [
-            ("delivery_from_due", &received.delivery_from_due),
-            ("delivery_from_send", &received.delivery_from_send),
-            ("send_from_due", &sent.send_from_due),
-            ("send_from_send", &sent.send_from_send),
-            ("lateness", &sent.lateness),
-            ("connect_lateness", &received.connect_lateness),
-        ] {
+        for (what, latency) in self.delays() {
             writeln!(f, "{what:<28} {latency}")?;
         }
         if !self.caveats.is_empty() {
@@ -34,5 +32,29 @@ impl fmt::Display for Summary {
         }
         self.caveats.iter().try_for_each(|caveat| writeln!(f, "note: {caveat}"))?;
         writeln!(f, "\nverdict: {}", if self.held() { "held" } else { "fell short" })
+    }
+}
+
+impl Summary {
+    /// What it cost the server, for the terminal.
+    fn fmt_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (cost, received) = (&self.cost, &self.received);
+        writeln!(f, "\n{:<48} here", self.server_name)?;
+        let bytes = |value| with_unit(value, "bytes");
+        for (what, here) in [
+            ("connections", grouped(received.connected)),
+            ("messages received", grouped(received.messages)),
+            ("memory for an idle connection (RSS)", bytes(cost.idle_bytes_per_connection)),
+            ("memory for a connection, after the messages", bytes(cost.after_bytes_per_connection)),
+            ("kernel memory for an idle one, both ends", {
+                bytes(cost.idle_kernel_bytes_per_connection)
+            }),
+            ("highest RSS", kb(cost.highest_rss_kb)),
+            ("CPU while sending", of_one_core(cost.cpu_share)),
+            ("CPU for a message", with_unit(cost.cpu_us_per_message, "µs")),
+        ] {
+            writeln!(f, "{what:<48} {here}")?;
+        }
+        Ok(())
     }
 }

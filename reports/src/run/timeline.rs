@@ -27,6 +27,9 @@ pub struct Timeline<'a> {
 impl<'a> Timeline<'a> {
     /// The timeline of a run. Steps of the wall clock are taken out.
     pub fn of(run: &'a Run) -> Self {
+        if run.memory.is_empty() {
+            return Self::without_memory(run);
+        }
         let first_ms = run.memory.first().map_or(0, |sample| sample.unix_ms().cast_signed());
         let mut timeline = Self { samples: Vec::new(), marks: Vec::new() };
         let mut zero_ms = first_ms;
@@ -41,6 +44,17 @@ impl<'a> Timeline<'a> {
             }
         }
         timeline
+    }
+
+    /// The timeline of a run that has no memory log, since its first phase.
+    fn without_memory(run: &'a Run) -> Self {
+        let phases = &run.phases.phases;
+        let first_ms = phases.first().map_or(0, |phase| phase.unix_ms);
+        let marks = phases.iter().map(|phase| {
+            let since_first = phase.unix_ms.saturating_sub(first_ms) as f64 / 1_000.0;
+            (since_first, phase.name.as_str(), phase.unix_ms / 1_000)
+        });
+        Self { samples: Vec::new(), marks: marks.collect() }
     }
 
     /// Every mark and when it was set.

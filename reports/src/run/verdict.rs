@@ -1,32 +1,49 @@
 //! Whether a run held, and what a reader must know before believing its figures.
 
+use super::figures::is_figure_of_run;
 use super::files::{self, marks};
 use super::timeline::Timeline;
 use super::words::{grouped, share};
-use super::{Delays, Exit, Run};
+use super::{COMET_SERVER, Delays, Exit, Plan, Run};
 use crate::books::Books;
+use crate::expect::{Expectations, Figures, name_of};
 use crate::latency::LatencySummary;
 
 /// The load average over a minute above which somebody else computed in the minute before the run:
 /// half a core. That of a build falls below it within two minutes after its end.
 const IDLE_LOAD: f64 = 0.5;
 
-/// In what respects a run fell short, a sentence each.
-pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> Vec<String> {
+/// Whether a run was told what `name` is to be, so that what it is by itself is no shortfall.
+pub(super) fn expects(plan: &Plan, name: &str) -> bool {
+    plan.expect.iter().any(|text| {
+        let of = name_of(text);
+        of == name || of.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+    })
+}
+
+/// In what respects a run fell short, a sentence each. `figures` are those of the whole run.
+pub(super) fn shortfalls(
+    run: &Run,
+    timeline: &Timeline<'_>,
+    books: &Books,
+    figures: &Figures,
+) -> Vec<String> {
     let (asked, received, sent) = (run.plan.connections, run.received(), run.sent());
     let mut shortfalls: Vec<String> = run.exits.exits.iter().filter_map(Exit::shortfall).collect();
     shortfalls.extend(unknown_ends(run));
-    for (tool, is_final, elapsed_s) in [
-        ("floodtest", received.is_final, received.elapsed_s),
-        ("msggen", sent.is_final, sent.elapsed_s),
-    ] {
+    let ends = [
+        Some(("floodtest", received.is_final, received.elapsed_s)),
+        sent.map(|sent| ("msggen", sent.is_final, sent.elapsed_s)),
+    ];
+    for (tool, is_final, elapsed_s) in ends.into_iter().flatten() {
         if !is_final {
             shortfalls.push(format!(
                 "{tool} left no final report; its last one was made after {elapsed_s:.1} s"
             ));
         }
     }
-    if received.connected < asked {
+    let expects = |name| expects(&run.plan, name);
+    if received.connected < asked && !["connected", "closed", "failed"].into_iter().any(expects) {
         shortfalls.push(format!(
             "{} of {} connections were open at the end",
             grouped(received.connected),
@@ -34,7 +51,9 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
         ));
     }
     // Every id that is sent to has been connected before.
-    if let Some(void) = sent.void.filter(|void| *void > 0) {
+    if let Some(sent) = sent.filter(|_| !expects("void"))
+        && let Some(void) = sent.void.filter(|void| *void > 0)
+    {
         shortfalls.push(format!(
             "{} of {} messages went to ids that nobody had any more",
             grouped(void),
@@ -43,6 +62,10 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
     }
     shortfalls.extend(books.shortfalls());
     shortfalls.extend(lost_delays(run));
+    shortfalls.extend(unmet(run, figures));
+    if !run.plan.server.is_watched {
+        return shortfalls;
+    }
     for mark in [marks::CONNECTING, marks::SENDING, marks::SENT, marks::DISCONNECTING] {
         if timeline.at_s(mark).is_none() {
             shortfalls.push(format!(
@@ -54,14 +77,33 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
     shortfalls
 }
 
-/// The programs of which nobody says how they ended. Each run has one of each, and as many servers
-/// as were planned.
+/// The expectations of the whole run that its figures do not meet.
+fn unmet(run: &Run, figures: &Figures) -> Vec<String> {
+    let of_run = run.plan.expect.iter().filter(|text| is_figure_of_run(name_of(text)));
+    let of_run: Vec<&str> = of_run.map(String::as_str).collect();
+    if of_run.is_empty() {
+        return Vec::new();
+    }
+    match Expectations::parse(&of_run.join(","), figures) {
+        Ok(expectations) => expectations.shortfalls(figures),
+        Err(error) => vec![format!("{}: {error}", files::PLAN)],
+    }
+}
+
+/// The programs of which nobody says how they ended. Each run has one of each, as far as they were
+/// needed, and as many servers as were planned.
 fn unknown_ends(run: &Run) -> impl Iterator<Item = String> {
-    let n_needed =
-        [("comet-server", run.plan.nodes), ("floodtest", 1), ("msggen", 1), ("memlog", 1)];
+    let plan = &run.plan;
+    let n_servers = if plan.server.is_started { plan.nodes } else { 0 };
+    let n_needed = [
+        (plan.server.name.as_str(), n_servers),
+        ("floodtest", 1),
+        // A sender that was never started, because the server died before, has no end.
+        ("msggen", u64::from(!run.send.is_empty())),
+        ("memlog", u64::from(plan.server.is_watched)),
+    ];
     n_needed.into_iter().filter_map(|(program, n_needed)| {
-        // Several servers are told apart by a name behind that of the program.
-        let ends = run.exits.exits.iter().filter(|exit| exit.program.starts_with(program));
+        let ends = run.exits.exits.iter().filter(|exit| exit.is_of(program));
         let n_missing = n_needed.saturating_sub(ends.count() as u64);
         let of = if n_needed > 1 {
             format!("{} of {} ", grouped(n_missing), grouped(n_needed))
@@ -75,13 +117,17 @@ fn unknown_ends(run: &Run) -> impl Iterator<Item = String> {
 /// A sentence for every latency log that does not hold as many delays as were reported.
 fn lost_delays(run: &Run) -> Vec<String> {
     let (received, sent) = (run.received(), run.sent());
-    let logs: [(&'static str, &Option<Delays>, &LatencySummary); 5] = [
+    let mut logs: Vec<(&'static str, &Option<Delays>, &LatencySummary)> = vec![
         (files::DELIVERY_FROM_DUE, &run.delivery_due, &received.delivery_from_due),
         (files::DELIVERY_FROM_SEND, &run.delivery_actual, &received.delivery_from_send),
-        (files::SEND_FROM_DUE, &run.send_due, &sent.send_from_due),
-        (files::SEND_FROM_SEND, &run.send_actual, &sent.send_from_send),
-        (files::LATENESS, &run.lateness, &sent.lateness),
     ];
+    if let Some(sent) = sent {
+        logs.extend([
+            (files::SEND_FROM_DUE, &run.send_due, &sent.send_from_due),
+            (files::SEND_FROM_SEND, &run.send_actual, &sent.send_from_send),
+            (files::LATENESS, &run.lateness, &sent.lateness),
+        ]);
+    }
     let mut sentences = Vec::new();
     for (name, log, reported) in logs {
         let name = files::name_in(&run.folder, name);
@@ -125,13 +171,15 @@ pub fn caveats(run: &Run) -> Vec<String> {
     if n_steps > 0 {
         caveats.push(format!("The wall clock was stepped {n_steps} times during the run."));
     }
-    let (delivery, sent) = (&run.received().delivery_from_due, run.sent());
+    caveats.extend(unknowns(run));
+    let delivery = &run.received().delivery_from_due;
     if delivery.negative > 0 {
         caveats.push(format!(
             "{} delays came out negative, because two clocks differ, and are in no percentile.",
             grouped(delivery.negative)
         ));
     }
+    let Some(sent) = run.sent() else { return caveats };
     if sent.sent < sent.asked {
         caveats.push(format!(
             "The sending was ended early: {} of {} messages were sent.",
@@ -148,4 +196,30 @@ pub fn caveats(run: &Run) -> Vec<String> {
         ));
     }
     caveats
+}
+
+/// What cannot be known of a run because of the server that it had, a sentence each.
+fn unknowns(run: &Run) -> Vec<String> {
+    let server = &run.plan.server;
+    let mut unknowns = Vec::new();
+    if !server.is_watched {
+        unknowns.push(format!(
+            "{} runs on another machine or is not known as a process here: what it cost it is not \
+             known.",
+            server.name
+        ));
+    }
+    if !server.is_counted && server.name == COMET_SERVER {
+        unknowns.push("The server's own counts were not asked for.".to_owned());
+    } else if !server.is_counted {
+        unknowns.push(format!(
+            "{} gives no counts of its own that are known here: the books are those of the sender \
+             and of the receivers.",
+            server.name
+        ));
+    }
+    if let Some(why) = run.expected.as_ref().and_then(|expected| expected.why.as_deref()) {
+        unknowns.push(format!("How many messages were to come is not known: {why}."));
+    }
+    unknowns
 }

@@ -9,6 +9,17 @@ use reports::date::utc;
 use reports::run::words::{NOT_MEASURED, grouped, size, time};
 use reports::run::{Host, Run, Summary, files};
 
+/// The scenario, as far as there is a file of it.
+pub(crate) fn scenario(run: &Run) -> Markup {
+    let Ok(text) = fs::read_to_string(run.folder.join(files::SCENARIO)) else { return html! {} };
+    let note =
+        ["It is kept in the folder of the run, with what was overridden on the command line."];
+    let body = html! {
+        pre { code { (text.trim_end()) } }
+    };
+    section("What was asked for", &note, &body)
+}
+
 /// The exact commands.
 pub(crate) fn commands(run: &Run) -> Markup {
     let note = [
@@ -88,13 +99,17 @@ pub(crate) fn not_claimed(run: &Run) -> Markup {
     let cpus = run.host.cpus.map_or_else(|| NOT_MEASURED.to_owned(), grouped);
     let body = html! {
         ul {
-            li { "Nothing about a network: everything went over loopback." }
-            li {
-                "Nothing about a server that has a machine to itself: server, clients and senders \
-                 shared the same processors (" (cpus) ")."
+            @if run.plan.server.is_watched {
+                li { "Nothing about a network: server, clients and senders are on one machine." }
+                li {
+                    "Nothing about a server that has a machine to itself: server, clients and \
+                     senders shared the same processors (" (cpus) ")."
+                }
+            } @else {
+                li { "Nothing about the network in between, which is part of every latency." }
             }
             li { "Nothing about clients that come and go, or that read slowly." }
-            li { "Nothing about TLS." }
+            @if run.plan.server.is_counted { li { "Nothing about TLS." } }
             li {
                 "Nothing about other runs: these are the figures of one, and latency and CPU move \
                  with what else the machine's host does."
@@ -106,9 +121,12 @@ pub(crate) fn not_claimed(run: &Run) -> Markup {
 }
 
 /// The files of the folder, and what they hold.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 17] = [
     (files::PLAN, "what was asked for, and the commands"),
     (files::HOST, "the machine"),
+    (files::SCENARIO, "the experiment, as a file for `rig run`"),
+    (files::PHASES, "when each phase began"),
+    (files::EXPECTED, "how many messages were to come"),
     (files::EXITS, "how each program ended"),
     (files::MEMORY, "memory of the server and its connections, a line a sample"),
     (files::FOOTPRINT, "what the run took of the whole machine, at three moments"),

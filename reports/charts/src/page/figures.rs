@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::{figure, section, table};
+use super::{Note, figure, section, table};
 use crate::pictures::{Drawn, Picture};
+use reports::books::{Extent, FloodReport, ItemKind, JudgedBy};
 use reports::latency::{Latency, LatencySummary};
 use reports::run::words::{
     NOT_MEASURED, figure as number, grouped, kb, ms, of_one_core, with_unit,
@@ -25,12 +26,22 @@ const DELAY_HEADS: [&str; 7] = ["", "p50", "p90", "p99", "p99.9", "longest", "ho
 
 /// Both sides of every identity.
 pub(crate) fn books(summary: &Summary) -> Markup {
-    let note = [
-        "Every message is accounted for, by three programs that share no code for it: msggen \
-         counts what was answered, the server what it wrote, floodtest what it received.",
-        "Written means that the kernel took a chunk's last byte. Counts were taken after the last \
-         message and before anybody was disconnected.",
-    ];
+    let note: Note<'_> = if summary.server.is_some() {
+        &[
+            "Every message is accounted for, by three programs that share no code for it: msggen \
+             counts what was answered, the server what it wrote, floodtest what it received.",
+            "Written means that the kernel took a chunk's last byte. Counts were taken after the \
+             last message and before anybody was disconnected.",
+        ]
+    } else {
+        &[
+            "The server gives no counts that are known here. msggen counts what the server \
+             answered, floodtest what it received, and the rig computes what was to come from \
+             what msggen wrote down for each id and from the ids in the URLs.",
+            "A message is known by its stamp, or by a number that the server gives it, never by \
+             how it was framed.",
+        ]
+    };
     let body = html! {
         table.books {
             thead { tr { th scope="col" { "what must be equal" } th {} th {} th {} } }
@@ -51,7 +62,7 @@ pub(crate) fn books(summary: &Summary) -> Markup {
     };
     let title =
         if summary.books.balance() { "The books balance" } else { "The books do not balance" };
-    section(title, &note, &body)
+    section(title, note, &body)
 }
 
 /// What the server's memory was, when.
@@ -64,6 +75,12 @@ pub(crate) fn memory(summary: &Summary, drawn: &Drawn) -> Markup {
          in it, and everything else that uses TCP. It is much the same for every server.",
     ];
     let cost = &summary.cost;
+    let Some(process) = &drawn.process else {
+        let unknown = html! {
+            p { "Not measured: the server's processes are not known on this machine." }
+        };
+        return section("What it cost the server", &[], &unknown);
+    };
     let moments = [
         ("nobody connected", &cost.empty),
         ("all connected, nothing sent yet", &cost.idle),
@@ -91,7 +108,7 @@ pub(crate) fn memory(summary: &Summary, drawn: &Drawn) -> Markup {
         "kernel: TCP sockets, KB",
     ];
     let body = html! {
-        (figure(&drawn.process))
+        (figure(process))
         @if let Some(kernel) = &drawn.kernel { (figure(kernel)) }
         (table("figures", &heads, moments.into_iter().map(row)))
         (table("", &["", "figure", "computed from"], costs(summary)))
@@ -153,6 +170,11 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
             of_one_core(cost.cpu_share),
             "CPU time ÷ elapsed time, while messages were sent".to_owned(),
         ),
+        row(
+            "CPU for a message",
+            with_unit(cost.cpu_us_per_message, "µs"),
+            "the same CPU time ÷ messages received".to_owned(),
+        ),
     ]
 }
 
@@ -175,38 +197,71 @@ pub(crate) fn machine(summary: &Summary) -> Markup {
 
 /// What went over the connections.
 pub(crate) fn traffic(run: &Run, summary: &Summary, picture: &Picture) -> Markup {
-    let (sent, rates) = (&summary.sent, &summary.rates);
+    let (received, rates) = (&summary.received, &summary.rates);
     let note = [
         "Messages are due at fixed times, whatever the server does (open loop); connections too.",
-        "A chunk is what a message becomes for one connection that it reaches.",
+        "A chunk is what a message becomes for one connection that it reaches; of other streams \
+         events, lines or frames are counted.",
     ];
+    // Of comet-server chunks are what its own counts are compared with.
+    let items = if summary.server.is_some() { ItemKind::Chunks } else { received.item_kind };
     let opened = rates.opened_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
-    let received = rates.received_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
+    let per_s = rates.received_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
     let asked = if run.plan.rate > 0 { grouped(run.plan.rate) } else { "flat out".to_owned() };
-    let rows = vec![
-        vec!["connections opened a second".to_owned(), asked, opened],
-        vec![
-            "messages sent a second".to_owned(),
-            grouped(run.plan.messages_per_second),
-            number(sent.achieved_per_s),
-        ],
-        vec!["chunks received a second".to_owned(), String::new(), received],
-    ];
+    let mut rows = vec![vec!["connections opened a second".to_owned(), asked, opened]];
+    if let Some(sent) = &summary.sent {
+        let asked = grouped(run.plan.messages_per_second);
+        rows.push(vec!["messages sent a second".to_owned(), asked, number(sent.achieved_per_s)]);
+        rows.push(vec![format!("{items} received a second"), String::new(), per_s]);
+    } else {
+        let n_items = if received.items > 0 { received.items } else { received.chunks };
+        rows.push(vec![format!("{items} received"), String::new(), grouped(n_items)]);
+    }
+    let types = received.content_types.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let body = html! {
         (figure(picture))
         (table("figures", &["", "asked for", "here"], rows))
+        @if !types.is_empty() { p { "Content-Type of the responses: " (types) "." } }
+        p { "Messages are judged by " (judged_by(received)) "." }
     };
     section("Connections and messages", &note, &body)
 }
 
+/// What messages are judged by, and of how many connections.
+fn judged_by(received: &FloodReport) -> String {
+    let by = match received.judged_by {
+        JudgedBy::Nothing => return "nothing: not judged".to_owned(),
+        JudgedBy::Stamps => "msggen's stamps",
+        JudgedBy::Numbers => "the server's numbers",
+        JudgedBy::Both => "msggen's stamps and the server's numbers",
+    };
+    let judged = received.judged;
+    let extent = |extent: Extent| match extent {
+        Extent::All => "all",
+        Extent::Some => "some",
+        Extent::None => "none",
+    };
+    format!(
+        "{by}; of {} connections before the first that came, of {} in between, of {} after the \
+         last",
+        extent(judged.beginning),
+        extent(judged.middle),
+        extent(judged.end)
+    )
+}
+
 /// How long messages took.
 pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
+    if summary.delays().iter().all(|(_, delays)| delays.count == 0) {
+        let none = html! { p { "Not measured: no message had a stamp." } };
+        return section("How long messages took", &[], &none);
+    }
     let note = [
         "From due: counted from when the message should have been sent, so that a server that \
          stalls its senders cannot hide it (coordinated omission). From send: counted from when it \
          was sent.",
         "Delivery ends with the receipt by the client, send latency with the answer to the sender. \
-         Both ends are on this machine, with one clock.",
+         Sender and receivers are on this machine, with one clock.",
         "Scales of latency are logarithmic. The longest delay of a long run says most about the \
          machine.",
     ];
@@ -252,19 +307,10 @@ fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
 
 /// Every delay that was recorded.
 fn delays(summary: &Summary) -> Vec<Vec<String>> {
-    let (received, sent) = (&summary.received, &summary.sent);
-    let series = [
-        ("delivery_from_due", &received.delivery_from_due),
-        ("delivery_from_send", &received.delivery_from_send),
-        ("send_from_due", &sent.send_from_due),
-        ("send_from_send", &sent.send_from_send),
-        ("lateness", &sent.lateness),
-        ("connect_lateness", &received.connect_lateness),
-    ];
     let row = |(what, it): (&str, &LatencySummary)| {
         let ms = |us| if it.count > 0 { ms(us) } else { "–".to_owned() };
         let figures = [it.p50_us, it.p90_us, it.p99_us, it.p999_us, it.max_us].map(ms);
         [what.to_owned()].into_iter().chain(figures).chain([grouped(it.count)]).collect()
     };
-    series.into_iter().map(row).collect()
+    summary.delays().into_iter().map(row).collect()
 }

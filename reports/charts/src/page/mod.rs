@@ -9,7 +9,7 @@ mod top;
 use maud::html;
 
 pub(crate) use details::facts;
-pub(crate) use html::{command_lines, document, figure, section, table};
+pub(crate) use html::{Note, command_lines, document, figure, section, table};
 pub(crate) use top::kicker;
 
 use crate::pictures::Drawn;
@@ -26,6 +26,7 @@ pub(crate) fn page(run: &Run, summary: &Summary, drawn: &Drawn) -> String {
             (figures::traffic(run, summary, &drawn.traffic))
             (figures::latency(run, summary, drawn))
             (references::references(summary))
+            (details::scenario(run))
             (details::commands(run))
             (details::machine(run))
             (details::phases(summary))

@@ -12,9 +12,12 @@ pub(crate) fn references(summary: &Summary) -> Markup {
         ["The article had a machine of 2008, and its memory is that of processes unless it says \
          kernel. Bytes per connection can be compared; speed cannot. Its highest figure is for 24 \
          hours."];
-    let rows = article(summary)
-        .into_iter()
-        .map(|row| vec![row.what.to_owned(), row.article.to_owned(), row.here]);
+    let rows = article(summary);
+    if rows.is_empty() {
+        return html! {};
+    }
+    let rows =
+        rows.into_iter().map(|row| vec![row.what.to_owned(), row.article.to_owned(), row.here]);
     let body = html! {
         p { "The experiment is that of “A Million-user Comet Application with Mochiweb, Part "
             (part(summary)) "” (2008)." }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use reports::books::JudgedBy;
 use reports::date::utc;
 use reports::run::words::{grouped, ms, time};
 use reports::run::{Plan, Run, Summary};
@@ -9,6 +10,9 @@ use reports::run::{Plan, Run, Summary};
 /// What was done, in a line.
 pub(crate) fn title(run: &Run) -> String {
     let plan = &run.plan;
+    if let Some(title) = &plan.title {
+        return title.clone();
+    }
     let (connections, rate) = (grouped(plan.connections), grouped(plan.messages_per_second));
     // The experiment's name is what people look for; its figures are what it was this time.
     format!(
@@ -27,7 +31,11 @@ pub(crate) fn kicker(plan: &Plan) -> String {
         profile => format!("{profile} build"),
     };
     let toolkit = &plan.toolkit;
-    format!("{} · Comet toolkit {toolkit}{commit}{modified}, {build}", utc(plan.started_unix_s))
+    let server = &plan.server.name;
+    format!(
+        "{} · {server} · Comet toolkit {toolkit}{commit}{modified}, {build}",
+        utc(plan.started_unix_s)
+    )
 }
 
 /// The top of the page.
@@ -65,15 +73,41 @@ pub(crate) fn top(run: &Run, summary: &Summary) -> Markup {
 
 /// What it means that the run held.
 fn what_held(summary: &Summary) -> String {
-    let (received, sent) = (&summary.received, &summary.sent);
+    let received = &summary.received;
+    let connections = grouped(received.connected);
+    let Some(sent) = &summary.sent else {
+        let items = if received.items > 0 { received.items } else { received.chunks };
+        let faults = match received.lost {
+            Some(0) => "none lost, none duplicated, none out of order",
+            Some(_) => "those that were lost were allowed",
+            None => "whether messages were missing was not judged",
+        };
+        return format!(
+            "{connections} connections were open at the end, and {} {} received: {faults}.",
+            grouped(items),
+            received.item_kind
+        );
+    };
+    if summary.server.is_none() {
+        let faults = if received.n_faults() == 0 {
+            "none lost, none duplicated, none out of order".to_owned()
+        } else {
+            format!("{} lost, duplicated or out of order, as expected", received.n_faults())
+        };
+        return format!(
+            "{connections} connections were open at the end. {} messages were answered, and {} \
+             received: {faults}.",
+            grouped(sent.answered),
+            grouped(received.messages)
+        );
+    }
     let void = match sent.void {
         None | Some(0) => String::new(),
         Some(void) => format!(" {} of them went to ids that nobody had.", grouped(void)),
     };
     format!(
-        "All {} connections stayed open to the end. {} messages were sent, and {} chunks received: \
-         none lost, none duplicated, none out of order.{void}",
-        grouped(received.connected),
+        "All {connections} connections stayed open to the end. {} messages were sent, and {} \
+         chunks received: none lost, none duplicated, none out of order.{void}",
         grouped(sent.answered),
         grouped(received.chunks),
     )
@@ -84,6 +118,19 @@ struct Key {
     value: String,
     unit: &'static str,
     what: &'static str,
+}
+
+/// What was received: of a server with counts of its own chunks, which are compared with them.
+fn received_key(summary: &Summary) -> Key {
+    let received = &summary.received;
+    let (count, what) = if summary.server.is_some() {
+        (received.chunks, "chunks received")
+    } else if received.judged_by != JudgedBy::Nothing {
+        (received.messages, "messages received, each counted once")
+    } else {
+        (received.items.max(received.chunks), "items received; messages were not judged")
+    };
+    Key { value: grouped(count), unit: "", what }
 }
 
 /// The figures that people ask for first.
@@ -108,7 +155,7 @@ fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
                 "connections open at the end"
             },
         ),
-        key(Some(grouped(summary.received.chunks)), "", "chunks received"),
+        received_key(summary),
         key(
             whole(cost.idle_bytes_per_connection),
             "bytes",

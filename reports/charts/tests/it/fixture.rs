@@ -85,6 +85,11 @@ impl Fixture {
 
     /// Writes every raw file into `folder`.
     pub(crate) fn write(self, folder: &Path) {
+        self.write_slower(folder, 1_000);
+    }
+
+    /// The same, with deliveries that take so many thousandths of their time.
+    pub(crate) fn write_slower(self, folder: &Path, thousandths: u64) {
         self.plan().write(folder).unwrap();
         host().write(folder).unwrap();
         let exit =
@@ -95,7 +100,7 @@ impl Fixture {
         fs::write(folder.join(files::MEMORY), self.memory()).unwrap();
         let stats = serde_json::to_string(&self.stats()).unwrap();
         fs::write(folder.join(files::SERVER_STATS), stats).unwrap();
-        self.write_flood(folder);
+        self.write_flood(folder, thousandths);
         self.write_send(folder);
     }
 
@@ -211,7 +216,7 @@ impl Fixture {
     }
 
     /// floodtest's reports and delays.
-    fn write_flood(self, folder: &Path) {
+    fn write_flood(self, folder: &Path, thousandths: u64) {
         let started_unix_s = FIRST_UNIX_S + NOBODY_S;
         let sending_at = self.sending_at() - NOBODY_S;
         let mut noise = Noise(1);
@@ -226,8 +231,8 @@ impl Fixture {
             if (sending_at..sending_at + self.sending_s).contains(&(second - 1)) {
                 for _ in 0..self.per_second {
                     let delay_us = noise.delay_us();
-                    actual.record_us(delay_us);
-                    due.record_us(delay_us + 40 + noise.below(30));
+                    actual.record_us(delay_us * thousandths / 1_000);
+                    due.record_us((delay_us + 40 + noise.below(30)) * thousandths / 1_000);
                 }
             }
             if second % self.log_every_s() > 0 && second < end {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use reports::books::{ClusterStats, ServerStats};
 use reports::memory_log::{Mark, NoPss, OnPort, Sample, Share};
-use reports::run::{self, Exit, Exits, files};
+use reports::run::{self, Exit, Exits, Expected, PhaseStart, Phases, files};
 use serde_json::Value;
 
 use crate::fixture::Fixture;
@@ -46,8 +46,10 @@ fn keys(value: &Value) -> BTreeSet<String> {
         let is_described = |object: &serde_json::Map<String, Value>| {
             ["p50_us", "rss_kb", "phase"].iter().any(|key| object.contains_key(*key))
         };
+        // What a plan has of the server, and not the server's counts.
+        let is_leaf = LEAVES.contains(&key.as_str()) && value.get("is_started").is_none();
         match value {
-            Value::Object(object) if !LEAVES.contains(&key.as_str()) && !is_described(object) => {
+            Value::Object(object) if !is_leaf && !is_described(object) => {
                 add(&format!("{key}."), value);
             }
             Value::Array(values) if values.first().is_some_and(Value::is_object) => {
@@ -70,11 +72,20 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
     let mut plan = run::Plan::read(folder).unwrap();
     plan.server_threads = Some(1);
     plan.broker = Some("redis-server".to_owned());
+    plan.transport = Some("ws".to_owned());
+    plan.title = Some("a run".to_owned());
+    plan.expect = vec!["lost=0".to_owned()];
+    plan.server.host = Some("user@host".to_owned());
     plan.write(folder).unwrap();
     let stats = ServerStats { cluster: Some(ClusterStats::default()), ..ServerStats::default() };
     fs::write(folder.join(files::SERVER_STATS), serde_json::to_vec(&stats).unwrap()).unwrap();
     let exit = |code, signal| Exit { code, signal, ..Exit::default() };
-    Exits { exits: vec![exit(Some(1), None), exit(None, Some(9))] }.write(folder).unwrap();
+    let told = Exit { is_early: true, is_expected: true, ..exit(Some(0), None) };
+    Exits { exits: vec![exit(Some(1), None), exit(None, Some(9)), told] }.write(folder).unwrap();
+    let phase = PhaseStart { name: "sending".to_owned(), unix_ms: 1 };
+    Phases { phases: vec![phase] }.write(folder).unwrap();
+    let why = Some("nobody knows".to_owned());
+    Expected { messages: Some(1), unanswered: 0, why }.write(folder).unwrap();
     charts::report(folder).unwrap();
     let text = |name| fs::read_to_string(folder.join(name)).unwrap();
     let toml = |name| toml::from_str::<Value>(&text(name)).unwrap();
@@ -86,6 +97,8 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
         (files::HOST, toml(files::HOST)),
         (files::EXITS, toml(files::EXITS)),
         (files::FOOTPRINT, toml(files::FOOTPRINT)),
+        (files::PHASES, toml(files::PHASES)),
+        (files::EXPECTED, toml(files::EXPECTED)),
         (files::MSGGEN, last(files::MSGGEN)),
         (files::SERVER_STATS, json(&text(files::SERVER_STATS))),
         ("Delays", summary["received"]["delivery_from_due"].clone()),

@@ -14,3 +14,4 @@ mod format;
 mod old_runs;
 mod page;
 mod run_folder;
+mod spread;

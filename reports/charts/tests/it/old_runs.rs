@@ -14,7 +14,7 @@ fn published_runs_are_read_and_their_latency_logs_under_their_former_names() {
         assert_eq!(log, "floodtest-delivery-due.hlog", "{name}");
 
         let run = Run::load(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let (received, sent) = (run.received().clone(), run.sent().clone());
+        let (received, sent) = (run.received().clone(), run.sent().unwrap().clone());
         let logs = [
             (&run.delivery_due, received.delivery_from_due),
             (&run.delivery_actual, received.delivery_from_send),

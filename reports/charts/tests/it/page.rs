@@ -97,7 +97,7 @@ fn whatever_stands_in_a_log_is_only_text_on_the_page() {
     charts::report(dir.path()).unwrap();
     let other = reported(SMALL);
     let compared = dir.path().join(files::COMPARE);
-    charts::compare(dir.path(), other.path(), &compared).unwrap();
+    crate::compare::compare_two(dir.path(), other.path());
     for page in [page_of(dir.path()), fs::read_to_string(compared).unwrap()] {
         assert!(page.to_lowercase().contains("&lt;script&gt;"), "{page}");
         assert!(!page.to_lowercase().contains("<script") && !page.contains("<img"), "{page}");
@@ -183,7 +183,7 @@ fn shown(page: &str) -> Option<String> {
 
 /// Checks `page` in a browser.
 #[track_caller]
-fn check_in_a_browser(page: &str, n_charts: usize) {
+pub(crate) fn check_in_a_browser(page: &str, n_charts: usize) {
     let Some(dom) = shown(page) else { return };
     for width_px in WIDTHS_PX {
         let measured = dom.split(&format!("data-at{width_px}=\"")).nth(1);
@@ -214,6 +214,6 @@ fn a_browser_shows_the_page_whole_at_every_width() {
 fn a_browser_shows_a_comparison_whole_at_every_width() {
     let (dir, other) = (reported(SMALL), reported(Fixture { connections: 1_000, ..SMALL }));
     let compared = dir.path().join(files::COMPARE);
-    charts::compare(dir.path(), other.path(), &compared).unwrap();
+    crate::compare::compare_two(dir.path(), other.path());
     check_in_a_browser(&fs::read_to_string(compared).unwrap(), 2);
 }

@@ -7,8 +7,10 @@
 )]
 
 mod abuse;
+mod compare;
 mod imports;
 mod installed;
 mod readme;
 mod rig;
+mod scenario;
 mod tidy;

@@ -8,7 +8,7 @@ use crate::rig::told;
 use crate::tidy::top;
 
 /// The documents whose commands people type.
-const DOCUMENTS: [&str; 2] = ["README.md", "reports/docs/promises.md"];
+const DOCUMENTS: [&str; 3] = ["README.md", "reports/docs/promises.md", "reports/docs/pipelines.md"];
 
 /// A document of the repository.
 fn read(name: &str) -> String {
@@ -23,7 +23,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
         for line in block.replace("\\\n", " ").lines() {
             let words = shlex::split(&line.replace('…', " ")).unwrap_or_default();
             // What another program reads or a file takes is none of this one's.
-            let is_end = |word: &String| ["|", ">", "&&"].contains(&word.as_str());
+            let is_end = |word: &String| ["|", ">", ">>", "&&"].contains(&word.as_str());
             let words: Vec<String> = words.into_iter().take_while(|word| !is_end(word)).collect();
             let words = match words.as_slice() {
                 [cargo, rig, rest @ ..] if cargo == "cargo" && rig == "rig" => {
@@ -42,9 +42,12 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 
 /// What `program` says to these arguments and a wish for help, which it only grants when it has
 /// understood all that stands before it.
-fn help(program: &str, arguments: &[String]) -> Output {
+pub(crate) fn help(program: &str, arguments: &[String]) -> Output {
     let mut command = Command::new(built(program));
-    command.args(arguments).arg("--help").env("COLUMNS", "200").output().unwrap()
+    // Behind a `--` nothing is a flag.
+    let n_flags = arguments.iter().position(|it| it == "--").unwrap_or(arguments.len());
+    let (flags, rest) = arguments.split_at(n_flags);
+    command.args(flags).arg("--help").args(rest).env("COLUMNS", "200").output().unwrap()
 }
 
 #[test]

@@ -1,0 +1,33 @@
+//! The figures of a whole run that can be expected of it, beside those of its tools: the server's and
+//! the machine's, by the names under which runs are compared.
+
+use super::summary::Summary;
+use crate::compare::figures::{self, Unit as Counted};
+use crate::expect::{ExpectError, Expectations, Figure, Figures, Unit};
+
+/// What stands for a figure that the run does not have.
+const NOT_MEASURED: &str = "not measured";
+
+/// The figures by name. `None`: of a run that has none of them yet.
+pub(super) fn figures(summary: Option<&Summary>) -> Figures {
+    let of_run = figures::all().into_iter().filter(|figure| is_figure_of_run(&figure.name));
+    of_run.fold(Figures::default(), |all, figure| {
+        let value = summary.and_then(|summary| figure.of(summary));
+        let value = value.map_or(Figure::Null(Unit::Number, NOT_MEASURED), |value| {
+            // Sizes are written in bytes, as on the command line.
+            let bytes = matches!(figure.unit, Counted::Kb | Counted::KbPerMin);
+            Figure::Number(if bytes { value * 1_024.0 } else { value })
+        });
+        all.with(&figure.name, value)
+    })
+}
+
+/// Checks that `expectations` name such figures and are written as they should be.
+pub fn check_expectations(expectations: &[String]) -> Result<(), ExpectError> {
+    Expectations::parse(&expectations.join(","), &figures(None)).map(drop)
+}
+
+/// Whether `name` is that of such a figure, whether there is one or not.
+pub fn is_figure_of_run(name: &str) -> bool {
+    name == "opened_per_s" || ["server.", "machine."].iter().any(|part| name.starts_with(part))
+}
