@@ -23,7 +23,7 @@ pub enum ReportError {
 /// computed before: charts, `summary.json` and, last, `report.html`.
 pub fn report(folder: &Path) -> Result<Summary, ReportError> {
     let run = Run::load(folder)?;
-    let summary = Summary::of(&run);
+    let summary = run.summary();
     let pictures = Pictures::of(&run);
     pictures.save(folder)?;
     summary.write(folder)?;

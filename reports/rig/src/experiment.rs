@@ -327,8 +327,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Follows msggen to its end, and the others beside it. The first signal to end ends msggen, and
-    /// so does the end of the server, or of all connections. How it ended is looked at with the
+    /// Follows msggen to its end, and the others beside it. The first signal to end ends msggen,
+    /// and so does the end of the server, or of all connections. How it ended is looked at with the
     /// rest of the run: hours of it are there to be seen, even if msggen was killed.
     async fn send_all(
         &mut self,

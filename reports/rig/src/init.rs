@@ -1,5 +1,5 @@
-//! `rig init URL`: tries a URL, and writes a first scenario file for its server, with what was found
-//! in comments. It looks through floodtest, so that what it finds is what a run will see.
+//! `rig init URL`: tries a URL, and writes a first scenario file for its server, with what was
+//! found in comments. It looks through floodtest, so that what it finds is what a run will see.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, ToSocketAddrs as _};
@@ -297,8 +297,8 @@ fn message_lines(args: &InitArgs, is_here: bool) -> Vec<String> {
         );
     };
     let mut text = lines(&format!(
-        "\n# What msggen sends: its flags by name, rate (messages a second, over all sources), and\n\
-         # for how long.\n\
+        "\n# What msggen sends: its flags by name, rate (messages a second, over all sources),\n\
+         # and for how long.\n\
          [messages]\n\
          to = {}\n\
          rate = 100\n\

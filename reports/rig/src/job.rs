@@ -1,5 +1,5 @@
-//! What is asked of an experiment: a scenario, and the command lines of `run`, `c10k`, `cluster` and
-//! `c1m`, which override some of it.
+//! What is asked of an experiment: a scenario, and the command lines of `run`, `c10k`, `cluster`
+//! and `c1m`, which override some of it.
 
 use std::path::PathBuf;
 use std::time::Duration;

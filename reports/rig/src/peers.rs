@@ -26,7 +26,7 @@ pub(crate) struct PeersArgs {
     /// checkout]
     files: Vec<String>,
     /// Runs of each, in turn: all servers once, then all of them again
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = repeats)]
     repeats: u64,
     /// Override a value of all of them; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
@@ -95,6 +95,17 @@ impl PeersArgs {
         });
         let peers = peers.collect();
         Ok(Turns { folder, jobs, peers })
+    }
+}
+
+/// The most runs of each: beyond it a spread does not become clearer.
+const MOST_REPEATS: u64 = 100;
+
+/// How many runs of each.
+fn repeats(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(n) if (1..=MOST_REPEATS).contains(&n) => Ok(n),
+        _ => Err(format!("write a number from 1 to {MOST_REPEATS}")),
     }
 }
 

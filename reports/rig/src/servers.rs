@@ -154,8 +154,8 @@ impl Servers {
     }
 }
 
-/// How a program ended that was told to. Of ours a signal to end leads to exit code 0; others end in
-/// their own ways.
+/// How a program ended that was told to. Of ours a signal to end leads to exit code 0; others end
+/// in their own ways.
 fn as_told(exit: Exit) -> Exit {
     let is_own = exit.program.starts_with(COMET_SERVER);
     let said = if exit.code == Some(0) { String::new() } else { exit.said };

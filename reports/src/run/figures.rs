@@ -1,15 +1,17 @@
-//! The figures of a whole run that can be expected of it, beside those of its tools: the server's and
-//! the machine's, by the names under which runs are compared.
+//! The figures of a whole run that can be expected of it, beside those of its tools: the server's
+//! and the machine's, by the names under which runs are compared.
 
-use super::summary::Summary;
+use super::Run;
+use super::files;
+use super::summary::{Summary, Verdict};
 use crate::compare::figures::{self, Unit as Counted};
-use crate::expect::{ExpectError, Expectations, Figure, Figures, Unit};
+use crate::expect::{ExpectError, Expectations, Figure, Figures, Unit, name_of};
 
 /// What stands for a figure that the run does not have.
 const NOT_MEASURED: &str = "not measured";
 
 /// The figures by name. `None`: of a run that has none of them yet.
-pub(super) fn figures(summary: Option<&Summary>) -> Figures {
+fn figures(summary: Option<&Summary>) -> Figures {
     let of_run = figures::all().into_iter().filter(|figure| is_figure_of_run(&figure.name));
     of_run.fold(Figures::default(), |all, figure| {
         let value = summary.and_then(|summary| figure.of(summary));
@@ -30,4 +32,30 @@ pub fn check_expectations(expectations: &[String]) -> Result<(), ExpectError> {
 /// Whether `name` is that of such a figure, whether there is one or not.
 pub fn is_figure_of_run(name: &str) -> bool {
     name == "opened_per_s" || ["server.", "machine."].iter().any(|part| name.starts_with(part))
+}
+
+impl Run {
+    /// Computes every figure of the run, and whether it held.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::of(self);
+        let unmet = unmet(self, &figures(Some(&summary)));
+        summary.shortfalls.extend(unmet);
+        if !summary.shortfalls.is_empty() {
+            summary.verdict = Verdict::FellShort;
+        }
+        summary
+    }
+}
+
+/// The expectations of the whole run that its figures do not meet.
+fn unmet(run: &Run, figures: &Figures) -> Vec<String> {
+    let of_run = run.plan.expect.iter().filter(|text| is_figure_of_run(name_of(text)));
+    let of_run: Vec<&str> = of_run.map(String::as_str).collect();
+    if of_run.is_empty() {
+        return Vec::new();
+    }
+    match Expectations::parse(&of_run.join(","), figures) {
+        Ok(expectations) => expectations.shortfalls(figures),
+        Err(error) => vec![format!("{}: {error}", files::PLAN)],
+    }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::cost::Cost;
-use super::figures::figures;
 use super::files;
 use super::folder::{FORMAT, RunError, replace};
 use super::machine::Machine;
@@ -93,13 +92,14 @@ pub enum Verdict {
 pub struct Rates {
     /// Connections opened a second, from the first connect to the last.
     pub opened_per_s: Option<f64>,
-    /// Items received a second (chunks, of comet-server), from when the first message was due to the last answer.
+    /// Items received a second (chunks, of comet-server), from when the first message was due to
+    /// the last answer.
     pub received_per_s: Option<f64>,
 }
 
 impl Summary {
-    /// Computes every figure of `run`.
-    pub fn of(run: &Run) -> Self {
+    /// Computes every figure of `run`. What is expected of them is not looked at yet.
+    pub(super) fn of(run: &Run) -> Self {
         let timeline = Timeline::of(run);
         let (received, sent) = (run.received(), run.sent());
         let books = books(run);
@@ -131,7 +131,7 @@ impl Summary {
             expected: run.expected.clone(),
             sent: sent.cloned(),
         };
-        summary.shortfalls = shortfalls(run, &timeline, &summary.books, &figures(Some(&summary)));
+        summary.shortfalls = shortfalls(run, &timeline, &summary.books);
         if !summary.shortfalls.is_empty() {
             summary.verdict = Verdict::FellShort;
         }

@@ -1,12 +1,11 @@
 //! Whether a run held, and what a reader must know before believing its figures.
 
-use super::figures::is_figure_of_run;
 use super::files::{self, marks};
 use super::timeline::Timeline;
 use super::words::{grouped, share};
 use super::{COMET_SERVER, Delays, Exit, Plan, Run};
 use crate::books::Books;
-use crate::expect::{Expectations, Figures, name_of};
+use crate::expect::name_of;
 use crate::latency::LatencySummary;
 
 /// The load average over a minute above which somebody else computed in the minute before the run:
@@ -21,13 +20,8 @@ pub(super) fn expects(plan: &Plan, name: &str) -> bool {
     })
 }
 
-/// In what respects a run fell short, a sentence each. `figures` are those of the whole run.
-pub(super) fn shortfalls(
-    run: &Run,
-    timeline: &Timeline<'_>,
-    books: &Books,
-    figures: &Figures,
-) -> Vec<String> {
+/// In what respects a run fell short, a sentence each.
+pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> Vec<String> {
     let (asked, received, sent) = (run.plan.connections, run.received(), run.sent());
     let mut shortfalls: Vec<String> = run.exits.exits.iter().filter_map(Exit::shortfall).collect();
     shortfalls.extend(unknown_ends(run));
@@ -62,7 +56,6 @@ pub(super) fn shortfalls(
     }
     shortfalls.extend(books.shortfalls());
     shortfalls.extend(lost_delays(run));
-    shortfalls.extend(unmet(run, figures));
     if !run.plan.server.is_watched {
         return shortfalls;
     }
@@ -75,19 +68,6 @@ pub(super) fn shortfalls(
         }
     }
     shortfalls
-}
-
-/// The expectations of the whole run that its figures do not meet.
-fn unmet(run: &Run, figures: &Figures) -> Vec<String> {
-    let of_run = run.plan.expect.iter().filter(|text| is_figure_of_run(name_of(text)));
-    let of_run: Vec<&str> = of_run.map(String::as_str).collect();
-    if of_run.is_empty() {
-        return Vec::new();
-    }
-    match Expectations::parse(&of_run.join(","), figures) {
-        Ok(expectations) => expectations.shortfalls(figures),
-        Err(error) => vec![format!("{}: {error}", files::PLAN)],
-    }
 }
 
 /// The programs of which nobody says how they ended. Each run has one of each, as far as they were

@@ -18,7 +18,7 @@ use crate::{self as chart, History, Log, PercentileCurve};
 use reports::compare::condition::Conditions;
 use reports::compare::ranks::median;
 use reports::latency::Latency;
-use reports::run::{Run, RunError, Summary, doubts, replace};
+use reports::run::{Run, RunError, doubts, replace};
 
 /// What is to be compared, and how.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Loaded {
             compared: Compared {
                 name: run.name(),
                 folder: folder.to_owned(),
-                summary: Summary::of(&run),
+                summary: run.summary(),
                 doubts: doubts(&run),
                 plan: run.plan,
                 host: run.host,

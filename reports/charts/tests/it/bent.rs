@@ -74,7 +74,7 @@ impl Bent {
     /// Computes what follows from the files, without charts. An error is a sentence.
     pub(crate) fn summary(&self) -> Result<Summary, String> {
         let run = Run::load(&self.folder).map_err(|error| error.to_string())?;
-        let summary = Summary::of(&run);
+        let summary = run.summary();
         assert!(!summary.to_string().is_empty());
         Ok(summary)
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use reports::run::{Run, Summary, files};
+use reports::run::{Run, files};
 
 #[test]
 fn published_runs_are_read_and_their_latency_logs_under_their_former_names() {
@@ -26,7 +26,7 @@ fn published_runs_are_read_and_their_latency_logs_under_their_former_names() {
             let log = log.as_ref().unwrap_or_else(|| panic!("{name} has no such log"));
             assert_eq!(log.total.count(), reported.count, "{name}");
         }
-        let summary = Summary::of(&run);
+        let summary = run.summary();
         assert_eq!(summary.received.messages, run.received().messages, "{name}");
     }
 }

@@ -21,7 +21,7 @@ fn small() -> TempDir {
 
 /// The summary of the run in `folder`.
 fn summary(folder: &Path) -> Summary {
-    Summary::of(&Run::load(folder).unwrap())
+    Run::load(folder).unwrap().summary()
 }
 
 /// Replaces `from`, which must be there, in a file.
@@ -150,7 +150,7 @@ fn figures_that_cannot_be_computed_are_not_measured_and_never_zero() {
     assert!(summary.to_string().contains("not measured"));
     let short = tempfile::tempdir().unwrap();
     Fixture { sending_s: 5, ..SMALL }.write(short.path());
-    let cost = Summary::of(&Run::load(short.path()).unwrap()).cost;
+    let cost = Run::load(short.path()).unwrap().summary().cost;
     assert!(cost.rss_slope_kb_per_min.is_none() && cost.cpu_share.is_some());
 }
 
@@ -262,7 +262,7 @@ fn a_run_without_messages_has_no_latencies_and_is_read() {
     }
     let run = Run::load(folder.path()).unwrap();
     assert!(run.delivery_due.is_none() && run.send_due.is_some());
-    let summary = Summary::of(&run);
+    let summary = run.summary();
     assert!(summary.held(), "{:?}", summary.shortfalls);
     assert_eq!(summary.rates.received_per_s, None);
 }

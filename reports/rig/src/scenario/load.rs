@@ -125,8 +125,8 @@ impl Connections {
             }
             (None, _) => {
                 return Err(section.error(
-                    "it has neither pattern, such as \"http://127.0.0.1:8080/test/{id}\", nor urls, \
-                     a file with a URL a line",
+                    "it has neither pattern, such as \"http://127.0.0.1:8080/test/{id}\", nor \
+                     urls, a file with a URL a line",
                 ));
             }
         };
