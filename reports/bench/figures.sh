@@ -18,6 +18,8 @@ list() {
 	Here, each beside something else in turns, as medians (BEFORE: with another build as well):
 	  idle        server, bytes of RSS for an idle connection at 19,000              BEFORE
 	  relay       one message a request, flat out, beside the C relay                BEFORE
+	  transports  the same to chunks, event streams and WebSockets of floodtest; and   BEFORE
+	              bytes of the server for a connection of each
 	  nchan       the same beside nginx + nchan (Debian: libnginx-mod-nchan)
 	  fan         one message to 10,000 connections, last receipt, beside the C write loop
 	  others      other ids meanwhile: their latency at 1,000 messages/s
@@ -119,6 +121,46 @@ step_relay() {
     done
     # shellcheck disable=SC2046
     summary "one message a request" /s relay $(builds)
+}
+
+# What 64 senders get answered while floodtest holds HELD connections of a kind, and what the server
+# has for each of them before. The build before knows no WebSockets: it has chunks.
+step_transports() {
+    local PIN=$ONE CPIN=$OTHER BUILD KIND NAME empty full kinds scheme flags
+    for _ in $(seq "$TURNS"); do
+        for BUILD in $(builds); do
+            kinds="chunks events ws"
+            [ "$BUILD" = now ] || kinds=chunks
+            for KIND in $kinds; do
+                NAME=$KIND scheme=http flags=
+                [ "$BUILD" = now ] || NAME=before
+                [ "$KIND" != ws ] || scheme=ws
+                [ "$KIND" != events ] || flags=--sse
+                server server
+                curl -so stats.json "http://127.0.0.1:$CONTROL/stats"
+                empty=$(rss "$SERVER")
+                urls "$HELD" | sed "s/^http:/$scheme:/" > urls.txt
+                # shellcheck disable=SC2086
+                flood "$HELD" --rate max --sequence comet $flags
+                sleep 1
+                full=$(rss "$SERVER")
+                calc "($full - $empty) * 1024 / $HELD" >> "bytes-$NAME.figures"
+                echo >> "bytes-$NAME.figures"
+                publish -n "$HELD" -c 64 -d "$MOMENT"
+                sleep 1.5
+                if [ "$(field messages flood.out)" -lt "$(figure acked publisher.out)" ]; then
+                    echo "$NAME: $(field messages flood.out) arrived, of those answered:" \
+                        "$(figure acked publisher.out)" >&2
+                    MISSED=1
+                fi
+                figure acked_per_s publisher.out >> "$NAME.figures"
+                stop_flood
+                end_all
+            done
+        done
+    done
+    summary "one message a request" /s ${BEFORE:+before} chunks events ws
+    summary "a connection" bytes ${BEFORE:+bytes-before} bytes-chunks bytes-events bytes-ws
 }
 
 nchan() { # starts nginx, sets PORT and CONTROL
