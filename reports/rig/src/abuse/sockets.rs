@@ -118,7 +118,7 @@ fn is_told(mut stream: TcpStream, code: u16) -> bool {
     is_ended && answer.first() == Some(&0x88) && told == code
 }
 
-/// 2,000 WebSockets that ask for 64 KB of pongs at once and never read. Then 1,000 that ping and
+/// 10,000 WebSockets that ask for 64 KB of pongs at once and never read. Then 1,000 that ping and
 /// never read, 50,000 pings a second, beside good clients: as much as they are allowed; then half of
 /// them more, and messages for the others.
 pub(crate) fn pings(launcher: &Launcher) -> Result<Vec<Figure>> {
@@ -180,7 +180,7 @@ const ROOM_BYTES: usize = 4_096;
 fn bursts(launcher: &Launcher) -> Result<Vec<Figure>> {
     let server = launcher.start(&[], None)?;
     let before_mb = warm_mb(&server)?;
-    let mut crowd = open(&server, launcher.n(2_000), Some(ROOM_BYTES))?;
+    let mut crowd = open(&server, launcher.n(10_000), Some(ROOM_BYTES))?;
     for stream in &mut crowd {
         stream.write_all(&PING.repeat(500)).context("pings are not taken")?;
     }
@@ -218,6 +218,8 @@ fn flood(server: &Server, n: u64) -> Result<f64> {
     for stream in crowd.iter_mut().step_by(2) {
         stream.write_all(&pings).context("pings are not taken")?;
     }
+    // Before the messages: those that are over their limit are closed for that.
+    wait_until_heard(server)?;
     // The others are behind with what the kernel and a backlog hold, and some more.
     let mut sender = ControlClient::connect(server.control)?;
     let message = "x".repeat(4_096);
