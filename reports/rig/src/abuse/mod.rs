@@ -23,7 +23,7 @@ use self::server::Launcher;
 /// What is to be measured, and of which server.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AbuseArgs {
-    /// Which bars. [default: all but silence, about six minutes]
+    /// Which bars. [default: all but silence, about nine minutes]
     #[arg(value_enum)]
     bars: Vec<Bar>,
     /// How many connections and how long, beside what the bars ask for.
@@ -76,7 +76,8 @@ enum Bar {
     Unanswered,
     /// 10,000 connections at the end, and 10,000 WebSockets.
     Drain,
-    /// Bytes of an idle connection, and messages flat out, of this server and of --base.
+    /// Bytes of an idle connection, and messages flat out, of this server and of --base; bytes of an
+    /// idle WebSocket beside them.
     Cost,
     /// The network dies without a word. Takes 240 s, and a network of its own: run it with
     /// `unshare --net`.

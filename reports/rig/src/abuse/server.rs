@@ -147,6 +147,8 @@ impl Server {
             socket.set_recv_buffer_size(n_bytes)?;
         }
         socket.connect(&address.into()).context("cannot connect to the server")?;
+        // What is written is sent: otherwise it waits for the peer to acknowledge what was before.
+        socket.set_tcp_nodelay(true)?;
         let mut stream = TcpStream::from(socket);
         ask_for(&mut stream, Transport::WebSocket, id)?;
         let mut head = Vec::new();

@@ -27,10 +27,10 @@ const LEFT_KB: f64 = 512.0;
 const GIVING_BACK: Duration = Duration::from_secs(10);
 
 /// What is cut before its last byte, or within a character.
-const HALVES: [(&str, fn() -> Vec<u8>); 3] = [
-    ("half a ping", || [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 124]].concat()),
-    ("half a header", || vec![0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]),
-    ("half a text", || vec![0x01, 0x82, 0, 0, 0, 0, 0xe2, 0x82]),
+const HALVES: [(&str, &[u8]); 3] = [
+    ("half a ping", PING.split_at(PING.len() - 1).0),
+    ("half a header", &[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]),
+    ("half a text", &[0x01, 0x82, 0, 0, 0, 0, 0xe2, 0x82]),
 ];
 
 /// 10,000 WebSockets that send half of something, and nothing more.
@@ -45,7 +45,7 @@ pub(crate) fn half_frames(launcher: &Launcher) -> Result<Vec<Figure>> {
             let mut crowd = open(&server, n, None)?;
             let idle_kb = anonymous_kb(&server)?;
             for stream in &mut crowd {
-                stream.write_all(&half()).context("half a frame is not taken")?;
+                stream.write_all(half).context("half a frame is not taken")?;
             }
             wait_until_heard(&server)?;
             let bytes = bytes_each(anonymous_kb(&server)? - idle_kb, n);
@@ -165,7 +165,8 @@ const MOST_LATE_MS: f64 = 20.0;
 /// The longest ping, and how many bytes it and its pong are.
 const PING: [u8; 131] = {
     let mut ping = [0; 131];
-    (ping[0], ping[1]) = (0x89, 0x80 | 125);
+    // The mask bit, and 125.
+    (ping[0], ping[1]) = (0x89, 0xfd);
     ping
 };
 const PONG_BYTES: usize = 127;
