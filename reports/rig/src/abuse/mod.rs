@@ -76,8 +76,8 @@ enum Bar {
     Unanswered,
     /// 10,000 connections at the end, and 10,000 WebSockets.
     Drain,
-    /// Bytes of an idle connection, and messages flat out, of this server and of --base; bytes of an
-    /// idle WebSocket beside them.
+    /// Bytes of an idle connection, and messages flat out, of this server and of --base; beside
+    /// them, bytes of an idle WebSocket.
     Cost,
     /// The network dies without a word. Takes 240 s, and a network of its own: run it with
     /// `unshare --net`.

@@ -66,8 +66,8 @@ pub(crate) fn half_frames(launcher: &Launcher) -> Result<Vec<Figure>> {
 /// What breaks the RFC or says goodbye; the group of counts and the name that it is counted under,
 /// and the code that it is answered.
 const ENDS: [(&[u8], &str, &str, u16); 6] = [
-    // No mask; a length with its highest bit; a text that is a byte of no character; a frame of 2⁶²
-    // bytes; goodbyes with and without a code.
+    // No mask; a length with its highest bit; a text that is a byte of no character; a frame of
+    // 2⁶² bytes; goodbyes with and without a code.
     (&[0x81, 1, b'x'], CLOSED, "bad_frame", 1_002),
     (&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0], CLOSED, "bad_frame", 1_002),
     (&[0x81, 0x81, 0, 0, 0, 0, 0xff], CLOSED, "bad_text", 1_007),
@@ -119,8 +119,8 @@ fn is_told(mut stream: TcpStream, code: u16) -> bool {
 }
 
 /// 10,000 WebSockets that ask for 64 KB of pongs at once and never read. Then 1,000 that ping and
-/// never read, 50,000 pings a second, beside good clients: as much as they are allowed; then half of
-/// them more, and messages for the others.
+/// never read, 50,000 pings a second, beside good clients: as much as they are allowed; then half
+/// of them more, and messages for the others.
 pub(crate) fn pings(launcher: &Launcher) -> Result<Vec<Figure>> {
     let (clock, n, n_good) = (Instant::now(), launcher.n(1_000), launcher.n(500));
     let mut figures = bursts(launcher)?;
