@@ -9,17 +9,17 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::crowd::{Crowd, Received, stamp};
 use super::figure::Figure;
-use super::server::{ControlClient, Launcher, Server, count};
+use super::server::{ControlClient, Launcher, Server, Transport, count};
 use crate::footprint::tcp_buffers_kb_now;
 
 /// When number `number` is due of what happens `per_s` times a second from `begun_at` on.
-fn due_at(begun_at: Instant, number: u64, per_s: u64) -> Instant {
+pub(super) fn due_at(begun_at: Instant, number: u64, per_s: u64) -> Instant {
     begun_at + Duration::from_secs(number) / u32::try_from(per_s).expect("rates are small")
 }
 
 /// Sends stamped messages to ids 1 to `n_ids` in turn, `per_s` a second, for some time. Returns how
 /// many were sent, and how many connections they reached.
-fn send_for(
+pub(super) fn send_for(
     server: &Server,
     n_ids: u64,
     per_s: u64,
@@ -38,7 +38,7 @@ fn send_for(
 }
 
 /// Messages that were sent and not received, or not in order: of `n_reached`.
-fn n_lost(n_reached: u64, received: &Received) -> f64 {
+pub(super) fn n_lost(n_reached: u64, received: &Received) -> f64 {
     (n_reached.abs_diff(received.n_messages) + received.n_out_of_order) as f64
 }
 
@@ -50,7 +50,7 @@ fn reset(stream: TcpStream) -> Result<()> {
 }
 
 /// What a thread came to: an error of its own, and a panic as it is.
-fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+pub(super) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -198,25 +198,32 @@ fn kernel_tcp_kb() -> Result<f64> {
     Ok(tcp_buffers_kb_now().context("the kernel does not say what TCP buffers take")? as f64)
 }
 
-/// RST of 10,000 connections within a second.
+/// RST of 10,000 connections within a second, and of 10,000 WebSockets.
 pub(crate) fn resets(launcher: &Launcher) -> Result<Vec<Figure>> {
     let n = launcher.n(10_000);
-    let server = launcher.start(&[], None)?;
-    let streams = (1..=n).map(|id| server.follow(id, id)).collect::<Result<Vec<_>>>()?;
-    server.wait_for(|stats| stats["connections_parked"] == n)?;
-    let begun_at = Instant::now();
-    streams.into_iter().try_for_each(reset)?;
-    let resetting = begun_at.elapsed();
-    let (stats, after) = server.wait_for(|stats| stats["ids"] == 0)?;
-    Ok(vec![
-        Figure::at_most(1.0, "seconds of resetting", resetting.as_secs_f64()),
-        Figure::at_most(2.0, "seconds from the last reset to an empty index", after.as_secs_f64()),
-        Figure::at_most(
-            0.0,
-            "not counted as reset",
-            n.abs_diff(count(&stats["connections_closed"], "reset")) as f64,
-        ),
-    ])
+    let mut figures = Vec::new();
+    for (transport, of) in Transport::BOTH {
+        let server = launcher.start(&[], None)?;
+        let follow = |id| server.follow_by(transport, id, id);
+        let streams = (1..=n).map(follow).collect::<Result<Vec<_>>>()?;
+        server.wait_for(|stats| stats["connections_parked"] == n)?;
+        let begun_at = Instant::now();
+        streams.into_iter().try_for_each(reset)?;
+        let resetting = begun_at.elapsed();
+        let (stats, after) = server.wait_for(|stats| stats["ids"] == 0)?;
+        let not_counted = |group, name| n.abs_diff(count(&stats[group], name)) as f64;
+        let at_most = |bar, what, value| Figure::at_most(bar, format!("{what}, {of}"), value);
+        figures.extend([
+            at_most(1.0, "seconds of resetting", resetting.as_secs_f64()),
+            at_most(2.0, "seconds from the last reset to an empty index", after.as_secs_f64()),
+            at_most(0.0, "not counted as reset", not_counted("connections_closed", "reset")),
+        ]);
+        if transport == Transport::WebSocket {
+            let value = not_counted("close_codes", "1006");
+            figures.push(at_most(0.0, "not counted as 1006", value));
+        }
+    }
+    Ok(figures)
 }
 
 /// 1,000 clients at 256 descriptors; and descriptors that run out all the same.
@@ -303,21 +310,32 @@ pub(crate) fn half_open(launcher: &Launcher) -> Result<Vec<Figure>> {
     ])
 }
 
-/// SIGTERM with 10,000 connections.
+/// SIGTERM with 10,000 connections, and with 10,000 WebSockets.
 pub(crate) fn drain(launcher: &Launcher) -> Result<Vec<Figure>> {
     let (clock, n) = (Instant::now(), launcher.n(10_000));
-    let mut server = launcher.start(&[], None)?;
-    let crowd = Crowd::follow(&server, n, clock)?;
-    let (_, n_reached) = send_for(&server, n, 1_000, launcher.time(5), clock)?;
-    server.terminate()?;
-    let took = server.wait()?;
-    let received = crowd.finish()?;
-    Ok(vec![
-        Figure::at_most(2.0, "seconds from SIGTERM to the end", took.as_secs_f64()),
-        Figure::at_most(0.0, "connections reset or cut", received.n_cut as f64),
-        Figure::at_most(0.0, "connections without a last chunk", (n - received.n_ended) as f64),
-        Figure::at_most(0.0, "messages lost", n_lost(n_reached, &received)),
-    ])
+    let mut figures = Vec::new();
+    for (transport, of) in Transport::BOTH {
+        let mut server = launcher.start(&[], None)?;
+        let crowd = Crowd::follow_by(&server, transport, n, clock)?;
+        let (_, n_reached) = send_for(&server, n, 1_000, launcher.time(5), clock)?;
+        server.terminate()?;
+        let (status, took) = server.wait()?;
+        let received = crowd.finish()?;
+        let last = match transport {
+            Transport::Chunks => "connections without a last chunk",
+            Transport::WebSocket => "connections without close 1001",
+        };
+        let at_most = |bar, what, value| Figure::at_most(bar, format!("{what}, {of}"), value);
+        figures.extend([
+            // The grace is 5 s: nobody here needs it.
+            at_most(2.0, "seconds from SIGTERM to the end", took.as_secs_f64()),
+            at_most(0.0, "exit code, or 255 for a signal", status.code().unwrap_or(255).into()),
+            at_most(0.0, "connections reset or cut", received.n_cut as f64),
+            at_most(0.0, last, (n - received.n_ended) as f64),
+            at_most(0.0, "messages lost", n_lost(n_reached, &received)),
+        ]);
+    }
+    Ok(figures)
 }
 
 /// What an idle connection costs, and messages flat out; in turns with another server.
@@ -327,9 +345,13 @@ pub(crate) fn cost(launcher: &Launcher, base: Option<&Launcher>) -> Result<Vec<F
     let both: Vec<_> =
         [("this", launcher)].into_iter().chain(base.map(|base| ("base", base))).collect();
     let mut medians = Vec::new();
-    let measured: Vec<Vec<[f64; 4]>> = (0..N_TURNS)
-        .map(|_| both.iter().map(|(_, launcher)| cost_once(launcher)).collect())
-        .collect::<Result<_>>()?;
+    let mut measured: Vec<Vec<[f64; 4]>> = Vec::new();
+    let mut of_websockets = Vec::new();
+    for _ in 0..N_TURNS {
+        measured.push(both.iter().map(|(_, launcher)| cost_once(launcher)).collect::<Result<_>>()?);
+        // A base may be older than WebSockets.
+        of_websockets.push(idle_bytes(launcher, Transport::WebSocket)?);
+    }
     for (which, (name, _)) in both.iter().enumerate() {
         let median = |column: usize| {
             let mut values: Vec<_> = measured.iter().map(|turn| turn[which][column]).collect();
@@ -347,6 +369,11 @@ pub(crate) fn cost(launcher: &Launcher, base: Option<&Launcher>) -> Result<Vec<F
         }
         medians.push([0, 1, 2, 3].map(median));
     }
+    of_websockets.sort_by(f64::total_cmp);
+    let of_websocket = of_websockets[N_TURNS / 2];
+    figures.push(Figure::info("anonymous bytes of an idle WebSocket, this", of_websocket));
+    let more = of_websocket - medians[0][0];
+    figures.push(Figure::at_most(2.0, "bytes of it beyond those of a chunked connection", more));
     if let [this, base] = medians[..] {
         figures.push(Figure::at_most(1.02, "bytes, times those of base", this[0] / base[0]));
         for (column, what) in
@@ -384,6 +411,15 @@ fn cost_once(launcher: &Launcher) -> Result<[f64; 4]> {
     let figures = [bytes, logins, flat_out(1)?, flat_out(100)?];
     crowd.finish()?;
     Ok(figures)
+}
+
+/// Anonymous bytes of an idle connection of some transport.
+fn idle_bytes(launcher: &Launcher, transport: Transport) -> Result<f64> {
+    let n = launcher.n(10_000);
+    let server = launcher.start(&[], None)?;
+    let empty_kb = server.status("RssAnon:")?;
+    Crowd::follow_by(&server, transport, n, Instant::now())?;
+    Ok((server.status("RssAnon:")? - empty_kb) * 1_024.0 / n as f64)
 }
 
 /// Sends as fast as it is answered until `end`, `batch` messages a request, to every eighth of `n`

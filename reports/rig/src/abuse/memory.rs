@@ -112,7 +112,7 @@ pub(crate) fn crowd(launcher: &Launcher) -> Result<Vec<Figure>> {
 
 /// What the server holds before anybody comes, once it has answered one client and one sender: so
 /// the program's own pages are not counted as the crowd's.
-fn warm_mb(server: &Server) -> Result<f64> {
+pub(super) fn warm_mb(server: &Server) -> Result<f64> {
     let client = server.follow(0, 1)?;
     server.wait_for(|stats| stats["connections_parked"] == 1)?;
     ControlClient::connect(server.control)?.send(1, "warm")?;
@@ -122,7 +122,12 @@ fn warm_mb(server: &Server) -> Result<f64> {
 }
 
 /// Lets a crowd leave: what the server held at most, and what is left of it.
-fn leave(server: &Server, crowd: Vec<TcpStream>, before_mb: f64, of: &str) -> Result<[Figure; 3]> {
+pub(super) fn leave(
+    server: &Server,
+    crowd: Vec<TcpStream>,
+    before_mb: f64,
+    of: &str,
+) -> Result<[Figure; 3]> {
     let most_mb = server.status("VmHWM:")? / 1_024.0;
     drop(crowd);
     server.wait_for(|stats| stats["connections_open"] == 0)?;

@@ -9,6 +9,7 @@ mod crowd;
 mod figure;
 mod memory;
 mod server;
+mod sockets;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use self::server::Launcher;
 /// What is to be measured, and of which server.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AbuseArgs {
-    /// Which bars. [default: all but silence, about six minutes]
+    /// Which bars. [default: all but silence, about nine minutes]
     #[arg(value_enum)]
     bars: Vec<Bar>,
     /// How many connections and how long, beside what the bars ask for.
@@ -53,7 +54,7 @@ enum Bar {
     Churn,
     /// 1,000 of 10,000 never read.
     Slow,
-    /// 10,000 connections are reset within a second.
+    /// 10,000 connections are reset within a second, and 10,000 WebSockets.
     Resets,
     /// 1,000 clients at a server with 256 descriptors.
     Descriptors,
@@ -65,9 +66,18 @@ enum Bar {
     Ids,
     /// 500 silent connections at a server for 500.
     Crowd,
-    /// 10,000 connections at the end.
+    /// 10,000 WebSockets that send half a frame, and nothing more.
+    HalfFrames,
+    /// 10,000 WebSockets that break the RFC, or say goodbye.
+    BadFrames,
+    /// 1,000 WebSockets that ping and never read, beside good clients.
+    Pings,
+    /// 10,000 WebSockets that answer no ping.
+    Unanswered,
+    /// 10,000 connections at the end, and 10,000 WebSockets.
     Drain,
-    /// Bytes of an idle connection, and messages flat out, of this server and of --base.
+    /// Bytes of an idle connection, and messages flat out, of this server and of --base; beside
+    /// them, bytes of an idle WebSocket.
     Cost,
     /// The network dies without a word. Takes 240 s, and a network of its own: run it with
     /// `unshare --net`.
@@ -75,7 +85,7 @@ enum Bar {
 }
 
 /// All bars that need nothing but time.
-const ALL: [Bar; 10] = [
+const ALL: [Bar; 14] = [
     Bar::Churn,
     Bar::Slow,
     Bar::Resets,
@@ -84,6 +94,10 @@ const ALL: [Bar; 10] = [
     Bar::Backlogs,
     Bar::Ids,
     Bar::Crowd,
+    Bar::HalfFrames,
+    Bar::BadFrames,
+    Bar::Pings,
+    Bar::Unanswered,
     Bar::Drain,
     Bar::Cost,
 ];
@@ -106,6 +120,10 @@ pub(crate) fn run(args: AbuseArgs, server: PathBuf, out: &mut dyn Write) -> anyh
             Bar::Backlogs => memory::backlogs(&launcher)?,
             Bar::Ids => memory::ids(&launcher)?,
             Bar::Crowd => memory::crowd(&launcher)?,
+            Bar::HalfFrames => sockets::half_frames(&launcher)?,
+            Bar::BadFrames => sockets::bad_frames(&launcher)?,
+            Bar::Pings => sockets::pings(&launcher)?,
+            Bar::Unanswered => sockets::unanswered(&launcher)?,
             Bar::Drain => bars::drain(&launcher)?,
             Bar::Cost => bars::cost(&launcher, base.as_ref())?,
             Bar::Silence => bars::silence(&launcher)?,

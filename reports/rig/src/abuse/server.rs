@@ -4,12 +4,13 @@ use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::child;
 
@@ -27,6 +28,32 @@ const MOST_DESCRIPTORS: u64 = 1 << 20;
 
 /// Why the kernel says nothing of the server.
 const GONE: &str = "the server has ended";
+
+/// What a client is told its messages by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// The chunks of an endless response.
+    Chunks,
+    /// The frames of a WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// Both, with the words that figures have for connections of that kind.
+    pub(crate) const BOTH: [(Self, &'static str); 2] =
+        [(Self::Chunks, "chunked"), (Self::WebSocket, "WebSockets")];
+
+    /// The fields that ask for it. The key is of 16 zeros: nobody here looks at what is made of it.
+    fn fields(self) -> &'static str {
+        match self {
+            Self::Chunks => "",
+            Self::WebSocket => {
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            }
+        }
+    }
+}
 
 /// Starts servers of one binary.
 pub(crate) struct Launcher {
@@ -90,17 +117,59 @@ pub(crate) struct Server {
 impl Server {
     /// A connection that has sent a request for `path`, from among those to all listeners.
     pub(crate) fn follow(&self, number: u64, path: impl Display) -> Result<TcpStream> {
+        self.follow_by(Transport::Chunks, number, path)
+    }
+
+    /// The same by a transport.
+    pub(crate) fn follow_by(
+        &self,
+        transport: Transport,
+        number: u64,
+        path: impl Display,
+    ) -> Result<TcpStream> {
         let mut stream = self.connect(number)?;
-        let request = format!("GET /test/{path} HTTP/1.1\r\nHost: x\r\n\r\n");
-        stream.write_all(request.as_bytes()).context("a new connection takes no request")?;
+        ask_for(&mut stream, transport, path)?;
+        Ok(stream)
+    }
+
+    /// A WebSocket that has read the answer to its request, and has room in the kernel for so many
+    /// bytes of what it does not read. `None`: as much as the kernel likes.
+    pub(crate) fn websocket(
+        &self,
+        number: u64,
+        id: u64,
+        room_bytes: Option<usize>,
+    ) -> Result<TcpStream> {
+        let address = self.address(number);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if let Some(n_bytes) = room_bytes {
+            // Before it connects: room that the server was told of is not taken back.
+            socket.set_recv_buffer_size(n_bytes)?;
+        }
+        socket.connect(&address.into()).context("cannot connect to the server")?;
+        // What is written is sent: otherwise it waits for the peer to acknowledge what was before.
+        socket.set_tcp_nodelay(true)?;
+        let mut stream = TcpStream::from(socket);
+        ask_for(&mut stream, Transport::WebSocket, id)?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut bytes = [0; 512];
+            let n = stream.read(&mut bytes).context("a handshake is not answered")?;
+            head.extend_from_slice(&bytes[..n]);
+            ensure!(n > 0 && head.starts_with(b"HTTP/1.1 101"), "a WebSocket is not opened");
+        }
         Ok(stream)
     }
 
     /// A connection.
     pub(crate) fn connect(&self, number: u64) -> Result<TcpStream> {
+        TcpStream::connect(self.address(number)).context("cannot connect to the server")
+    }
+
+    /// Where connection `number` goes.
+    fn address(&self, number: u64) -> SocketAddr {
         let at = number % self.public.len() as u64;
-        let address = self.public[usize::try_from(at).expect("there are few listeners")];
-        TcpStream::connect(address).context("cannot connect to the server")
+        self.public[usize::try_from(at).expect("there are few listeners")]
     }
 
     /// Its counts.
@@ -177,17 +246,23 @@ impl Server {
         kill_process(Pid::from_child(&self.child), Signal::TERM).context(GONE)
     }
 
-    /// Waits until it has ended; returns how long that took.
-    pub(crate) fn wait(&mut self) -> Result<Duration> {
+    /// Waits until it has ended; returns how, and how long that took.
+    pub(crate) fn wait(&mut self) -> Result<(ExitStatus, Duration)> {
         let begun_at = Instant::now();
-        self.child.wait()?;
-        Ok(begun_at.elapsed())
+        Ok((self.child.wait()?, begun_at.elapsed()))
     }
 
     /// The path of a file of its `/proc/PID`.
     fn proc(&self, name: &str) -> PathBuf {
         format!("/proc/{}/{name}", self.child.id()).into()
     }
+}
+
+/// Sends the request for `path` by a transport.
+fn ask_for(stream: &mut TcpStream, transport: Transport, path: impl Display) -> Result<()> {
+    let fields = transport.fields();
+    let request = format!("GET /test/{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).context("a new connection takes no request")
 }
 
 impl Drop for Server {

@@ -108,6 +108,27 @@ fn two_hundred_connections_get_every_message() {
     assert!(told(&again).contains("is not empty; name another folder"), "{}", told(&again));
 }
 
+#[test]
+fn events_and_websockets_get_every_message_and_are_named() {
+    for transport in ["events", "ws"] {
+        let mut rig = rig();
+        rig.args(["--transport", transport, "--connections", "100", "--minutes", "0.03"]);
+        rig.args(["--messages-per-second", "400"]);
+        let (folder, summary) = held(rig);
+        let received = last(folder.path(), "floodtest.ndjson");
+        let n_answered = last(folder.path(), "msggen.ndjson")["answered"].clone();
+        assert!(n_answered.as_u64() >= Some(720), "400 a second for 1.8 s: {n_answered}");
+        assert_eq!(received["connected"], 100, "{transport}: {received}");
+        assert_eq!(received["delivery_from_due"]["count"], n_answered, "{transport}: {received}");
+        assert_eq!(summary["sent"]["reached"], n_answered, "{transport}: {summary}");
+        let stats = last(folder.path(), "server-stats.json");
+        assert_eq!(stats["chunks_written"], n_answered, "{transport}: {stats}");
+        let plan = std::fs::read_to_string(folder.path().join("plan.toml")).unwrap();
+        let plan: toml::Table = plan.parse().unwrap();
+        assert_eq!(plan["transport"].as_str(), Some(transport));
+    }
+}
+
 /// Starts a rig that sends for ten minutes, and waits until it does.
 fn start_long(folder: &Path) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut rig = rig();
