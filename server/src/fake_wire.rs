@@ -204,6 +204,11 @@ impl Wire for FakeWire {
         begun.is_none()
     }
 
+    fn answer_end(answers: &[u8], at: usize) -> usize {
+        let is_border = |&end: &usize| end == 0 || answers[end - 1] == b';';
+        (at..answers.len()).find(is_border).unwrap_or(answers.len())
+    }
+
     fn closing(&self, socket: &FakeSocket, _: usize) {
         socket.peer().n_closings += 1;
     }

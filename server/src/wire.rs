@@ -191,6 +191,10 @@ impl Wire for Poller {
         frames.is_between_messages()
     }
 
+    fn answer_end(answers: &[u8], at: usize) -> usize {
+        websocket::answer_end(answers, at)
+    }
+
     fn closing(&self, socket: &OwnedFd, n_ids: usize) {
         if let Some(addresses) = &self.addresses {
             addresses.leave(socket, n_ids);

@@ -20,7 +20,8 @@ pub(super) enum Purpose<'message, W: Wire> {
     End(CloseReason),
     /// A ping, which means nothing to the peer.
     Ping,
-    /// Answers to what it said. The last one, which begins there, is enough if it takes none now.
+    /// Answers to what it said. The last one, which begins there, is enough for what its socket does
+    /// not take now.
     Answers(usize),
 }
 
@@ -169,10 +170,17 @@ impl<W: Wire> Shard<W> {
             Purpose::Ping if n_written == 0 => return Outcome::Needless,
             Purpose::Ping => self.extras.of(connection, row.slot).backlog.push_uncounted(rest),
             Purpose::Answers(last) => {
-                // Within an answer nothing else can be written, before the first one some can stay
-                // away.
-                let rest = if n_written == 0 { &bytes[last..] } else { rest };
-                self.extras.of(connection, row.slot).backlog.push_uncounted(rest);
+                // What is begun of an answer is finished, since nothing else can stand within it.
+                // Of all behind it the last is enough: a peer that asks often, and reads nothing,
+                // would have the server keep as much as it asks for.
+                let end = W::answer_end(bytes, n_written);
+                let (begun, behind) = rest.split_at(end - n_written);
+                let backlog = &mut self.extras.of(connection, row.slot).backlog;
+                for rest in [begun, &behind[last.saturating_sub(end)..]] {
+                    if !rest.is_empty() {
+                        backlog.push_uncounted(rest);
+                    }
+                }
             }
         }
         if !is_waiting {

@@ -62,6 +62,9 @@ pub trait Wire {
     ) -> Heard;
     /// Whether nothing of a talk need be kept.
     fn is_over(talk: &Self::Talk) -> bool;
+
+    /// The first border between answers at `at` or behind it: what is begun is to be finished.
+    fn answer_end(answers: &[u8], at: usize) -> usize;
     /// Hears that a socket of a login with so many ids is about to be closed, exactly once for
     /// each.
     fn closing(&self, socket: &Self::Socket, n_ids: usize);

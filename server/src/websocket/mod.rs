@@ -55,6 +55,17 @@ pub(crate) fn begin_text_frame(n_bytes: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// The first border between answers at `at` or behind it. They are control frames, whose second byte
+/// is the length of what follows.
+pub(crate) fn answer_end(answers: &[u8], at: usize) -> usize {
+    let mut end = 0;
+    while end < at {
+        let length = answers.get(end + 1).copied().map_or(answers.len(), usize::from);
+        end = end.saturating_add(2 + length).min(answers.len());
+    }
+    end
+}
+
 /// Takes in bytes of a client, and appends what it is to be answered: pongs, and a close frame.
 pub(crate) fn take_in(
     frames: &mut Frames,
