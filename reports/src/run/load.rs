@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::folder::{LAST_UNIX_S, RunError, open, read, too_great};
 use super::{Exits, Expected, Footprints, Host, Phases, Plan, files};
-use crate::books::{FloodReport, SendReport, ServerStats};
+use crate::books::{FloodReport, ItemKind, SendReport, ServerStats};
 use crate::latency::{Latency, LatencySummary};
 use crate::latency_log;
 use crate::memory_log::{self, Damage, Sample};
@@ -119,6 +119,14 @@ impl Run {
     /// msggen's last report; `None` if it sent nothing.
     pub fn sent(&self) -> Option<&SendReport> {
         self.send.last()
+    }
+
+    /// What is counted of what was received: of comet-server chunks, which its own counts are compared
+    /// with, and so of runs whose floodtest counted nothing else.
+    pub fn item_kind(&self) -> ItemKind {
+        let received = self.received();
+        let has_chunks_only = received.items == 0 && received.chunks > 0;
+        if self.server.is_some() || has_chunks_only { ItemKind::Chunks } else { received.item_kind }
     }
 
     /// What people call it: the name of its folder.

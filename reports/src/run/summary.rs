@@ -8,6 +8,7 @@ use super::cost::Cost;
 use super::figures::figures;
 use super::files;
 use super::folder::{FORMAT, RunError, replace};
+use super::limits::{Limit, limits};
 use super::machine::Machine;
 use super::timeline::{Phase, Timeline};
 use super::verdict::{caveats, expects, shortfalls};
@@ -30,7 +31,9 @@ pub struct Summary {
     pub verdict: Verdict,
     /// In what respects it fell short, a sentence each; empty if it held.
     pub shortfalls: Vec<String>,
-    /// What a reader must know before believing the figures, a sentence each.
+    /// What may limit a run, and whether it limited this one.
+    pub limits: Vec<Limit>,
+    /// What a reader must know beside that before believing the figures, a sentence each.
     pub caveats: Vec<String>,
     /// The identities that must hold between the programs' figures.
     pub books: Books,
@@ -93,7 +96,8 @@ pub enum Verdict {
 pub struct Rates {
     /// Connections opened a second, from the first connect to the last.
     pub opened_per_s: Option<f64>,
-    /// Items received a second (chunks, of comet-server), from when the first message was due to the last answer.
+    /// Items received a second (chunks, of comet-server), from when the first message was due to
+    /// the last answer.
     pub received_per_s: Option<f64>,
 }
 
@@ -107,6 +111,13 @@ impl Summary {
         let machine = Machine::of(&run.footprints, received);
         let per_s =
             |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);
+        let rates = Rates {
+            opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
+            received_per_s: sent.and_then(|sent| {
+                let items = if run.server.is_some() { received.chunks } else { received.items };
+                per_s(items, sent.elapsed_s)
+            }),
+        };
         let mut summary = Self {
             format: FORMAT,
             experiment: run.plan.experiment.clone(),
@@ -114,16 +125,11 @@ impl Summary {
             nodes: run.plan.nodes,
             verdict: Verdict::Held,
             shortfalls: Vec::new(),
+            limits: limits(run, &cost, &rates),
             caveats: caveats(run),
             cost,
             machine,
-            rates: Rates {
-                opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
-                received_per_s: sent.and_then(|sent| {
-                    let items = if run.server.is_some() { received.chunks } else { received.items };
-                    per_s(items, sent.elapsed_s)
-                }),
-            },
+            rates,
             phases: timeline.phases(),
             books,
             server: run.server.clone(),
@@ -141,6 +147,11 @@ impl Summary {
     /// Whether the run did what it was to do.
     pub fn held(&self) -> bool {
         self.verdict == Verdict::Held
+    }
+
+    /// What limited the run, of all that may limit one.
+    pub fn limited_by(&self) -> impl Iterator<Item = &Limit> {
+        self.limits.iter().filter(|limit| limit.is_limit == Some(true))
     }
 
     /// Every delay that was recorded, by its name. Those of the sender only where there was one.

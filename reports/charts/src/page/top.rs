@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 
+use super::limits;
 use reports::books::JudgedBy;
 use reports::date::utc;
-use reports::run::words::{grouped, ms, time};
-use reports::run::{Plan, Run, Summary};
+use reports::run::words::{figure, grouped, ms, time};
+use reports::run::{Plan, Run, Summary, files};
 
 /// What was done, in a line.
 pub(crate) fn title(run: &Run) -> String {
@@ -56,10 +57,11 @@ pub(crate) fn top(run: &Run, summary: &Summary) -> Markup {
                 }
                 ol.bad { @for shortfall in &summary.shortfalls { li { (shortfall) } } }
             }
+            (limits::headline(summary))
             dl.keys {
                 @for key in keys(run, summary) {
                     div {
-                        dt { (key.what) }
+                        dt { (key.what) " " span.from { (key.from) } }
                         dd { (key.value) @if !key.unit.is_empty() { small { " " (key.unit) } } }
                     }
                 }
@@ -118,6 +120,8 @@ struct Key {
     value: String,
     unit: &'static str,
     what: &'static str,
+    /// The file of the run's folder that it comes from.
+    from: &'static str,
 }
 
 /// What was received: of a server with counts of its own chunks, which are compared with them.
@@ -130,39 +134,51 @@ fn received_key(summary: &Summary) -> Key {
     } else {
         (received.items.max(received.chunks), "items received; messages were not judged")
     };
-    Key { value: grouped(count), unit: "", what }
+    Key { value: grouped(count), unit: "", what, from: files::FLOODTEST }
 }
 
-/// The figures that people ask for first.
+/// The figures that people ask for first. Those that the run could not have are left out, and the
+/// caveats say why.
 fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
     let cost = &summary.cost;
-    let key = |value: Option<String>, unit, what| match value {
-        Some(value) => Key { value, unit, what },
-        None => Key { value: "–".to_owned(), unit: "not measured", what },
+    let key = |value: Option<String>, unit, what, from| match value {
+        Some(value) => Key { value, unit, what, from },
+        None => Key { value: "–".to_owned(), unit: "not measured", what, from },
     };
-    let whole = |value: Option<f64>| value.map(|value| format!("{value:.0}"));
-    let delivery = &summary.received.delivery_from_due;
-    let p99 = (delivery.count > 0).then(|| ms(delivery.p99_us));
-    let after = cost.after.as_ref().map(|after| grouped(after.rss_kb));
-    let cpu = cost.cpu_share.map(|share| format!("{:.1} %", share * 100.0));
-    vec![
-        key(
-            Some(grouped(summary.received.connected)),
-            "",
-            if run.plan.connections == summary.received.connected {
-                "connections open at the end, all that were asked for"
-            } else {
-                "connections open at the end"
-            },
-        ),
-        received_key(summary),
-        key(
-            whole(cost.idle_bytes_per_connection),
-            "bytes",
-            "of the server's own memory for an idle connection",
-        ),
-        key(after, "KB", "of memory (RSS) in all for the server, after the last message"),
-        key(p99, "ms", "from due to received, or less, for 99 % of the messages"),
-        key(cpu, "", "of one core for the server, while messages were sent"),
-    ]
+    let connected = if run.plan.connections == summary.received.connected {
+        "connections open at the end, all that were asked for"
+    } else {
+        "connections open at the end"
+    };
+    let n_connected = Some(grouped(summary.received.connected));
+    let mut keys = vec![key(n_connected, "", connected, files::FLOODTEST), received_key(summary)];
+    if run.plan.server.is_watched {
+        let after = cost.after.as_ref().map(|after| grouped(after.rss_kb));
+        keys.extend([
+            key(
+                cost.idle_bytes_per_connection.map(|bytes| figure(bytes.round())),
+                "bytes",
+                "of the server's own memory for an idle connection",
+                files::MEMORY,
+            ),
+            key(
+                after,
+                "KB",
+                "of memory (RSS) in all for the server, after the last message",
+                files::MEMORY,
+            ),
+        ]);
+    }
+    if summary.sent.is_some() {
+        let delivery = &summary.received.delivery_from_due;
+        let p99 = (delivery.count > 0).then(|| ms(delivery.p99_us));
+        let what = "from due to received, or less, for 99 % of the messages";
+        keys.push(key(p99, "ms", what, files::FLOODTEST));
+        if run.plan.server.is_watched {
+            let cpu = cost.cpu_share.map(|share| format!("{:.1} %", share * 100.0));
+            let what = "of one core for the server, while messages were sent";
+            keys.push(key(cpu, "", what, files::MEMORY));
+        }
+    }
+    keys
 }
