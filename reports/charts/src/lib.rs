@@ -43,7 +43,7 @@ use canvas::Canvas;
 pub use compare::{Comparison, Differing, Question, Side, compare};
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
-pub use peers::{Peer, PeerFigure, PeerRuns, PeerValues, Peers, peers};
+pub use peers::{Peer, PeerFigure, PeerLimit, PeerRuns, PeerValues, Peers, peers};
 pub use percentiles::{PercentileCurve, percentiles};
 pub use report::{ReportError, report};
 use reports::replace::{check, replace};

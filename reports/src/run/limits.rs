@@ -167,13 +167,18 @@ fn machine(run: &Run) -> Limit {
     }
 }
 
+/// In which phase of a run CPU time is counted.
+fn while_what(run: &Run) -> &'static str {
+    if run.sent().is_some() { "while messages were sent" } else { "while connections were held" }
+}
+
 /// Whether the server used as much CPU as one thread can.
 fn server(run: &Run, cost: &Cost) -> Limit {
     let nodes = run.plan.nodes.max(1);
     let share = cost.cpu_share;
     let mut seen = share.map_or_else(
         || "not measured".to_owned(),
-        |_| format!("{} while messages were sent", of_one_core(share)),
+        |_| format!("{} {}", of_one_core(share), while_what(run)),
     );
     if let Some(cpus) = run.host.cpus.filter(|_| share.is_some()) {
         seen += &format!("; the machine has {}, for all programs", grouped(cpus));

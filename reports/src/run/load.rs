@@ -121,6 +121,12 @@ impl Run {
         self.send.last()
     }
 
+    /// Whether the server ended in the middle of the run, so that the first shortfall is its end.
+    pub fn server_fell_early(&self) -> bool {
+        let first = self.exits.exits.iter().find(|exit| exit.shortfall().is_some());
+        first.is_some_and(|exit| exit.is_early && exit.is_of(&self.plan.server.name))
+    }
+
     /// What is counted of what was received: of comet-server chunks, which its own counts are compared
     /// with, and so of runs whose floodtest counted nothing else.
     pub fn item_kind(&self) -> ItemKind {

@@ -124,7 +124,7 @@ pub(crate) fn memory(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
         "kernel: TCP sockets, KB",
     ];
     let body = html! {
-        (table("", &["", "figure", "computed from"], costs(summary)))
+        (table("terms", &["", "figure", "computed from"], costs(summary)))
         (figure(process))
         @if let Some(kernel) = &drawn.kernel { (figure(kernel)) }
         (table("figures", &heads, moments.into_iter().map(row)))
@@ -150,6 +150,11 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
     };
     let rss = |it: &Moment| Some(it.rss_kb);
     let bytes = |bytes| with_unit(bytes, "bytes");
+    let then = if summary.sent.is_some() {
+        "while messages were sent"
+    } else {
+        "while connections were held"
+    };
     let row = |what: &str, figure: String, from: String| vec![what.to_owned(), figure, from];
     vec![
         row(
@@ -172,21 +177,13 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
             bytes(cost.after_kernel_bytes_per_connection),
             terms(&cost.after, Moment::kernel_kb),
         ),
-        row(
-            "highest RSS",
-            kb(cost.highest_rss_kb),
-            "any sample while messages were sent".to_owned(),
-        ),
+        row("highest RSS", kb(cost.highest_rss_kb), format!("any sample {then}")),
         row(
             "growth",
             with_unit(cost.rss_slope_kb_per_min, "KB/min"),
-            "straight line through the last half of the sending".to_owned(),
+            "straight line through the last half of that time".to_owned(),
         ),
-        row(
-            "CPU",
-            of_one_core(cost.cpu_share),
-            "CPU time ÷ elapsed time, while messages were sent".to_owned(),
-        ),
+        row("CPU", of_one_core(cost.cpu_share), format!("CPU time ÷ elapsed time, {then}")),
         row(
             "CPU for a message",
             with_unit(cost.cpu_us_per_message, "µs"),
@@ -206,7 +203,7 @@ pub(crate) fn machine(summary: &Summary) -> Markup {
     let rows = summary.machine.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
     html! {
         @if !rows.is_empty() {
-            @let table = table("", &["", "figure", "computed from"], rows);
+            @let table = table("terms", &["", "figure", "computed from"], rows);
             @let body = html! { (table) (source(&[files::FOOTPRINT, files::FLOODTEST])) };
             (section("The whole machine", &note, &body))
         }
@@ -362,5 +359,5 @@ fn delays(summary: &Summary) -> Vec<Vec<String>> {
         let figures = [it.p50_us, it.p90_us, it.p99_us, it.p999_us, it.max_us].map(ms);
         [what.to_owned()].into_iter().chain(figures).chain([grouped(it.count)]).collect()
     };
-    summary.delays().into_iter().map(row).collect()
+    summary.delays().into_iter().filter(|(_, it)| it.count > 0).map(row).collect()
 }

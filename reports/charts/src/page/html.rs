@@ -72,7 +72,7 @@ pub(crate) fn source(files: &[&str]) -> Markup {
 }
 
 /// The most columns that a narrow page has room for.
-const MOST_NARROW: usize = 4;
+const MOST_NARROW: usize = 3;
 
 /// A table of `class`, whose rows begin with what they are about. Where there are more columns than
 /// a narrow page has room for, a row is a block there, in which each cell has its column's name.

@@ -15,7 +15,7 @@ pub(super) fn headline(summary: &Summary) -> Markup {
             p.limited { strong { "What limited it:" } }
             ul.limited {
                 @for limit in summary.limited_by() {
-                    li { (limit.what) ": " (limit.seen) ". " (limit.means) }
+                    li { (limit.what) ": " (unbroken(&limit.seen)) ". " (limit.means) }
                 }
             }
         }
@@ -43,7 +43,7 @@ pub(super) fn limits(summary: &Summary) -> Markup {
                     tr class=[(limit.is_limit == Some(true)).then_some("bad")] {
                         th scope="row" { (limit.what) }
                         td data-label="limit" { (answer(limit)) }
-                        td data-label="what was seen" { (limit.seen) }
+                        td data-label="what was seen" { (unbroken(&limit.seen)) }
                         td data-label="from" { code { (limit.file) } }
                     }
                 }
@@ -51,6 +51,11 @@ pub(super) fn limits(summary: &Summary) -> Markup {
         }
     };
     section("What limited it", &note, &body)
+}
+
+/// A text in which no percent sign begins a line.
+fn unbroken(text: &str) -> String {
+    text.replace(" %", "\u{a0}%")
 }
 
 /// Whether something limited the run, in a word.

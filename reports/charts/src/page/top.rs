@@ -48,14 +48,7 @@ pub(crate) fn top(run: &Run, summary: &Summary) -> Markup {
             @if summary.held() {
                 p.verdict.held { strong { "Held." } " " (what_held(summary)) }
             } @else {
-                p.verdict.short {
-                    strong { "Fell short" }
-                    @match summary.shortfalls.len() {
-                        1 => { ", in one respect:" },
-                        n => { ", in " (n) " respects:" },
-                    }
-                }
-                ol.bad { @for shortfall in &summary.shortfalls { li { (shortfall) } } }
+                (fell_short(run, summary))
             }
             (limits::headline(summary))
             dl.keys {
@@ -73,12 +66,38 @@ pub(crate) fn top(run: &Run, summary: &Summary) -> Markup {
     }
 }
 
+/// In what respects the run fell short. A server that ended too early is the cause of all the rest.
+fn fell_short(run: &Run, summary: &Summary) -> Markup {
+    let (cause, rest) = match summary.shortfalls.split_first() {
+        Some((cause, rest)) if run.server_fell_early() => (Some(cause), rest),
+        _ => (None, &summary.shortfalls[..]),
+    };
+    html! {
+        p.verdict.short {
+            strong { "Fell short" }
+            @match (cause, rest.len()) {
+                (Some(cause), _) => { ": " (cause) "." },
+                (None, 1) => { ", in one respect:" },
+                (None, n) => { ", in " (n) " respects:" },
+            }
+        }
+        @if cause.is_some() && !rest.is_empty() { p { "What came of it:" } }
+        ol.bad { @for shortfall in rest { li { (shortfall) } } }
+    }
+}
+
 /// What it means that the run held.
 fn what_held(summary: &Summary) -> String {
     let received = &summary.received;
     let connections = grouped(received.connected);
     let Some(sent) = &summary.sent else {
         let items = if received.items > 0 { received.items } else { received.chunks };
+        if items == 0 {
+            return format!(
+                "{connections} connections were open at the end. No messages were sent, and none \
+                 came."
+            );
+        }
         let faults = match received.lost {
             Some(0) => "none lost, none duplicated, none out of order",
             Some(_) => "those that were lost were allowed",
@@ -151,8 +170,16 @@ fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
         "connections open at the end"
     };
     let n_connected = Some(grouped(summary.received.connected));
-    let mut keys = vec![key(n_connected, "", connected, files::FLOODTEST), received_key(summary)];
+    let mut keys = vec![key(n_connected, "", connected, files::FLOODTEST)];
+    if summary.sent.is_some() || summary.received.items.max(summary.received.chunks) > 0 {
+        keys.push(received_key(summary));
+    }
     if run.plan.server.is_watched {
+        let in_all = if summary.sent.is_some() {
+            "of memory (RSS) in all for the server, after the last message"
+        } else {
+            "of memory (RSS) in all for the server, at the end"
+        };
         let after = cost.after.as_ref().map(|after| grouped(after.rss_kb));
         keys.extend([
             key(
@@ -161,12 +188,7 @@ fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
                 "of the server's own memory for an idle connection",
                 files::MEMORY,
             ),
-            key(
-                after,
-                "KB",
-                "of memory (RSS) in all for the server, after the last message",
-                files::MEMORY,
-            ),
+            key(after, "KB", in_all, files::MEMORY),
         ]);
     }
     if summary.sent.is_some() {
