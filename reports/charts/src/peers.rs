@@ -355,7 +355,7 @@ fn meanings(peers: &Peers) -> Markup {
         vec![it.what.to_owned(), it.name.to_owned(), what, it.file.to_owned()]
     });
     let heads = ["", "name", "what it is", "computed from"];
-    section("What the figures are", &[], &table("sourced", &heads, rows))
+    section("What the figures are", &[], &table("sourced meanings", &heads, rows))
 }
 
 /// The runs, with a link to the report of each.
