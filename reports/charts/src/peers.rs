@@ -257,7 +257,10 @@ fn page(peers: &Peers) -> String {
             p.kicker { (kicker) }
             h1 { (title) }
             @if peers.held() {
-                p.verdict.held { strong { "All held." } " Every message that was answered came, on every server." }
+                p.verdict.held {
+                    strong { "All held." }
+                    " Every message that was answered came, on every server."
+                }
             } @else {
                 p.verdict.short { strong { "Not all held." } }
                 ul.bad {
@@ -289,7 +292,9 @@ fn page(peers: &Peers) -> String {
             (section("How to repeat it", &[], &command_lines(std::slice::from_ref(&peers.command))))
             (not_claimed())
         }
-        footer { "The raw figures lie in the folders of the runs, and each has a report of its own." }
+        footer {
+            "The raw figures lie in the folders of the runs, and each has a report of its own."
+        }
     };
     document(&title, &body)
 }
@@ -307,7 +312,9 @@ fn bars(peers: &Peers) -> Markup {
                     dt { (server.name) }
                     dd {
                         @if let Some(value) = value.filter(|_| most > 0.0) {
-                            span.bar style=(format!("width: {:.2}%", value.max(0.0) / most * 50.0)) {}
+                            // Half of the width is left to the figure behind it.
+                            @let percent = value.max(0.0) / most * 50.0;
+                            span.bar style=(format!("width: {percent:.2}%")) {}
                         }
                         (value.map_or_else(|| NOT_MEASURED.to_owned(), number))
                     }
@@ -395,8 +402,8 @@ fn not_claimed() -> Markup {
         ul {
             li { "Nothing about a network: servers, clients and senders shared one machine." }
             li {
-                "Nothing about how much each could deliver at most: all had the same load. CPU for a \
-                 message falls where many are sent at once."
+                "Nothing about how much each could deliver at most: all had the same load. CPU for \
+                 a message falls where many are sent at once."
             }
             li { "Nothing about servers that are set up otherwise than the scenarios say." }
             li { "Nothing about what else a server does: most do more than pass messages on." }

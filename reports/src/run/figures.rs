@@ -1,5 +1,5 @@
-//! The figures of a whole run that can be expected of it, beside those of its tools: the server's and
-//! the machine's, by the names under which runs are compared.
+//! The figures of a whole run that can be expected of it, beside those of its tools: the server's
+//! and the machine's, by the names under which runs are compared.
 
 use super::summary::Summary;
 use crate::compare::figures::{self, Unit as Counted};

@@ -1,24 +1,24 @@
-//! What limited a run, as far as it can be seen from its files: whether the load was the one that was
-//! asked for, and whether something other than the server stood in its way.
+//! What limited a run, as far as it can be seen from its files: whether the load was the one that
+//! was asked for, and whether something other than the server stood in its way.
 
 use serde::Serialize;
 
 use super::cost::Cost;
 use super::summary::Rates;
 use super::verdict::{expects, is_busy};
-use super::words::{figure, grouped, ms, of_one_core, share};
+use super::words::{NOT_MEASURED, figure, grouped, ms, of_one_core, share};
 use super::{Run, files};
 use crate::books::{ByReason, FloodReport, SendReport};
 
-/// The share of messages sent more than 1 ms after they were due above which the load was not the one
-/// that was asked for: their delays are then in the 99th percentile.
+/// The share of messages sent more than 1 ms after they were due above which the load was not the
+/// one that was asked for: their delays are then in the 99th percentile.
 const LATE_SHARE: f64 = 0.01;
 
 /// The part of the asked rate of messages below which the sender fell behind its schedule.
 const LEAST_SENT: f64 = 0.99;
 
-/// The part of the asked rate below which connections were opened more slowly than asked. A ramp of a
-/// few tenths of a second is not told more exactly.
+/// The part of the asked rate below which connections were opened more slowly than asked. A ramp of
+/// a few tenths of a second is not told more exactly.
 const LEAST_OPENED: f64 = 0.9;
 
 /// The share of a core from which on a server with one thread may have had no more to give: the
@@ -65,25 +65,22 @@ fn sender(sent: &SendReport) -> Limit {
     } else {
         format!("{} messages a second, as fast as answers came", figure(sent.achieved_per_s))
     };
-    let mut seen = format!(
-        "{rate}, {} ({}) more than 1 ms after they were due",
-        grouped(sent.late),
-        share(sent.late, sent.sent)
-    );
+    let (late, part) = (grouped(sent.late), share(sent.late, sent.sent));
+    let mut seen = vec![format!("{rate}, {late} ({part}) more than 1 ms after they were due")];
     if sent.lateness.count > 0 {
-        seen += &format!(", 99 % of all within {} ms", ms(sent.lateness.p99_us));
+        seen.push(format!(", 99 % of all within {} ms", ms(sent.lateness.p99_us)));
     }
     // A message that waits for the answer to the one before it is late because of the server.
     if is_late && sent.order_wait.p99_us * 2 > sent.lateness.p99_us {
-        seen += &format!(
+        seen.push(format!(
             "; the wait for the answers to earlier messages to the same id was up to {} ms of it",
             ms(sent.order_wait.p99_us)
-        );
+        ));
     }
     Limit {
         what: "msggen, the sender",
         is_limit: Some(is_late || is_behind),
-        seen,
+        seen: seen.concat(),
         means: "The load was not always the one that was asked for. Delays from due have the \
                 lateness in them, delays from send do not.",
         file: files::MSGGEN,
@@ -136,15 +133,15 @@ fn opening(run: &Run, received: &FloodReport, rates: &Rates) -> Option<Limit> {
     let asked = run.plan.rate;
     let opened = rates.opened_per_s.filter(|_| asked > 0)?;
     let late = &received.connect_lateness;
-    let mut seen = format!("{} of {} a second", figure(opened), grouped(asked));
+    let mut seen = vec![format!("{} of {} a second", figure(opened), grouped(asked))];
     if late.count > 0 {
-        seen +=
-            &format!(", 99 % of them begun within {} ms of when they were due", ms(late.p99_us));
+        let p99 = ms(late.p99_us);
+        seen.push(format!(", 99 % of them begun within {p99} ms of when they were due"));
     }
     Some(Limit {
         what: "opening of connections",
         is_limit: Some(opened < asked as f64 * LEAST_OPENED),
-        seen,
+        seen: seen.concat(),
         means: "The server, the kernel's queue of connections, or floodtest was slower than the \
                 plan.",
         file: files::FLOODTEST,
@@ -176,20 +173,21 @@ fn while_what(run: &Run) -> &'static str {
 fn server(run: &Run, cost: &Cost) -> Limit {
     let nodes = run.plan.nodes.max(1);
     let share = cost.cpu_share;
-    let mut seen = share.map_or_else(
-        || "not measured".to_owned(),
-        |_| format!("{} {}", of_one_core(share), while_what(run)),
-    );
-    if let Some(cpus) = run.host.cpus.filter(|_| share.is_some()) {
-        seen += &format!("; the machine has {}, for all programs", grouped(cpus));
-    }
-    if nodes > 1 && share.is_some() {
-        seen += &format!("; {} servers in all", grouped(nodes));
+    let mut seen = Vec::new();
+    if share.is_some() {
+        seen.push(format!("{} {}", of_one_core(share), while_what(run)));
+        let cpus = run.host.cpus.map(grouped);
+        seen.extend(cpus.map(|cpus| format!("the machine has {cpus}, for all programs")));
+        if nodes > 1 {
+            seen.push(format!("{} servers in all", grouped(nodes)));
+        }
+    } else {
+        seen.push(NOT_MEASURED.to_owned());
     }
     Limit {
         what: "the server's CPU",
         is_limit: share.map(|share| share >= MOST_CPU * nodes as f64),
-        seen,
+        seen: seen.join("; "),
         means: "A server with one thread can do no more.",
         file: files::MEMORY,
     }

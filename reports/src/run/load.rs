@@ -127,8 +127,8 @@ impl Run {
         first.is_some_and(|exit| exit.is_early && exit.is_of(&self.plan.server.name))
     }
 
-    /// What is counted of what was received: of comet-server chunks, which its own counts are compared
-    /// with, and so of runs whose floodtest counted nothing else.
+    /// What is counted of what was received: of comet-server chunks, which its own counts are
+    /// compared with, and so of runs whose floodtest counted nothing else.
     pub fn item_kind(&self) -> ItemKind {
         let received = self.received();
         let has_chunks_only = received.items == 0 && received.chunks > 0;

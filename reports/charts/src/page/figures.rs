@@ -91,8 +91,8 @@ pub(crate) fn memory(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
     let Some(process) = &drawn.process else {
         let unknown = html! {
             p {
-                "Not measured: the processes of " (run.plan.server.name) " are not on this machine, "
-                "or not known."
+                "Not measured: the processes of " (run.plan.server.name)
+                " are not on this machine, or not known."
             }
         };
         return section("What it cost the server", &[], &unknown);

@@ -56,8 +56,8 @@ pub(crate) fn figure(picture: &Picture) -> Markup {
     }
 }
 
-/// The files of the run's folder that the figures above it come from. They are named and not linked:
-/// a page in a mail has no folder beside it.
+/// The files of the run's folder that the figures above it come from. They are named and not
+/// linked: a page in a mail has no folder beside it.
 pub(crate) fn source(files: &[&str]) -> Markup {
     html! {
         p.source {

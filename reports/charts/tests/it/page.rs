@@ -186,8 +186,8 @@ fn frames(at: usize, page: &str) -> String {
 }
 
 /// What a browser says of a page that shows all `pages` in frames of all widths: one start of the
-/// browser takes longer than all that it then does. `None` where there is no browser, which is said,
-/// and fails where everything must be there.
+/// browser takes longer than all that it then does. `None` where there is no browser, which is
+/// said, and fails where everything must be there.
 fn shown(pages: &[Shown]) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("frames.html");
@@ -269,9 +269,9 @@ fn remove(folder: &Path, names: &[&str]) {
 /// The run in `folder` as one of a server that gives no counts and sends events.
 fn make_foreign(folder: &Path) -> Plan {
     let mut plan = Plan::read(folder).unwrap();
-    plan.experiment = "nchan".to_owned();
+    "nchan".clone_into(&mut plan.experiment);
     plan.title = Some("nchan, event streams".to_owned());
-    plan.server.name = "nginx + nchan".to_owned();
+    "nginx + nchan".clone_into(&mut plan.server.name);
     plan.server.is_counted = false;
     plan.write(folder).unwrap();
     remove(folder, &[files::SERVER_STATS]);
