@@ -64,8 +64,8 @@ pub enum Command {
 /// The flags of a run.
 #[derive(Debug, Args)]
 pub struct HoldArgs {
-    /// File with the URLs, one http:// or https:// URL a line, with further fields after tabs if
-    /// need be; # begins a comment line.
+    /// File with the URLs, one http://, https://, ws:// or wss:// URL a line, with further fields
+    /// after tabs if need be; # begins a comment line.
     // A struct that has others flattened into it is no group by itself; that this one is there is
     // known by the flag that it cannot be without.
     #[arg(long, value_name = "FILE", group = "HoldArgs")]
@@ -156,8 +156,8 @@ pub struct HoldArgs {
 #[command(next_help_heading = "Messages")]
 pub struct AccountingArgs {
     /// What items, the third figure of Stats, are: auto, chunks, events (server-sent events), lines
-    /// (NDJSON) or bytes (messages, by their marks alone). auto goes by the response's
-    /// Content-Type.
+    /// (NDJSON), frames (messages of WebSockets) or bytes (messages, by their marks alone). auto
+    /// goes by the URL and the response's Content-Type.
     #[arg(long, value_name = "KIND", default_value = "auto")]
     pub stream: Stream,
 

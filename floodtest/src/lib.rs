@@ -15,6 +15,7 @@
 //! - [`items`]: from the bytes of a body to its items and the marks of messages; pure.
 //! - [`judge`], [`accounting`]: which messages have come, what is missing, and how much of that is
 //!   known; what the user says about it.
+//! - `outbox`: the frames that are sent on WebSockets.
 //! - `receipt`: from what one `recv` brought into both.
 //! - `tally`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which
 //!   figures come of it.
@@ -45,6 +46,7 @@ mod kinds;
 mod limits;
 pub mod live;
 pub mod metrics;
+mod outbox;
 pub mod outcome;
 mod prepare;
 pub mod reason;

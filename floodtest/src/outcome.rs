@@ -158,7 +158,7 @@ impl Outcome {
         let n_ended = if self.ends == Ends::Fault { 0 } else { report.ended };
         let n_closed = report.closed.saturating_sub(n_ended);
         if n_closed > 0 {
-            let is_counted = |reason: &str| n_ended == 0 || reason != Reason::Ended.to_string();
+            let is_counted = |reason: &str| n_ended == 0 || !Reason::is_orderly_word(reason);
             let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
             let why = listed(&counted.map(|(reason, n)| (reason.clone(), *n)).collect());
             missing.push(format!("{n_closed} of {asked} connections closed before the end: {why}"));

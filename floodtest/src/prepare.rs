@@ -4,7 +4,7 @@ use crate::config::{Config, Rate};
 use crate::dry_run::{DryRun, DryRunTarget};
 use crate::error::Error;
 use crate::limits;
-use crate::request::Requests;
+use crate::request::{RequestError, Requests};
 use crate::sources::{SourceIps, is_local};
 use crate::targets::Targets;
 use crate::tls::Trust;
@@ -43,10 +43,13 @@ impl Prepared {
     /// Reads the URL file and all others, finds out about its hosts and this machine, and refuses
     /// what cannot be done. Raises this process's soft limit on open files.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let requests = Requests::new(&config.request, config.is_sse)?;
+        let requests = Requests::new(&config.request, config.is_sse, config.accounting.stream)?;
         let mut urls = UrlFile::open(&config.urls)?;
         let (mut targets, n_urls, asked) =
             Targets::survey(&mut urls, &requests, config.connections)?;
+        if !targets.has_sockets && requests.sockets.is_asked_for() {
+            return Err(RequestError::NoSockets.into());
+        }
         let open_files = limits::raise_open_files();
         let workers = n_workers(asked, open_files)?;
         if let Some(left) = limits::open_files_of_machine().filter(|left| asked > *left) {

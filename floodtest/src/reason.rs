@@ -5,14 +5,15 @@ use std::fmt;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::error::{ChunkFault, DecodeError, HeadFault};
+use crate::decode::error::{ChunkFault, DecodeError, FrameFault, HeadFault, UpgradeFault};
 use crate::tls::fault::TlsFault;
 
 /// Why a connection was never established, or why an established one closed.
 ///
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
 /// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`,
-/// `bad tls`, `ended`, `cut`, `worker 2 died`, or the operating system's own text.
+/// `bad upgrade`, `bad frame`, `bad tls`, `ended`, `close 1001`, `cut`, `worker 2 died`, or the
+/// operating system's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nobody listens there.
@@ -36,12 +37,18 @@ pub enum Reason {
     BadHead(HeadFault),
     /// A chunk is malformed.
     BadChunk(ChunkFault),
-    /// The TLS of an `https://` connection came to nothing.
+    /// The response has status 101 and opens no WebSocket.
+    BadUpgrade(UpgradeFault),
+    /// A frame of a WebSocket is malformed, or its text is not UTF-8.
+    BadFrame(FrameFault),
+    /// The TLS of an `https://` or `wss://` connection came to nothing.
     BadTls(TlsFault),
     /// The response came to its proper end: its last chunk, all of its `Content-Length`, or the
     /// close where a body has no other end.
     Ended,
-    /// The connection was closed without that.
+    /// The server closed its WebSocket with this code; 1005 if it gave none.
+    Close(u16),
+    /// The connection was closed without that: of a WebSocket, without a close frame.
     Cut,
     /// The worker process of this number, counted from 1, has died and its connections with it.
     WorkerDied(u16),
@@ -62,8 +69,11 @@ impl fmt::Display for Reason {
             Self::Status(status) => write!(f, "status {status}"),
             Self::BadHead(_) => f.write_str("bad head"),
             Self::BadChunk(_) => f.write_str("bad chunk"),
+            Self::BadUpgrade(_) => f.write_str("bad upgrade"),
+            Self::BadFrame(_) => f.write_str("bad frame"),
             Self::BadTls(_) => f.write_str("bad tls"),
             Self::Ended => f.write_str("ended"),
+            Self::Close(code) => write!(f, "close {code}"),
             Self::Cut => f.write_str("cut"),
             Self::WorkerDied(number) => write!(f, "worker {number} died"),
             Self::Os(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
@@ -73,7 +83,7 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// One of each kind whose word has no number in it.
-    const PLAIN: [Self; 12] = [
+    const PLAIN: [Self; 14] = [
         Self::Refused,
         Self::Reset,
         Self::TimedOut,
@@ -83,6 +93,8 @@ impl Reason {
         Self::NoDescriptors,
         Self::BadHead(HeadFault::Line),
         Self::BadChunk(ChunkFault::Size),
+        Self::BadUpgrade(UpgradeFault::Upgrade),
+        Self::BadFrame(FrameFault::Opcode),
         Self::BadTls(TlsFault::Protocol),
         Self::Ended,
         Self::Cut,
@@ -102,7 +114,19 @@ impl Reason {
         };
         Self::PLAIN.iter().any(|reason| reason.to_string() == word)
             || number_in("status ", "").is_some_and(|status| (100..1_000).contains(&status))
+            || number_in("close ", "").is_some_and(|code| (1_000..5_000).contains(&code))
             || number_in("worker ", " died").is_some()
+    }
+
+    /// Whether it is the end that the server meant, of its response or of its WebSocket.
+    pub fn is_orderly(self) -> bool {
+        matches!(self, Self::Ended | Self::Close(1000 | 1001))
+    }
+
+    /// Whether `word` is what an orderly end is counted under.
+    pub fn is_orderly_word(word: &str) -> bool {
+        let orderly = [Self::Ended, Self::Close(1000), Self::Close(1001)];
+        orderly.iter().any(|reason| reason.to_string() == word)
     }
 
     /// What exactly was wrong, where the word alone leaves that open.
@@ -110,6 +134,8 @@ impl Reason {
         match self {
             Self::BadHead(fault) => Some(fault.to_string()),
             Self::BadChunk(fault) => Some(fault.to_string()),
+            Self::BadUpgrade(fault) => Some(fault.to_string()),
+            Self::BadFrame(fault) => Some(fault.to_string()),
             Self::BadTls(fault) => Some(fault.to_string()),
             _ => None,
         }
@@ -144,6 +170,8 @@ impl From<DecodeError> for Reason {
             DecodeError::Status(status) => Self::Status(status),
             DecodeError::BadHead(fault) => Self::BadHead(fault),
             DecodeError::BadChunk(fault) => Self::BadChunk(fault),
+            DecodeError::BadUpgrade(fault) => Self::BadUpgrade(fault),
+            DecodeError::BadFrame(fault) => Self::BadFrame(fault),
         }
     }
 }
@@ -160,10 +188,23 @@ mod tests {
             Reason::Status(503),
             Reason::BadChunk(ChunkFault::NoCrlf),
             Reason::WorkerDied(12),
+            Reason::Close(1_006),
+            Reason::BadFrame(FrameFault::Masked),
         ] {
             assert!(Reason::is_word(&reason.to_string()), "{reason}");
         }
-        for word in ["", "cuts", "status", "status 5", "status 0503", "worker died", "Cut"] {
+        for word in [
+            "",
+            "cuts",
+            "status",
+            "status 5",
+            "status 0503",
+            "close",
+            "close 1",
+            "close 5000",
+            "worker died",
+            "Cut",
+        ] {
             assert!(!Reason::is_word(word), "{word}");
         }
     }

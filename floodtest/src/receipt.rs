@@ -5,10 +5,12 @@ use std::time::Instant;
 use reports::stamp::{Clock, Stamp};
 
 use crate::accounting::Accounting;
-use crate::decode::{self, Head, MediaType};
+use crate::decode::{self, Head, MediaType, UpgradeFault};
 use crate::items::{ItemSink, Items, Scratch, Sequence, Stream};
 use crate::judge::{Case, Judge, Window};
-use crate::request::Established;
+use crate::outbox::Outbox;
+use crate::request::sockets::{Handshake, Sockets};
+use crate::request::{Established, Filling};
 use crate::tally::Tally;
 
 /// Takes what one `recv` brought for one connection.
@@ -25,8 +27,19 @@ pub(crate) struct Receipt<'a> {
     pub(crate) sequence: Option<&'a Sequence>,
     /// Which statuses establish a connection.
     pub(crate) established: Established,
+    /// The WebSocket that was asked for, as long as there is no head.
+    pub(crate) opening: Option<OpeningSocket<'a>>,
     /// What becomes of items and marks.
     pub(crate) marks: Marks<'a>,
+}
+
+/// A WebSocket that has not opened yet.
+#[derive(Clone, Copy)]
+pub(crate) struct OpeningSocket<'a> {
+    /// What was asked.
+    pub(crate) handshake: Handshake,
+    /// What its texts are filled in with.
+    pub(crate) filling: Filling<'a>,
 }
 
 /// Takes the items and marks in it.
@@ -42,6 +55,10 @@ pub(crate) struct Marks<'a> {
     pub(crate) received_unix_us: Option<u64>,
     /// Whether items are the messages themselves.
     pub(crate) counts_messages: bool,
+    /// What is said on WebSockets.
+    pub(crate) sockets: &'a Sockets,
+    /// What is to be sent on this one.
+    pub(crate) outbox: &'a mut Outbox,
 }
 
 /// What is a connection's own.
@@ -70,13 +87,17 @@ pub(crate) struct Shared<'a> {
     pub(crate) clock: &'a Clock,
     /// As in [`Receipt`].
     pub(crate) established: Established,
+    /// As in [`Marks`].
+    pub(crate) sockets: &'a Sockets,
+    /// As in [`Marks`].
+    pub(crate) outbox: &'a mut Outbox,
 }
 
 impl<'a> Receipt<'a> {
     /// Makes ready for what comes next on a connection.
     pub(crate) fn new(own: Own<'a>, scratch: &'a mut Scratch, shared: Shared<'a>) -> Self {
         let Own { row, items, head_ms, window, faults } = own;
-        let Shared { accounting, tally, judge, clock, established } = shared;
+        let Shared { accounting, tally, judge, clock, established, sockets, outbox } = shared;
         let sequence = accounting.sequence.as_ref();
         let is_comet = items.is_comet(sequence);
         let marks = Marks {
@@ -85,9 +106,11 @@ impl<'a> Receipt<'a> {
             judge,
             clock,
             received_unix_us: None,
+            sockets,
+            outbox,
         };
-        let stream = accounting.stream;
-        Self { items, scratch, head_ms, stream, sequence, established, marks }
+        let (stream, opening) = (accounting.stream, None);
+        Self { items, scratch, head_ms, stream, sequence, established, opening, marks }
     }
 
     /// Takes in that so many bytes have been received just now.
@@ -104,7 +127,7 @@ impl<'a> Receipt<'a> {
 
 impl decode::Sink for Receipt<'_> {
     fn accepts(&self, status: u16) -> bool {
-        self.established.includes(status)
+        if self.opening.is_some() { status == 101 } else { self.established.includes(status) }
     }
 
     fn head(&mut self, head: &Head) {
@@ -122,10 +145,14 @@ impl decode::Sink for Receipt<'_> {
             None => case.tally.n_encoded += 1,
         }
         let kind = head.media_type.as_ref().map_or("none", MediaType::as_str);
+        let kind = if head.upgrade.is_some() { "websocket" } else { kind };
         case.tally.content_types.count(kind, 1);
         case.tally.lenient += u64::from(head.is_lenient);
         case.is_comet = self.items.is_comet(self.sequence);
         self.marks.counts_messages = self.items.are_messages();
+        if let Some(opening) = self.opening {
+            self.marks.sockets.say_on_open(opening.filling, self.marks.outbox);
+        }
     }
 
     fn data(&mut self, bytes: &[u8]) {
@@ -135,6 +162,32 @@ impl decode::Sink for Receipt<'_> {
     fn chunk_end(&mut self) {
         self.marks.case.tally.chunks += 1;
         self.items.chunk_end(self.scratch, &mut self.marks);
+    }
+
+    fn upgrade(&self, head: &Head) -> Option<Result<(), UpgradeFault>> {
+        let OpeningSocket { handshake, .. } = self.opening?;
+        Some(self.marks.sockets.opens(handshake, head.upgrade.as_deref()))
+    }
+
+    fn message(&mut self, bytes: &[u8]) {
+        self.items.message(bytes, self.scratch, self.sequence, &mut self.marks);
+    }
+
+    fn message_end(&mut self) {
+        self.items.message_end(self.scratch, self.sequence, &mut self.marks);
+    }
+
+    fn ping(&mut self, bytes: &[u8]) {
+        self.marks.case.tally.comments += 1;
+        self.marks.outbox.pong(bytes);
+    }
+
+    fn pong(&mut self) {
+        self.marks.case.tally.comments += 1;
+    }
+
+    fn close(&mut self, code: Option<u16>) {
+        self.marks.outbox.close(code);
     }
 }
 
@@ -188,5 +241,13 @@ impl ItemSink for Marks<'_> {
 
     fn encoded(&mut self, n: u64) {
         self.case.tally.encoded_bytes += n;
+    }
+
+    fn n_to_answer(&self) -> usize {
+        self.sockets.n_to_answer()
+    }
+
+    fn answer(&mut self, start: &[u8]) {
+        self.sockets.answer(start, self.outbox);
     }
 }

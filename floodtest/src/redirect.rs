@@ -1,4 +1,4 @@
-//! Where a redirect leads (RFC 3986, 5.2, for URLs of http and https).
+//! Where a redirect leads (RFC 3986, 5.2, for URLs of http and https, ws and wss).
 
 use memchr::memchr;
 
@@ -16,11 +16,12 @@ pub(crate) fn becomes_get(status: u16, method: &str) -> bool {
 }
 
 /// The URL that `location` means in a response to the request for `base`, without a fragment.
-/// `None` if it is none.
+/// `None` if it is none. A WebSocket stays one: servers name http URLs in its place, since they
+/// know no other.
 pub(crate) fn target(base: &Url<'_>, location: &[u8]) -> Option<String> {
     let end = memchr(b'#', location).unwrap_or(location.len());
     let location = str::from_utf8(&location[..end]).ok()?;
-    let scheme = if base.is_tls { "https:" } else { "http:" };
+    let scheme = base.scheme();
     let has_scheme = |text: &str| {
         let name = text.split(['/', '?']).next().unwrap_or(text);
         name.contains(':')
@@ -28,7 +29,7 @@ pub(crate) fn target(base: &Url<'_>, location: &[u8]) -> Option<String> {
     let url = if has_scheme(location) {
         location.to_owned()
     } else if location.starts_with("//") {
-        format!("{scheme}{location}")
+        format!("{scheme}:{location}")
     } else {
         let path = base.path.split('?').next().unwrap_or_default();
         let path = match location.as_bytes() {
@@ -39,9 +40,14 @@ pub(crate) fn target(base: &Url<'_>, location: &[u8]) -> Option<String> {
                 without_dots(&format!("{}/{location}", path.rsplit_once('/').map_or("", |it| it.0)))
             }
         };
-        format!("{scheme}//{}{path}", base.authority)
+        format!("{scheme}://{}{path}", base.authority)
     };
-    Url::parse(url.as_bytes()).is_ok().then_some(url)
+    let mut parsed = Url::parse(url.as_bytes()).ok()?;
+    if base.is_ws && !parsed.is_ws {
+        parsed.is_ws = true;
+        return Some(parsed.to_string());
+    }
+    (base.is_ws == parsed.is_ws).then_some(url)
 }
 
 /// `path` without the parts `.` and `..`; a query stays as it is.
@@ -87,9 +93,20 @@ mod tests {
             ("", Some("http://h:81/a/b?q")),
             ("c#fragment", Some("http://h:81/a/c")),
             ("ftp://x/", None),
+            ("ws://x/", None),
             ("javascript:alert(1)", None),
             ("/a b", None),
             ("//", None),
+        ] {
+            assert_eq!(target(&base, location.as_bytes()).as_deref(), expected, "{location}");
+        }
+        let base = Url::parse(b"ws://h:81/a/b").unwrap();
+        for (location, expected) in [
+            ("http://x/y", Some("ws://x/y")),
+            ("https://x:1/y", Some("wss://x:1/y")),
+            ("wss://x", Some("wss://x")),
+            ("/y", Some("ws://h:81/y")),
+            ("//x", Some("ws://x")),
         ] {
             assert_eq!(target(&base, location.as_bytes()).as_deref(), expected, "{location}");
         }

@@ -6,7 +6,6 @@ use reports::books::{Extent, FloodReport, Judged, JudgedBy};
 
 use crate::judge::NumbersAre;
 use crate::judge::joined::Joined;
-use crate::reason::Reason;
 use crate::tally::Tally;
 
 /// What the user said about judging, as far as the report depends on it.
@@ -28,7 +27,7 @@ impl Judging {
             connected: tally.connected,
             closed: tally.closed,
             established,
-            ended: tally.closures.of(Reason::Ended),
+            ended: tally.closures.n_orderly(),
             waiting: tally.waiting,
             content_types: tally.content_types.by_name(),
             peak: tally.peak,

@@ -109,6 +109,8 @@ pub(crate) struct Targets {
     latest: usize,
     /// How many redirects have added.
     n_learned: usize,
+    /// Whether a URL is that of a WebSocket.
+    pub(crate) has_sockets: bool,
 }
 
 impl Targets {
@@ -229,6 +231,7 @@ impl Targets {
             let Entry { line, url, filling } = file.entry(0)?;
             let checked = requests.check(&url, filling);
             let place = targets.find_or_add(&url, line);
+            targets.has_sockets |= url.is_ws;
             checked.map_err(|problem| file.line_error(problem))?;
             if connections.is_none_or(|connections| n_urls < connections) {
                 targets.list[place].n_connections += 1;

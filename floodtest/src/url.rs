@@ -1,4 +1,4 @@
-//! `http://[name:password@]host[:port]/path`, or https, read strictly and without copying.
+//! `http://[name:password@]host[:port]/path`, or https, ws, wss, read strictly and without copying.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ const SHOWN_BYTES: usize = 120;
 /// Why a line is not a URL that can be held.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// It begins neither with `http://` nor with `https://`.
-    #[error("not an http URL: \"{0}\"")]
+    /// It begins with none of `http://`, `https://`, `ws://` and `wss://`.
+    #[error("not an http or ws URL: \"{0}\"")]
     NotHttp(String),
     /// There is no host, or it has characters that no host has.
     #[error("no valid host in \"{0}\"")]
@@ -27,7 +27,7 @@ pub enum UrlError {
     Fragment(String),
 }
 
-/// An `http://` or `https://` URL, in parts.
+/// An `http://`, `https://`, `ws://` or `wss://` URL, in parts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Url<'a> {
     /// Host and port as written: what the `Host` field says.
@@ -36,10 +36,12 @@ pub struct Url<'a> {
     pub userinfo: Option<&'a str>,
     /// The host's name or address, without the brackets of an IPv6 address.
     pub host: &'a str,
-    /// The port; 80, or 443 with https, where none is written.
+    /// The port; 80, or 443 with TLS, where none is written.
     pub port: u16,
-    /// Whether it is an `https://` URL.
+    /// Whether it is an `https://` or `wss://` URL.
     pub is_tls: bool,
+    /// Whether it is a `ws://` or `wss://` URL.
+    pub is_ws: bool,
     /// Path and query as written; may be empty, or begin with the query.
     pub path: &'a str,
 }
@@ -54,18 +56,30 @@ impl fmt::Debug for Url<'_> {
 /// The URL without name and password.
 impl fmt::Display for Url<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)
+        write!(f, "{}://{}{}", self.scheme(), self.authority, self.path)
     }
 }
 
+/// All schemes, each with whether TLS is spoken and whether it is of a WebSocket.
+const SCHEMES: [(&str, bool, bool); 4] =
+    [("http", false, false), ("https", true, false), ("ws", false, true), ("wss", true, true)];
+
 impl<'a> Url<'a> {
+    /// Its scheme, in small letters.
+    pub fn scheme(&self) -> &'static str {
+        let is_it = |it: &&(&str, bool, bool)| (it.1, it.2) == (self.is_tls, self.is_ws);
+        SCHEMES.iter().find(is_it).map_or("http", |it| it.0)
+    }
+
     /// Reads one URL.
     pub fn parse(line: &'a [u8]) -> Result<Self, UrlError> {
         let text = || shown(line);
-        let (plain, tls) = (strip_scheme(line, b"http://"), strip_scheme(line, b"https://"));
-        let is_tls = tls.is_some();
-        let rest = plain.or(tls).ok_or_else(|| UrlError::NotHttp(text()))?;
+        let scheme = |(scheme, is_tls, is_ws): &(&str, bool, bool)| {
+            let rest = strip_scheme(line, scheme.as_bytes())?.strip_prefix(b"://")?;
+            Some((rest, *is_tls, *is_ws))
+        };
+        let (rest, is_tls, is_ws) =
+            SCHEMES.iter().find_map(scheme).ok_or_else(|| UrlError::NotHttp(text()))?;
         if !rest.iter().all(u8::is_ascii_graphic) {
             return Err(UrlError::Path(text()));
         }
@@ -90,7 +104,7 @@ impl<'a> Url<'a> {
                 .ok_or_else(|| UrlError::Port(text()))?,
             Some(_) => return Err(UrlError::Port(text())),
         };
-        Ok(Self { authority, userinfo, host, port, is_tls, path })
+        Ok(Self { authority, userinfo, host, port, is_tls, is_ws, path })
     }
 }
 
@@ -145,9 +159,15 @@ mod tests {
             ("http://[::1]:8000/x?y=1", "[::1]:8000", "::1", 8_000, "/x?y=1"),
             ("http://[::1]/", "[::1]", "::1", 80, "/"),
             ("http://127.0.0.1?q", "127.0.0.1", "127.0.0.1", 80, "?q"),
+            ("ws://localhost/test/1", "localhost", "localhost", 80, "/test/1"),
+            ("WSS://a:8443?q", "a:8443", "a", 8_443, "?q"),
+            ("wss://a", "a", "a", 443, ""),
         ] {
-            let is_tls = text.as_bytes()[4].eq_ignore_ascii_case(&b's');
-            let url = Url { authority, userinfo: None, host, port, is_tls, path };
+            let scheme = text.split(':').next().unwrap().to_ascii_lowercase();
+            let (is_tls, is_ws) =
+                (scheme.ends_with('s') && scheme != "ws", scheme.starts_with('w'));
+            let url = Url { authority, userinfo: None, host, port, is_tls, is_ws, path };
+            assert_eq!(url.scheme(), scheme);
             assert_eq!(Url::parse(text.as_bytes()), Ok(url), "{text}");
         }
     }
@@ -155,10 +175,11 @@ mod tests {
     #[test]
     fn what_is_no_url_says_why() {
         for (text, words) in [
-            ("htp://localhost:8000/test/17", "not an http URL"),
-            ("/test/1", "not an http URL"),
-            ("http:/localhost", "not an http URL"),
-            ("httpss://localhost/test/1", "not an http URL"),
+            ("htp://localhost:8000/test/17", "not an http or ws URL"),
+            ("/test/1", "not an http or ws URL"),
+            ("http:/localhost", "not an http or ws URL"),
+            ("httpss://localhost/test/1", "not an http or ws URL"),
+            ("wsss://localhost/test/1", "not an http or ws URL"),
             ("http://", "no valid host"),
             ("http:///test/1", "no valid host"),
             ("http://me@/", "no valid host"),

@@ -301,7 +301,7 @@ mod tests {
         assert!(urls.advance().unwrap());
         let error = urls.entry(0).err().unwrap().to_string();
         let path = temporary.path().display();
-        assert_eq!(error, format!("{path}:3: not an http URL: \"htp://a/2\""));
+        assert_eq!(error, format!("{path}:3: not an http or ws URL: \"htp://a/2\""));
     }
 
     #[test]

@@ -1,25 +1,31 @@
 //! The command line, checked once into a [`Config`] and [`Demands`].
 
 use std::collections::hash_map::RandomState;
+use std::fs::File;
 use std::hash::BuildHasher as _;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Parser;
 use regex::bytes::Regex;
 use reports::expect::Expectations;
 use reports::out;
 use reports::units::{parse_bytes, parse_count, parse_duration};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::form::Wants;
+use crate::escapes::unescape;
+use crate::form::{SocketForm, Wants};
 use crate::ids::{Audience, HIGHEST_ID, Odds, Population};
 use crate::interval::Interval;
 use crate::message::{DEFAULT_TEXT, Text};
 use crate::report::{Outcome, figures};
-use crate::route::{HeaderTemplate, Route, read_token};
+use crate::route::{HeaderTemplate, Route, is_socket, read_token};
 use crate::template::Template;
 use crate::tls::Trust;
 use crate::verdict::Demands;
@@ -40,6 +46,9 @@ const HIGHEST_IN_FLIGHT: u64 = 10_000;
 
 /// The longest message that comet-server takes.
 const HIGHEST_SIZE: u64 = 64 * 1024;
+
+/// The most that is sent when a WebSocket has opened, in bytes. Each of them holds it until then.
+const HIGHEST_ON_OPEN: u64 = 64 * 1024;
 
 /// The longest time for anything: past any run, and far from where clocks overflow.
 const LONGEST_TIME: Duration = Duration::from_hours(365 * 24);
@@ -130,7 +139,8 @@ pub struct Args {
     pub batch: usize,
 
     /// Any other HTTP server: the URL of a request, with {id}, {message}, {k}, {source} and
-    /// {n}; several share the ids by their hash
+    /// {n}; or ws:// and wss://, where --body goes over --connections WebSockets. Several share the
+    /// ids by their hash
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
           help_heading = "Where to")]
     pub to: Vec<String>,
@@ -155,7 +165,7 @@ pub struct Args {
           value_parser = Template::of_request, help_heading = "Where to")]
     pub body: Template,
 
-    /// Count an answer of --to as one only if its body has a match of this; a 2xx without fails
+    /// Count an answer of --to as one only if its body has a match of this; otherwise it fails
     #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
           help_heading = "Where to")]
     pub ok: Option<Regex>,
@@ -166,12 +176,38 @@ pub struct Args {
           help_heading = "Where to")]
     pub reached: Option<Regex>,
 
-    /// PEM file with the certificates to trust for https, instead of the system's: those of
+    /// For WebSockets: offer this subprotocol; may be given several times, and one must be chosen
+    #[arg(long, value_name = "NAME", requires = "to", value_parser = protocol,
+          help_heading = "WebSockets")]
+    pub protocol: Vec<String>,
+
+    /// Send this when a WebSocket has opened; may be given several times. \r \n \t \\ \xHH stand
+    /// for bytes, @FILE for what is in a file
+    #[arg(long, value_name = "TEXT|@FILE", requires = "to", help_heading = "WebSockets")]
+    pub on_open: Vec<String>,
+
+    /// Send binary frames instead of text frames
+    #[arg(long, requires = "to", help_heading = "WebSockets")]
+    pub binary: bool,
+
+    /// Count what the server sends back and this matches as the answer to the oldest message of its
+    /// WebSocket that has none; --ok and --reached read it. What the server says to --on-open must
+    /// not match it. Without, a message counts as written
+    #[arg(long, value_name = "REGEX", requires = "to", value_parser = parse_regex,
+          help_heading = "WebSockets")]
+    pub ack: Option<Regex>,
+
+    /// Send TEXT back whenever something comes that begins with PREFIX, such as 2=>3 for socket.io;
+    /// with the escapes of --on-open
+    #[arg(long, value_name = "PREFIX=>TEXT", requires = "to", help_heading = "WebSockets")]
+    pub answer: Vec<String>,
+
+    /// PEM file with the certificates to trust for https and wss, instead of the system's: those of
     /// authorities, or the server's own
     #[arg(long, value_name = "FILE", help_heading = "Where to")]
     pub ca: Option<PathBuf>,
 
-    /// Accept any certificate of a server, for https
+    /// Accept any certificate of a server, for https and wss
     #[arg(long, conflicts_with = "ca", help_heading = "Where to")]
     pub insecure: bool,
 
@@ -203,6 +239,12 @@ pub struct Args {
     /// Print every report as a line of JSON
     #[arg(long, help_heading = "Reports")]
     pub json: bool,
+
+    /// Answer GET /metrics on this address, as 127.0.0.1:9465, with the figures of the last report
+    /// for Prometheus; with port 0 any port, which is said on stderr. Whoever reaches the port may
+    /// read them
+    #[arg(long, value_name = "IP:PORT", help_heading = "Reports")]
+    pub metrics: Option<SocketAddr>,
 
     /// What the run is to show at its end, such as 'void=0,lateness.p99<1ms'
     #[arg(long, value_name = "LIST", help_heading = "Reports")]
@@ -238,7 +280,13 @@ impl Args {
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let route = if self.to.is_empty() {
             Route::control(&self.server, self.batch)?
+        } else if self.to.iter().any(|url| is_socket(url)) {
+            Route::sockets(&self.to, self.socket_form(token.as_ref())?)?
         } else {
+            if let Some(flag) = self.socket_flag() {
+                let why = format!("{flag} is for ws:// and wss://");
+                return Err(Error::To { text: self.to[0].clone(), why });
+            }
             let (method, headers) = (self.method.clone(), self.header.clone());
             let wants = Wants { ok: self.ok.clone(), reached: self.reached.clone() };
             let (body, token) = (self.body.clone(), token.as_ref());
@@ -270,6 +318,68 @@ impl Args {
         })
     }
 
+    /// A flag that only WebSockets have, if one was given.
+    fn socket_flag(&self) -> Option<&'static str> {
+        let given = [
+            ("--protocol", !self.protocol.is_empty()),
+            ("--on-open", !self.on_open.is_empty()),
+            ("--binary", self.binary),
+            ("--ack", self.ack.is_some()),
+            ("--answer", !self.answer.is_empty()),
+        ];
+        given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
+    /// What goes over WebSockets.
+    fn socket_form(&self, token: Option<&HeaderValue>) -> Result<SocketForm, Error> {
+        let error = |why: &str| Error::To { text: self.to[0].clone(), why: why.to_owned() };
+        if self.method != reqwest::Method::POST {
+            return Err(error("WebSockets have no --method"));
+        }
+        if self.ack.is_none() && (self.ok.is_some() || self.reached.is_some()) {
+            return Err(error("--ok and --reached read the answers that --ack finds; add --ack"));
+        }
+        let fields = self.header.iter().map(HeaderTemplate::of_handshake);
+        let mut fields = fields.collect::<Result<Vec<_>, _>>().map_err(|why| error(&why))?;
+        fields.extend(token.map(|token| (AUTHORIZATION, token.clone())));
+        let wrong = |flag, text: &String, why| Error::Socket { flag, text: text.clone(), why };
+        let mut on_open = Vec::new();
+        for text in &self.on_open {
+            let payload = match text.strip_prefix('@') {
+                Some(path) => read_payload(Path::new(path)),
+                None => unescape(text),
+            };
+            let payload = payload.and_then(|payload| self.sendable(payload));
+            on_open.push(payload.map_err(|why| wrong("--on-open", text, why))?);
+        }
+        let mut answers = Vec::new();
+        for text in &self.answer {
+            let pair = text.split_once("=>").ok_or_else(|| "write PREFIX=>TEXT".to_owned());
+            let pair = pair.and_then(|(prefix, answer)| {
+                Ok((unescape(prefix)?.into(), self.sendable(unescape(answer)?)?))
+            });
+            answers.push(pair.map_err(|why| wrong("--answer", text, why))?);
+        }
+        Ok(SocketForm {
+            protocols: self.protocol.clone(),
+            fields,
+            on_open,
+            is_binary: self.binary,
+            answers,
+            body: self.body.clone(),
+            ack: self.ack.clone(),
+            wants: Wants { ok: self.ok.clone(), reached: self.reached.clone() },
+        })
+    }
+
+    /// What can be sent in the frames that were asked for.
+    fn sendable(&self, payload: Vec<u8>) -> Result<Bytes, String> {
+        if !self.binary && std::str::from_utf8(&payload).is_err() {
+            return Err("text frames are UTF-8, and this is not; --binary sends it".to_owned());
+        }
+        Ok(payload.into())
+    }
+
     /// What the run is to be judged by.
     pub fn demands(&self) -> Result<Demands, Error> {
         let known = figures(&Outcome::default());
@@ -277,6 +387,24 @@ impl Args {
         let expectations = self.expect.as_ref().map(parse).transpose()?.unwrap_or_default();
         Ok(Demands { allows_late: self.allow_late, expectations })
     }
+}
+
+/// Reads what is sent when a WebSocket has opened.
+fn read_payload(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut payload = Vec::new();
+    let mut limited = file.take(HIGHEST_ON_OPEN + 1);
+    limited.read_to_end(&mut payload).map_err(|error| error.to_string())?;
+    if payload.len() as u64 > HIGHEST_ON_OPEN {
+        return Err(format!("the file is larger than {} KiB", HIGHEST_ON_OPEN / 1024));
+    }
+    Ok(payload)
+}
+
+/// Reads the name of a subprotocol: a token, as the name of a header is.
+fn protocol(text: &str) -> Result<String, String> {
+    let is_token = text.parse::<HeaderName>().is_ok();
+    is_token.then(|| text.to_owned()).ok_or_else(|| "a name has no blanks and commas".to_owned())
 }
 
 /// A seed nobody chose. The standard library seeds its hash maps from the system's generator; this

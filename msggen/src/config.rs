@@ -52,6 +52,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// WebSockets to a server: as many as connections, and not more than there are ids.
+    pub fn n_sockets(&self) -> usize {
+        let n_ids = usize::try_from(self.audience.population().n_ids()).unwrap_or(usize::MAX);
+        self.n_connections.min(n_ids)
+    }
+
     /// Whether messages have numbers, and so an order.
     pub fn numbers_messages(&self) -> bool {
         self.has_stamps || self.text.template.has_number() || self.route.has_number()

@@ -59,6 +59,24 @@ async fn handshake(server: &Url, tls: &Tls, probe: TcpStream) -> Result<(), Erro
     result.map(drop).map_err(|source| Error::Handshake { server, source })
 }
 
+/// The pauses between the attempts of one who wants a connection.
+#[derive(Debug)]
+pub struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    /// The next one.
+    fn next(&mut self) -> Duration {
+        let longer = LONGEST_PAUSE.min(self.0 * 2);
+        std::mem::replace(&mut self.0, longer)
+    }
+}
+
 /// The way to one server, shared by all sources.
 #[derive(Debug)]
 pub struct Connector {
@@ -99,28 +117,46 @@ impl Connector {
     /// Connects. While the server is gone it is tried again and again, with pauses, until it has
     /// been gone for as long as messages wait; after that, once.
     pub async fn connect(&self) -> Result<Stream, Reason> {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         loop {
-            let reason = match timeout(CONNECT_TIMEOUT, self.try_connect()).await {
-                Ok(Ok(stream)) => {
-                    *self.lost_at() = None;
+            match self.attempt().await {
+                Ok(stream) => {
+                    self.found();
                     return Ok(stream);
                 }
-                Ok(Err(error)) => Reason::of_connecting(&error),
-                Err(_elapsed) => Reason::TimedOut,
-            };
-            // Counted from when anybody first found the server gone, not from this attempt: all
-            // messages that wait for it fail at the same time.
-            let patience_left = self.patience.saturating_sub(self.lose().elapsed());
-            if patience_left.is_zero() {
-                return Err(reason);
+                Err(reason) => self.wait(&mut pauses, reason).await?,
             }
-            sleep(pause.min(patience_left)).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
     /// Connects once.
+    pub async fn attempt(&self) -> Result<Stream, Reason> {
+        match timeout(CONNECT_TIMEOUT, self.try_connect()).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(Reason::of_connecting(&error)),
+            Err(_elapsed) => Err(Reason::TimedOut),
+        }
+    }
+
+    /// Waits after an attempt that failed for `reason` until the next one. Returns the reason if
+    /// the server has been gone for as long as messages wait.
+    pub async fn wait(&self, pauses: &mut Pauses, reason: Reason) -> Result<(), Reason> {
+        // Counted from when anybody first found the server gone, not from this attempt: all
+        // messages that wait for it fail at the same time.
+        let patience_left = self.patience.saturating_sub(self.lose().elapsed());
+        if patience_left.is_zero() {
+            return Err(reason);
+        }
+        sleep(pauses.next().min(patience_left)).await;
+        Ok(())
+    }
+
+    /// Notes that the server is there.
+    pub fn found(&self) {
+        *self.lost_at() = None;
+    }
+
+    /// Connects, however long it takes.
     async fn try_connect(&self) -> io::Result<Stream> {
         let stream = TcpStream::connect(self.address).await?;
         // A request is written whole; a delay to fill a segment would be a source's delay. Where it

@@ -108,7 +108,8 @@ pub fn receipt_of_batch(answer: &Answer, n: u64) -> Receipt {
             && connections <= answered.saturating_mul(HIGHEST_CONNECTIONS) =>
         {
             let miss = (answered < n).then_some(Miss::Failed(refusal(answer)));
-            Receipt { answered, reached: answered - void - unknown, void, connections, miss }
+            let reached = answered - void - unknown;
+            Receipt { answered, reached, void, connections, miss, ..Receipt::default() }
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
@@ -158,7 +159,8 @@ mod tests {
             r#"{"messages":50,"connections":2,"messages_void":10,"#,
             r#""unknown":38,"subscribers":99}"#
         );
-        let receipt = Receipt { answered: 50, reached: 2, void: 10, connections: 2, miss: None };
+        let told = Receipt { answered: 50, ..Receipt::default() };
+        let receipt = Receipt { reached: 2, void: 10, connections: 2, ..told };
         assert_eq!(receipt_of_batch(&answer(200, body), 50), receipt);
     }
 
@@ -174,7 +176,8 @@ mod tests {
     fn what_was_sent_before_a_bad_line_counts_and_the_rest_failed() {
         let body = r#"{"error":"line 3: no id","messages":2,"connections":5,"void":1}"#;
         let miss = Some(Miss::Failed(Reason::Status(400)));
-        let receipt = Receipt { answered: 2, reached: 1, void: 1, connections: 5, miss };
+        let told = Receipt { answered: 2, miss, ..Receipt::default() };
+        let receipt = Receipt { reached: 1, void: 1, connections: 5, ..told };
         assert_eq!(receipt_of_batch(&answer(400, body), 10), receipt);
     }
 

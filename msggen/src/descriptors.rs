@@ -27,11 +27,12 @@ pub fn make_room(config: &Config) -> Result<(), Error> {
 }
 
 /// Connections at a time: a source has one to every control door, and one for every request on its
-/// way to any other server.
+/// way to any other server. WebSockets are all open from the start.
 fn n_connections(config: &Config) -> u64 {
     let (n_targets, n_a_source) = match &config.route {
         Route::Control { servers, .. } => (servers.len(), 1),
         Route::Foreign { urls, .. } => (urls.len(), config.in_flight),
+        Route::Sockets { urls, .. } => return (config.n_sockets() * urls.len()) as u64,
     };
     let n_wanted = config.n_sources.saturating_mul(n_a_source as u64);
     n_wanted.min(config.n_connections as u64).saturating_mul(n_targets as u64)

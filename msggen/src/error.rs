@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use reports::expect::ExpectError;
 use reports::out;
 
+use crate::upgrade::Refusal;
 use crate::{ids, numbers, sent_file, tls};
 
 /// Why a run could not begin. The message names the cause and, where there is one, a fix.
@@ -26,6 +27,30 @@ pub enum Error {
         text: String,
         /// What is wrong, and what to write.
         why: String,
+    },
+    /// What is sent over WebSockets is not understood.
+    #[error("{flag} {text}: {why}")]
+    Socket {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A server makes no WebSocket of a connection.
+    #[error(
+        "no WebSocket at {url}{}: {why}; check the path, and what the server wants to be asked \
+         (--header, --protocol)",
+        if *n_open == 0 { String::new() } else { format!(" after {n_open} that were opened") }
+    )]
+    Upgrade {
+        /// Where it should be.
+        url: String,
+        /// How many were open before.
+        n_open: usize,
+        /// What was answered.
+        why: Refusal,
     },
     /// There is nobody to send to.
     #[error(transparent)]
@@ -107,7 +132,7 @@ pub enum Error {
     /// A server does not speak TLS, or is not trusted.
     #[error(
         "no TLS with {server}: {source}; --ca names a certificate to trust, --insecure trusts all, \
-         and a server without TLS has an http URL"
+         and a server without TLS has an http or ws URL"
     )]
     Handshake {
         /// Its scheme, host and port.

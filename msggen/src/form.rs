@@ -1,5 +1,6 @@
-//! What requests to servers other than comet-server look like, and what their answers are asked.
+//! What goes to servers other than comet-server, and what their answers are asked.
 
+use bytes::Bytes;
 use regex::bytes::Regex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
@@ -22,7 +23,7 @@ impl Wants {
         self.ok.is_some() || self.reached.is_some()
     }
 
-    /// What a complete 2xx with this body says of its message.
+    /// What a complete 2xx with this body, or an answer of a WebSocket, says of its message.
     pub(crate) fn receipt(&self, body: &[u8]) -> Receipt {
         if self.ok.as_ref().is_some_and(|ok| !ok.is_match(body)) {
             return Receipt::nothing(Miss::Failed(Reason::NotOk));
@@ -34,6 +35,27 @@ impl Wants {
         // More than any server has is no number of connections.
         Receipt::taken(number.filter(|number| *number <= HIGHEST_CONNECTIONS))
     }
+}
+
+/// What goes over WebSockets, and what comes back.
+#[derive(Debug, Clone)]
+pub struct SocketForm {
+    /// The subprotocols that are offered.
+    pub protocols: Vec<String>,
+    /// Further header fields of the handshake.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// What is sent first, in order.
+    pub on_open: Vec<Bytes>,
+    /// Whether binary frames are sent, not text frames.
+    pub is_binary: bool,
+    /// What is sent back to what begins so.
+    pub answers: Vec<(Bytes, Bytes)>,
+    /// What is sent for a message.
+    pub body: Template,
+    /// Which messages of the server are answers; none where it gives none.
+    pub ack: Option<Regex>,
+    /// What an answer is asked.
+    pub wants: Wants,
 }
 
 /// What requests to a server that is no comet-server look like; checked, so that every message

@@ -9,7 +9,8 @@
 //! What is to be sent:
 //!
 //! - [`args`], [`config`]: the command line; what is checked of it once, into a [`Config`].
-//! - [`route`], [`form`]: where messages go, as it is given there; what requests look like there.
+//! - [`route`], [`form`], [`escapes`]: where messages go, as it is given there; what requests look
+//!   like there; text in which any byte can be written.
 //! - [`random`]: the numbers that a seed stands for.
 //! - [`ids`]: whom a source sends to.
 //! - [`mod@interval`]: when they are due.
@@ -25,6 +26,8 @@
 //! - [`control`], [`http1`], [`pool`], [`pipe`]: requests to a control door; a connection; all of
 //!   them; what one source has on one of them.
 //! - [`foreign`]: requests to servers other than comet-server.
+//! - [`socket`], [`upgrade`], [`link`](mod@link): messages over WebSockets; the handshake; one
+//!   WebSocket.
 //! - [`stream`], [`tls`]: plain connections and TLS; whom to trust.
 //! - [`shutdown`]: how a run is told to end.
 //! - [`descriptors`]: room for the connections.
@@ -34,7 +37,7 @@
 //! - [`receipt`]: of the messages of one request.
 //! - [`tally`]: of all of them.
 //! - [`misses`], [`sent_file`]: which messages to each id were not answered; the file of `--sent`.
-//! - [`report`]: the tally as JSON, as a line, as a table.
+//! - [`report`], [`mod@metrics`]: the tally as JSON, as a line, as a table; for Prometheus.
 //! - [`error`], [`verdict`]: why a run could not begin; whether it did what was asked.
 
 pub mod args;
@@ -43,12 +46,15 @@ pub mod connector;
 pub mod control;
 pub mod descriptors;
 pub mod error;
+pub mod escapes;
 pub mod foreign;
 pub mod form;
 pub mod http1;
 pub mod ids;
 pub mod interval;
+pub mod link;
 pub mod message;
+pub mod metrics;
 pub mod misses;
 pub mod numbers;
 pub mod order;
@@ -63,11 +69,13 @@ pub mod sender;
 pub mod sent_file;
 pub mod shared;
 pub mod shutdown;
+pub mod socket;
 pub mod stream;
 pub mod tally;
 pub mod template;
 pub mod timer;
 pub mod tls;
+pub mod upgrade;
 pub mod verdict;
 
 pub use config::Config;

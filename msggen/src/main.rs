@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use metrics::Publisher;
 use msggen::args::Args;
 use msggen::tally::Counts;
 use msggen::{Observer, Outcome, Verdict, shutdown};
@@ -56,7 +57,7 @@ fn execute(args: &Args) -> anyhow::Result<ExitCode> {
         output::start(&io::stdout(), form, &io::stderr(), move || left.notify_one())
             .context("cannot start a thread for the output")?;
     let has_watcher = io::stderr().is_terminal();
-    let mut printer = Printer { is_json: args.json, has_watcher, stdout, stderr };
+    let mut printer = Printer { is_json: args.json, has_watcher, stdout, stderr, metrics: None };
     let code = run(args, &mut printer, &is_left).unwrap_or_else(|error| {
         printer.say(&with_causes(error.as_ref()));
         COULD_NOT_RUN
@@ -68,6 +69,12 @@ fn execute(args: &Args) -> anyhow::Result<ExitCode> {
 /// there was no run.
 fn run(args: &Args, printer: &mut Printer, is_left: &Notify) -> anyhow::Result<u8> {
     let (config, demands) = (args.check()?, args.demands()?);
+    if let Some(address) = args.metrics {
+        let publisher = Publisher::start(address, msggen::metrics::text);
+        let publisher = publisher.with_context(|| format!("cannot listen on {address}"))?;
+        printer.say(&format!("metrics on http://{}/metrics", publisher.address()));
+        printer.metrics = Some(publisher);
+    }
     if args.seed.is_none() {
         let seed = config.seed;
         printer.say(&format!("the seed is {seed}; --seed {seed} repeats the ids of this run"));
@@ -106,9 +113,18 @@ struct Printer {
     stdout: Stream,
     /// Where people are told.
     stderr: Stream,
+    /// Where Prometheus is told, if it is.
+    metrics: Option<Publisher<Outcome>>,
 }
 
 impl Printer {
+    /// Hands a report over to who answers Prometheus.
+    fn publish(&self, outcome: &Outcome) {
+        if let Some(metrics) = &self.metrics {
+            metrics.publish(outcome.clone());
+        }
+    }
+
     /// Says one line to people.
     fn say(&self, text: &str) {
         self.stderr.last(format!("msggen: {text}\n"));
@@ -143,6 +159,10 @@ impl Printer {
 }
 
 impl Observer for Printer {
+    fn begun(&mut self, outcome: &Outcome) {
+        self.publish(outcome);
+    }
+
     fn progress(&mut self, counts: &Counts, asked: u64) {
         if self.has_watcher {
             // A line that is wrapped could not be replaced.
@@ -152,6 +172,7 @@ impl Observer for Printer {
     }
 
     fn report(&mut self, outcome: &Outcome) -> ControlFlow<()> {
+        self.publish(outcome);
         let text = outcome.text(self.is_json);
         if outcome.figures.is_final {
             self.stderr.show(String::new());

@@ -46,6 +46,8 @@ pub enum Rule {
     BehindInPipe,
     /// When fewer than so many are on their way.
     Fewer(u64),
+    /// At once: all messages to an id go one way, on which nothing overtakes.
+    OneWay,
 }
 
 /// Why a message cannot be sent.
@@ -101,6 +103,7 @@ impl Numbers {
         }
         let word = self.table.get(id);
         let claim = match (self.rule, word.claim()) {
+            (Rule::OneWay, claim) => Some(claim),
             // Nobody waits where nothing is on its way.
             (Rule::BehindInPipe, 0) => Some(pipe.claim()),
             // Where others wait, a pipe goes to the end of the line, or it would keep the id.
@@ -158,7 +161,7 @@ impl Numbers {
             }
             let Some(misses) = &mut self.misses else { continue };
             match receipt.miss {
-                _ if k < receipt.answered => {}
+                _ if k < receipt.n_taken() => {}
                 Some(Miss::Failed(_)) => misses.failed(draft.id, draft.number),
                 _ => misses.unanswered(draft.id, draft.number),
             }
@@ -167,11 +170,15 @@ impl Numbers {
 
     /// Passes a place on to the next in line, if there is one.
     fn release(&mut self, id: u64, mut wake: impl FnMut(usize)) {
+        if self.rule == Rule::OneWay {
+            return;
+        }
         let word = self.table.get(id);
         if !word.is_contended() {
             let claim = match self.rule {
                 Rule::BehindInPipe => 0,
                 Rule::Fewer(_) => word.claim() - 1,
+                Rule::OneWay => word.claim(),
             };
             return self.table.set(id, word.with_claim(claim));
         }
@@ -186,7 +193,7 @@ impl Numbers {
             id,
             match self.rule {
                 Rule::BehindInPipe => word.with_claim(next.claim()),
-                Rule::Fewer(_) => word,
+                Rule::Fewer(_) | Rule::OneWay => word,
             },
         );
         self.turns.entry(next).or_default().push(id);
@@ -286,7 +293,7 @@ mod tests {
     }
 
     const ANSWERED: Receipt =
-        Receipt { answered: 9, reached: 0, void: 0, connections: 0, miss: None };
+        Receipt { answered: 9, written: 0, reached: 0, void: 0, connections: 0, miss: None };
 
     #[test]
     fn a_lane_sends_behind_its_own_messages_and_others_wait_in_line() {
@@ -325,6 +332,19 @@ mod tests {
         assert_eq!((numbers.next(7), numbers.next(7)), (1, 2));
         assert_eq!(end(&mut numbers, 7, &[2], &ANSWERED), [1]);
         assert_eq!(numbers.claim(7, pipe(3)), Err(Hold::Wait), "the place was passed on");
+    }
+
+    #[test]
+    fn on_one_way_nobody_waits_and_what_is_missing_is_noted() {
+        let mut numbers = numbers(Rule::OneWay);
+        for number in 1..=3 {
+            assert_eq!(numbers.claim(7, pipe(number)), Ok(()));
+            assert_eq!(numbers.next(7), number as u64);
+        }
+        assert_eq!(end(&mut numbers, 7, &[1, 2], &Receipt::written(2)), [0; 0]);
+        let cut = Receipt::nothing(Miss::Unanswered(Reason::Cut));
+        assert_eq!(end(&mut numbers, 7, &[3], &cut), [0; 0]);
+        assert_eq!(numbers.misses().unwrap().of(7), (&[][..], &[(3, 3)][..]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Delivery is at most once. A request whose first byte may have left is never sent again: if no
 //! whole answer comes back, its messages are *unanswered*, and the server may or may not have them.
 //! *Failed* are those of which the server said that it did not take them, or that never left.
+//! *Written* are those that went where nobody answers: the kernel took them, and no more is known.
 
 use std::fmt;
 use std::io;
@@ -16,10 +17,13 @@ pub const HIGHEST_CONNECTIONS: u64 = u32::MAX as u64;
 pub struct Receipt {
     /// Messages that the server took.
     pub answered: u64,
-    /// Of these, messages that are known to have reached somebody.
+    /// Messages that the kernel took, where no server answers.
+    pub written: u64,
+    /// Of the answered, messages that are known to have reached somebody.
     pub reached: u64,
-    /// Of these, messages that are known to have reached nobody. Of those that are in neither
-    /// count it is not known: few servers say it, and in a cluster one does not know of all.
+    /// Of the answered, messages that are known to have reached nobody. Of those that are in
+    /// neither count it is not known: few servers say it, and in a cluster one does not know of
+    /// all.
     pub void: u64,
     /// Connections that all of them are known to have reached.
     pub connections: u64,
@@ -33,7 +37,23 @@ impl Receipt {
     pub fn taken(connections: Option<u64>) -> Self {
         let reached = u64::from(connections.is_some_and(|n| n > 0));
         let void = u64::from(connections == Some(0));
-        Self { answered: 1, reached, void, connections: connections.unwrap_or(0), miss: None }
+        Self {
+            answered: 1,
+            reached,
+            void,
+            connections: connections.unwrap_or(0),
+            ..Self::default()
+        }
+    }
+
+    /// The receipt of `n` messages that the kernel took and nobody answers.
+    pub fn written(n: u64) -> Self {
+        Self { written: n, ..Self::default() }
+    }
+
+    /// How many of the messages did not fail and are not unanswered; they are the first ones.
+    pub fn n_taken(&self) -> u64 {
+        self.answered + self.written
     }
 
     /// The receipt of a request none of whose messages was taken.
@@ -77,11 +97,35 @@ pub enum Reason {
     BadAnswer,
     /// The server answered with a 2xx and a body that is not what `--ok` wants.
     NotOk,
+    /// The server closed its WebSocket.
+    Closed,
+    /// The server sent a frame that a WebSocket cannot have, or one that is too long.
+    BadFrame,
+    /// The server did not make a WebSocket of the connection, though it answered 101.
+    BadHandshake,
     /// The run ended before there was an answer.
     Interrupted,
 }
 
 impl Reason {
+    /// All of them that have no number in their names.
+    pub const PLAIN: [Self; 14] = [
+        Self::Refused,
+        Self::Reset,
+        Self::TimedOut,
+        Self::Cut,
+        Self::NoDescriptors,
+        Self::NoPorts,
+        Self::NoNumber,
+        Self::NoConnection,
+        Self::BadAnswer,
+        Self::NotOk,
+        Self::Closed,
+        Self::BadFrame,
+        Self::BadHandshake,
+        Self::Interrupted,
+    ];
+
     /// The name of what kept a connection from being established.
     pub fn of_connecting(error: &io::Error) -> Self {
         use rustix::io::Errno;
@@ -121,6 +165,9 @@ impl fmt::Display for Reason {
             Self::Status(code) => return write!(f, "status {code}"),
             Self::BadAnswer => "bad answer",
             Self::NotOk => "not ok",
+            Self::Closed => "closed",
+            Self::BadFrame => "bad frame",
+            Self::BadHandshake => "bad handshake",
             Self::Interrupted => "interrupted",
         })
     }

@@ -24,6 +24,9 @@ pub struct Outcome {
     pub figures: SendReport,
     /// Why messages were never answered.
     pub unanswered_by: ByReason,
+    /// WebSockets that ended before the run wanted them to, or did not confirm that they had read
+    /// everything, by how they did.
+    pub closed_by: ByReason,
     /// The seed that the ids followed from.
     pub seed: u64,
     /// Seconds from the start to when the last of the messages sent so far was due; 0 when flat
@@ -62,10 +65,15 @@ impl Outcome {
     pub fn line(&self) -> String {
         let SendReport { elapsed_s, sent, achieved_per_s, answered, .. } = self.figures;
         let SendReport { reached, void, failed, unanswered, late, .. } = self.figures;
-        let (reached, void) = (known(reached), known(void));
+        let taken = match self.figures.written {
+            Some(written) => format!("written {written}"),
+            None => {
+                format!("answered {answered}, reached {}, void {}", known(reached), known(void))
+            }
+        };
         let mut line = format!(
-            "{elapsed_s:.1} s: sent {sent} ({achieved_per_s:.1}/s), answered {answered}, \
-             reached {reached}, void {void}, failed {failed}, unanswered {unanswered}"
+            "{elapsed_s:.1} s: sent {sent} ({achieved_per_s:.1}/s), {taken}, failed {failed}, \
+             unanswered {unanswered}"
         );
         if self.has_due_times() {
             let p99_ms = ms(self.figures.lateness.p99_us);
@@ -92,8 +100,16 @@ impl Outcome {
             let share = self.planned_s / self.took_s * 100.0;
             write!(f, ", {share:.3} % of the schedule's pace")?;
         }
-        writeln!(f, "\nanswered   {:>12}", figures.answered)?;
+        writeln!(f)?;
+        match figures.written {
+            None => writeln!(f, "answered   {:>12}", figures.answered)?,
+            Some(written) => {
+                writeln!(f, "written    {written:>12}  whether they were read is not known;")?;
+                writeln!(f, "{:25}--ack REGEX says what answers them", "")?;
+            }
+        }
         match (figures.reached, figures.void, figures.connections) {
+            _ if figures.written.is_some() => {}
             (Some(reached), Some(void), Some(connections)) => {
                 writeln!(f, "  reached  {reached:>12}  {connections} connections")?;
                 writeln!(f, "  void     {void:>12}")?;
@@ -107,6 +123,10 @@ impl Outcome {
         write_reasons(f, &figures.failures)?;
         write!(f, "unanswered {:>12}", figures.unanswered)?;
         write_reasons(f, &self.unanswered_by)?;
+        if !self.closed_by.is_empty() {
+            write!(f, "closed     {:>12}", self.closed_by.values().sum::<u64>())?;
+            write_reasons(f, &self.closed_by)?;
+        }
         if figures.stray_answers > 0 {
             let n = figures.stray_answers;
             writeln!(f, "stray      {n:>12}  answers that nothing was sent for")?;
@@ -122,16 +142,25 @@ impl Outcome {
         Ok(())
     }
 
-    /// Writes the delays side by side. Flat out, a message is due when it is sent: one delay.
+    /// Writes the delays side by side. Flat out, a message is due when it is sent: one delay. Where
+    /// no server answers there is none to an answer.
     fn write_delays(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = &self.figures;
-        let mut columns = vec![("send_from_send", "send to answer", &figures.send_from_send)];
-        if self.has_due_times() {
-            columns.insert(0, ("send_from_due", "due to answer", &figures.send_from_due));
-            columns.insert(0, ("lateness", "due to send", &figures.lateness));
-        }
+        let mut columns = Vec::new();
         if figures.order_wait.count > 0 {
-            columns.insert(0, ("order_wait", "part of that", &figures.order_wait));
+            columns.push(("order_wait", "part of that", &figures.order_wait));
+        }
+        if self.has_due_times() {
+            columns.push(("lateness", "due to send", &figures.lateness));
+        }
+        if figures.written.is_none() {
+            if self.has_due_times() {
+                columns.push(("send_from_due", "due to answer", &figures.send_from_due));
+            }
+            columns.push(("send_from_send", "send to answer", &figures.send_from_send));
+        }
+        if columns.is_empty() {
+            return Ok(());
         }
         let rows: [(&str, DelayMs); 6] = [
             ("p50", |summary| ms(summary.p50_us)),
@@ -176,7 +205,6 @@ pub fn figures(outcome: &Outcome) -> Figures {
     let counts = [
         ("asked", asked),
         ("sent", sent),
-        ("answered", answered),
         ("reach_unknown", reach_unknown),
         ("failed", failed),
         ("unanswered", unanswered),
@@ -188,8 +216,17 @@ pub fn figures(outcome: &Outcome) -> Figures {
         Some(n) if reach_unknown == 0 => Figure::Count(n),
         _ => Figure::Null(Unit::Count, NOT_KNOWN),
     };
+    // Where no server answers, nobody knows what would have been.
+    let taken = |count: Option<u64>, why| match count {
+        Some(n) => Figure::Count(n),
+        None => Figure::Null(Unit::Count, why),
+    };
+    let written = outcome.figures.written;
+    let answered = if written.is_none() { Some(answered) } else { None };
     Figures::default()
         .with_counts(counts)
+        .with("answered", taken(answered, "not known without --ack"))
+        .with("written", taken(written, "the servers answer"))
         .with("reached", known(reached))
         .with("void", known(void))
         .with("connections", known(connections))
@@ -208,10 +245,13 @@ pub fn figures(outcome: &Outcome) -> Figures {
 impl Counts {
     /// These counts in a few words, for the eye.
     pub fn progress(&self, asked: u64) -> String {
-        let Self { sent, answered, failed, unanswered, late, .. } = self;
+        let Self { sent, answered, written, failed, unanswered, late, .. } = self;
+        let taken = match written {
+            0 => format!("answered {answered}"),
+            written => format!("written {written}"),
+        };
         format!(
-            "sent {sent} of {asked}, answered {answered}, failed {failed}, \
-             unanswered {unanswered}, late {late}"
+            "sent {sent} of {asked}, {taken}, failed {failed}, unanswered {unanswered}, late {late}"
         )
     }
 }

@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::error::Error;
-use crate::form::{Form, Wants};
+use crate::form::{Form, SocketForm, Wants};
 use crate::ids::HIGHEST_ID;
 use crate::message::{Draft, Text};
 use crate::template::{Filling, Template};
@@ -28,6 +28,13 @@ pub enum Route {
         urls: Vec<(Template, Url)>,
         /// The rest of their requests.
         form: Form,
+    },
+    /// To WebSockets of any servers.
+    Sockets {
+        /// Where they are: `ws` or `wss`, with a host; at least one.
+        urls: Vec<Url>,
+        /// What goes over them.
+        form: SocketForm,
     },
 }
 
@@ -57,20 +64,58 @@ impl Route {
         let form = Form { method, fields, body, wants };
         let one = |url: &String| {
             let error = |why| Error::To { text: url.clone(), why };
+            if is_socket(url) {
+                let why = "--to has http and ws URLs; all of them must be of one kind";
+                return Err(error(why.to_owned()));
+            }
             let template = Template::of_url(url).map_err(error)?;
             let sample = check_to(&template, &form, text).map_err(error)?;
             Ok((template, sample))
         };
         Ok(Self::Foreign { urls: urls.iter().map(one).collect::<Result<_, Error>>()?, form })
     }
+
+    /// The WebSockets that were given.
+    pub fn sockets(urls: &[String], form: SocketForm) -> Result<Self, Error> {
+        let one =
+            |text: &String| socket_url(text).map_err(|why| Error::To { text: text.clone(), why });
+        Ok(Self::Sockets { urls: urls.iter().map(one).collect::<Result<_, Error>>()?, form })
+    }
+}
+
+/// Whether this is the URL of a WebSocket.
+pub fn is_socket(url: &str) -> bool {
+    let scheme = url.split("://").next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss")
+}
+
+/// Reads the URL of a WebSocket.
+fn socket_url(text: &str) -> Result<Url, String> {
+    if Template::of_url(text)?.plain_text().is_none() {
+        let why = "a WebSocket is for messages to all ids, so that its URL has no blanks; write \
+                   them into --body";
+        return Err(why.to_owned());
+    }
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "ws" | "wss" if !url.username().is_empty() || url.password().is_some() => {
+            Err("a user name is not supported; write --header 'Authorization: …'".to_owned())
+        }
+        "ws" | "wss" if url.fragment().is_some() => {
+            Err("the URL of a WebSocket has no fragment".to_owned())
+        }
+        "ws" | "wss" => Ok(url),
+        _ => Err("--to has http and ws URLs; all of them must be of one kind".to_owned()),
+    }
 }
 
 impl Route {
-    /// Whether any target has an `https` URL.
+    /// Whether any target has an `https` or `wss` URL.
     pub fn has_tls(&self) -> bool {
         match self {
             Self::Control { servers, .. } => servers.iter().any(|it| it.scheme() == "https"),
             Self::Foreign { urls, .. } => urls.iter().any(|(_, it)| it.scheme() == "https"),
+            Self::Sockets { urls, .. } => urls.iter().any(|it| it.scheme() == "wss"),
         }
     }
 
@@ -83,6 +128,7 @@ impl Route {
                 let mut all = urls.iter().map(|(url, _)| url).chain(fields).chain([&form.body]);
                 all.any(Template::has_number)
             }
+            Self::Sockets { form, .. } => form.body.has_number(),
         }
     }
 
@@ -90,7 +136,16 @@ impl Route {
     pub fn tells_reach(&self) -> bool {
         match self {
             Self::Control { .. } => true,
-            Self::Foreign { form, .. } => form.wants.reached.is_some(),
+            Self::Foreign { form: Form { wants, .. }, .. }
+            | Self::Sockets { form: SocketForm { wants, .. }, .. } => wants.reached.is_some(),
+        }
+    }
+
+    /// Whether servers answer messages.
+    pub fn has_answers(&self) -> bool {
+        match self {
+            Self::Control { .. } | Self::Foreign { .. } => true,
+            Self::Sockets { form, .. } => form.ack.is_some(),
         }
     }
 
@@ -99,6 +154,7 @@ impl Route {
         match self {
             Self::Control { servers, .. } => servers.iter().map(ToString::to_string).collect(),
             Self::Foreign { urls, .. } => urls.iter().map(|(url, _)| url.to_string()).collect(),
+            Self::Sockets { urls, .. } => urls.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -110,6 +166,27 @@ pub struct HeaderTemplate {
     name: HeaderName,
     /// Its value.
     value: Template,
+}
+
+/// Fields that the handshake of a WebSocket writes by itself.
+const OF_HANDSHAKE: [&str; 4] = ["host", "upgrade", "connection", "content-length"];
+
+impl HeaderTemplate {
+    /// It as a field of the handshake of a WebSocket, which is made before there is any message.
+    pub fn of_handshake(&self) -> Result<(HeaderName, HeaderValue), String> {
+        let name = &self.name;
+        if OF_HANDSHAKE.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-") {
+            let hint = "--protocol offers subprotocols";
+            return Err(format!("--header {name}: the handshake has it by itself; {hint}"));
+        }
+        let plain = self.value.plain_text();
+        let plain = plain.ok_or_else(|| {
+            format!("--header {name}: a handshake is not for one message, so it has no blanks")
+        })?;
+        let value = HeaderValue::from_str(&plain);
+        let value = value.map_err(|_| format!("--header {name}: it cannot carry this value"))?;
+        Ok((self.name.clone(), value))
+    }
 }
 
 /// `Name: value`.

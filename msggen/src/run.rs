@@ -30,9 +30,11 @@ use crate::report::Outcome;
 use crate::route::Route;
 use crate::sender::{Source, SourceSpec, Target};
 use crate::shared::Shared;
+use crate::socket::{Extent, Socket, SocketTarget, Unserved};
 use crate::stream::Tls;
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
+use crate::upgrade::Upgrade;
 use crate::{descriptors, random, sent_file, tls};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
@@ -49,6 +51,11 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Who is told how a run goes. It is called on the thread that sends, so it should be quick.
 pub trait Observer {
+    /// Called before the first message is due, with a report of nothing.
+    fn begun(&mut self, outcome: &Outcome) {
+        let _ = outcome;
+    }
+
     /// Called every second with the counts so far.
     fn progress(&mut self, counts: &Counts, asked: u64);
 
@@ -79,7 +86,7 @@ pub async fn run(
     }
     config.sent.as_deref().map(sent_file::check).transpose()?;
     descriptors::make_room(&config)?;
-    let targets = targets(&config).await?;
+    let (targets, unserved) = targets(&config).await?;
     let clock = Clock::start();
     let create = |folder| Out::create(folder, "msggen", &SERIES, &clock);
     let out = config.out.as_ref().map(create).transpose()?;
@@ -96,7 +103,7 @@ pub async fn run(
         numbers: numbers(&config).map(Mutex::new),
         scratch: Mutex::default(),
         timeout: config.timeout,
-        tally: Mutex::new(Tally::new(started_at, per_second(&config), config.route.tells_reach())),
+        tally: Mutex::new(Tally::new(started_at, per_second(&config), &config.route)),
     });
     let mut run = Run {
         asked,
@@ -115,16 +122,25 @@ pub async fn run(
     alarms.spawn(async move {
         shared.timer.run().await;
     });
+    let mut sockets = JoinSet::new();
+    for unserved in unserved {
+        sockets.spawn(Socket::new(unserved, Arc::clone(&run.shared)).run());
+    }
     for number in 0..n_sources {
         let spec = source_spec(&config, number, started_at);
         sources.spawn(Source::new(number, spec, &targets, Arc::clone(&run.shared)).run());
     }
+    observer.begun(&run.outcome());
     run.watch(&mut sources, config.report_every, observer, shutdown).await;
     run.shared.timer.stop();
     // Sources that wait for an answer get the grace; the messages of those that are then ended
     // with their request count themselves as unanswered.
     let _ = timeout(GRACE, all_ended(&mut sources)).await;
     sources.shutdown().await;
+    // The same for the other ends of WebSockets, to say that they have read everything.
+    targets.iter().for_each(Target::close);
+    let _ = timeout(GRACE, all_ended(&mut sockets)).await;
+    sockets.shutdown().await;
     targets.iter().for_each(Target::look_for_strays);
     let mut outcome = run.outcome();
     outcome.figures.is_final = true;
@@ -136,13 +152,13 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// Finds the servers and makes the ways to them.
-async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
+/// Finds the servers and makes the ways to them. WebSockets are opened, and wait to be served.
+async fn targets(config: &Config) -> Result<(Vec<Target>, Vec<Unserved>), Error> {
     let client_config = config.route.has_tls().then(|| tls::config(&config.trust)).transpose()?;
     let connector = async |server: &Url| {
         let host = server.host_str().expect("a checked URL has a host");
         let tls = match &client_config {
-            Some(client_config) if server.scheme() == "https" => {
+            Some(client_config) if ["https", "wss"].contains(&server.scheme()) => {
                 Some(Tls::new(Arc::clone(client_config), tls::server_name(host)?))
             }
             _ => None,
@@ -152,7 +168,7 @@ async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
         Ok::<_, Error>((address, connector))
     };
 
-    let mut targets = Vec::new();
+    let (mut targets, mut all_unserved) = (Vec::new(), Vec::new());
     match &config.route {
         Route::Control { servers, batch } => {
             for server in servers {
@@ -183,15 +199,36 @@ async fn targets(config: &Config) -> Result<Vec<Target>, Error> {
                 targets.push(Target::Foreign(Arc::new(foreign)));
             }
         }
+        Route::Sockets { urls, form } => {
+            let form = Arc::new(form.clone());
+            for url in urls {
+                let (_, connector) = connector(url).await?;
+                let upgrade = Upgrade::new(url, &form.protocols, &form.fields);
+                let extent = Extent {
+                    n_sockets: config.n_sockets(),
+                    n_targets: urls.len(),
+                    n_messages: usize::try_from(config.n_sources)
+                        .map_or(usize::MAX, |n| n.saturating_mul(config.in_flight)),
+                };
+                let opened = SocketTarget::open(connector, upgrade, Arc::clone(&form), extent);
+                let (target, unserved) = opened.await.map_err(|(n_open, why)| Error::Upgrade {
+                    url: url.to_string(),
+                    n_open,
+                    why,
+                })?;
+                targets.push(Target::Sockets(target));
+                all_unserved.extend(unserved);
+            }
+        }
     }
-    Ok(targets)
+    Ok((targets, all_unserved))
 }
 
 /// What source `number` sends.
 fn source_spec(config: &Config, number: u64, started_at: Instant) -> SourceSpec {
     let batch = match config.route {
         Route::Control { batch, .. } => batch as u64,
-        Route::Foreign { .. } => 1,
+        Route::Foreign { .. } | Route::Sockets { .. } => 1,
     };
     SourceSpec {
         n_messages: config.n_messages,
@@ -205,6 +242,7 @@ fn source_spec(config: &Config, number: u64, started_at: Instant) -> SourceSpec 
 /// The numbers of the messages, if they have any.
 fn numbers(config: &Config) -> Option<Numbers> {
     let rule = match config.route {
+        Route::Sockets { .. } => Rule::OneWay,
         _ if config.is_unordered => Rule::Fewer(UNORDERED_ON_THEIR_WAY),
         Route::Control { .. } => Rule::BehindInPipe,
         // Each of its requests may have a connection of its own.
@@ -312,6 +350,7 @@ impl Run {
             ids: 0,
             messages: figures.sent,
             answered: figures.answered,
+            written: figures.written.unwrap_or_default(),
             failed: figures.failed,
             unanswered: figures.unanswered,
         };
@@ -330,6 +369,7 @@ impl Run {
         Outcome {
             figures,
             unanswered_by: tally.unanswered_by(),
+            closed_by: tally.closed_by(),
             seed: self.seed,
             planned_s: tally.planned().as_secs_f64(),
             took_s: tally.took().as_secs_f64(),
@@ -348,7 +388,8 @@ async fn log_due(out: Option<&Out>) {
     }
 }
 
-/// Waits until every source has ended. Panics if one did: its messages are missing.
+/// Waits until every source, or every socket, has ended. Panics if one did: its messages are
+/// missing.
 async fn all_ended(sources: &mut JoinSet<()>) {
     while let Some(ended) = sources.join_next().await {
         ended.expect("a source ends by itself");

@@ -12,6 +12,7 @@ use crate::message::Draft;
 use crate::order::PipeKey;
 use crate::pipe::{ControlPipe, ControlTarget};
 use crate::shared::Shared;
+use crate::socket::{SocketPipe, SocketTarget};
 use reports::share::share_of;
 
 /// Where messages go: one server of several, or the only one.
@@ -21,15 +22,18 @@ pub enum Target {
     Control(Arc<ControlTarget>),
     /// Any other HTTP server.
     Foreign(Arc<ForeignTarget>),
+    /// WebSockets of any server.
+    Sockets(Arc<SocketTarget>),
 }
 
 impl Target {
-    /// How often bytes came on a connection that owed no answer. Of other servers it is not known:
-    /// the client closes such connections by itself, and gives no such answer to a request.
+    /// How often bytes came on a connection that owed no answer. Of other HTTP servers it is not
+    /// known: the client closes such connections by itself, and gives no such answer to a request.
     pub fn n_strays(&self) -> u64 {
         match self {
             Self::Control(control) => control.pool.n_strays(),
             Self::Foreign(_) => 0,
+            Self::Sockets(sockets) => sockets.n_strays(),
         }
     }
 
@@ -37,6 +41,13 @@ impl Target {
     pub fn look_for_strays(&self) {
         if let Self::Control(control) = self {
             control.pool.look_for_strays();
+        }
+    }
+
+    /// Tells its WebSockets, if it has any, that nothing more is to be sent.
+    pub fn close(&self) {
+        if let Self::Sockets(sockets) = self {
+            sockets.close();
         }
     }
 }
@@ -47,6 +58,8 @@ enum Pipe {
     Control(Box<ControlPipe>),
     /// To any other HTTP server.
     Foreign(Box<ForeignPipe>),
+    /// To WebSockets.
+    Sockets(SocketPipe),
 }
 
 impl Pipe {
@@ -55,6 +68,7 @@ impl Pipe {
         match self {
             Self::Control(pipe) => pipe.push(draft),
             Self::Foreign(pipe) => pipe.push(draft),
+            Self::Sockets(pipe) => pipe.push(draft),
         }
     }
 
@@ -63,6 +77,7 @@ impl Pipe {
         match self {
             Self::Control(pipe) => pipe.n_requests(),
             Self::Foreign(pipe) => pipe.n_requests(),
+            Self::Sockets(pipe) => pipe.n_requests(),
         }
     }
 
@@ -71,6 +86,8 @@ impl Pipe {
         match self {
             Self::Control(pipe) => pipe.poll(context),
             Self::Foreign(pipe) => pipe.poll(context),
+            // The sockets go on by themselves, and wake the source.
+            Self::Sockets(_) => Poll::Pending,
         }
     }
 }
@@ -124,6 +141,9 @@ impl Source {
                 }
                 Target::Foreign(foreign) => {
                     Pipe::Foreign(ForeignPipe::new(key, shared, Arc::clone(foreign)).into())
+                }
+                Target::Sockets(sockets) => {
+                    Pipe::Sockets(SocketPipe::new(key, Arc::clone(sockets)))
                 }
             }
         };
@@ -192,6 +212,8 @@ impl Source {
             match pipe {
                 Pipe::Control(pipe) => pipe.forget_drafts(stopped_at),
                 Pipe::Foreign(pipe) => pipe.forget_drafts(stopped_at),
+                // The sockets see the stop by themselves.
+                Pipe::Sockets(_) => {}
             }
         }
     }

@@ -9,13 +9,14 @@ use reports::out::Series;
 
 use crate::message::Draft;
 use crate::receipt::{Miss, Reason, Receipt};
+use crate::route::Route;
 
 /// A message sent more than this after it was due is *late*. It is five times the lateness that a
 /// quiet machine shows at the median and what it shows at the 99th percentile.
 const LATE: Duration = Duration::from_millis(1);
 
 /// What became of the messages so far. Every message sent is in exactly one of `answered`,
-/// `failed`, `unanswered`, or still on its way.
+/// `written`, `failed`, `unanswered`, or still on its way.
 #[derive(Debug)]
 pub struct Tally {
     /// When the run began: the due time of the first message, if it has one.
@@ -24,12 +25,16 @@ pub struct Tally {
     asked_per_s: f64,
     /// Whether the servers say whom messages reached.
     tells_reach: bool,
+    /// Whether servers answer messages.
+    has_answers: bool,
     /// The counts that are shown while the run goes on.
     pub counts: Counts,
     /// Failed messages by reason.
     failures: BTreeMap<Reason, u64>,
     /// Unanswered messages by reason.
     unanswered_by: BTreeMap<Reason, u64>,
+    /// WebSockets that ended before the run wanted them to, by how they did.
+    closed_by: ByReason,
     /// When the last message was sent.
     last_sent_at: Option<Instant>,
     /// When the first of the messages sent was due.
@@ -40,7 +45,8 @@ pub struct Tally {
     behind: Duration,
     /// When the last request ended, with an answer or without.
     last_ended_at: Option<Instant>,
-    /// When the last request ended of which a message was answered.
+    /// When the last request ended of which a message was answered, or written where nobody
+    /// answers.
     last_answer_at: Option<Instant>,
     /// From when messages were due to when they were sent.
     lateness: Latency,
@@ -59,6 +65,8 @@ pub struct Counts {
     pub sent: u64,
     /// Messages that the server took.
     pub answered: u64,
+    /// Messages that the kernel took, where no server answers.
+    pub written: u64,
     /// Of the answered, those that are known to have reached somebody.
     pub reached: u64,
     /// Of the answered, those that are known to have reached nobody.
@@ -95,16 +103,17 @@ pub const SERIES: [Series; 3] = [
 
 impl Tally {
     /// Nothing yet, of a run that begins at `started_at` and is to send `asked_per_s` messages a
-    /// second; 0 for as many as are answered. Whether the servers say whom messages reached is in
-    /// `tells_reach`.
-    pub fn new(started_at: Instant, asked_per_s: f64, tells_reach: bool) -> Self {
+    /// second; 0 for as many as are answered. `route` says what servers say of them.
+    pub fn new(started_at: Instant, asked_per_s: f64, route: &Route) -> Self {
         Self {
             started_at,
             asked_per_s,
-            tells_reach,
+            tells_reach: route.tells_reach(),
+            has_answers: route.has_answers(),
             counts: Counts::default(),
             failures: BTreeMap::new(),
             unanswered_by: BTreeMap::new(),
+            closed_by: ByReason::new(),
             last_sent_at: None,
             first_due_at: None,
             last_due_at: None,
@@ -159,15 +168,16 @@ impl Tally {
     ) {
         self.last_ended_at = self.last_ended_at.max(Some(ended_at));
         self.counts.answered += receipt.answered;
+        self.counts.written += receipt.written;
         self.counts.reached += receipt.reached;
         self.counts.void += receipt.void;
         // Beyond what is a number nobody counts.
         let connections = self.counts.connections.saturating_add(receipt.connections);
         self.counts.connections = connections;
-        if receipt.answered > 0 {
+        if receipt.n_taken() > 0 {
             self.last_answer_at = self.last_answer_at.max(Some(ended_at));
         }
-        let n_missed = drafts.len() as u64 - receipt.answered;
+        let n_missed = drafts.len() as u64 - receipt.n_taken();
         match receipt.miss {
             Some(Miss::Failed(reason)) => {
                 self.counts.failed += n_missed;
@@ -196,6 +206,7 @@ impl Tally {
             asked,
             sent: counts.sent,
             answered: counts.answered,
+            written: (!self.has_answers).then_some(counts.written),
             reached: self.tells_reach.then_some(counts.reached),
             void: self.tells_reach.then_some(counts.void),
             connections: self.tells_reach.then_some(counts.connections),
@@ -241,6 +252,16 @@ impl Tally {
     /// How far behind its schedule the slowest source was at its end.
     pub fn behind(&self) -> Duration {
         self.behind
+    }
+
+    /// Notes that a WebSocket ended in this way before the run wanted it to.
+    pub fn closed(&mut self, how: String) {
+        *self.closed_by.entry(how).or_default() += 1;
+    }
+
+    /// WebSockets that ended before the run wanted them to.
+    pub fn closed_by(&self) -> ByReason {
+        self.closed_by.clone()
     }
 
     /// Unanswered messages by reason.

@@ -123,6 +123,15 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// Its text, if it has no blanks.
+    pub fn plain_text(&self) -> Option<String> {
+        let texts = self.0.iter().map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Blank(_) => None,
+        });
+        texts.collect()
+    }
+
     /// Whether it has the blank for the number among the messages to an id.
     pub fn has_number(&self) -> bool {
         self.0.contains(&Part::Blank(Blank::Number))

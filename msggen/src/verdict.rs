@@ -43,7 +43,10 @@ impl Verdict {
         let mut shortfalls = shortfalls(outcome, demands);
         if shortfalls.is_empty() {
             Self::Held
-        } else if outcome.figures.answered == 0 && outcome.figures.sent > 0 {
+        } else if outcome.figures.answered == 0
+            && outcome.figures.written.unwrap_or_default() == 0
+            && outcome.figures.sent > 0
+        {
             shortfalls.push(NOTHING_ANSWERED.to_owned());
             Self::NothingAnswered(shortfalls)
         } else {
@@ -75,6 +78,13 @@ fn shortfalls(outcome: &Outcome, demands: &Demands) -> Vec<String> {
     if sums.stray_answers > 0 {
         let n = sums.stray_answers;
         shortfalls.push(format!("answers came {n} times to requests that were never sent"));
+    }
+    if sums.written.is_some() && !outcome.closed_by.is_empty() {
+        let how = reasons(&outcome.closed_by);
+        shortfalls.push(format!(
+            "WebSockets ended too early ({how}): what was written to them last may not have been \
+             read"
+        ));
     }
     let allowed_s = (outcome.took_s * TOLERANCE).max(TOLERANCE_S);
     if outcome.behind_s > allowed_s && !demands.allows_late {

@@ -58,6 +58,12 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+/// Whether a count need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// What was sent to one id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdLine {
@@ -83,10 +89,13 @@ pub struct End {
     pub last_answer_unix_us: u64,
     /// How many ids were sent to.
     pub ids: u64,
-    /// How many messages were sent: `answered + failed + unanswered`.
+    /// How many messages were sent: `answered + written + failed + unanswered`.
     pub messages: u64,
     /// Of these, how many were answered.
     pub answered: u64,
+    /// How many the kernel took, where no server answers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub written: u64,
     /// How many failed.
     pub failed: u64,
     /// How many were never answered.

@@ -59,8 +59,10 @@ pub struct Args {
     /// is more]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub max_ids: Option<NonZeroU64>,
-    /// How often an event stream gets a comment, so that a dead peer is found. HTML has nothing of
-    /// the kind. [default: never; the kernel asks after 1 to 2 minutes of silence]
+    /// How often an event stream gets a comment and a WebSocket a ping, so that a dead peer is
+    /// found: a WebSocket that has not answered two of them when the next one is due is closed.
+    /// HTML has nothing of the kind. [default: never; the kernel asks after 1 to 2 minutes of
+    /// silence]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub ping: Option<Duration>,
     /// How long a shutdown may take.

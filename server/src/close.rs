@@ -1,5 +1,7 @@
 //! Why a connection ended. Every connection that was accepted ends for exactly one of these.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
@@ -11,11 +13,12 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 #[repr(u8)]
 pub enum CloseReason {
     /// The peer closed its side, or half of it: a peer that is silent and one that is dead cannot
-    /// be told apart otherwise.
+    /// be told apart otherwise. A WebSocket's with a close frame before that, or without one.
     Peer,
     /// The peer reset the connection.
     Reset,
-    /// Data was not acknowledged for too long, by the kernel's judgement.
+    /// Data was not acknowledged for too long, by the kernel's judgement; or a WebSocket had not
+    /// answered two pings when the next one was due.
     TimedOut,
     /// Its backlog was full.
     SlowReader,
@@ -57,6 +60,14 @@ pub enum CloseReason {
     IdsFullForAddress,
     /// 408 before its time: no request was unfinished for longer when others needed the room.
     CrowdedOut,
+    /// 426: it asked for a WebSocket of another version than 13.
+    UnknownVersion,
+    /// 1002: a WebSocket sent frames that break RFC 6455.
+    BadFrame,
+    /// 1007: a WebSocket sent text that is not UTF-8.
+    BadText,
+    /// 1009: a WebSocket announced a frame over the limit.
+    FrameTooLarge,
 }
 
 impl CloseReason {
@@ -117,9 +128,62 @@ impl Serialize for ByReason {
     }
 }
 
+/// The codes of WebSockets that are counted by themselves: those that RFC 6455 and its registry
+/// define, but 1015, which is about TLS.
+const CODES: [u16; 14] =
+    [1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
+
+/// A count for every code with which peers may end a WebSocket. All that applications make up
+/// (3000 to 4999) are one: a peer does not choose how many counts there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByCode([u64; CODES.len() + 1]);
+
+impl ByCode {
+    /// A close frame without a code. No frame has this one.
+    pub const WITHOUT_CODE: u16 = 1005;
+    /// An end without a close frame. No frame has this one.
+    pub const WITHOUT_FRAME: u16 = 1006;
+
+    /// Counts one.
+    pub fn add(&mut self, code: u16) {
+        self.0[CODES.iter().position(|&known| known == code).unwrap_or(CODES.len())] += 1;
+    }
+
+    /// Takes in the counts of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, n)| *count += n);
+    }
+
+    /// All codes with their counts; the last is `other`.
+    pub fn all(&self) -> impl Iterator<Item = (Cow<'static, str>, u64)> {
+        let codes = CODES.iter().map(|code| Cow::Owned(code.to_string()));
+        codes.chain([Cow::Borrowed("other")]).zip(self.0)
+    }
+}
+
+/// The codes that were counted, as keys.
+impl Serialize for ByCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.all().filter(|&(_, n)| n > 0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_are_counted_by_themselves_or_together() {
+        let mut counts = ByCode::default();
+        for code in [1000, 1014, 1015, 3000, 4999, 1000, ByCode::WITHOUT_FRAME] {
+            counts.add(code);
+        }
+        let mut sum = counts;
+        sum.merge(&counts);
+        let expected = serde_json::json!({ "1000": 4, "1006": 2, "1014": 2, "other": 6 });
+        assert_eq!(serde_json::to_value(sum).unwrap(), expected);
+        assert_eq!(sum.all().count(), CODES.len() + 1);
+    }
 
     #[test]
     fn all_is_in_the_order_of_the_numbers_and_names_differ() {

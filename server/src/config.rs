@@ -41,7 +41,7 @@ pub struct Config {
     /// Ids that all connections together may follow; a request with more than are left is answered
     /// 503.
     pub max_ids: u64,
-    /// How often an event stream gets a comment, if ever.
+    /// How often an event stream gets a comment and a WebSocket a ping, if ever.
     pub ping: Option<Duration>,
     /// How long a shutdown may take.
     pub grace: Duration,

@@ -1,9 +1,11 @@
 //! Sockets without a network, for tests of the router.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use crate::router::{Id, Meter, Ready, SharedTail, Wire};
+use crate::close::CloseReason;
+use crate::router::{Allowance, Heard, Id, Meter, Ready, SharedTail, Wire};
 
 /// The poller of a shard: tests make their own events.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) received: String,
     /// Bytes that it still takes before it makes the sender wait.
     pub(crate) room: usize,
+    /// What it has said and was not heard yet.
+    pub(crate) said: VecDeque<u8>,
     /// Whether it has closed its side.
     pub(crate) is_gone: bool,
     /// Whether sending to it fails.
@@ -78,6 +82,16 @@ impl FakeMessage {
     }
 }
 
+/// Whether peers are heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FakeStyle {
+    /// What they send is dropped.
+    Deaf,
+    /// They say sentences of two bytes: `?x` asks for `x!;`, `!x` is an answer, `.x` says goodbye
+    /// and is answered `bye;`, `#x` is a fault and is answered `bad;`. Others mean nothing.
+    Talks,
+}
+
 /// Something to read, nothing to write.
 pub(crate) const READABLE: Ready = Ready { readable: true, writable: false };
 
@@ -85,8 +99,9 @@ impl Wire for FakeWire {
     const SHARED_BYTES: usize = 8;
 
     type Socket = FakeSocket;
-    type Style = ();
+    type Style = FakeStyle;
     type Message = FakeMessage;
+    type Talk = Option<u8>;
 
     fn watch(&self, socket: &FakeSocket, key: u64) -> io::Result<()> {
         socket.peer().watched = Some((self.shard, key));
@@ -111,10 +126,15 @@ impl Wire for FakeWire {
         Ok(n)
     }
 
-    fn recv(socket: &FakeSocket, _: &mut [u8]) -> io::Result<usize> {
-        let peer = socket.peer();
+    fn recv(socket: &FakeSocket, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut peer = socket.peer();
         if peer.is_broken {
             return Err(ErrorKind::ConnectionReset.into());
+        }
+        let n = peer.said.len().min(buffer.len());
+        if n > 0 {
+            buffer.iter_mut().zip(peer.said.drain(..n)).for_each(|(to, byte)| *to = byte);
+            return Ok(n);
         }
         if peer.is_gone { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) }
     }
@@ -123,23 +143,65 @@ impl Wire for FakeWire {
 
     fn finish(_: &FakeSocket) {}
 
-    fn render(message: &FakeMessage, n: u64, (): (), out: &mut Vec<u8>) {
+    fn render(message: &FakeMessage, n: u64, _: FakeStyle, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("{n}:{};", message.text).as_bytes());
     }
 
-    fn tail(message: &FakeMessage, (): (), meter: &Arc<Meter>) -> (Arc<SharedTail>, usize) {
+    fn tail(message: &FakeMessage, _: FakeStyle, meter: &Arc<Meter>) -> (Arc<SharedTail>, usize) {
         // Longer than what is used of it, as with styles that leave out the end.
         let bytes = || format!("{};|", message.text).into_bytes();
         let tail = message.tail.get_or_init(|| SharedTail::new(bytes(), meter));
         (Arc::clone(tail), tail.bytes().len() - 1)
     }
 
-    fn last_chunk((): ()) -> &'static [u8] {
+    fn last_chunk(_: FakeStyle, _: CloseReason) -> &'static [u8] {
         b"end;"
     }
 
-    fn ping((): ()) -> &'static [u8] {
+    fn ping(_: FakeStyle) -> &'static [u8] {
         b"ping;"
+    }
+
+    fn talks(style: FakeStyle) -> bool {
+        style == FakeStyle::Talks
+    }
+
+    fn hear(
+        begun: &mut Option<u8>,
+        bytes: &mut [u8],
+        allowance: &mut Allowance,
+        answers: &mut Vec<u8>,
+    ) -> Heard {
+        let mut heard = Heard::default();
+        for &byte in &*bytes {
+            let first = begun.unwrap_or(byte);
+            if (first != b'!' || allowance.n_answers == 0) && allowance.take(1) == 0 {
+                heard.end = Some(CloseReason::Chatty);
+            } else if begun.take().is_none() {
+                *begun = Some(byte);
+            } else if first == b'?' {
+                heard.last_answer = answers.len();
+                answers.extend_from_slice(&[byte, b'!', b';']);
+            } else if first == b'!' {
+                heard.has_answered = true;
+                allowance.n_answers = 0;
+            } else if first == b'.' {
+                (heard.end, heard.code) = (Some(CloseReason::Peer), Some(1000));
+            } else if first == b'#' {
+                heard.end = Some(CloseReason::BadFrame);
+            }
+            if let Some(reason) = heard.end {
+                heard.last_answer = answers.len();
+                let is_goodbye = reason == CloseReason::Peer;
+                answers.extend_from_slice(if is_goodbye { b"bye;" } else { b"bad;" });
+                break;
+            }
+        }
+        heard
+    }
+
+    fn is_over(begun: &Option<u8>) -> bool {
+        begun.is_none()
     }
 
     fn closing(&self, socket: &FakeSocket, _: usize) {

@@ -1,10 +1,13 @@
-//! What goes out on the wire: response heads and chunks.
+//! What goes out on the wire: response heads, and messages as chunks, events and WebSocket frames.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 
+use crate::close::CloseReason;
+use crate::refusal::Refusal;
 use crate::router::{Meter, SharedTail};
+use crate::websocket;
 
 /// The value of the `Server` field.
 pub(crate) const SERVER: &str = concat!("comet-server/", env!("CARGO_PKG_VERSION"));
@@ -23,6 +26,8 @@ pub(crate) enum Style {
     EventChunks,
     /// HTTP/1.0: the same events, ended by the close.
     EventPlain,
+    /// One message of text a message, in one frame (RFC 6455).
+    WebSocket,
 }
 
 /// The response head that opens a stream of `$media_type`, with what says how it ends.
@@ -56,7 +61,8 @@ impl Style {
         matches!(self, Self::HtmlChunks | Self::EventChunks)
     }
 
-    /// The response head that opens the stream.
+    /// The response head that opens the stream; that of a WebSocket up to what shows that its
+    /// request was understood.
     pub(crate) fn head(self) -> &'static str {
         match self {
             Self::HtmlChunks => head!(
@@ -72,20 +78,30 @@ impl Style {
             Self::EventPlain => {
                 head!("text/event-stream", "Cache-Control: no-store\r\nConnection: close")
             }
+            Self::WebSocket => concat!(
+                "HTTP/1.1 101 Switching Protocols\r\nServer: comet-server/",
+                env!("CARGO_PKG_VERSION"),
+                "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            ),
         }
     }
 
-    /// What ends the stream, before the close.
-    pub(crate) fn last_chunk(self) -> &'static [u8] {
-        if self.is_chunked() { b"0\r\n\r\n" } else { b"" }
+    /// What ends the stream, before the close, if that is for `reason`.
+    pub(crate) fn last_chunk(self, reason: CloseReason) -> &'static [u8] {
+        match self {
+            Self::HtmlChunks | Self::EventChunks => b"0\r\n\r\n",
+            Self::HtmlPlain | Self::EventPlain => b"",
+            Self::WebSocket => websocket::close_frame(reason),
+        }
     }
 
-    /// What finds out whether the peer is alive and means nothing to it: a comment among events.
-    /// HTML has nothing like it.
+    /// What finds out whether the peer is alive and means nothing to it: a comment among events, a
+    /// ping of a WebSocket. HTML has nothing like it.
     pub(crate) fn ping(self) -> &'static [u8] {
         match self {
             Self::EventChunks => b"3\r\n:\n\n\r\n",
             Self::EventPlain => b":\n\n",
+            Self::WebSocket => websocket::PING,
             Self::HtmlChunks | Self::HtmlPlain => b"",
         }
     }
@@ -99,11 +115,13 @@ pub(crate) struct Message {
     /// The text with HTML's special characters escaped, if it has any.
     html: Option<String>,
     /// The text as `data:` lines, made for the first connection that wants them.
-    event: OnceLock<String>,
+    event: OnceLock<Box<str>>,
     /// What every chunk of HTML ends in, made for the first connection that is slow.
     html_tail: OnceLock<Arc<SharedTail>>,
     /// What every event ends in.
     event_tail: OnceLock<Arc<SharedTail>>,
+    /// What every frame of a WebSocket ends in.
+    frame_tail: OnceLock<Arc<SharedTail>>,
 }
 
 /// A message in one style, without its number: `{before_number}{n}{after_number}{text}{end}`.
@@ -126,18 +144,20 @@ impl Message {
             event: OnceLock::new(),
             html_tail: OnceLock::new(),
             event_tail: OnceLock::new(),
+            frame_tail: OnceLock::new(),
         }
     }
 
     /// The message in a style.
     fn parts(&self, style: Style) -> Parts<'_> {
-        let (before_number, after_number, text, end) = match style {
+        let (before_number, after_number, text, end): (_, _, &str, _) = match style {
             Style::HtmlChunks | Style::HtmlPlain => {
-                ("Recvd msg #", ": '", self.html.as_ref().unwrap_or(&self.text), "'<br/>")
+                ("Recvd msg #", ": '", self.html.as_deref().unwrap_or(&self.text), "'<br/>")
             }
             Style::EventChunks | Style::EventPlain => {
                 ("id: ", "\n", self.event.get_or_init(|| data_lines(&self.text)), "\n")
             }
+            Style::WebSocket => ("Recvd msg #", ": ", &self.text, ""),
         };
         Parts { before_number, after_number, text, end }
     }
@@ -148,6 +168,7 @@ impl Message {
         let tail = match style {
             Style::HtmlChunks | Style::HtmlPlain => &self.html_tail,
             Style::EventChunks | Style::EventPlain => &self.event_tail,
+            Style::WebSocket => &self.frame_tail,
         };
         let Parts { text, end, .. } = self.parts(style);
         // One is enough for both versions of HTTP: the plain one leaves out the end of the chunk.
@@ -157,15 +178,19 @@ impl Message {
         (Arc::clone(tail), tail.bytes().len() - n_left_out)
     }
 
-    /// Appends the message as number `n` of a connection: as `Recvd msg #{n}: '{message}'<br/>`, or
-    /// as an event with `id: {n}`.
+    /// Appends the message as number `n` of a connection: as `Recvd msg #{n}: '{message}'<br/>`, as
+    /// an event with `id: {n}`, or as a frame with `Recvd msg #{n}: {message}`.
     pub(crate) fn render(&self, n: u64, style: Style, out: &mut Vec<u8>) {
         let Parts { before_number, after_number, text, end } = self.parts(style);
-        if style.is_chunked() {
+        let n_bytes = || {
             let n_digits = n.checked_ilog10().unwrap_or(0) as usize + 1;
             let n_fixed = before_number.len() + after_number.len() + end.len();
-            let n_bytes = n_fixed + n_digits + text.len();
-            write!(out, "{n_bytes:x}\r\n").expect("a vector takes all");
+            n_fixed + n_digits + text.len()
+        };
+        if style.is_chunked() {
+            write!(out, "{:x}\r\n", n_bytes()).expect("a vector takes all");
+        } else if style == Style::WebSocket {
+            websocket::begin_text_frame(n_bytes(), out);
         }
         write!(out, "{before_number}{n}{after_number}").expect("a vector takes all");
         out.extend_from_slice(text.as_bytes());
@@ -178,15 +203,16 @@ impl Message {
 
 /// A text as the lines of an event. Whatever ends a line for the receiver (LF, CR, or both) ends
 /// one here, so that no message can forge a field.
-fn data_lines(text: &str) -> String {
-    let mut lines = String::with_capacity(text.len() + 16);
+fn data_lines(text: &str) -> Box<str> {
+    // Enough for one line, which most messages are.
+    let mut lines = String::with_capacity(text.len() + "data: \n".len());
     let mut rest = text;
     loop {
         let end = memchr::memchr2(b'\n', b'\r', rest.as_bytes()).unwrap_or(rest.len());
         let (line, after) = rest.split_at(end);
         lines.extend(["data: ", line, "\n"]);
         if after.is_empty() {
-            return lines;
+            return lines.into();
         }
         rest = after.strip_prefix("\r\n").unwrap_or(&after[1..]);
     }
@@ -214,13 +240,16 @@ fn escape_html(text: &str) -> Option<String> {
 }
 
 /// A whole response that is followed by the close: a status and a sentence.
-pub(crate) fn short_response(status: &str, sentence: &str, with_body: bool) -> String {
+pub(crate) fn short_response(refusal: &Refusal) -> String {
+    let Refusal { sentence, with_body, .. } = refusal;
     let n_bytes = sentence.len() + 1;
     let mut response = format!(
-        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-         Content-Length: {n_bytes}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {}\r\nServer: {SERVER}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {n_bytes}\r\n{}\r\n",
+        refusal.status(),
+        refusal.connection_fields()
     );
-    if with_body {
+    if *with_body {
         writeln!(response, "{sentence}").expect("a string takes all");
     }
     response
@@ -266,6 +295,8 @@ mod tests {
             let message = Message::new(text);
             for style in
                 [Style::HtmlChunks, Style::HtmlPlain, Style::EventChunks, Style::EventPlain]
+                    .into_iter()
+                    .chain([Style::WebSocket])
             {
                 let (tail, n_bytes) = message.tail(style, &meter);
                 let (mut first, mut later) = (Vec::new(), Vec::new());
@@ -302,10 +333,37 @@ mod tests {
     }
 
     #[test]
+    fn a_websocket_gets_text_frames_without_a_mask_and_without_escapes() {
+        let frame = |text: &str, n| {
+            let mut out = Vec::new();
+            Message::new(text).render(n, Style::WebSocket, &mut out);
+            out
+        };
+        assert_eq!(frame("<b>", 1), b"\x81\x11Recvd msg #1: <b>");
+        let n_fixed = "Recvd msg #1: ".len();
+        // The header has the shortest form on either side of its borders.
+        for (n_payload, header) in [
+            (125, &[0x81, 125][..]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let text = "x".repeat(n_payload - n_fixed);
+            let expected = [header, b"Recvd msg #1: ", text.as_bytes()].concat();
+            assert_eq!(frame(&text, 1), expected, "{n_payload}");
+        }
+        let largest = frame(&"x".repeat(MAX_MESSAGE_BYTES), u64::MAX);
+        assert_eq!(largest.len(), 10 + n_fixed + 19 + MAX_MESSAGE_BYTES);
+    }
+
+    #[test]
     fn a_short_response_says_how_long_it_is() {
-        let response = short_response("404 Not Found", "there is nothing here", true);
+        let refusal = Refusal::new(CloseReason::NotFound, "there is nothing here");
+        let response = short_response(&refusal);
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
-        assert!(short_response("404 Not Found", "x", false).ends_with("\r\n\r\n"));
+        assert!(response.starts_with("HTTP/1.1 404 Not Found\r\n"), "{head}");
+        assert!(head.ends_with("\r\nConnection: close"), "{head}");
+        assert!(short_response(&refusal.in_answer_to(b"HEAD ")).ends_with("\r\n\r\n"));
     }
 }

@@ -9,8 +9,11 @@ use crate::control::guard::Guard;
 use crate::control::head::{self, Call};
 use crate::control::room::{INPUT_BYTES, Input, Pool};
 use crate::framing::MAX_MESSAGE_BYTES;
+use crate::limits::CHATTY_BYTES;
 use crate::lines::Lines;
 use crate::request::{self, MAX_HEAD_BYTES, Parsed, Request};
+use crate::router::{Allowance, Heard};
+use crate::websocket::{self, frames::Frames};
 
 /// A request head: what was decided on some bytes stays decided when more come, and makes sense.
 pub fn head(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
@@ -62,6 +65,12 @@ pub fn control(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
     }
 }
 
+/// What a WebSocket client sends: the same answers and the same end come out, however the bytes
+/// were cut.
+pub fn frames(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) {
+    alike(frames_in, bytes, cuts);
+}
+
 /// What is read is the same whether the bytes come whole, cut at one of these places, or cut at all
 /// of them.
 fn alike<T: PartialEq + Debug>(
@@ -80,6 +89,28 @@ fn alike<T: PartialEq + Debug>(
     let begins = [0].into_iter().chain(cuts.iter().copied());
     let pieces: Vec<_> = begins.zip(&cuts).map(|(begin, &end)| &bytes[begin..end]).collect();
     assert_eq!(read(&pieces), whole, "cut at all of {cuts:?}");
+}
+
+/// What frames that come in such pieces are answered, and how it ends; or what is left of what is
+/// allowed.
+fn frames_in(pieces: &[&[u8]]) -> (Vec<u8>, Result<Allowance, Heard>) {
+    let (mut frames, mut answers) = (Frames::default(), Vec::new());
+    // An answer is awaited in the beginning.
+    let mut allowance = Allowance { n_bytes: CHATTY_BYTES, n_answers: 1 };
+    for piece in pieces {
+        let n_before = answers.len();
+        let heard =
+            websocket::take_in(&mut frames, &mut piece.to_vec(), &mut allowance, &mut answers);
+        assert!(heard.last_answer == 0 || heard.last_answer >= n_before);
+        // A pong to a ping of which some came before, and a close frame.
+        let n_most = piece.len() + 127 + 127;
+        assert!(answers.len() - n_before <= n_most, "it answers more than it hears");
+        if heard.end.is_some() {
+            let end = Heard { has_answered: false, ..heard };
+            return (answers, Err(end));
+        }
+    }
+    (answers, Ok(allowance))
 }
 
 /// Requests that come in such pieces, and how it ends: as text, to be compared.
@@ -245,6 +276,16 @@ mod tests {
         for seed in seeds {
             replies(&seed, cuts(&seed));
             replies(&seed, a_few_cuts(&seed));
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_frames_are_read_alike_wherever_they_are_cut() {
+        let seeds = seeds("frames");
+        assert!(seeds.len() > 30);
+        for seed in seeds {
+            frames(&seed, cuts(&seed));
+            frames(&seed, a_few_cuts(&seed));
         }
     }
 

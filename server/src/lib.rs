@@ -1,12 +1,13 @@
 //! A Comet server whose idle connections cost a row in a table.
 //!
-//! `GET /test/{id}` opens an endless response; `POST /send/{id}` at the control door sends a
-//! message to every connection that is logged in as that id, as one chunk.
+//! `GET /test/{id}` opens an endless response or a WebSocket; `POST /send/{id}` at the control door
+//! sends a message to every connection that is logged in as that id, as a chunk, event or frame.
 //!
 //! Read it in this order: [`router`] (the tables, and all that happens to a parked connection),
 //! `wire` (sockets and epoll under it), `accept`, `pending`, `request` and `strict` (from a new
-//! connection to a parked one), `control` and `send` (from a message to the router), and
-//! `serve` (how they are put together and taken down). [`cluster`] joins several servers.
+//! connection to a parked one), `websocket` (what clients of that kind say), `control` and `send`
+//! (from a message to the router), and `serve` (how they are put together and taken down).
+//! [`cluster`] joins several servers.
 //!
 //! There is no task and no buffer for an idle connection: only its row.
 
@@ -36,7 +37,6 @@ mod model_tests;
 mod overload;
 mod page;
 mod pending;
-mod ping;
 mod refusal;
 mod request;
 pub mod router;
@@ -46,8 +46,10 @@ mod shared;
 mod shutdown;
 mod stats;
 mod strict;
+mod sweep;
 mod sync;
 mod token;
+mod websocket;
 mod wire;
 
 pub use self::config::Config;

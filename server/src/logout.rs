@@ -10,7 +10,7 @@ use crate::router::{Id, Router, Wire};
 /// are logged out.
 pub(crate) async fn log_out<W>(router: &Arc<Router<W>>, id: Id) -> usize
 where
-    W: Wire<Socket: Send> + Send + Sync + 'static,
+    W: Wire<Socket: Send, Talk: Send> + Send + Sync + 'static,
     W::Style: Send,
 {
     let mut rest = router.log_out(id);
@@ -32,7 +32,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake_wire::{FakeMessage, connect, wires};
+    use crate::fake_wire::{FakeMessage, FakeStyle, connect, wires};
     use crate::router::{Limits, SLICE, Sent};
 
     #[tokio::test]
@@ -42,7 +42,7 @@ mod tests {
         let login = |id| {
             let (socket, peer) = connect(1_000);
             let room = router.room(1).unwrap();
-            router.login(room, socket, (), &[id], b"head;", 0).unwrap();
+            router.login(room, socket, FakeStyle::Deaf, &[id], b"head;", 0).unwrap();
             peer
         };
         let crowd: Vec<_> = (0..N_SLICES * SLICE).map(|_| login(1)).collect();

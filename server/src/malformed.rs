@@ -39,6 +39,9 @@ pub(crate) fn cases() -> Vec<Case> {
     for fields in FIELDS {
         add(400, format!("GET /test/1 HTTP/1.1\r\n{fields}\r\n").as_bytes());
     }
+    for (status, fields) in UPGRADES {
+        add(status, format!("GET /test/1 HTTP/1.1\r\nHost: x\r\n{fields}\r\n").as_bytes());
+    }
     for head in HEADS {
         add(400, head.as_bytes());
     }
@@ -302,6 +305,39 @@ const OTHERS: [(u16, &str); 30] = [
     (404, "GET /favicon.ico"),
     (404, "GET http://x/y"),
     (404, "HEAD /elsewhere"),
+];
+
+/// What all requests for a WebSocket have; and the version.
+macro_rules! upgrade {
+    ($rest:literal) => {
+        concat!("Connection: Upgrade\r\nUpgrade: websocket\r\n", $rest)
+    };
+    (13, $rest:literal) => {
+        upgrade!("Sec-WebSocket-Version: 13\r\n", $rest)
+    };
+    ($first:literal, $rest:literal) => {
+        concat!("Connection: Upgrade\r\nUpgrade: websocket\r\n", $first, $rest)
+    };
+}
+
+/// Requests for a WebSocket that ask for it wrongly.
+const UPGRADES: [(u16, &str); 16] = [
+    (400, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
+    (400, "Upgrade: websocket\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n"),
+    (400, upgrade!(13, "")),
+    (426, upgrade!("")),
+    (426, upgrade!("Sec-WebSocket-Version: 8\r\n")),
+    (426, upgrade!("Sec-WebSocket-Version: 013\r\n")),
+    (426, upgrade!("Sec-WebSocket-Version: 13, 13\r\n")),
+    (426, upgrade!("Sec-WebSocket-Version:\r\n")),
+    (400, upgrade!(13, "Sec-WebSocket-Version: 13\r\n")),
+    (400, upgrade!(13, "Sec-WebSocket-Key:\r\n")),
+    (400, upgrade!(13, "Sec-WebSocket-Key: x\r\n")),
+    (400, upgrade!(13, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA\r\n")),
+    (400, upgrade!(13, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA\r\n")),
+    (400, upgrade!(13, "Sec-WebSocket-Key: \u{e4}AAAAAAAAAAAAAAAAAAAAA==\r\n")),
+    (400, upgrade!(13, "Content-Length: 1\r\n")),
+    (400, upgrade!("Transfer-Encoding: chunked\r\nSec-WebSocket-Version: 13\r\n")),
 ];
 
 /// That there are as many as were asked for, and each once.

@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use strum::VariantArray as _;
 
-use crate::close::{ByReason, CloseReason};
+use crate::close::{ByCode, ByReason, CloseReason};
 use crate::cluster::health::ClusterStats;
 use crate::control::counts::ControlStats;
 use crate::stats::Stats;
@@ -46,6 +46,8 @@ impl Collector for Counts {
         gauge(out, "connections_parked", "Connections logged in.", router.connections_parked)?;
         let help = "Connections closed.";
         by_reason(out, "connections_closed", help, &router.connections_closed)?;
+        let help = "WebSockets ended by their peers.";
+        by_code(out, "close_codes", help, &router.close_codes)?;
         let help = "1 while connections are accepted, 0 while descriptors have run out.";
         gauge(out, "accepting", help, u64::from(stats.accepting))?;
         gauge(out, "ids", "Different ids logged in.", router.ids)?;
@@ -149,6 +151,21 @@ fn by_reason(
     for &reason in CloseReason::VARIANTS {
         let labels = [("reason", reason.name())];
         ConstCounter::new(counts.get(reason)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// The same for every code of WebSockets.
+fn by_code(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counts: &ByCode,
+) -> fmt::Result {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (code, n) in counts.all() {
+        let labels = [("code", &*code)];
+        ConstCounter::new(n).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

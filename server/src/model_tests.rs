@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use crate::close::CloseReason;
-use crate::fake_wire::{FakeMessage, FakeWire, Left, Peer, READABLE, connect, wires};
-use crate::router::{Id, Limits, Ready, Router, Sent};
+use crate::fake_wire::{FakeMessage, FakeStyle, FakeWire, Left, Peer, READABLE, connect, wires};
+use crate::router::{Id, Limits, Ready, Router, Sent, Sweep};
 
 /// Small, so that a few messages fill it.
 const BACKLOG_BYTES: usize = 20;
@@ -17,6 +17,9 @@ const BACKLOG_TOTAL_BYTES: usize = 1_500;
 
 /// Ids of all connections together, so that some logins find no room.
 const MAX_IDS: u64 = 30;
+
+/// What a peer may say unasked.
+const CHATTY_BYTES: usize = 20;
 
 const HEAD: &str = "head;";
 
@@ -32,6 +35,7 @@ enum Step {
     Login {
         ids: Vec<Id>,
         room: usize,
+        style: FakeStyle,
     },
     /// To an id, with so many bytes more than a short message.
     Send(Id, usize),
@@ -40,15 +44,21 @@ enum Step {
     PeerBreaks(usize),
     PeerReads(usize, usize),
     StaleEvent(usize),
+    /// The peer says something, all at once or in pieces.
+    Say(usize, String, bool),
     Ping,
+    /// So many bytes.
+    Forgive(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let ids = prop::collection::btree_set(1..6_u64, 1..4);
     // Most peers take everything; some take little more than the head.
     let room = prop_oneof![3 => Just(usize::MAX / 2), 1 => 0..40_usize];
+    let style = prop_oneof![Just(FakeStyle::Deaf), Just(FakeStyle::Talks)];
+    let login = (ids.prop_shuffle_ids(), room, style);
     let step = prop_oneof![
-        4 => (ids.prop_shuffle_ids(), room).prop_map(|(ids, room)| Step::Login { ids, room }),
+        4 => login.prop_map(|(ids, room, style)| Step::Login { ids, room, style }),
         7 => (1..6_u64).prop_map(|id| Step::Send(id, 0)),
         1 => (1..6_u64, 1..50_usize).prop_map(|(id, n_more)| Step::Send(id, n_more)),
         1 => (1..6_u64).prop_map(Step::Logout),
@@ -56,9 +66,37 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<usize>().prop_map(Step::PeerBreaks),
         3 => (any::<usize>(), 1..40_usize).prop_map(|(which, room)| Step::PeerReads(which, room)),
         1 => any::<usize>().prop_map(Step::StaleEvent),
-        1 => Just(Step::Ping),
+        3 => (any::<usize>(), "[?!][ab]|[?!ab]{1,6}|[?!ab.#]{2}", any::<bool>())
+            .prop_map(|(which, text, is_cut)| Step::Say(which, text, is_cut)),
+        2 => Just(Step::Ping),
+        1 => (1..30_usize).prop_map(Step::Forgive),
     ];
     prop::collection::vec(step, 1..80)
+}
+
+/// Few peers that say much, most of whom take little.
+fn steps_of_talkers() -> impl Strategy<Value = Vec<Step>> {
+    let room = prop_oneof![1 => Just(usize::MAX / 2), 3 => 5..25_usize];
+    let style = FakeStyle::Talks;
+    let login = room.prop_map(move |room| Step::Login { ids: vec![1], room, style });
+    let text = prop_oneof![
+        6 => "([?][ab]){1,3}",
+        2 => "![ab]",
+        1 => "[?!]",
+        1 => "[.#]a|[?]a[.#]b",
+    ];
+    let step = prop_oneof![
+        8 => (any::<usize>(), text, any::<bool>())
+            .prop_map(|(which, text, is_cut)| Step::Say(which, text, is_cut)),
+        2 => Just(Step::Send(1, 0)),
+        4 => (any::<usize>(), 1..15_usize).prop_map(|(which, room)| Step::PeerReads(which, room)),
+        2 => Just(Step::Ping),
+        3 => (1..8_usize).prop_map(Step::Forgive),
+        1 => Just(Step::Logout(1)),
+    ];
+    let logins = prop::collection::vec(login, 1..4);
+    let steps = prop::collection::vec(step, 1..60);
+    (logins, steps).prop_map(|(logins, steps)| logins.into_iter().chain(steps).collect())
 }
 
 trait ShuffleIds {
@@ -84,6 +122,18 @@ struct Modelled {
     is_broken: bool,
     /// Its last chunk is in its backlog: it is logged in, but gets no more messages.
     is_ending: bool,
+    /// Whether it is heard.
+    style: FakeStyle,
+    /// What it has begun to say.
+    begun: Option<char>,
+    /// The answer that it gets when it reads.
+    answer: String,
+    /// Bytes that it said unasked.
+    n_chatty: usize,
+    /// Pings since its last answer.
+    n_unanswered: u32,
+    /// The code with which it has left, if it has left by itself.
+    code: Option<u16>,
 }
 
 impl Modelled {
@@ -96,6 +146,76 @@ impl Modelled {
         self.sent.len() - self.peer.lock().unwrap().received.len()
     }
 
+    fn talks(&self) -> bool {
+        self.style == FakeStyle::Talks
+    }
+
+    /// It is gone without a goodbye.
+    fn is_lost(&mut self) {
+        self.is_open = false;
+        if self.talks() && !self.is_ending {
+            self.code = Some(1006);
+        }
+    }
+
+    /// What must come of what it says at once.
+    fn say(&mut self, text: &str) {
+        if !self.talks() || self.is_ending {
+            self.n_chatty += text.len();
+            self.is_open &= self.n_chatty <= CHATTY_BYTES;
+            return;
+        }
+        let (mut answers, mut last, mut end) = (String::new(), String::new(), None);
+        for char in text.chars() {
+            let is_free = self.begun.unwrap_or(char) == '!' && self.n_unanswered > 0;
+            if !is_free && self.n_chatty == CHATTY_BYTES {
+                end = Some("bad;");
+                break;
+            }
+            self.n_chatty += usize::from(!is_free);
+            match self.begun.take() {
+                None => self.begun = Some(char),
+                Some('?') => {
+                    last = format!("{char}!;");
+                    answers += &last;
+                }
+                Some('!') => self.n_unanswered = 0,
+                Some('.') => end = Some("bye;"),
+                Some('#') => end = Some("bad;"),
+                Some(_) => {}
+            }
+            if end.is_some() {
+                break;
+            }
+        }
+        let is_waiting = self.n_waiting() > 0;
+        let room = self.peer.lock().unwrap().room;
+        let is_goodbye = end == Some("bye;");
+        if is_goodbye {
+            self.code = Some(1000);
+        }
+        match end {
+            None if answers.is_empty() => {}
+            None if is_waiting => self.answer = last,
+            None if self.is_broken => self.is_lost(),
+            None => self.sent += if room == 0 { &last } else { &answers },
+            Some(word) if is_waiting => {
+                self.is_open = is_goodbye;
+                self.is_ending = is_goodbye;
+                self.sent += if is_goodbye { word } else { "" };
+            }
+            Some(word) => {
+                let bytes = answers + word;
+                self.is_open = is_goodbye && !self.is_broken && room < bytes.len();
+                if self.is_broken {
+                    self.is_lost();
+                }
+                self.is_ending = self.is_open;
+                self.sent += &bytes;
+            }
+        }
+    }
+
     /// What a send to it must do. Returns whether it is reached.
     fn send(&mut self, message: &str) -> bool {
         if self.is_ending {
@@ -106,6 +226,9 @@ impl Modelled {
         let is_lost = n_waiting == 0 && self.is_broken;
         if is_slow || is_lost {
             self.is_open = false;
+            if is_lost {
+                self.is_lost();
+            }
             return false;
         }
         self.n_chunks += 1;
@@ -131,7 +254,7 @@ impl Pair {
         let limits = Limits {
             backlog_bytes: BACKLOG_BYTES,
             backlog_total_bytes,
-            chatty_bytes: 10,
+            chatty_bytes: CHATTY_BYTES,
             max_ids: MAX_IDS,
         };
         let (wires, left) = wires(3);
@@ -146,22 +269,34 @@ impl Pair {
         open.map(|one| one.ids.len() as u64).sum()
     }
 
-    fn login(&mut self, ids: Vec<Id>, room: usize) {
+    fn login(&mut self, ids: Vec<Id>, room: usize, style: FakeStyle) {
         let (socket, peer) = connect(room);
         let has_room = self.n_logins() + ids.len() as u64 <= MAX_IDS;
         let room_for_ids = self.router.room(ids.len());
         assert_eq!(room_for_ids.is_some(), has_room);
         let Some(room_for_ids) = room_for_ids else { return };
-        let done = self.router.login(room_for_ids, socket, (), &ids, HEAD.as_bytes(), 0);
+        let done = self.router.login(room_for_ids, socket, style, &ids, HEAD.as_bytes(), 0);
         assert_eq!(done.is_ok(), room >= HEAD.len(), "a head that does not fit ends it");
         assert_eq!(peer.lock().unwrap().n_closings, u32::from(done.is_err()));
         if done.is_ok() {
             let watched = peer.lock().unwrap().watched.expect("a parked connection is watched");
             let sent = HEAD.to_owned();
-            let (n_chunks, is_open, is_broken, is_ending) = (0, true, false, false);
-            let connection =
-                Modelled { ids, peer, watched, sent, n_chunks, is_open, is_broken, is_ending };
-            self.connections.push(connection);
+            self.connections.push(Modelled {
+                ids,
+                peer,
+                watched,
+                sent,
+                n_chunks: 0,
+                is_open: true,
+                is_broken: false,
+                is_ending: false,
+                style,
+                begun: None,
+                answer: String::new(),
+                n_chatty: 0,
+                n_unanswered: 0,
+                code: None,
+            });
         }
     }
 
@@ -223,7 +358,11 @@ impl Pair {
             }
             let is_waiting = connection.n_waiting() > 0;
             let is_taken = !is_waiting && connection.peer.lock().unwrap().room >= LAST.len();
-            connection.is_open = !is_taken && (is_waiting || !connection.is_broken);
+            if !is_waiting && connection.is_broken {
+                connection.is_lost();
+            } else {
+                connection.is_open = !is_taken;
+            }
             connection.is_ending = connection.is_open;
             connection.sent += LAST;
         }
@@ -235,16 +374,33 @@ impl Pair {
         for one in self.connections.iter_mut().filter(|one| one.is_open) {
             let is_full = one.peer.lock().unwrap().room == 0;
             // Whoever has bytes waiting is not asked, and a full socket takes nothing.
-            if one.n_waiting() == 0 && one.is_broken {
+            if one.n_waiting() > 0 {
+                continue;
+            }
+            if one.n_unanswered == 2 {
                 one.is_open = false;
-            } else if one.n_waiting() == 0 && !is_full {
+            } else if one.is_broken {
+                one.is_lost();
+            } else if !is_full {
                 one.sent += PING;
+                one.n_unanswered += u32::from(one.talks());
             }
         }
+        self.sweep(Sweep { pings: true, n_forgiven: 0 });
+    }
+
+    fn forgive(&mut self, n_forgiven: usize) {
+        for one in self.connections.iter_mut().filter(|one| one.is_open && one.talks()) {
+            one.n_chatty = one.n_chatty.saturating_sub(n_forgiven);
+        }
+        self.sweep(Sweep { pings: false, n_forgiven });
+    }
+
+    fn sweep(&self, sweep: Sweep) {
         for shard in 0..self.router.n_shards() {
             let mut next = Some(0);
             while let Some(slot) = next {
-                next = self.router.ping_slice(shard, slot);
+                next = self.router.sweep_slice(shard, slot, sweep);
             }
         }
     }
@@ -260,13 +416,29 @@ impl Pair {
     fn take(&mut self, step: Step) {
         let failed = if let Step::Login { ids, .. } = &step { ids.clone() } else { Vec::new() };
         match step {
-            Step::Login { ids, room } => self.login(ids, room),
+            Step::Login { ids, room, style } => self.login(ids, room, style),
             Step::Send(id, n_more) => self.send(id, n_more),
             Step::Logout(id) => self.logout(id),
             Step::Ping => self.ping(),
+            Step::Forgive(n_bytes) => self.forgive(n_bytes),
+            Step::Say(which, text, is_cut) => self.with_open(which, |router, one| {
+                // A broken connection brings nothing any more, and is found out when it is read.
+                if one.is_broken {
+                    one.is_lost();
+                    return one.event(router, READABLE);
+                }
+                for piece in text.split_inclusive(|_| is_cut) {
+                    if one.is_open {
+                        // The reader's memory has 8 bytes, which no text is longer than.
+                        one.say(piece);
+                        one.peer.lock().unwrap().said.extend(piece.as_bytes());
+                        one.event(router, READABLE);
+                    }
+                }
+            }),
             Step::PeerLeaves(which) => self.with_open(which, |router, one| {
                 one.peer.lock().unwrap().is_gone = true;
-                one.is_open = false;
+                one.is_lost();
                 one.event(router, READABLE);
             }),
             Step::PeerBreaks(which) => self.with_open(which, |_, one| {
@@ -279,8 +451,15 @@ impl Pair {
                     return;
                 }
                 one.peer.lock().unwrap().room += room;
+                if room >= one.n_waiting() {
+                    one.is_open = !one.is_ending;
+                    // What it had asked in the meantime.
+                    let answer = std::mem::take(&mut one.answer);
+                    if one.is_open {
+                        one.sent += &answer;
+                    }
+                }
                 one.event(router, WRITABLE);
-                one.is_open = !(one.is_ending && one.n_waiting() == 0);
             }),
             Step::StaleEvent(which) => {
                 // An event of a connection that is gone must not touch its slot's next owner.
@@ -339,6 +518,13 @@ impl Pair {
         assert!(stats.backlog_bytes <= self.backlog_total_bytes as u64, "{stats:?}");
         let is_waiting = self.connections.iter().any(|one| one.is_open && one.n_waiting() > 0);
         assert_eq!(stats.backlog_bytes > 0, is_waiting, "what holds nothing takes nothing");
+        let n_with = |code: &str| {
+            let with_code = |one: &&Modelled| one.code.is_some_and(|its| its.to_string() == code);
+            self.connections.iter().filter(with_code).count() as u64
+        };
+        for (code, n) in stats.close_codes.all() {
+            assert_eq!(n, n_with(&code), "ends with {code}");
+        }
         assert_eq!(stats.messages, self.n_messages);
         assert_eq!(stats.messages, stats.messages_void + stats.messages_reached);
         assert_eq!(
@@ -348,31 +534,41 @@ impl Pair {
     }
 }
 
+/// Lets a router and the model take the same steps, and ends everything.
+fn agree(steps: Vec<Step>, backlog_total_bytes: usize) {
+    let mut pair = Pair::new(backlog_total_bytes);
+    for step in steps {
+        pair.take(step);
+    }
+    for shard in 0..pair.router.n_shards() {
+        let mut next = Some(0);
+        while let Some(slot) = next {
+            next = pair.router.end_slice(shard, slot, CloseReason::Shutdown);
+        }
+    }
+    // Those that still have to take their last chunk are let read.
+    for one in &pair.connections {
+        let mut peer = one.peer.lock().unwrap();
+        peer.is_broken = false;
+        peer.room = usize::MAX / 2;
+        drop(peer);
+        one.event(&pair.router, WRITABLE);
+    }
+    let stats = pair.router.stats();
+    let left = (stats.connections_parked, stats.ids, stats.chunks_queued);
+    assert_eq!(left, (0, 0, 0), "nothing is left");
+    assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
+    assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
+}
+
 proptest! {
     #[test]
     fn the_router_does_what_the_model_does(steps in steps(), is_tight in any::<bool>()) {
-        let mut pair = Pair::new(if is_tight { BACKLOG_TOTAL_BYTES } else { usize::MAX });
-        for step in steps {
-            pair.take(step);
-        }
-        for shard in 0..pair.router.n_shards() {
-            let mut next = Some(0);
-            while let Some(slot) = next {
-                next = pair.router.end_slice(shard, slot, CloseReason::Shutdown);
-            }
-        }
-        // Those that still have to take their last chunk are let read.
-        for one in &pair.connections {
-            let mut peer = one.peer.lock().unwrap();
-            peer.is_broken = false;
-            peer.room = usize::MAX / 2;
-            drop(peer);
-            one.event(&pair.router, WRITABLE);
-        }
-        let stats = pair.router.stats();
-        let left = (stats.connections_parked, stats.ids, stats.chunks_queued);
-            prop_assert_eq!(left, (0, 0, 0), "nothing is left");
-        prop_assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
-        prop_assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
+        agree(steps, if is_tight { BACKLOG_TOTAL_BYTES } else { usize::MAX });
+    }
+
+    #[test]
+    fn it_hears_and_answers_as_the_model_does(steps in steps_of_talkers()) {
+        agree(steps, usize::MAX);
     }
 }

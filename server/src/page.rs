@@ -9,7 +9,7 @@ const PAGE: &str = include_str!("page.html");
 /// needs a new hash, which the browser names when it refuses the script.
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
                       style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
-                      script-src 'sha256-Qdai03qnNOqJSDtxPp8IIGCqkimhdxINJkSFSg2TZ5k='";
+                      script-src 'sha256-r0KOBN2rTcs54i9MaWuGSM+d1IK259dIqeDkfVAAH4Y='";
 
 /// The whole response, or its head alone. It is followed by the close.
 pub(crate) fn response(with_body: bool) -> String {

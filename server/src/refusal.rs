@@ -31,12 +31,24 @@ impl Refusal {
         Self { with_body: !bytes.starts_with(b"HEAD "), ..self }
     }
 
+    /// The fields of the answer that are about the connection. Each ends in a line break.
+    pub(crate) fn connection_fields(&self) -> &'static str {
+        match self.reason {
+            // What would be understood instead (RFC 9110, 15.5.22; RFC 6455, 4.4).
+            CloseReason::UnknownVersion => {
+                "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            }
+            _ => "Connection: close\r\n",
+        }
+    }
+
     /// The status line's code and phrase.
     pub(crate) fn status(&self) -> &'static str {
         match self.reason {
             CloseReason::NotFound => "404 Not Found",
             CloseReason::HeadTimeout | CloseReason::CrowdedOut => "408 Request Timeout",
             CloseReason::HeadTooLarge => "431 Request Header Fields Too Large",
+            CloseReason::UnknownVersion => "426 Upgrade Required",
             CloseReason::NotImplemented => "501 Not Implemented",
             CloseReason::FullForAddress | CloseReason::IdsFullForAddress => "429 Too Many Requests",
             CloseReason::Full

@@ -14,6 +14,7 @@ use crate::page;
 use crate::refusal::{BLANK_LINE, Refusal};
 use crate::router::Id;
 use crate::strict::{check_fields, path_of};
+use crate::websocket::handshake;
 
 /// Bytes in a request head. The longest useful one names 1,024 ids of 19 digits only in theory;
 /// browsers with cookies stay below 8 KiB.
@@ -37,6 +38,8 @@ pub(crate) enum Request {
         ids: Vec<Id>,
         /// How messages are to be framed.
         style: Style,
+        /// The response head that opens the stream.
+        head: Cow<'static, str>,
     },
     /// To be answered with this whole response.
     Whole(Cow<'static, str>),
@@ -81,7 +84,15 @@ fn try_parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     let method = request.method.expect("a complete head has a method");
     let target = request.path.expect("a complete head has a target");
     let style = Style::new(is_http_1_1, read.accepts_events);
-    Ok(Some((route(method, target, style)?, n_skipped + n_bytes)))
+    let mut asked = route(method, target, style)?;
+    // In HTTP/1.0, and for anything but a stream, an upgrade is ignored (RFC 9110, 7.8).
+    if let Request::Follow { style, head, .. } = &mut asked
+        && is_http_1_1
+        && let Some(opening) = handshake::answer(request.headers)?
+    {
+        (*style, *head) = (Style::WebSocket, opening.into());
+    }
+    Ok(Some((asked, n_skipped + n_bytes)))
 }
 
 /// The same head, with a query in it that `httparse` takes. It wants UTF-8 there, and browsers send
@@ -154,7 +165,8 @@ fn route(method: &str, target: &str, style: Style) -> Result<Request, Refusal> {
         return Err(Refusal::new(CloseReason::NotFound, sentence));
     };
     let ids = parse_ids(ids).map_err(bad)?;
-    Ok(if is_head { Request::Whole(style.head().into()) } else { Request::Follow { ids, style } })
+    let head = Cow::Borrowed(style.head());
+    Ok(if is_head { Request::Whole(head) } else { Request::Follow { ids, style, head } })
 }
 
 /// A control character above all others.
@@ -347,6 +359,31 @@ mod tests {
         let head = format!("GET /test/1 HTTP/1.1\r\nHost: x\r\n{accept}");
         assert_eq!(style(&head), Style::EventChunks);
         assert_eq!(style(&format!("GET /test/1 HTTP/1.0\r\n{accept}")), Style::EventPlain);
+    }
+
+    #[test]
+    fn a_websocket_is_for_get_of_http_1_1_on_ids() {
+        let upgrade = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let parsed = |line: &str, more: &str| match parse(
+            format!("{line}\r\n{upgrade}{more}\r\n").as_bytes(),
+        ) {
+            Parsed::Complete(request, _) => request,
+            other => panic!("{line}: {other:?}"),
+        };
+        let Request::Follow { ids, style, head } = parsed("GET /test/7,8 HTTP/1.1", "") else {
+            panic!("not followed")
+        };
+        assert_eq!((ids, style), (vec![7, 8], Style::WebSocket));
+        assert!(head.starts_with("HTTP/1.1 101 ") && head.ends_with("\r\n\r\n"), "{head}");
+        // It comes before events, as the client says that it understands both.
+        let both = parsed("GET /test/7 HTTP/1.1", "Accept: text/event-stream\r\n");
+        assert!(matches!(both, Request::Follow { style: Style::WebSocket, .. }));
+        let old = parsed("GET /test/7 HTTP/1.0", "");
+        assert!(matches!(old, Request::Follow { style: Style::HtmlPlain, .. }));
+        let whole = |line: &str| matches!(parsed(line, ""), Request::Whole(_));
+        assert!(whole("HEAD /test/7 HTTP/1.1") && whole("GET / HTTP/1.1"));
     }
 
     #[test]

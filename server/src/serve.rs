@@ -23,9 +23,10 @@ use crate::router::{Limits, Router};
 use crate::send::Sender;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::sweep::FORGIVE_EVERY;
 use crate::sync::{self, Mutex};
 use crate::wire::Poller;
-use crate::{cluster, control, ping};
+use crate::{cluster, control, sweep};
 
 /// Room for reading what connections send after their requests; it is dropped.
 const DROP_BYTES: usize = 16 * 1024;
@@ -168,7 +169,7 @@ fn open_router(
     Ok((Arc::new(Router::new(pollers, rand::rng().random(), limits)), waiters))
 }
 
-/// Starts what happens to parked connections by itself: events of their sockets, and pings.
+/// Starts what happens to parked connections by itself: events of their sockets, and sweeps.
 fn spawn_pollers(
     pollers: Vec<AsyncFd<Poller>>,
     shared: &Shared,
@@ -177,9 +178,17 @@ fn spawn_pollers(
     for (shard, poller) in pollers.into_iter().enumerate() {
         tasks.spawn(run_poller(poller, shard, Arc::clone(&shared.router)));
     }
-    if let Some(every) = shared.config.ping {
+    let mut spawn_sweep = |every, pings, forgives| {
         let router = Arc::clone(&shared.router);
-        tasks.spawn(async move { ping::run(router, every).await });
+        tasks.spawn(async move { sweep::run(router, every, pings, forgives).await });
+    };
+    let ping = shared.config.ping;
+    let is_rare = ping.is_none_or(|every| every > FORGIVE_EVERY);
+    if let Some(every) = ping {
+        spawn_sweep(every, true, !is_rare);
+    }
+    if is_rare {
+        spawn_sweep(FORGIVE_EVERY, false, true);
     }
 }
 

@@ -11,9 +11,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::addresses::Addresses;
+use crate::close::CloseReason;
 use crate::cluster::departures::Departures;
 use crate::framing::{Message, Style};
-use crate::router::{Id, Meter, Ready, SharedTail, Wire};
+use crate::router::{Allowance, Heard, Id, Meter, Ready, SharedTail, Wire};
+use crate::websocket;
+use crate::websocket::frames::Frames;
 
 /// Events taken from a poller at a time.
 const N_EVENTS: usize = 256;
@@ -127,6 +130,7 @@ impl Wire for Poller {
     type Socket = OwnedFd;
     type Style = Style;
     type Message = Message;
+    type Talk = Frames;
 
     fn watch(&self, socket: &OwnedFd, key: u64) -> io::Result<()> {
         self.add(socket, key)
@@ -162,12 +166,29 @@ impl Wire for Poller {
         message.tail(style, meter)
     }
 
-    fn last_chunk(style: Style) -> &'static [u8] {
-        style.last_chunk()
+    fn last_chunk(style: Style, reason: CloseReason) -> &'static [u8] {
+        style.last_chunk(reason)
     }
 
     fn ping(style: Style) -> &'static [u8] {
         style.ping()
+    }
+
+    fn talks(style: Style) -> bool {
+        style == Style::WebSocket
+    }
+
+    fn hear(
+        frames: &mut Frames,
+        bytes: &mut [u8],
+        allowance: &mut Allowance,
+        answers: &mut Vec<u8>,
+    ) -> Heard {
+        websocket::take_in(frames, bytes, allowance, answers)
+    }
+
+    fn is_over(frames: &Frames) -> bool {
+        frames.is_between_messages()
     }
 
     fn closing(&self, socket: &OwnedFd, n_ids: usize) {

@@ -1,8 +1,10 @@
-//! The framing of a body: chunk sizes, chunk ends, trailers, a length, or the close.
+//! The framing of a body: chunk sizes, chunk ends, trailers, a length, the close, or the frames of
+//! a WebSocket.
 
 use super::error::ChunkFault::{self, Extension, NoCrlf, Overflow, Size, TooLong, Trailer};
 use super::error::DecodeError;
 use super::extension::Extension as Ext;
+use super::frames::{FrameStep, Frames};
 use super::head::{Framing, is_text, is_token};
 use super::sink::{Progress, Sink};
 
@@ -17,10 +19,14 @@ const MAX_LINE_BYTES: u16 = 4 * 1024;
 #[repr(C, packed(4))]
 pub struct Framer {
     /// Bytes to come of the chunk or of the `Content-Length`; while a size line is read, the size
-    /// so far. Of a connection that is closed, what [`Framer::close`] was given.
+    /// so far. Of a connection that is closed, what [`Framer::close`] was given. Of a WebSocket, as
+    /// in [`Frames`].
     remaining: u64,
-    /// Bytes of the present size line, or of the trailers.
+    /// Bytes of the present size line, or of the trailers. Of a WebSocket: `first`, `message` and
+    /// `n_length` of [`Frames`], in 8, 5 and 3 bits.
     line_len: u16,
+    /// What the next byte of a WebSocket must be.
+    frame: FrameStep,
     /// What the next byte must be.
     step: Step,
 }
@@ -59,6 +65,8 @@ enum Step {
     UntilClose,
     /// Nothing: the body is complete.
     Done,
+    /// A part of a frame of a WebSocket: which one, the framer's `frame` says.
+    Frame,
     /// Nothing: the connection is closed, after it had a head.
     Closed,
 }
@@ -79,6 +87,54 @@ impl Framer {
         };
     }
 
+    /// Goes on to the frames of a WebSocket.
+    pub(super) fn begin_frames(&mut self) {
+        self.set_frames(Frames::START);
+    }
+
+    /// Whether it is a WebSocket, and open.
+    pub fn is_websocket(&self) -> bool {
+        self.step == Step::Frame
+    }
+
+    /// Whether a control frame is being read, of which something may have to be kept.
+    pub fn is_in_control(&self) -> bool {
+        self.is_websocket() && self.frame == FrameStep::Control
+    }
+
+    /// The code with which the server has closed its WebSocket, if it has; 1005 where it gave none
+    /// (RFC 6455, 7.1.5).
+    pub fn close_code(&self) -> Option<u16> {
+        const NO_CODE: u16 = 1005;
+        let code = u16::try_from(self.remaining).ok().filter(|code| *code > 0);
+        let is_closed = self.is_websocket() && self.frame == FrameStep::Closing;
+        is_closed.then(|| code.unwrap_or(NO_CODE))
+    }
+
+    /// Reads on in the frames of a WebSocket. What there is of a control frame that is cut is kept
+    /// in `control`.
+    pub(super) fn frames(
+        &mut self,
+        control: &mut Vec<u8>,
+        bytes: &[u8],
+        sink: &mut impl Sink,
+    ) -> Result<Progress, DecodeError> {
+        let [first, message] = { self.line_len }.to_le_bytes();
+        let (message, n_length) = (message % 32, message / 32);
+        let (remaining, step) = (self.remaining, self.frame);
+        let mut frames = Frames { remaining, first, message, n_length, step };
+        let read = frames.read(control, bytes, sink);
+        self.set_frames(frames);
+        read.map(|()| Progress::More).map_err(DecodeError::BadFrame)
+    }
+
+    /// Keeps how far frames have been read.
+    fn set_frames(&mut self, frames: Frames) {
+        let Frames { remaining, first, message, n_length, step } = frames;
+        let line_len = u16::from_le_bytes([first, message | n_length << 5]);
+        *self = Self { remaining, line_len, frame: step, step: Step::Frame };
+    }
+
     /// Whether the close of the connection is the proper end of the body.
     pub fn ends_at_close(&self) -> bool {
         self.step == Step::UntilClose
@@ -86,7 +142,7 @@ impl Framer {
 
     /// Remembers that the connection, which had a head, was closed, and when.
     pub fn close(&mut self, at_ms: u32) {
-        *self = Self { remaining: at_ms.into(), line_len: 0, step: Step::Closed };
+        *self = Self { remaining: at_ms.into(), step: Step::Closed, ..Self::default() };
     }
 
     /// What [`Framer::close`] was given, if the connection is closed.
@@ -109,7 +165,7 @@ impl Framer {
                     sink.data(bytes);
                     return Ok(Progress::More);
                 }
-                Step::Done | Step::Closed | Step::Head => break,
+                Step::Done | Step::Closed | Step::Head | Step::Frame => break,
                 Step::DataLf => {
                     if *byte != b'\n' {
                         return Err(DecodeError::BadChunk(NoCrlf));
@@ -162,7 +218,7 @@ impl Framer {
 
     /// Makes ready for the next chunk's size line.
     fn begin_size(&mut self) {
-        *self = Self { remaining: 0, line_len: 0, step: Step::Size };
+        *self = Self { step: Step::Size, ..Self::default() };
     }
 
     /// Takes one byte that is not data; what the next must be.

@@ -13,6 +13,10 @@ pub enum DecodeError {
     BadHead(HeadFault),
     /// A chunk's size line, its end or a trailer is malformed.
     BadChunk(ChunkFault),
+    /// The response was to open a WebSocket and does not.
+    BadUpgrade(UpgradeFault),
+    /// A frame of a WebSocket is none, or none that a server may send.
+    BadFrame(FrameFault),
 }
 
 /// What is wrong with a response head. Its display is a sentence for the report.
@@ -60,4 +64,98 @@ pub enum ChunkFault {
     /// A size line, or all trailers together, are longer than 4 KiB.
     #[error("a size line or the trailers are longer than 4 KiB")]
     TooLong,
+}
+
+/// What is wrong with a response of status 101 (RFC 6455, 4.1). Its display is a sentence for the
+/// report.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
+pub enum UpgradeFault {
+    /// It is of HTTP/1.0, which has no upgrade.
+    #[error("its version is HTTP/1.0")]
+    Version,
+    /// `Upgrade` is absent or names something else.
+    #[error("its Upgrade is not websocket")]
+    Upgrade,
+    /// `Connection` is absent or does not name `Upgrade`.
+    #[error("its Connection does not name Upgrade")]
+    Connection,
+    /// `Sec-WebSocket-Accept` is absent.
+    #[error("it has no Sec-WebSocket-Accept")]
+    NoAccept,
+    /// `Sec-WebSocket-Accept` is not what follows from the key that was sent: the answer is to
+    /// somebody else, or from somebody who knows no WebSockets.
+    #[error("its Sec-WebSocket-Accept does not follow from the key that was sent")]
+    WrongAccept,
+    /// A field that a response has once is there twice.
+    #[error("a Sec-WebSocket field is there twice")]
+    Twice,
+    /// It chose a subprotocol that was not asked for.
+    #[error("it chose a subprotocol that was not asked for")]
+    Protocol,
+    /// It chose none of those that were asked for. Browsers close such a connection.
+    #[error("it chose none of the subprotocols that were asked for")]
+    NoProtocol,
+    /// It chose an extension; none was offered.
+    #[error("it chose an extension, and none was offered")]
+    Extension,
+}
+
+/// What is wrong with a frame of a WebSocket, or with what is in it (RFC 6455, 5 and 7.4). Its
+/// display is a sentence for the report.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
+pub enum FrameFault {
+    /// One of the three reserved bits is set, though no extension gives it a meaning.
+    #[error("a reserved bit is set")]
+    Reserved,
+    /// Its opcode is none of the six.
+    #[error("an opcode is reserved")]
+    Opcode,
+    /// It is masked, which only a client's are.
+    #[error("a frame is masked")]
+    Masked,
+    /// A control frame is a fragment.
+    #[error("a control frame is fragmented")]
+    FragmentedControl,
+    /// A control frame is longer than 125 bytes.
+    #[error("a control frame is longer than 125 bytes")]
+    LongControl,
+    /// It goes on with a message, and none has begun.
+    #[error("a fragment continues no message")]
+    NothingToContinue,
+    /// It begins a message before the one before has ended.
+    #[error("a message begins within another one")]
+    Interleaved,
+    /// Its length has the highest of 64 bits set.
+    #[error("a length is 2^63 or more")]
+    Overflow,
+    /// Its length is written in more bytes than it needs.
+    #[error("a length is not written in the fewest bytes")]
+    LongLength,
+    /// Text is not UTF-8.
+    #[error("text is not UTF-8")]
+    Text,
+    /// A close frame has one byte in it, or a code that is never sent.
+    #[error("a close frame has no valid code")]
+    CloseCode,
+    /// The reason in a close frame is not UTF-8.
+    #[error("the reason in a close frame is not UTF-8")]
+    CloseText,
+    /// Something follows the close frame.
+    #[error("something follows the close frame")]
+    AfterClose,
+}
+
+impl FrameFault {
+    /// The code that the connection is closed with; `None` if it was closed before.
+    pub fn close_code(self) -> Option<u16> {
+        match self {
+            Self::Text | Self::CloseText => Some(1007),
+            Self::AfterClose => None,
+            _ => Some(1002),
+        }
+    }
 }

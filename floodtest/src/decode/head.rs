@@ -37,6 +37,47 @@ pub struct Head {
     pub location: Option<Box<[u8]>>,
     /// What the `WWW-Authenticate` field says, if there is one.
     pub authenticate: Option<Box<[u8]>>,
+    /// What it says about another protocol, if its status is 101.
+    pub upgrade: Option<Box<Upgrade>>,
+}
+
+/// What a response of status 101 says about the protocol that follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each says one thing of the response")]
+pub struct Upgrade {
+    /// Whether its version is HTTP/1.1.
+    pub is_http_1_1: bool,
+    /// Whether `Upgrade` is `websocket`.
+    pub is_websocket: bool,
+    /// Whether `Connection` names `Upgrade`.
+    pub is_connection: bool,
+    /// What `Sec-WebSocket-Accept` says.
+    pub accept: Option<Box<[u8]>>,
+    /// What `Sec-WebSocket-Protocol` says.
+    pub protocol: Option<Box<[u8]>>,
+    /// Whether there is a `Sec-WebSocket-Extensions` with something in it.
+    pub has_extensions: bool,
+    /// Whether one of those that are there once is there twice.
+    pub has_twice: bool,
+}
+
+impl Upgrade {
+    /// Takes in one field line.
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if is("upgrade") {
+            self.is_websocket = value.eq_ignore_ascii_case(b"websocket");
+        } else if is("connection") {
+            let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            self.is_connection |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+        } else if is("sec-websocket-accept") {
+            self.has_twice |= self.accept.replace(value.into()).is_some();
+        } else if is("sec-websocket-protocol") {
+            self.has_twice |= self.protocol.replace(value.into()).is_some();
+        } else if is("sec-websocket-extensions") {
+            self.has_extensions |= !value.is_empty();
+        }
+    }
 }
 
 /// Bytes that a media type may have here: the longest in use have about 70.
@@ -253,6 +294,8 @@ struct Fields {
     location: Option<Box<[u8]>>,
     /// The value of `WWW-Authenticate`, the first where there are several.
     authenticate: Option<Box<[u8]>>,
+    /// What is said about another protocol.
+    upgrade: Upgrade,
 }
 
 impl Fields {
@@ -288,6 +331,8 @@ impl Fields {
             self.authenticate.get_or_insert_with(|| value.into());
         } else if name.eq_ignore_ascii_case(b"content-encoding") {
             self.is_encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+        } else {
+            self.upgrade.add(name, value);
         }
         Ok(())
     }
@@ -302,7 +347,8 @@ impl Fields {
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::UntilClose,
         };
-        let Self { is_ours, media_type, is_encoded, location, authenticate, .. } = self;
+        let Self { is_ours, media_type, is_encoded, location, authenticate, upgrade, .. } = self;
+        let upgrade = Upgrade { is_http_1_1: minor_version == 1, ..upgrade };
         Ok(Head {
             status,
             framing,
@@ -313,6 +359,7 @@ impl Fields {
             is_lenient,
             location,
             authenticate,
+            upgrade: (status == 101).then(|| Box::new(upgrade)),
         })
     }
 }

@@ -1,8 +1,9 @@
-//! A strict decoder of HTTP responses: bytes in, the bytes of the body out.
+//! A strict decoder of HTTP responses and WebSockets: bytes in, the bytes of the body out.
 //!
 //! It shares no code with the server it judges, and knows no socket. Chunks are counted by their
 //! framing, never by reads: a chunk is one chunk whether it arrives byte by byte or together with
-//! fifty others. What does not follow RFC 9112 to the letter is an error of that connection.
+//! fifty others. What does not follow RFC 9112 or RFC 6455 to the letter is an error of that
+//! connection.
 //!
 //! An idle response costs its 12 bytes here. The body is shown in place, in as many pieces as it
 //! came in.
@@ -10,23 +11,30 @@
 pub(crate) mod body;
 pub(crate) mod error;
 mod extension;
+mod frames;
 pub(crate) mod head;
 mod refusal;
 pub(crate) mod sink;
+mod utf8;
 
 pub use body::Framer;
-pub use error::{ChunkFault, DecodeError, HeadFault};
-pub use head::{Content, Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES, MediaType, PartialHead};
+pub use error::{ChunkFault, DecodeError, FrameFault, HeadFault, UpgradeFault};
+pub use head::{
+    Content, Framing, Head, MAX_HEAD_BYTES, MAX_HEAD_LINES, MediaType, PartialHead, Upgrade,
+};
 pub use refusal::Refusal;
 pub use sink::{Progress, Sink};
 
-/// What is kept of a response until its head is complete, and of one that refuses.
+/// What is kept of a response until its head is complete, of one that refuses, and of a control
+/// frame that has not come whole.
 #[derive(Debug, Default)]
 pub struct Beginning {
     /// What there is of the head.
     partial: PartialHead,
     /// What it says if its status was not accepted.
     refusal: Option<Box<Refusal>>,
+    /// What there is of the payload of a control frame of a WebSocket.
+    pub control: Vec<u8>,
 }
 
 impl Beginning {
@@ -48,6 +56,9 @@ impl Framer {
         bytes: &[u8],
         sink: &mut impl Sink,
     ) -> Result<Progress, DecodeError> {
+        if self.is_websocket() {
+            return self.frames(&mut beginning.control, bytes, sink);
+        }
         if self.has_head() {
             return self.body(bytes, sink);
         }
@@ -63,9 +74,15 @@ impl Framer {
             beginning.refusal = Some(Box::new(Refusal::new(head, &bytes[n_used..])));
             return Err(DecodeError::Status(status));
         }
+        let Some(upgraded) = sink.upgrade(&head) else {
+            sink.head(&head);
+            self.begin_body(head.framing);
+            return self.body(&bytes[n_used..], sink);
+        };
+        upgraded.map_err(DecodeError::BadUpgrade)?;
         sink.head(&head);
-        self.begin_body(head.framing);
-        self.body(&bytes[n_used..], sink)
+        self.begin_frames();
+        self.frames(&mut beginning.control, &bytes[n_used..], sink)
     }
 }
 

@@ -48,8 +48,10 @@ impl Engine<'_> {
     /// Counts what is open at the end, and what the senders' files say beyond it.
     pub(super) fn finish(mut self, end: End) -> Finished {
         let ended_unix_us = self.clock.unix_us(Instant::now());
+        self.end_closing();
         for row in 0..self.rows.len() {
             if self.rows[row].socket.is_some() && self.rows[row].framer.has_head() {
+                self.say_goodbye(row);
                 self.end_body(row, false);
             }
         }

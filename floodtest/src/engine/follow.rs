@@ -3,12 +3,13 @@
 use super::Engine;
 use super::following::origin;
 use super::open::begin_tls;
-use super::opening::Stage;
+use super::opening::{Carried, Stage};
 use super::row::Row;
 use crate::decode::{Beginning, DecodeError, Framer, Progress, Refusal};
 use crate::reason::Reason;
 use crate::receipt::Receipt;
 use crate::redirect;
+use crate::request::sockets::Handshake;
 use crate::request::{Filling, Redirected};
 use crate::url::Url;
 
@@ -68,7 +69,8 @@ impl Engine<'_> {
         let opening = self.opening.get_mut(&row).ok_or(NO_URL)?;
         let refusal = opening.beginning.refusal().ok_or(NO_URL)?;
         let (status, location) = (refusal.status, refusal.location.clone());
-        let mut following = opening.attempt.following.take().ok_or(NO_URL)?;
+        let Carried { following, handshake, fields } = std::mem::take(&mut opening.attempt.carried);
+        let mut following = following.ok_or(NO_URL)?;
         if following.n_redirects >= self.job.requests.max_redirects {
             return Err("--follow allows no more redirects");
         }
@@ -92,7 +94,8 @@ impl Engine<'_> {
         let place = self.job.share.number(row);
         let filling = Filling { fields: following.fields.as_deref(), place };
         let mut request = std::mem::take(&mut self.request);
-        let redirected = Redirected { is_elsewhere, is_get };
+        let n_redirects = following.n_redirects + 1;
+        let redirected = Redirected { is_elsewhere, is_get, n_redirects };
         self.job.requests.write(&url, filling, redirected, &mut request);
         let tls = begin_tls(self.trust.as_ref(), &url, &mut request, &mut self.outgoing);
         let next = url.to_string().into();
@@ -102,8 +105,10 @@ impl Engine<'_> {
         self.forget(row);
         self.tally.redirects += 1;
         (following.url, following.is_get) = (next, is_get);
-        following.n_redirects += 1;
-        self.dial(row, target, tls, &request, Some(following));
+        following.n_redirects = n_redirects;
+        let handshake = handshake.map(|it| Handshake { n_redirects, ..it });
+        let carried = Carried { following: Some(following), handshake, fields };
+        self.dial(row, target, tls, &request, carried);
         self.request = request;
         Ok(())
     }

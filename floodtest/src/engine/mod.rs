@@ -10,12 +10,14 @@
 //!   for a redirect
 //! - `receive`, `transport`: from a readable socket, plain or TLS, to counted chunks, and to the
 //!   close
+//! - `closing`: the ends of WebSockets
 //! - `follow`: responses that refuse, and redirects
 //! - `finish`: what is counted when the run is over
 //! - `listener`: who gets the counts and says when the run is over
 //! - `alarm`: the timer
 
 mod alarm;
+mod closing;
 mod finish;
 mod flight;
 mod follow;
@@ -27,7 +29,7 @@ mod receive;
 mod row;
 mod transport;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -44,11 +46,13 @@ use crate::forever::FOREVER;
 use crate::items::Scratch;
 use crate::job::Job;
 use crate::judge::Judge;
+use crate::outbox::Outbox;
 use crate::tally::Tally;
 use crate::tls::Tls;
 use crate::tls::trust::Trust;
 use crate::urls::UrlFile;
 use alarm::Alarm;
+use closing::Closing;
 use flight::Flight;
 use listener::{Finished, Listener};
 use opening::{Opening, Unsent};
@@ -104,6 +108,13 @@ pub(crate) struct Engine<'a> {
     /// What is left of the requests of those that have a head, by row: a server may answer a
     /// request before it has read all of its body.
     unsent: HashMap<usize, Unsent>,
+    /// What there is of control frames of WebSockets that have not come whole, by row.
+    controls: HashMap<usize, Box<[u8]>>,
+    /// Those whose server has closed its WebSocket, the first one first: it is to close the
+    /// connection as well.
+    closing: VecDeque<Closing>,
+    /// The frames to send on the WebSocket that is looked at.
+    outbox: Outbox,
     /// How many connects are on their way, where they are begun as fast as possible.
     flight: Flight,
     /// How TLS is spoken, if it is.
@@ -165,6 +176,9 @@ impl<'a> Engine<'a> {
             rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
             opening: BTreeMap::new(),
             unsent: HashMap::new(),
+            controls: HashMap::new(),
+            closing: VecDeque::new(),
+            outbox: Outbox::default(),
             flight: Flight::default(),
             trust,
             tls: HashMap::new(),
@@ -183,6 +197,7 @@ impl<'a> Engine<'a> {
             let is_behind = self.dial_due()?;
             let now = Instant::now();
             self.check_deadlines(now);
+            self.check_closing(now);
             if self.nobody_listens() {
                 let authority = self.job.targets.first_authority().into();
                 break End::NobodyListens { authority };
@@ -237,6 +252,9 @@ impl<'a> Engine<'a> {
         }
         if self.has_deadlines() {
             at = at.min(self.next_check_at);
+        }
+        if let Some(closing) = self.closing.front() {
+            at = at.min(closing.until);
         }
         if self.rows.len() < self.n_asked
             && let Some(wake_at) = self.flight.wake_at

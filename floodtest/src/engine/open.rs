@@ -7,13 +7,14 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::Engine;
 use super::flight::max_in_flight;
 use super::following::Following;
-use super::opening::{Attempt, Opening, Stage, Unsent};
+use super::opening::{Attempt, Carried, Opening, Stage, Unsent};
 use super::row::Row;
 use crate::decode::Beginning;
 use crate::dial::dial;
 use crate::error::Error;
 use crate::reason::Reason;
 use crate::request::Redirected;
+use crate::request::sockets::Handshake;
 use crate::tls::{Tls, TlsFault, Trust};
 use crate::url::Url;
 use crate::urls::Entry;
@@ -183,10 +184,14 @@ impl Engine<'_> {
         self.job.requests.write(&url, filling, Redirected::default(), &mut request);
         let follows = self.job.requests.max_redirects > 0;
         let following = follows.then(|| Box::new(Following::new(&url, filling)));
+        let handshake = url.is_ws.then_some(Handshake { place: number, n_redirects: 0 });
+        let needs_fields = url.is_ws && self.job.requests.sockets.needs_fields();
+        let fields = filling.fields.filter(|_| needs_fields).map(Into::into);
+        let carried = Carried { following, handshake, fields };
         let tls = begin_tls(self.trust.as_ref(), &url, &mut request, &mut self.outgoing);
         self.rows.push(Row::default());
         self.tally.dialed(now.saturating_duration_since(self.started_at));
-        self.dial(row, target, tls, &request, following);
+        self.dial(row, target, tls, &request, carried);
         self.request = request;
         Ok(())
     }
@@ -199,7 +204,7 @@ impl Engine<'_> {
         target: usize,
         tls: Result<Option<Box<Tls>>, TlsFault>,
         request: &[u8],
-        following: Option<Box<Following>>,
+        carried: Carried,
     ) {
         match tls {
             Ok(None) => {}
@@ -209,7 +214,7 @@ impl Engine<'_> {
             Err(fault) => return self.fail(row, target, fault.into()),
         }
         let endpoint = self.job.targets.at(target).first_endpoint();
-        self.dial_from(row, Attempt { target, endpoint, following }, request);
+        self.dial_from(row, Attempt { target, endpoint, carried }, request);
     }
 
     /// Dials the target's addresses from the attempt's on, until one does not fail at once.

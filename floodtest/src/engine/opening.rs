@@ -7,6 +7,9 @@ use super::following::Following;
 use crate::decode::Beginning;
 use crate::dial::send_some;
 use crate::reason::Reason;
+use crate::receipt::OpeningSocket;
+use crate::request::Filling;
+use crate::request::sockets::Handshake;
 
 /// How far a connection without a head is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +29,19 @@ pub(super) struct Attempt {
     pub(super) target: usize,
     /// Which of the target's addresses is being tried.
     pub(super) endpoint: usize,
+    /// What is kept for later.
+    pub(super) carried: Carried,
+}
+
+/// What is kept of a connection until it has its head.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
     /// What a redirect would need, if they are followed.
     pub(super) following: Option<Box<Following>>,
+    /// What was asked, if it was for a WebSocket.
+    pub(super) handshake: Option<Handshake>,
+    /// The further fields of its line, if they will be needed.
+    pub(super) fields: Option<Box<[u8]>>,
 }
 
 /// What is known of a connection only until its head is complete.
@@ -47,8 +61,16 @@ pub(super) struct Opening {
     pub(super) beginning: Beginning,
 }
 
-/// A request, or a hello of TLS, that could not be sent whole at once.
-#[derive(Debug)]
+impl Carried {
+    /// The WebSocket that is to be opened at this place of the plan, if it is one.
+    pub(super) fn socket(&self, place: u64) -> Option<OpeningSocket<'_>> {
+        let filling = Filling { fields: self.fields.as_deref(), place };
+        Some(OpeningSocket { handshake: self.handshake?, filling })
+    }
+}
+
+/// A request, or a hello of TLS, or frames, that could not be sent whole at once.
+#[derive(Debug, Default)]
 pub(super) struct Unsent {
     /// All of it; empty if all was sent.
     pub(super) bytes: Box<[u8]>,
@@ -71,6 +93,17 @@ impl Unsent {
     /// Whether there is a connection: something was sent.
     pub(super) fn is_connected(&self) -> bool {
         self.is_empty() || self.n_sent > 0
+    }
+
+    /// Adds bytes behind those that are left.
+    pub(super) fn append(&mut self, more: &[u8]) {
+        let left = self.bytes.get(self.n_sent..).unwrap_or_default();
+        *self = Self { bytes: [left, more].concat().into(), n_sent: 0 };
+    }
+
+    /// How many bytes are left.
+    pub(super) fn n_left(&self) -> usize {
+        self.bytes.len().saturating_sub(self.n_sent)
     }
 
     /// Sends what the socket takes.

@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use super::Engine;
 use super::follow::feed;
-use super::opening::Opening;
+use super::opening::{Opening, Unsent};
 use super::row::{Row, row_number};
 use super::transport::{Read, Shown, Transport};
-use crate::decode::{Beginning, Refusal};
+use crate::decode::{Beginning, Framer, Refusal};
 use crate::items::Scratch;
 use crate::judge::Judge;
 use crate::reason::Reason;
@@ -25,6 +25,8 @@ const ENDING: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventF
 enum Flow {
     /// It goes on.
     GoesOn,
+    /// It goes on, and there may be more to read already, or there is something to send.
+    GoesOnSoon,
     /// It has come to the end that the server meant.
     Ended,
 }
@@ -46,31 +48,73 @@ impl Engine<'_> {
         }
         if flags.intersects(EventFlags::IN | ENDING) {
             match self.receive(row, flags) {
-                Ok(Flow::GoesOn) => {}
+                Ok(Flow::GoesOn | Flow::GoesOnSoon) => {}
                 Ok(Flow::Ended) => self.end(row, Reason::Ended),
-                Err(reason) => self.end(row, reason),
+                Err(reason) => {
+                    if let Reason::BadFrame(fault) = reason
+                        && let Some(code) = fault.close_code()
+                    {
+                        self.say_close(row, code);
+                    }
+                    self.end(row, reason);
+                }
             }
         }
     }
 
     /// Receives what has come for one connection. An error is why it ended before its proper end.
     fn receive(&mut self, index: usize, flags: EventFlags) -> Result<Flow, Reason> {
-        // What is kept of an item that has not come whole is in a table; all other connections
-        // share one empty scratch. It is taken out before and put back after, whatever came of the
-        // receiving: what a connection kept must be there when its end is counted.
-        let number = row_number(index);
-        let has_scratch = self.rows[index].items.has_scratch();
-        let mut kept = if has_scratch { self.scratches.remove(&number) } else { None };
+        let framer = self.rows[index].framer;
+        let mut kept = self.take_kept(index);
         let received = self.receive_with(index, flags, &mut kept);
-        let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
-        if self.rows[index].items.settle(scratch) {
-            let scratch = kept.unwrap_or_else(|| std::mem::take(&mut self.scratch));
-            self.scratches.insert(number, scratch);
+        let code = self.rows[index].framer.close_code();
+        if code.is_some() && framer.close_code().is_none() {
+            self.note_closing(index);
         }
-        received
+        self.put_back(index, kept);
+        if !framer.has_head() && matches!(received, Ok(Flow::GoesOn | Flow::GoesOnSoon)) {
+            self.note_stage(index);
+        }
+        match (received, code) {
+            // However a connection ends after the server has closed its WebSocket, it was closed
+            // with that code.
+            (Err(reason), Some(code)) if !matches!(reason, Reason::BadFrame(_)) => {
+                Err(Reason::Close(code))
+            }
+            (received, _) => received,
+        }
     }
 
-    /// Receives with what is kept of the connection, if anything is.
+    /// Takes out of the tables what is kept of a connection. Most have nothing there.
+    fn take_kept(&mut self, index: usize) -> Kept {
+        let Row { framer, items, .. } = &self.rows[index];
+        let has_scratch = items.has_scratch();
+        let scratch = if has_scratch { self.scratches.remove(&row_number(index)) } else { None };
+        let control = if framer.is_in_control() { self.controls.remove(&index) } else { None };
+        let unsent = if self.unsent.is_empty() { None } else { self.unsent.remove(&index) };
+        let control = control.map(Vec::from).unwrap_or_default();
+        Kept { scratch, control, unsent: unsent.unwrap_or_default() }
+    }
+
+    /// Puts back what must be kept of a connection, whatever came of the receiving: it must be
+    /// there when the connection's end is counted.
+    fn put_back(&mut self, index: usize, kept: Kept) {
+        let Row { framer, items, .. } = &mut self.rows[index];
+        let Kept { mut scratch, control, unsent } = kept;
+        // All connections without a scratch of their own share one that is empty.
+        if items.settle(scratch.as_mut().unwrap_or(&mut self.scratch)) {
+            let scratch = scratch.unwrap_or_else(|| std::mem::take(&mut self.scratch));
+            self.scratches.insert(row_number(index), scratch);
+        }
+        if framer.is_in_control() && !control.is_empty() {
+            self.controls.insert(index, control.into());
+        }
+        if !unsent.is_empty() {
+            self.unsent.insert(index, unsent);
+        }
+    }
+
+    /// Receives with what is kept of the connection.
     ///
     /// One `recv` is the rule. What it leaves behind is not seen again until more comes, since
     /// events are edge-triggered, so it must leave nothing behind: a read that does not fill the
@@ -79,7 +123,7 @@ impl Engine<'_> {
         &mut self,
         index: usize,
         flags: EventFlags,
-        kept: &mut Option<Box<Scratch>>,
+        kept: &mut Kept,
     ) -> Result<Flow, Reason> {
         let Row { socket: Some(socket), window, framer, head_ms, faults, items } =
             &mut self.rows[index]
@@ -87,64 +131,41 @@ impl Engine<'_> {
             return Ok(Flow::GoesOn);
         };
         let socket = &*socket;
-        let had_head = framer.has_head();
-        let mut no_head = Beginning::default();
         let plan_number = self.job.share.number(index);
-        let mut opening = if had_head { None } else { self.opening.get_mut(&index) };
+        let opening = if framer.has_head() { None } else { self.opening.get_mut(&index) };
+        let mut no_head = Beginning::default();
+        let (unsent, beginning, carried) = match opening {
+            Some(Opening { unsent, beginning, attempt, .. }) => {
+                (unsent, beginning, Some(&attempt.carried))
+            }
+            None => (&mut kept.unsent, &mut no_head, None),
+        };
+        std::mem::swap(&mut beginning.control, &mut kept.control);
         let tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&index) };
         let tls = tls.map(|tls| &mut **tls);
         let mut transport = Transport::new(socket, tls, &mut self.buffer, &mut self.outgoing);
         let own = Own { row: row_number(index), items, head_ms, window, faults };
+        self.outbox.clear();
         let shared = Shared {
             accounting: &self.job.accounting,
             tally: &mut self.tally,
             judge: &mut self.judge,
             clock: &self.clock,
             established: self.job.requests.established,
+            sockets: &self.job.requests.sockets,
+            outbox: &mut self.outbox,
         };
-        let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
+        let scratch = kept.scratch.as_mut().unwrap_or(&mut self.scratch);
         let mut receipt = Receipt::new(own, scratch, shared);
-        loop {
-            let n = match transport.read()? {
-                Read::Bytes(n) => n,
-                Read::Nothing => break,
-                // Without its goodbye a close of TLS may be anybody's.
-                Read::Closed if !transport.is_tls() && framer.ends_at_close() => {
-                    return Ok(Flow::Ended);
-                }
-                Read::Closed => return Err(Reason::Cut),
-            };
-            // Before anything is shown: a message's receipt is the read that brought its end.
-            receipt.begin(n);
-            let beginning = opening.as_mut().map_or(&mut no_head, |opening| &mut opening.beginning);
-            let plain = |plain: &[u8]| feed(framer, beginning, plain, &mut receipt, plan_number);
-            let (shown, unsent) = transport.show(n, plain)?;
-            if let (Some(opening), Some(unsent)) = (&mut opening, unsent) {
-                opening.unsent = unsent;
-            }
-            match shown {
-                Shown::More => {}
-                Shown::Ended => return Ok(Flow::Ended),
-                Shown::Closed if framer.ends_at_close() => return Ok(Flow::Ended),
-                Shown::Closed => return Err(Reason::Cut),
-            }
-            if transport.is_filled_by(n) {
-                // There may be more, and the others wait: to register again asks for another
-                // event if so, behind theirs.
-                let is_unsent = |opening: &&mut Opening| !opening.unsent.is_empty();
-                let has_more =
-                    self.unsent.contains_key(&index) || opening.as_ref().is_some_and(is_unsent);
-                register_again(&self.epoll, socket, index, has_more)?;
-                break;
-            }
-            if !flags.intersects(ENDING) {
-                break;
-            }
+        receipt.opening = carried.and_then(|carried| carried.socket(plan_number));
+        let with = (flags, plan_number);
+        let flow = read_on(&mut transport, framer, beginning, unsent, &mut receipt, with)?;
+        std::mem::swap(&mut beginning.control, &mut kept.control);
+        if flow == Flow::GoesOnSoon {
+            // The others wait meanwhile: to register again asks for another event, behind theirs.
+            register_again(&self.epoll, socket, index, !unsent.is_empty())?;
         }
-        if !had_head {
-            self.note_stage(index);
-        }
-        Ok(Flow::GoesOn)
+        Ok(flow)
     }
 
     /// Notes how far a connection is that had no head before.
@@ -169,6 +190,7 @@ impl Engine<'_> {
     pub(super) fn close(&mut self, index: usize, reason: Reason, why_not: Option<&str>) {
         let opening = self.forget(index);
         self.unsent.remove(&index);
+        self.controls.remove(&index);
         self.tls.remove(&index);
         let number = self.job.share.number(index);
         if !self.rows[index].framer.has_head() {
@@ -182,7 +204,7 @@ impl Engine<'_> {
             });
             return;
         }
-        self.end_body(index, reason == Reason::Ended);
+        self.end_body(index, reason.is_orderly());
         let row = &mut self.rows[index];
         row.socket = None;
         let after = Instant::now().saturating_duration_since(self.clock.started_at());
@@ -205,9 +227,65 @@ impl Engine<'_> {
             judge: &mut self.judge,
             clock: &self.clock,
             established: self.job.requests.established,
+            sockets: &self.job.requests.sockets,
+            outbox: &mut self.outbox,
         };
         Receipt::new(own, scratch, shared).end(is_proper);
         *self.scratch = Scratch::default();
+    }
+}
+
+/// What is kept of a connection, out of its tables while it is received from.
+struct Kept {
+    /// An item or a mark that has not come whole.
+    scratch: Option<Box<Scratch>>,
+    /// A control frame that has not come whole.
+    control: Vec<u8>,
+    /// What the socket has not taken, of a connection with a head.
+    unsent: Unsent,
+}
+
+/// Reads what has come for a connection of the plan's number `number`, shows it, and sends what is
+/// to be answered.
+fn read_on(
+    transport: &mut Transport<'_>,
+    framer: &mut Framer,
+    beginning: &mut Beginning,
+    unsent: &mut Unsent,
+    receipt: &mut Receipt<'_>,
+    (flags, number): (EventFlags, u64),
+) -> Result<Flow, Reason> {
+    loop {
+        let n = match transport.read()? {
+            Read::Bytes(n) => n,
+            Read::Nothing => return Ok(Flow::GoesOn),
+            // Without its goodbye a close of TLS may be anybody's.
+            Read::Closed if !transport.is_tls() && framer.ends_at_close() => {
+                return Ok(Flow::Ended);
+            }
+            Read::Closed => return Err(Reason::Cut),
+        };
+        // Before anything is shown: a message's receipt is the read that brought its end.
+        receipt.begin(n);
+        let had_head = framer.has_head();
+        let plain = |plain: &[u8]| feed(framer, beginning, plain, receipt, number);
+        let shown = transport.show(n, plain, unsent)?;
+        // What is said first is not left out, however full the socket is.
+        let said = receipt.marks.outbox.frames();
+        let has_left = !said.is_empty() && transport.say(said, !had_head, unsent);
+        receipt.marks.outbox.clear();
+        match shown {
+            Shown::More => {}
+            Shown::Ended => return Ok(Flow::Ended),
+            Shown::Closed if framer.ends_at_close() => return Ok(Flow::Ended),
+            Shown::Closed => return Err(Reason::Cut),
+        }
+        if has_left || transport.is_filled_by(n) {
+            return Ok(Flow::GoesOnSoon);
+        }
+        if !flags.intersects(ENDING) {
+            return Ok(Flow::GoesOn);
+        }
     }
 }
 

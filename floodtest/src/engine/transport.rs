@@ -12,6 +12,10 @@ use crate::dial::send_some;
 use crate::reason::Reason;
 use crate::tls::Tls;
 
+/// Bytes of answers on a WebSocket that may wait for a server that does not read: a few hundred
+/// pongs.
+const MAX_UNSENT_BYTES: usize = 4 * 1024;
+
 /// What one `recv` has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
@@ -90,24 +94,56 @@ impl<'a> Transport<'a> {
     }
 
     /// Shows the `n` bytes that were read last to `plain`, decrypted if need be. With TLS there may
-    /// be something to send, and what the socket did not take of that is returned.
+    /// be something to send, and what the socket does not take of that goes to `unsent`.
     pub(super) fn show(
         &mut self,
         n: usize,
         mut plain: impl FnMut(&[u8]) -> Result<Progress, DecodeError>,
-    ) -> Result<(Shown, Option<Unsent>), Reason> {
+        unsent: &mut Unsent,
+    ) -> Result<Shown, Reason> {
         let Some(tls) = &mut self.tls else {
-            return Ok((plain(&self.buffer[..n])?.into(), None));
+            return Ok(plain(&self.buffer[..n])?.into());
         };
         self.outgoing.clear();
         let received = &mut self.buffer[..self.start + n];
         let shown = match tls.receive(received, self.outgoing, plain) {
             // The one end that TLS knows itself; whether it is a proper one the framing says.
-            Err(Reason::Cut) => return Ok((Shown::Closed, None)),
+            Err(Reason::Cut) => return Ok(Shown::Closed),
             progress => progress?.into(),
         };
-        let n_sent = send_some(self.socket, self.outgoing)?;
-        Ok((shown, Some(Unsent::of(self.outgoing, n_sent))))
+        if unsent.is_empty() {
+            *unsent = Unsent::of(self.outgoing, send_some(self.socket, self.outgoing)?);
+        } else {
+            unsent.append(self.outgoing);
+        }
+        Ok(shown)
+    }
+
+    /// Sends frames behind what is `unsent`; whether some of them are left to be sent.
+    ///
+    /// Where the socket takes nothing because the server does not read, answers that wait already
+    /// are enough: further ones are left out unless they `must_go`. An error of the socket is seen
+    /// by the next read.
+    pub(super) fn say(&mut self, frames: &[u8], must_go: bool, unsent: &mut Unsent) -> bool {
+        if !must_go && unsent.n_left() >= MAX_UNSENT_BYTES {
+            return false;
+        }
+        self.outgoing.clear();
+        match &mut self.tls {
+            None => self.outgoing.extend_from_slice(frames),
+            Some(tls) => {
+                if tls.encrypt(frames, self.outgoing).is_err() {
+                    return false;
+                }
+            }
+        }
+        if unsent.is_empty() {
+            let n_sent = send_some(self.socket, self.outgoing).unwrap_or(self.outgoing.len());
+            *unsent = Unsent::of(self.outgoing, n_sent);
+        } else {
+            unsent.append(self.outgoing);
+        }
+        !unsent.is_empty()
     }
 }
 

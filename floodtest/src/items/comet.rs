@@ -1,8 +1,10 @@
 //! The numbers of this project's server, in a body of text: `Recvd msg #17: '` at its beginning, or
-//! right after the `<br/>` that ends each message.
+//! right after the `<br/>` that ends each message; in a WebSocket `Recvd msg #17: ` at the
+//! beginning of a message.
 //!
 //! A message is escaped, so that `<` stands nowhere in it, and nobody can write what looks like the
-//! beginning of the next. A `#` anywhere else means nothing.
+//! beginning of the next. In a WebSocket it is not escaped, and only its beginning is looked at. A
+//! `#` anywhere else means nothing.
 
 use memchr::memchr;
 
@@ -14,6 +16,9 @@ const END: u8 = 5;
 
 /// What stands behind a number.
 const BEHIND: &[u8] = b": '";
+
+/// What stands behind a number in a message of a WebSocket.
+const BEHIND_IN_FRAME: &[u8] = b": ";
 
 /// How far into `BEFORE`, the digits and `BEHIND` a body has got.
 const DIGITS: u8 = 16;
@@ -61,7 +66,7 @@ impl CometFinder {
             }
             let byte = bytes[at];
             at += 1;
-            if let Some(number) = self.step(byte) {
+            if let Some(number) = self.step(byte, BEHIND) {
                 *self = Self::default();
                 return (Some(number), at);
             }
@@ -69,9 +74,25 @@ impl CometFinder {
         (None, bytes.len())
     }
 
+    /// Reads on at the beginning of a message of a WebSocket; the number if it is complete within
+    /// `bytes`. After it, and after what cannot become one, nothing is read any more.
+    pub(super) fn find_at_start(&mut self, bytes: &[u8]) -> Option<u64> {
+        for byte in bytes {
+            if self.matched < END {
+                *self = Self::default();
+                return None;
+            }
+            if let Some(number) = self.step(*byte, BEHIND_IN_FRAME) {
+                *self = Self::default();
+                return Some(number);
+            }
+        }
+        None
+    }
+
     /// Takes one byte of what may be a number with its surroundings; the number if that was the
-    /// last of it.
-    fn step(&mut self, byte: u8) -> Option<u64> {
+    /// last of it, which is the last of `behind`.
+    fn step(&mut self, byte: u8, behind: &[u8]) -> Option<u64> {
         let matched = usize::from(self.matched);
         if matched < BEFORE.len() {
             if byte == BEFORE[matched] {
@@ -85,9 +106,9 @@ impl CometFinder {
                 (self.number, self.n_digits) = (number, self.n_digits + 1);
                 return None;
             }
-        } else if self.n_digits > 0 && byte == BEHIND[matched - BEFORE.len()] {
+        } else if self.n_digits > 0 && byte == behind[matched - BEFORE.len()] {
             self.matched += 1;
-            return (matched + 1 == BEFORE.len() + BEHIND.len()).then_some(self.number);
+            return (matched + 1 == BEFORE.len() + behind.len()).then_some(self.number);
         }
         *self = Self { matched: u8::from(byte == b'<'), ..Self::default() };
         None
@@ -141,6 +162,27 @@ mod tests {
             assert!(find_all([text.as_bytes()]).is_empty(), "{text:?}");
         }
         assert_eq!(find_all([&b"<<br/>Recvd msg #4: '"[..]]), [4]);
+    }
+
+    #[test]
+    fn in_a_websocket_a_number_stands_at_the_beginning_wherever_it_is_cut() {
+        for (text, expected) in [
+            ("Recvd msg #17: x", Some(17)),
+            ("Recvd msg #1: <br/>Recvd msg #2: 'x", Some(1)),
+            ("Recvd msg #17: ", Some(17)),
+            ("Recvd msg #17:x", None),
+            ("Recvd msg #: x", None),
+            ("<br/>Recvd msg #2: x", None),
+            ("x Recvd msg #2: x", None),
+            ("<Recvd msg #2: '", None),
+        ] {
+            for cut in 0..=text.len() {
+                let mut finder = CometFinder::at_message();
+                let (left, right) = text.as_bytes().split_at(cut);
+                let found = finder.find_at_start(left).or_else(|| finder.find_at_start(right));
+                assert_eq!(found, expected, "{text:?} cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! From the bytes of a body to its items, and to the marks by which messages are known. Pure.
 //!
-//! An *item* is what a stream consists of: an event, a line, or, where it has no borders of its
-//! own, a chunk or a message. A *mark* is a stamp of the sender or a number of the server. Marks
-//! are found in the bytes of the body, wherever these are cut: how they were framed is no property
-//! of a message, and every proxy frames them anew.
+//! An *item* is what a stream consists of: an event, a line, a message of a WebSocket, or, where it
+//! has no borders of its own, a chunk or a message. A *mark* is a stamp of the sender or a number of
+//! the server. Marks are found in the bytes of the body, wherever these are cut: how they were
+//! framed is no property of a message, and every proxy frames them anew.
 //!
 //! A connection between two items is its two bytes of [`Items`]. What an item or a mark that has
 //! not come whole leaves behind is in its [`Scratch`].
@@ -44,27 +44,45 @@ pub enum Stream {
     Events,
     /// Lines.
     Lines,
+    /// Messages of a WebSocket.
+    Frames,
     /// Messages, whatever is around them.
     Bytes,
 }
 
+impl Stream {
+    /// All values of `--stream`.
+    const ALL: [(&str, Self); 6] = [
+        ("auto", Self::Auto),
+        ("chunks", Self::Chunks),
+        ("events", Self::Events),
+        ("lines", Self::Lines),
+        ("frames", Self::Frames),
+        ("bytes", Self::Bytes),
+    ];
+
+    /// Whether these can be the items of a WebSocket, or of a response where `is_ws` is not so.
+    pub(crate) fn suits(self, is_ws: bool) -> bool {
+        self == Self::Auto || is_ws == (self == Self::Frames)
+    }
+
+    /// How the command line writes it.
+    pub(crate) fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, stream)| *stream == self).map_or("auto", |(word, _)| word)
+    }
+}
+
 /// Why a text is no [`Stream`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a kind of stream: \"{0}\"; write auto, chunks, events, lines or bytes")]
+#[error("not a kind of stream: \"{0}\"; write auto, chunks, events, lines, frames or bytes")]
 pub struct StreamError(String);
 
 impl FromStr for Stream {
     type Err = StreamError;
 
     fn from_str(text: &str) -> Result<Self, StreamError> {
-        Ok(match text {
-            "auto" => Self::Auto,
-            "chunks" => Self::Chunks,
-            "events" => Self::Events,
-            "lines" => Self::Lines,
-            "bytes" => Self::Bytes,
-            _ => return Err(StreamError(text.to_owned())),
-        })
+        let known = Self::ALL.iter().find(|(word, _)| *word == text);
+        known.map(|(_, stream)| *stream).ok_or_else(|| StreamError(text.to_owned()))
     }
 }
 
@@ -107,6 +125,14 @@ pub trait ItemSink {
     fn too_long(&mut self);
     /// Bytes of an encoded body, which are not looked into.
     fn encoded(&mut self, n: u64);
+    /// How many bytes [`ItemSink::answer`] wants of a message.
+    fn n_to_answer(&self) -> usize {
+        0
+    }
+    /// A message of a WebSocket is complete that begins with these bytes.
+    fn answer(&mut self, start: &[u8]) {
+        let _ = start;
+    }
 }
 
 /// What a body consists of, and where in an item it is: what a connection keeps of it always.
@@ -131,6 +157,8 @@ enum Kind {
     Events,
     /// Lines.
     Lines,
+    /// Messages of a WebSocket.
+    Frames,
     /// Messages.
     Bytes,
     /// What cannot be looked into.
@@ -171,6 +199,8 @@ pub struct Scratch {
     is_at_chunk_end: bool,
     /// The stamps of the item.
     seen: Vec<Mark>,
+    /// The first bytes of a message of a WebSocket, where some messages are answered.
+    start: Vec<u8>,
 }
 
 impl Scratch {
@@ -183,6 +213,7 @@ impl Scratch {
             && self.tail.is_empty()
             && self.previous.is_none()
             && self.seen.is_empty()
+            && self.start.is_empty()
     }
 
     /// Forgets what need not be kept.
@@ -224,10 +255,11 @@ impl Items {
     pub fn new(head: &Head, stream: Stream) -> Self {
         let unframed = if head.framing == Framing::Chunked { Kind::Chunks } else { Kind::Bytes };
         let kind = match (stream, head.content) {
+            _ if head.upgrade.is_some() => Kind::Frames,
             _ if head.is_encoded => Kind::Encoded,
             (Stream::Auto, Content::Events) | (Stream::Events, _) => Kind::Events,
             (Stream::Auto, Content::Lines) | (Stream::Lines, _) => Kind::Lines,
-            (Stream::Auto, Content::Other) | (Stream::Chunks, _) => unframed,
+            (Stream::Auto, Content::Other) | (Stream::Chunks | Stream::Frames, _) => unframed,
             (Stream::Bytes, _) => Kind::Bytes,
         };
         let ours = if head.is_ours { OURS } else { 0 };
@@ -241,6 +273,7 @@ impl Items {
             Kind::Chunks => Some(ItemKind::Chunks),
             Kind::Events => Some(ItemKind::Events),
             Kind::Lines => Some(ItemKind::Lines),
+            Kind::Frames => Some(ItemKind::Frames),
             Kind::Bytes => Some(ItemKind::Bytes),
         }
     }
@@ -288,9 +321,41 @@ impl Items {
             Kind::Chunks | Kind::Bytes => self.text(bytes, scratch, numbers, sink),
             Kind::Lines => self.lines(bytes, scratch, numbers, sink),
             Kind::Events => self.events(bytes, scratch, numbers, sink),
+            Kind::Frames => self.message_part(bytes, false, scratch, numbers, sink),
             Kind::Encoded => sink.encoded(bytes.len() as u64),
             Kind::None => {}
         }
+    }
+
+    /// Takes in a whole message of a WebSocket.
+    pub fn message(
+        &mut self,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+        sequence: Option<&Sequence>,
+        sink: &mut impl ItemSink,
+    ) {
+        let n_to_answer = sink.n_to_answer();
+        if n_to_answer > 0 {
+            sink.answer(&bytes[..bytes.len().min(n_to_answer)]);
+        }
+        self.message_part(bytes, true, scratch, self.numbers(sequence), sink);
+        self.end_message(scratch, sink);
+    }
+
+    /// Takes in the end of a message of a WebSocket, whose bytes came before.
+    pub fn message_end(
+        &mut self,
+        scratch: &mut Scratch,
+        sequence: Option<&Sequence>,
+        sink: &mut impl ItemSink,
+    ) {
+        if sink.n_to_answer() > 0 {
+            sink.answer(&scratch.start);
+            scratch.start.clear();
+        }
+        self.message_part(&[], true, scratch, self.numbers(sequence), sink);
+        self.end_message(scratch, sink);
     }
 
     /// Takes in the end of a chunk.
@@ -311,6 +376,10 @@ impl Items {
         is_proper: bool,
         sink: &mut impl ItemSink,
     ) {
+        if self.kind == Kind::Frames {
+            // A message that has not come whole is none, however its connection ends.
+            return;
+        }
         let is_complete = is_proper || scratch.is_at_chunk_end;
         if is_complete {
             // A stamp of the older form has no end of its own.
@@ -379,6 +448,49 @@ impl Items {
                 }
             }
         }
+    }
+
+    /// Takes in bytes of a message of a WebSocket; its last ones if `is_end`.
+    fn message_part(
+        &mut self,
+        bytes: &[u8],
+        is_end: bool,
+        scratch: &mut Scratch,
+        numbers: Numbers<'_>,
+        sink: &mut impl ItemSink,
+    ) {
+        if !is_end {
+            let n_room = sink.n_to_answer().saturating_sub(scratch.start.len());
+            scratch.start.extend_from_slice(&bytes[..bytes.len().min(n_room)]);
+        }
+        match numbers {
+            Numbers::Comet if sink.wants_numbers() => {
+                if self.has(AT_MESSAGE) {
+                    scratch.comet = CometFinder::at_message();
+                }
+                if let Some(number) = scratch.comet.find_at_start(bytes) {
+                    scratch.number = ItemNumber::Is(number);
+                }
+            }
+            Numbers::Pattern(pattern) if sink.wants_numbers() => {
+                self.pattern(pattern, bytes, is_end, scratch, sink);
+            }
+            _ => scratch.comet = CometFinder::default(),
+        }
+        self.set(AT_MESSAGE, false);
+        self.stamps(bytes, scratch, sink);
+    }
+
+    /// Takes in the end of a message of a WebSocket, of which no mark reaches into the next.
+    fn end_message(&mut self, scratch: &mut Scratch, sink: &mut impl ItemSink) {
+        if scratch.stamps.is_inside() {
+            // A stamp of the older form has no end of its own.
+            self.stamps(b" ", scratch, sink);
+            scratch.stamps = StampFinder::default();
+        }
+        scratch.comet = CometFinder::default();
+        self.item(scratch, sink);
+        self.set(AT_MESSAGE, true);
     }
 
     /// Takes in bytes of a body of lines.
@@ -494,7 +606,7 @@ impl Items {
             let Some(stamp) = stamp else { return };
             self.set(MARKED, true);
             if let Some(mark) = stamp.mark
-                && matches!(self.kind, Kind::Events | Kind::Lines)
+                && matches!(self.kind, Kind::Events | Kind::Lines | Kind::Frames)
             {
                 // A message may stand in an item twice, as text and as HTML. In a chunk or in bytes
                 // it cannot be told whether that is one message twice or two of them.
@@ -519,7 +631,7 @@ impl Items {
         scratch: &mut Scratch,
         sink: &mut impl ItemSink,
     ) {
-        let has_borders = matches!(self.kind, Kind::Events | Kind::Lines);
+        let has_borders = matches!(self.kind, Kind::Events | Kind::Lines | Kind::Frames);
         let Scratch { tail, number, previous, .. } = scratch;
         tail.feed(pattern, piece, *previous, is_end, |found| match found {
             _ if has_borders && *number != ItemNumber::None => {}

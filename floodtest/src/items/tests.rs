@@ -14,11 +14,12 @@ enum Heard {
     Comment,
     TooLong,
     Encoded(u64),
+    Answer(String),
 }
 
-/// Takes what comes, and wants numbers.
+/// Takes what comes, and wants numbers, and so many bytes of messages to answer them.
 #[derive(Debug, Default)]
-struct Ear(Vec<Heard>);
+struct Ear(Vec<Heard>, usize);
 
 impl ItemSink for Ear {
     fn stamp(&mut self, stamp: Stamp) {
@@ -42,6 +43,12 @@ impl ItemSink for Ear {
     fn encoded(&mut self, n: u64) {
         self.0.push(Heard::Encoded(n));
     }
+    fn n_to_answer(&self) -> usize {
+        self.1
+    }
+    fn answer(&mut self, start: &[u8]) {
+        self.0.push(Heard::Answer(String::from_utf8_lossy(start).into_owned()));
+    }
 }
 
 /// A response of some kind.
@@ -56,6 +63,7 @@ fn head(framing: Framing, content: Content) -> Head {
         is_lenient: false,
         location: None,
         authenticate: None,
+        upgrade: None,
     }
 }
 
@@ -76,6 +84,147 @@ where
     }
     items.end(&mut scratch, sequence.as_ref(), true, &mut ear);
     ear.0
+}
+
+/// A WebSocket of this server or of another one.
+fn websocket(is_ours: bool) -> Head {
+    let upgrade = Some(Box::default());
+    Head { status: 101, is_ours, upgrade, ..head(Framing::UntilClose, Content::Other) }
+}
+
+/// Asserts what comes of messages of a WebSocket, wherever each of them is cut.
+fn assert_messages(
+    head: &Head,
+    sequence: Option<&str>,
+    messages: &[&str],
+    n_to_answer: usize,
+    expected: &[Heard],
+) {
+    let sequence: Option<Sequence> = sequence.map(|text| text.parse().unwrap());
+    let sequence = sequence.as_ref();
+    let longest = messages.iter().map(|message| message.len()).max().unwrap_or(0);
+    for piece_len in (1..=longest + 1).rev() {
+        let mut items = Items::new(head, Stream::Auto);
+        let (mut scratch, mut ear) = (Scratch::default(), Ear(Vec::new(), n_to_answer));
+        for message in messages {
+            if message.len() < piece_len {
+                items.message(message.as_bytes(), &mut scratch, sequence, &mut ear);
+            } else {
+                // As with the last fragment, the end may come without any bytes.
+                for piece in message.as_bytes().chunks(piece_len) {
+                    items.data(piece, &mut scratch, sequence, &mut ear);
+                    if !items.settle(&mut scratch) {
+                        assert_eq!(scratch, Scratch::default());
+                    }
+                }
+                items.message_end(&mut scratch, sequence, &mut ear);
+            }
+            assert!(!items.settle(&mut scratch), "nothing is kept between messages");
+            assert_eq!(scratch, Scratch::default());
+        }
+        items.end(&mut scratch, sequence, true, &mut ear);
+        assert_eq!(ear.0, expected, "in pieces of {piece_len}");
+    }
+}
+
+#[test]
+fn messages_of_a_websocket_are_items_whose_marks_end_with_them() {
+    use Heard::{Item, Old, Stamp};
+    let (one, two) = (stamp(1), stamp(2));
+    let html = format!("{{\"x\":\"{two}\",\"html\":\"{two}\"}}");
+    let (cut, rest) = one.split_at(20);
+    assert_messages(
+        &websocket(false),
+        None,
+        &["", "a", &one, &html, cut, rest, "x @5+6", "7"],
+        0,
+        &[
+            Item(false),
+            Item(false),
+            Stamp(1),
+            Item(true),
+            Stamp(2),
+            Item(true),
+            Item(false),
+            Item(false),
+            Old,
+            Item(true),
+            Item(false),
+        ],
+    );
+}
+
+#[test]
+fn a_number_of_comet_server_stands_at_the_beginning_of_a_message_alone() {
+    use Heard::{Item, Number, Stamp};
+    let stamped = format!("Recvd msg #2: {}", stamp(5));
+    let messages = [
+        "Recvd msg #1: <br/>Recvd msg #7: 'x",
+        &stamped,
+        " Recvd msg #8: ",
+        "<br/>Recvd msg #9: 'x",
+        "Recvd msg #3",
+        ": ",
+        "Recvd msg #10: ",
+    ];
+    let expected = [
+        Number(1),
+        Item(true),
+        Stamp(5),
+        Number(2),
+        Item(true),
+        Item(false),
+        Item(false),
+        Item(false),
+        Item(false),
+        Number(10),
+        Item(true),
+    ];
+    assert_messages(&websocket(true), None, &messages, 0, &expected);
+    assert_messages(&websocket(false), Some("comet"), &messages, 0, &expected);
+}
+
+#[test]
+fn a_pattern_is_applied_to_each_message() {
+    use Heard::{Item, Number};
+    let messages = ["{\"seq\":1,\"seq\":2}", "seq", "\"seq\":3", "4", "{\"seq\":55"];
+    let expected = [
+        Number(1),
+        Item(true),
+        Item(false),
+        Number(3),
+        Item(true),
+        Item(false),
+        Number(55),
+        Item(true),
+    ];
+    let pattern = Some("\"seq\":([0-9]+)");
+    assert_messages(&websocket(false), pattern, &messages, 0, &expected);
+    let first = Some("^n=([0-9]+)");
+    let expected = [Number(1), Item(true), Item(false)];
+    assert_messages(&websocket(false), first, &["n=1", "xn=2"], 0, &expected);
+}
+
+#[test]
+fn the_beginning_of_a_message_says_whether_it_is_answered() {
+    let answer = |text: &str| Heard::Answer(text.to_owned());
+    let item = Heard::Item(false);
+    assert_messages(
+        &websocket(false),
+        None,
+        &["2", "", "pings and more", "pin"],
+        4,
+        &[
+            answer("2"),
+            item.clone(),
+            answer(""),
+            item.clone(),
+            answer("ping"),
+            item.clone(),
+            answer("pin"),
+            item,
+        ],
+    );
 }
 
 /// A stamp with this number.

@@ -40,6 +40,35 @@ pub struct RequestArgs {
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=20))]
     pub follow: Option<u8>,
+
+    /// What is said on WebSockets.
+    #[command(flatten)]
+    pub socket: SocketArgs,
+}
+
+/// What is asked of WebSockets, and said on them, as flags.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "WebSockets (ws:// and wss:// URLs)")]
+pub struct SocketArgs {
+    /// A subprotocol to ask for, the best first; may be repeated. The server must choose one of
+    /// them.
+    #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
+    pub protocols: Vec<String>,
+
+    /// A message to send when a WebSocket has opened, or @FILE with one; may be repeated, and they
+    /// are sent in order. {1}, {2}, … and {place} as in --header; \r \n \t \\ and \xHH for bytes,
+    /// which a file has as they are.
+    #[arg(long, value_name = "TEXT|@FILE")]
+    pub on_open: Vec<String>,
+
+    /// Send TEXT for each message that begins with PREFIX, as '2=>3' answers the pings of
+    /// socket.io; may be repeated, and the first that fits is sent. Escapes as in --on-open.
+    #[arg(long = "answer", value_name = "PREFIX=>TEXT")]
+    pub answers: Vec<String>,
+
+    /// Send binary frames instead of text.
+    #[arg(long)]
+    pub binary: bool,
 }
 
 /// Which statuses establish a connection.

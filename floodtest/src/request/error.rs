@@ -83,6 +83,43 @@ pub enum RequestError {
     /// The method is no word.
     #[error("--method {0:?} is not a method; write GET, POST or another word")]
     Method(String),
+    /// It is no name of a subprotocol.
+    #[error("--protocol {0:?} is no name of a subprotocol: letters, digits and some signs")]
+    Protocol(String),
+    /// A subprotocol is asked for twice.
+    #[error("--protocol {0} is given twice")]
+    ProtocolTwice(String),
+    /// A backslash stands before something that it does not go with.
+    #[error("{flag}: unknown escape \"\\{escape}\"; there are \\r \\n \\t \\\\ and \\xHH")]
+    Escape {
+        /// The flag.
+        flag: &'static str,
+        /// What stands behind the backslash, the beginning of it.
+        escape: String,
+    },
+    /// There is no WebSocket to say something on.
+    #[error(
+        "--protocol, --on-open, --answer and --binary are for WebSockets; no URL is ws:// or wss://"
+    )]
+    NoSockets,
+    /// Text frames have to be UTF-8.
+    #[error("{flag} is not UTF-8, which text frames are; --binary sends it as it is")]
+    NotTextFrame {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// It is too long.
+    #[error("{flag} has a text of more than 1 MiB")]
+    TextTooLong {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// It says not what is answered, or to what.
+    #[error("--answer {0:?}: write 'PREFIX=>TEXT', with something before =>")]
+    NoAnswer(String),
+    /// It is too long to be looked for.
+    #[error("--answer has a prefix that is longer than 1 KiB")]
+    PrefixTooLong,
     /// The method has responses without a body, or none of HTTP.
     #[error("--method {0} cannot be used: its responses have no body to hold")]
     NoBody(String),
@@ -104,6 +141,29 @@ pub enum LineError {
     Control {
         /// The field's number, from 1 on.
         number: u8,
+    },
+    /// A field is to be sent as text and is none.
+    #[error("field {{{number}}} is not UTF-8, which text frames are; --binary sends it as it is")]
+    NotText {
+        /// The field's number, from 1 on.
+        number: u8,
+    },
+    /// What is sent on its WebSocket is too long.
+    #[error("a text of --on-open is longer than 16 MiB when it is filled in")]
+    TextTooLong,
+    /// A WebSocket is opened by a GET without a body.
+    #[error("a WebSocket is opened by a GET without a body, so not with --method or --body")]
+    NotGet,
+    /// A WebSocket's request has this field of its own.
+    #[error("--header Connection beside a ws:// URL, whose request has Connection: Upgrade")]
+    Connection,
+    /// `--stream` says something else than what the URL leads to.
+    #[error("--stream {stream} beside {scheme}:// URLs; the items of a WebSocket are its frames")]
+    Stream {
+        /// What `--stream` says.
+        stream: &'static str,
+        /// The scheme of the line.
+        scheme: &'static str,
     },
     /// Its body is too long.
     #[error("the body is longer than 16 MiB when it is filled in")]

@@ -109,9 +109,16 @@ fn refusal(header: &Header) -> Option<&'static str> {
         "content-length" => "it is set to the length of --body",
         "transfer-encoding" => "a body is sent with its Content-Length",
         "expect" => "a body is sent without waiting to be asked for it",
-        "upgrade" | "http2-settings" => "responses are read as HTTP/1.1",
+        "upgrade" | "http2-settings" => {
+            "responses are read as HTTP/1.1; ws:// URLs ask for WebSockets"
+        }
         // Some servers (nchan) send chunks only to those who say so, though RFC 9112 (7.4) has it
         // that every client of HTTP/1.1 takes them.
+        "sec-websocket-protocol" => "--protocol sets it",
+        "sec-websocket-extensions" => "no extensions of WebSockets are understood",
+        "sec-websocket-key" | "sec-websocket-version" | "sec-websocket-accept" => {
+            "it is set for ws:// URLs"
+        }
         "te" if header.value.eq_ignore_ascii_case("chunked") => return None,
         "te" | "trailer" => "no trailers are sent or asked for",
         "connection" if !is_kept() => "its value can be keep-alive or close",

@@ -4,11 +4,13 @@
 //! - this file: requests, and whether a line of the URL file has what they need
 //! - `header`: header fields, read and checked
 //! - `template`: texts with places that each connection fills in
+//! - `sockets`: WebSockets, their opening handshake and what is said on them
 //! - `args`, `error`: the flags, and what may be wrong with them
 
 mod args;
 pub(crate) mod error;
 mod header;
+pub(crate) mod sockets;
 pub(crate) mod template;
 
 use std::io::Write as _;
@@ -18,10 +20,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
+use crate::items::Stream;
 use crate::url::Url;
-pub use args::{Established, RequestArgs};
+pub use args::{Established, RequestArgs, SocketArgs};
 pub use error::{LineError, RequestError};
 use header::{Header, MAX_HEAD_FILE_BYTES, is_text, is_token, read_file};
+use sockets::{Handshake, Sockets};
 pub(crate) use template::{Filling, Template, fill, has_place};
 
 /// Bytes that a body may have. What a socket does not take at once of a request is kept for each
@@ -41,6 +45,8 @@ pub(crate) struct Redirected {
     pub(crate) is_elsewhere: bool,
     /// Whether it is a GET without a body now.
     pub(crate) is_get: bool,
+    /// How many redirects have led there.
+    pub(crate) n_redirects: u8,
 }
 
 /// The requests of a run.
@@ -62,11 +68,21 @@ pub(crate) struct Requests {
     pub(crate) established: Established,
     /// How many redirects of a connection are followed.
     pub(crate) max_redirects: u8,
+    /// Whether a field says what becomes of the connection.
+    has_connection: bool,
+    /// What items are to be.
+    stream: Stream,
+    /// What is asked of WebSockets.
+    pub(crate) sockets: Sockets,
 }
 
 impl Requests {
-    /// What the flags ask for; events if `is_sse`.
-    pub(crate) fn new(args: &RequestArgs, is_sse: bool) -> Result<Self, RequestError> {
+    /// What the flags ask for; events if `is_sse`. Their items are what `stream` says.
+    pub(crate) fn new(
+        args: &RequestArgs,
+        is_sse: bool,
+        stream: Stream,
+    ) -> Result<Self, RequestError> {
         let mut headers = header::read_all(&args.headers)?;
         if let Some(path) = &args.token_file {
             let header =
@@ -103,6 +119,9 @@ impl Requests {
             body: body.map(Template::new),
             established: args.status,
             max_redirects: args.follow.unwrap_or(0),
+            has_connection: headers.iter().any(|header| header.is("connection")),
+            stream,
+            sockets: Sockets::new(&args.socket)?,
         })
     }
 
@@ -130,7 +149,20 @@ impl Requests {
         if url.userinfo.is_some() && self.has_authorization {
             return Err(LineError::TwoNames);
         }
-        Ok(())
+        if !self.stream.suits(url.is_ws) {
+            let (stream, scheme) = (self.stream.word(), url.scheme());
+            return Err(LineError::Stream { stream, scheme });
+        }
+        if !url.is_ws {
+            return Ok(());
+        }
+        if self.method != "GET" || self.body.is_some() {
+            return Err(LineError::NotGet);
+        }
+        if self.has_connection {
+            return Err(LineError::Connection);
+        }
+        self.sockets.check(filling, MAX_FILLED_BYTES)
     }
 
     /// Writes the request for `url` into `request`, and nothing else.
@@ -141,7 +173,7 @@ impl Requests {
         redirected: Redirected,
         request: &mut Vec<u8>,
     ) {
-        let Redirected { is_elsewhere, is_get } = redirected;
+        let Redirected { is_elsewhere, is_get, n_redirects } = redirected;
         request.clear();
         request.extend_from_slice(if is_get { b"GET" } else { self.method.as_bytes() });
         request.push(b' ');
@@ -162,6 +194,9 @@ impl Requests {
         }
         let head = if is_elsewhere { &self.head_elsewhere } else { &self.head };
         head.write(filling, request);
+        if url.is_ws {
+            self.sockets.write(Handshake { place: filling.place, n_redirects }, request);
+        }
         let body = self.body.as_ref().filter(|_| !is_get);
         if let Some(body) = body {
             let written = write!(request, "Content-Length: {}\r\n", body.len(filling));
@@ -234,7 +269,7 @@ mod tests {
 
     /// The request of a run with these flags for a line of the URL file.
     fn request(args: &RequestArgs, line: &str, redirected: Redirected) -> String {
-        let requests = Requests::new(args, false).unwrap();
+        let requests = Requests::new(args, false, Stream::Auto).unwrap();
         let (url, filling) = Filling::of_line(line.as_bytes(), 7);
         let url = Url::parse(url).unwrap();
         assert_eq!(requests.check(&url, filling), Ok(()));
@@ -253,7 +288,7 @@ mod tests {
     fn a_request_is_a_get_of_the_path() {
         let version = env!("CARGO_PKG_VERSION");
         for (is_sse, accept) in [(false, "*/*"), (true, "text/event-stream")] {
-            let requests = Requests::new(&args(&[]), is_sse).unwrap();
+            let requests = Requests::new(&args(&[]), is_sse, Stream::Auto).unwrap();
             let url = Url::parse(b"http://localhost:8000?a=b").unwrap();
             let mut request = Vec::new();
             requests.write(&url, Filling::default(), Redirected::default(), &mut request);
@@ -292,7 +327,7 @@ mod tests {
             method: "POST".to_owned(),
             ..args(&["Authorization: Basic c2VjcmV0", "Cookie: secret", "Host: secret", "X-A: b"])
         };
-        let elsewhere = Redirected { is_elsewhere: true, is_get: true };
+        let elsewhere = Redirected { is_elsewhere: true, is_get: true, n_redirects: 1 };
         let request = request(&args, "http://h/x", elsewhere);
         assert!(request.starts_with("GET /x HTTP/1.1\r\nHost: h\r\n"), "{request}");
         assert!(request.ends_with("X-A: b\r\n\r\n") && !request.contains("ecret"), "{request}");
@@ -326,21 +361,23 @@ mod tests {
             ("Upgrade: h2c", "cannot be set"),
             ("Expect: 100-continue", "cannot be set"),
         ] {
-            let error = Requests::new(&args(&[header]), false).unwrap_err().to_string();
+            let error =
+                Requests::new(&args(&[header]), false, Stream::Auto).unwrap_err().to_string();
             assert!(error.contains(words), "{header:?}: {error}");
         }
-        assert!(Requests::new(&args(&["Connection: Keep-Alive"]), false).is_ok());
+        assert!(Requests::new(&args(&["Connection: Keep-Alive"]), false, Stream::Auto).is_ok());
         for (headers, is_sse, words) in [
             (&["Host: a", "host: b"][..], false, "host is given twice"),
             (&["Accept: a/b"], true, "Accept cannot be set: --sse sets it"),
         ] {
-            let error = Requests::new(&args(headers), is_sse).unwrap_err().to_string();
+            let error =
+                Requests::new(&args(headers), is_sse, Stream::Auto).unwrap_err().to_string();
             assert!(error.contains(words), "{headers:?}: {error}");
         }
         for (method, words) in [("", "not a method"), ("G T", "not a method"), ("HEAD", "no body")]
         {
             let args = RequestArgs { method: method.to_owned(), ..args(&[]) };
-            let error = Requests::new(&args, false).unwrap_err().to_string();
+            let error = Requests::new(&args, false, Stream::Auto).unwrap_err().to_string();
             assert!(error.contains(words), "{method:?}: {error}");
         }
     }
@@ -349,7 +386,7 @@ mod tests {
     fn a_line_that_lacks_what_it_needs_says_what() {
         let requests = |header: &str, body: Option<&str>| {
             let body = body.map(str::to_owned);
-            Requests::new(&RequestArgs { body, ..args(&[header]) }, false).unwrap()
+            Requests::new(&RequestArgs { body, ..args(&[header]) }, false, Stream::Auto).unwrap()
         };
         let check = |requests: &Requests, line: &str| {
             let (url, filling) = Filling::of_line(line.as_bytes(), 0);

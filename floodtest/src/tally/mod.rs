@@ -148,6 +148,11 @@ impl Reasons {
         self.iter().find(|known| known.reason == reason).map_or(0, |known| known.n)
     }
 
+    /// How often it was an orderly end.
+    pub(crate) fn n_orderly(&self) -> u64 {
+        self.iter().filter(|known| known.reason.is_orderly()).map(|known| known.n).sum()
+    }
+
     /// All that happened.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ReasonCount> {
         self.0.iter()

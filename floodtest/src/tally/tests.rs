@@ -8,9 +8,11 @@ use crate::accounting::Accounting;
 use crate::decode::{Beginning, ChunkFault, Framer};
 use crate::items::{Items, Scratch};
 use crate::judge::{Judge, Window};
+use crate::outbox::Outbox;
 use crate::receipt::{Own, Receipt, Shared};
 use crate::report::Judging;
 use crate::request::Established;
+use crate::request::sockets::Sockets;
 
 /// One connection with its tally.
 struct Connection {
@@ -45,7 +47,10 @@ fn read(fields: &str, body: &str, accounting: &Accounting) -> Connection {
     };
     let clock = &Clock::start();
     let established = Established::default();
-    let shared = Shared { accounting, tally: &mut tally, judge: &mut judge, clock, established };
+    let (sockets, outbox) = (&Sockets::default(), &mut Outbox::default());
+    let judge = &mut judge;
+    let shared =
+        Shared { accounting, tally: &mut tally, judge, clock, established, sockets, outbox };
     let mut receipt = Receipt::new(own, &mut scratch, shared);
     receipt.marks.received_unix_us = Some(5_000_000);
     let beginning = &mut Beginning::default();

@@ -85,6 +85,16 @@ impl Tls {
         self.request.is_empty()
     }
 
+    /// Encrypts `plain`, which is sent once the request has gone, and appends it to `outgoing`.
+    pub(crate) fn encrypt(&mut self, plain: &[u8], outgoing: &mut Vec<u8>) -> Result<(), Reason> {
+        // It goes the way of the request. A record that has not come whole stays where it is.
+        self.request = plain.to_vec();
+        let partial = std::mem::take(&mut self.partial);
+        let encrypted = self.process(&mut [], outgoing, |_| Ok(Progress::More));
+        self.partial = partial;
+        encrypted.map(|_| ())
+    }
+
     /// Takes what was received, behind what was put back: shows what is inside to `plain`, and
     /// appends what is to be sent to `outgoing`.
     pub(crate) fn receive(

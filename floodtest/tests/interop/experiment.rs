@@ -63,11 +63,23 @@ pub(crate) fn run(
     extra: &[&str],
     expected: impl Fn(&SendReport) -> u64,
 ) -> Outcome {
+    run_when(recipe, heads, extra, || {}, expected)
+}
+
+/// The same for clients that have something to say before the server knows what they follow: `wait`
+/// returns when it does.
+pub(crate) fn run_when(
+    recipe: &Recipe,
+    heads: Heads,
+    extra: &[&str],
+    wait: impl Fn(),
+    expected: impl Fn(&SendReport) -> u64,
+) -> Outcome {
     let folder_of_run = tempfile::tempdir().unwrap();
     let here = folder_of_run.path();
     let n = Recipe::value(&recipe.urls, "--count").unwrap();
     let pattern = Recipe::value(&recipe.urls, "--pattern").unwrap();
-    let mut receiver = start_receiver(n, pattern, extra, Recipe::value(&recipe.flood, "--ca"));
+    let mut receiver = start_receiver(n, pattern, extra, &recipe.flood);
     receiver.said("ready");
     if heads == Heads::First {
         receiver.said("heads");
@@ -82,6 +94,7 @@ pub(crate) fn run(
         Heads::Late => flood.wait_for(|report| report.waiting == n),
     }
 
+    wait();
     let sent = send(recipe, here);
     let n_expected = expected(&sent);
     // What comes after the sender's last answer is waited for by floodtest itself.
@@ -94,10 +107,17 @@ pub(crate) fn run(
 }
 
 /// Starts the neutral receiver.
-fn start_receiver(n: &str, pattern: &str, extra: &[&str], ca: Option<&str>) -> Program {
+fn start_receiver(n: &str, pattern: &str, extra: &[&str], flood: &[String]) -> Program {
     let mut command = python();
     command.arg(folder().join("receiver.py"));
-    command.args(ca.into_iter().flat_map(|file| ["--ca", file]));
+    // What it has to say, and to trust, is the same.
+    for (at, flag) in flood.iter().enumerate() {
+        match flag.as_str() {
+            "--ca" | "--on-open" | "--answer" => command.args(&flood[at..at + 2]),
+            "--binary" => command.arg(flag),
+            _ => &mut command,
+        };
+    }
     command.args(extra.iter().flat_map(|field| ["--header", field]));
     command.args([n, pattern]);
     Program::start(command)

@@ -15,6 +15,7 @@ mod nchan;
 mod programs;
 mod proxies;
 mod recipe;
+mod websockets;
 
 /// Whether the servers are there. If not, the test is skipped and says so.
 fn is_wanted() -> bool {

@@ -52,6 +52,22 @@ fn chunks() {
 }
 
 #[test]
+fn websockets() {
+    if !is_wanted() {
+        return;
+    }
+    let server = nchan();
+    let (ws, http) = ("ws://127.0.0.1:8080", format!("http://127.0.0.1:{}", server.port));
+    let recipe = Recipe::of("nchan, WebSocket")
+        .replacing(&[(ws, &format!("ws://127.0.0.1:{}", server.port))])
+        .replacing(&[("http://127.0.0.1:8080", &http)]);
+    let outcome = run(&recipe, Heads::First, &[], |sent| sent.answered);
+    outcome.is_complete();
+    assert_eq!(outcome.flood.item_kind, ItemKind::Frames, "{outcome:#?}");
+    assert_eq!(outcome.flood.items, outcome.neutral.events, "{outcome:#?}");
+}
+
+#[test]
 fn long_polls_that_are_held() {
     if !is_wanted() {
         return;

@@ -60,13 +60,15 @@ pub(crate) fn nginx_before(upstream: &str, tls: Tls) -> Proxy {
         };
         let ssl = if tls == Tls::On { " ssl" } else { "" };
         format!(
-            "server {{
+            "map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+            server {{
                 listen 127.0.0.1:{port}{ssl} backlog=1024;
                 {secure}
                 location / {{
                     proxy_pass {upstream};
                     proxy_http_version 1.1;
-                    proxy_set_header Connection '';
+                    proxy_set_header Upgrade $http_upgrade;
+                    proxy_set_header Connection $connection_upgrade;
                     proxy_buffering off;
                     proxy_read_timeout 1h;
                 }}

@@ -16,7 +16,7 @@ use crate::support::{OUR_HEAD, Server, UrlFile, messages, run, start, start_limi
 
 /// Whom to trust, for the certificate of the server below. Made with openssl for these tests, and
 /// valid for a hundred years.
-const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
+pub(crate) const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem");
 
 /// One connection of a server that speaks TLS.
 pub(crate) type Stream = StreamOwned<ServerConnection, TcpStream>;
@@ -31,6 +31,15 @@ pub(crate) fn serve_as(
     name: &str,
     clients: Option<&str>,
     script: impl Fn(&mut Stream) + Send + Sync + 'static,
+) -> SocketAddr {
+    serve_requests(name, clients, move |_, stream| script(stream))
+}
+
+/// The same with a script that gets the request.
+pub(crate) fn serve_requests(
+    name: &str,
+    clients: Option<&str>,
+    script: impl Fn(&str, &mut Stream) + Send + Sync + 'static,
 ) -> SocketAddr {
     let file = |name: &str| format!("{}/tests/it/tls/{name}", env!("CARGO_MANIFEST_DIR"));
     let certificate = CertificateDer::from_pem_file(file(&format!("{name}.pem"))).unwrap();
@@ -67,7 +76,7 @@ pub(crate) fn serve_as(
                         _ => return,
                     }
                 }
-                script(&mut stream);
+                script(&String::from_utf8(request).unwrap(), &mut stream);
             });
         }
     });

@@ -39,7 +39,7 @@ fn a_bad_line_is_found_before_any_connect() {
     let path = urls.path();
     run(&["--urls", path])
         .with_code(2)
-        .saying(&format!("{path}:4: not an http URL: \"htp://localhost:8000/test/17\""));
+        .saying(&format!("{path}:4: not an http or ws URL: \"htp://localhost:8000/test/17\""));
     assert!(server.requests().is_empty());
 }
 

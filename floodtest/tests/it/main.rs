@@ -4,6 +4,7 @@
 
 mod attacks;
 mod endings;
+mod frames;
 mod https;
 mod input;
 mod liar;
@@ -24,4 +25,5 @@ mod trust;
 mod unread;
 mod verdict;
 mod ways;
+mod websockets;
 mod workers;

@@ -118,6 +118,6 @@ fn a_plan_that_cannot_be_carried_out_is_refused() {
         );
     }
     let bad = UrlFile::of("http://localhost/1\nhtp://localhost/2");
-    run(&["--urls", bad.path(), "--plan"]).with_code(2).mentioning(":2: not an http URL");
+    run(&["--urls", bad.path(), "--plan"]).with_code(2).mentioning(":2: not an http or ws URL");
     assert!(server.requests().is_empty());
 }

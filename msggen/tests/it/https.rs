@@ -3,7 +3,7 @@
 //! `openssl req -x509` makes, which says that it is an authority's.
 
 use std::io::{BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -13,12 +13,31 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::support::{FakeServer, msggen, read_request};
 
 /// A file beside these tests.
-fn file(name: &str) -> String {
+pub(crate) fn file(name: &str) -> String {
     format!("{}/tests/it/tls/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A control door that speaks TLS with the certificate `name`, and answers every request alike.
 fn serve(name: &str) -> SocketAddr {
+    serve_tls(name, |mut stream| {
+        while read_request(&mut BufReader::with_capacity(1, &mut stream)).is_some() {
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"connections\":1}";
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A connection within TLS, at the server's end.
+type TlsStream = StreamOwned<ServerConnection, TcpStream>;
+
+/// A server that speaks TLS with the certificate `name`, and does with connections what `script`
+/// says.
+pub(crate) fn serve_tls(
+    name: &str,
+    script: impl Fn(TlsStream) + Send + Sync + 'static,
+) -> SocketAddr {
     let certificate = CertificateDer::from_pem_file(file(&format!("{name}.pem"))).unwrap();
     let key = PrivateKeyDer::from_pem_file(file(&format!("{name}.key"))).unwrap();
     let provider = Arc::new(rustls_graviola::default_provider());
@@ -28,21 +47,15 @@ fn serve(name: &str) -> SocketAddr {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    let config = Arc::new(config);
+    let (config, script) = (Arc::new(config), Arc::new(script));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = StreamOwned::new(connection, stream.unwrap());
-            std::thread::spawn(move || {
-                while read_request(&mut BufReader::with_capacity(1, &mut stream)).is_some() {
-                    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"connections\":1}";
-                    if stream.write_all(answer.as_bytes()).is_err() {
-                        return;
-                    }
-                }
-            });
+            let stream = StreamOwned::new(connection, stream.unwrap());
+            let script = Arc::clone(&script);
+            std::thread::spawn(move || script(stream));
         }
     });
     address

@@ -1,25 +1,19 @@
 //! An experiment, in order: servers, connections, messages, books.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, fs, mem};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use reports::books::{FloodReport, SendReport, ServerStats};
-use reports::memory_log::{self, Sample};
 use reports::run::files::{self, marks};
-use reports::run::{
-    Exit, Exits, Expected, Footprint, Footprints, PhaseStart, Phases, Plan, ServerPlan,
-};
+use reports::run::{Exit, Exits, Footprint, Footprints, PhaseStart, Phases, Plan, ServerPlan};
 use reports::stamp;
 use rustix::process::Signal;
-use serde::de::DeserializeOwned;
 
-use crate::expected::expected;
 use crate::footprint::{self, pss_kb};
 use crate::host;
-use crate::ids::id_regex;
 use crate::interrupts::Interrupts;
 use crate::job::Job;
 use crate::place;
@@ -27,10 +21,10 @@ use crate::preflight::Preflight;
 use crate::process::Process;
 use crate::programs::{Programs, is_through_cargo};
 use crate::progress::Progress;
-use crate::scenario::fill::fill;
-use crate::scenario::{Messages, Nodes, ProcessOf, Scenario, Started, Urls};
+use crate::scenario::{Nodes, ProcessOf, Scenario, Started};
 use crate::servers::{Servers, broker_bytes};
-use crate::stage::{Stage, words};
+use crate::stage::Stage;
+use crate::watched::{Flood, Memory, nothing_established, read_report};
 
 /// How long the last messages may take to arrive once the last one is answered.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
@@ -151,6 +145,7 @@ async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<
         started_unix_s: stamp::wall_now().as_secs(),
         nodes: n_nodes as u64,
         connections,
+        transport: scenario.connections.transport.map(|it| it.name().to_owned()),
         rate: scenario.connections.rate,
         messages_per_second: messages.map_or(0, |messages| messages.rate),
         sources: messages.map_or(0, |messages| messages.sources),
@@ -176,81 +171,6 @@ fn threads(scenario: &Scenario) -> Option<u64> {
     let ProcessOf::Started(started) = &scenario.server.process else { return None };
     let at = started.command.iter().position(|word| word == "--threads")?;
     started.command.get(at + 1)?.parse().ok()
-}
-
-/// floodtest, as long as it runs. It ends by itself when no connection is left, as when the server
-/// has died.
-struct Flood {
-    /// The program.
-    process: Process,
-    /// Its last report.
-    last: FloodReport,
-    /// Whether it has ended.
-    is_over: bool,
-}
-
-impl Flood {
-    /// The next report; `None` once it has ended. That it never reported is an error.
-    async fn report(&mut self) -> anyhow::Result<Option<&FloodReport>> {
-        match self.process.line().await? {
-            Some(line) => {
-                self.last = read_report(&line)?;
-                Ok(Some(&self.last))
-            }
-            None if self.last.asked == 0 => Err(self.process.died().await),
-            None => {
-                self.is_over = true;
-                Ok(None)
-            }
-        }
-    }
-
-    /// What it received, for people.
-    fn received(&self) -> String {
-        let FloodReport { items, chunks, item_kind, connected, .. } = &self.last;
-        format!("{} {item_kind} received by {connected} connections", items.max(chunks))
-    }
-}
-
-/// Where URLs have the ids that their connections follow.
-#[derive(Debug, PartialEq, Eq)]
-enum Ids {
-    /// Where this regular expression finds them.
-    At(String),
-    /// Where floodtest looks for them unless it is told otherwise.
-    Usual,
-    /// They have none.
-    None,
-}
-
-/// The log of the server's memory, as long as there is one.
-struct Memory {
-    /// Who writes it; `None` if the server is elsewhere, or once its processes are gone.
-    memlog: Option<Process>,
-}
-
-impl Memory {
-    /// The next sample; waits forever where there is none.
-    async fn sample(&mut self) -> anyhow::Result<Option<Sample>> {
-        let Some(memlog) = &mut self.memlog else { return std::future::pending().await };
-        match memlog.line().await? {
-            Some(line) => sample(&line).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Waits until memory was sampled in a phase that has begun: once in the line that carries the
-    /// mark, and once more. The log ends before if the server does.
-    async fn sampled(&mut self, phase: &str) -> anyhow::Result<()> {
-        let Some(memlog) = &mut self.memlog else { return Ok(()) };
-        while let Some(line) = memlog.line().await? {
-            if sample(&line)?.marks.iter().any(|mark| mark.text == phase) {
-                memlog.line().await?;
-                break;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Stage<'_> {
@@ -302,183 +222,6 @@ impl Stage<'_> {
         Ok(exits)
     }
 
-    /// Starts the log of the servers' memory, if they are here.
-    async fn start_memlog(&mut self, servers: &Servers) -> anyhow::Result<Memory> {
-        let server = &self.job.scenario.server;
-        let mut flags = match &server.process {
-            ProcessOf::Elsewhere(_) => return Ok(Memory { memlog: None }),
-            ProcessOf::Running(flags) => flags.clone(),
-            ProcessOf::Started(_) => {
-                let pids: Vec<String> = servers.pids().iter().map(u32::to_string).collect();
-                // It starts no others.
-                let tree = if server.name == COMET_SERVER { vec![] } else { words(["--tree"]) };
-                [words(["--pid", &pids.join(",")]), tree].concat()
-            }
-        };
-        let ports = servers.filled(&server.listen);
-        if !ports.is_empty() && !flags.contains(&"--listen".to_owned()) {
-            flags.extend(words(["--port", &ports.join(",")]));
-        }
-        let log = self.path(files::MEMORY)?;
-        let interval = format!("{}s", self.plan.memory_interval_s);
-        flags.extend(words(["--log", &log, "--interval", &interval]));
-        flags.extend(self.job.scenario.memory.iter().cloned());
-        let mut memlog = self.start("memlog", &flags)?;
-        memlog.next_line().await?;
-        Ok(Memory { memlog: Some(memlog) })
-    }
-
-    /// Where the URL file is: the scenario's own, or one that is written for the run.
-    fn url_file(&self) -> anyhow::Result<String> {
-        match &self.job.scenario.connections.urls {
-            Urls::Patterns(_) => self.temporary_path("urls.txt"),
-            Urls::File(path) => {
-                path.to_str().map(str::to_owned).context("the URL file has a strange name")
-            }
-        }
-    }
-
-    /// Writes the URL file, if there is none, and starts floodtest on it.
-    async fn start_flood(&mut self, servers: &Servers) -> anyhow::Result<Flood> {
-        let connections = &self.job.scenario.connections;
-        let file = self.url_file()?;
-        let count = connections.count.map(|count| count.to_string());
-        let mut is_repeated = true;
-        if let Urls::Patterns(patterns) = &connections.urls {
-            let patterns = servers.filled(patterns);
-            if patterns.iter().all(|pattern| pattern.contains("{id}")) {
-                is_repeated = false;
-                let count = count.as_deref().expect("a pattern has a count");
-                let mut flags = words(["urls", "--count", count, "--out", &file]);
-                flags.extend(patterns.iter().flat_map(|it| words(["--pattern", it])));
-                place::note(&mut self.plan, &self.folder, "floodtest", &flags)?;
-                self.programs.run("floodtest", &flags).await?;
-            } else {
-                // One URL for all: floodtest goes through the file again and again.
-                fs::write(&file, patterns.join("\n") + "\n")
-                    .with_context(|| format!("cannot write {file}"))?;
-            }
-        }
-        let rate = if connections.rate > 0 { connections.rate.to_string() } else { "max".into() };
-        let mut flags = words(["--urls", &file, "--rate", &rate]);
-        if let Some(count) = count.filter(|_| is_repeated) {
-            flags.extend(words(["--connections", &count]));
-        }
-        flags.extend(connections.flags.iter().map(|flag| servers.fill(flag)));
-        let ids = self.id_in_url(servers);
-        if let Ids::At(regex) = &ids {
-            flags.extend(words(["--id-in-url", regex]));
-        }
-        if self.job.scenario.messages.is_some() && ids != Ids::None {
-            // Read at the end, so that messages are judged from the first to the last. Without
-            // ids in the URLs nobody can: then they are judged between those that came.
-            flags.extend(words(["--sent", &self.sent_file()?]));
-        }
-        if let Some(expected) = self.job.scenario.expected_of_flood() {
-            flags.extend(words(["--expect", &expected]));
-        }
-        flags.extend(self.log_flags()?);
-        let process = self.start("floodtest", &flags)?;
-        Ok(Flood { process, last: FloodReport::default(), is_over: false })
-    }
-
-    /// Where the URLs have the ids that their connections follow.
-    fn id_in_url(&self, servers: &Servers) -> Ids {
-        let connections = &self.job.scenario.connections;
-        match (&connections.id_in_url, &connections.urls) {
-            (Some(regex), _) => Ids::At(regex.clone()),
-            // floodtest has a default.
-            (None, Urls::File(_)) => Ids::Usual,
-            (None, Urls::Patterns(patterns)) => {
-                let patterns = servers.filled(patterns);
-                match patterns.iter().find(|pattern| pattern.contains("{id}")) {
-                    Some(pattern) if pattern.contains("/test/{id}") => Ids::Usual,
-                    Some(pattern) => Ids::At(id_regex(pattern)),
-                    None => Ids::None,
-                }
-            }
-        }
-    }
-
-    /// The greatest id that messages go to, where the scenario does not say it: each connection has
-    /// one of its own, or all have the same.
-    fn max_id(&self, servers: &Servers) -> u64 {
-        let connections = &self.job.scenario.connections;
-        let has_own = match &connections.urls {
-            Urls::Patterns(patterns) => {
-                servers.filled(patterns).iter().any(|pattern| pattern.contains("{id}"))
-            }
-            Urls::File(_) => false,
-        };
-        connections.count.filter(|_| has_own).unwrap_or(1)
-    }
-
-    /// Starts msggen for the whole time of sending.
-    fn start_sender(&mut self, messages: &Messages, servers: &Servers) -> anyhow::Result<Process> {
-        let interval = Duration::from_secs_f64(messages.sources as f64 / messages.rate as f64);
-        let n_messages = messages.duration.as_secs_f64() / interval.as_secs_f64();
-        let n_messages = n_messages.ceil().max(1.0);
-        let kind = if messages.is_random { "exp:" } else { "" };
-        let mut flags: Vec<String> = [
-            ("--num", format!("{n_messages}")),
-            ("--interval", format!("{kind}{}", humantime::format_duration(interval))),
-            ("--sources", messages.sources.to_string()),
-            ("--seed", messages.seed.to_string()),
-        ]
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect();
-        let mut targets: Vec<(&str, String)> = Vec::new();
-        for node in &servers.nodes {
-            for (flag, url) in &messages.targets {
-                let target = (*flag, fill(url, node));
-                if !targets.contains(&target) {
-                    targets.push(target);
-                }
-            }
-        }
-        if messages.is_to_another_node {
-            // msggen shares the ids as the URL file does. One place further on, each message goes
-            // to a server that has not got its id: through the broker.
-            targets.rotate_left(1);
-        }
-        flags.extend(targets.iter().flat_map(|(flag, url)| words([&format!("--{flag}"), url])));
-        flags.extend(messages.flags.iter().map(|flag| servers.fill(flag)));
-        if !messages.has_ids {
-            flags.extend(words(["--max", &self.max_id(servers).to_string()]));
-        }
-        if let Some(expected) = self.job.scenario.expected_of_sender() {
-            flags.extend(words(["--expect", &expected]));
-        }
-        flags.extend(words(["--stamp", "--sent", &self.sent_file()?]));
-        flags.extend(self.log_flags()?);
-        self.start("msggen", &flags)
-    }
-
-    /// Where msggen says what it sent. It is no part of the run's folder: for a million ids it has
-    /// 30 MB, and what it shows is in floodtest's last report.
-    fn sent_file(&self) -> anyhow::Result<String> {
-        self.temporary_path("sent.ndjson")
-    }
-
-    /// Computes how many messages were to come, where any were sent.
-    fn expect_messages(&self, received: &FloodReport, servers: &Servers) -> anyhow::Result<()> {
-        if self.job.scenario.messages.is_none() {
-            return Ok(());
-        }
-        let (sent, urls) = (self.sent_file()?, self.url_file()?);
-        let expected = if Path::new(&sent).exists() {
-            let regex = match self.id_in_url(servers) {
-                Ids::At(regex) => Some(regex),
-                Ids::Usual | Ids::None => None,
-            };
-            expected(Path::new(&sent), Path::new(&urls), regex.as_deref(), received)?
-        } else {
-            Expected::unknown("the sender has written down nothing")
-        };
-        Ok(expected.write(&self.folder)?)
-    }
-
     /// Looks at the whole machine at the end of `phase`, and into the processes if `has_pss`.
     async fn look(
         &mut self,
@@ -502,14 +245,6 @@ impl Stage<'_> {
             ..footprint::of_this_machine(phase)
         });
         self.footprints.write(&self.folder).map_err(Into::into)
-    }
-
-    /// The flags of floodtest and msggen for reports to the rig, and logs in the folder.
-    fn log_flags(&self) -> anyhow::Result<Vec<String>> {
-        let folder = self.folder.to_str().context("the folder's name is no text")?;
-        let interval = format!("{}s", self.plan.log_interval_s);
-        let flags = ["--report", "1s", "--json", "--out", folder, "--log-interval", &interval];
-        Ok(words(flags))
     }
 
     /// Marks that a phase begins.
@@ -657,7 +392,7 @@ impl Stage<'_> {
             let stats = ServerStats::sum(&text)
                 .context("a server's counts are not those that are known here")?;
             let is_quiet = stats.chunks_queued == 0
-                && flood.last.chunks >= stats.chunks_written
+                && flood.last.delivered() >= stats.chunks_written
                 && last_written.replace(stats.chunks_written) == Some(stats.chunks_written);
             if is_quiet || flood.is_over || flood.last.is_final || Instant::now() > deadline {
                 let path = self.folder.join(files::SERVER_STATS);
@@ -691,42 +426,10 @@ async fn read_stats(client: &reqwest::Client, urls: &[String]) -> anyhow::Result
     Ok(lines)
 }
 
-/// The error of a run in which no connection was established, with floodtest's reasons.
-async fn nothing_established(flood: Flood) -> anyhow::Error {
-    let Flood { process: mut flood, last: mut report, .. } = flood;
-    _ = flood.signal(Signal::INT);
-    while let Ok(Some(line)) = flood.line().await {
-        report = read_report(&line).unwrap_or(report);
-    }
-    let reasons = report.failures.iter().map(|(reason, n)| format!("{n} × {reason}"));
-    let mut reasons = reasons.collect::<Vec<_>>().join(", ");
-    for example in &report.examples {
-        let detail = example.detail.as_deref().unwrap_or_default();
-        reasons = format!("{reasons}; {} {}: {detail}", example.url, example.reason);
-    }
-    // It says what else there is to say, such as that they all wait for a response head.
-    let said = flood.exit().await.map(|exit| exit.said).unwrap_or_default();
-    if !said.is_empty() {
-        reasons = format!("{reasons}; {}", said.trim_start_matches("floodtest: "));
-    }
-    let reasons = reasons.trim_start_matches("; ");
-    anyhow!("no connection was established: {reasons}")
-}
-
 /// Tells a program to end, and waits until it has.
 async fn end(process: &mut Process, signal: Signal) -> anyhow::Result<Exit> {
     // One that has ended already has said how.
     _ = process.signal(signal);
     while process.line().await?.is_some() {}
     process.exit().await
-}
-
-/// Reads one report of a tool.
-fn read_report<R: DeserializeOwned>(line: &str) -> anyhow::Result<R> {
-    serde_json::from_str(line).with_context(|| format!("not a report: {line}"))
-}
-
-/// Reads one sample of memory.
-fn sample(line: &str) -> anyhow::Result<Sample> {
-    memory_log::parse_line(line).map_err(|why| anyhow!("not a sample: {line}: {why}"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reports::units;
 
-use crate::scenario::{MOST_NODES, Place, Scenario, Sheet, built_in};
+use crate::scenario::{MOST_NODES, Place, Scenario, Sheet, Transport, built_in};
 
 /// What is asked of an experiment.
 #[derive(Debug, Clone)]
@@ -219,6 +219,9 @@ pub(crate) struct C10kArgs {
     /// Connections to hold, each logged in as an id of its own. [default: 10k]
     #[arg(long, value_name = "N", value_parser = positive)]
     connections: Option<u64>,
+    /// What the connections are [default: chunks]
+    #[arg(long, value_name = "KIND")]
+    transport: Option<Transport>,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -230,6 +233,7 @@ impl C10kArgs {
     pub(crate) fn job(self) -> anyhow::Result<Job> {
         let mut sheet = Overrides::of("c10k");
         sheet.count("connections", "count", self.connections);
+        sheet.set("connections", "transport", self.transport.map(Transport::name));
         self.load.put(&mut sheet);
         sheet.job("c10k", self.common)
     }
@@ -319,6 +323,9 @@ pub(crate) struct C1mArgs {
     /// Connections to hold in all, each logged in as an id of its own. [default: 1m]
     #[arg(long, value_name = "N", value_parser = positive)]
     connections: Option<u64>,
+    /// What the connections are [default: chunks]
+    #[arg(long, value_name = "KIND")]
+    transport: Option<Transport>,
     /// Connections of a server at most. [default: the open-file limit - 256]
     #[arg(long, value_name = "N", value_parser = positive)]
     per_node: Option<u64>,
@@ -347,6 +354,7 @@ impl C1mArgs {
         let mut sheet = Overrides::of("c1m");
         sheet.count("connections", "count", self.connections);
         sheet.count("server", "per-node", self.per_node);
+        sheet.set("connections", "transport", self.transport.map(Transport::name));
         let (rate, messages_per_second, sources) =
             (self.rate, self.messages_per_second, self.sources);
         LoadArgs { rate, messages_per_second, sources }.put(&mut sheet);

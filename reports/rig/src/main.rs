@@ -22,6 +22,8 @@ mod progress;
 mod scenario;
 mod servers;
 mod stage;
+mod tools;
+mod watched;
 
 use std::cell::Cell;
 use std::fs::{self, File};

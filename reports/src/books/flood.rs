@@ -135,6 +135,11 @@ pub struct FloodReport {
 }
 
 impl FloodReport {
+    /// What a comet-server has written as so many chunks: chunks, or the messages of WebSockets.
+    pub fn delivered(&self) -> u64 {
+        if self.item_kind == ItemKind::Frames { self.items } else { self.chunks }
+    }
+
     /// Messages lost, duplicated and reordered together, as far as they were judged.
     pub fn n_faults(&self) -> u64 {
         let judged = [self.lost, self.duplicated, self.reordered];

@@ -36,6 +36,9 @@ pub struct Plan {
     pub broker: Option<String>,
     /// Connections to hold.
     pub connections: u64,
+    /// What they are: `chunks`, `events` or `ws`. `None`: as their URLs and flags say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
     /// Connections opened a second; 0: as fast as they are answered.
     pub rate: u64,
     /// Messages sent a second, over all sources; 0: none are sent.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::ledger::{Asked, Command, Ledger, Ticket};
 use super::rendezvous::Rendezvous;
-use crate::fake_wire::{FakeSocket, FakeWire, Left, Peer, READABLE, connect, wires};
+use crate::fake_wire::{FakeSocket, FakeStyle, FakeWire, Left, Peer, READABLE, connect, wires};
 use crate::router::{Id, Limits, Router};
 
 const N_BROKERS: usize = 2;
@@ -110,7 +110,7 @@ impl Node {
             Step::LogIn => {
                 for (socket, peer, ids) in std::mem::take(&mut self.claimed) {
                     let room = self.router.room(ids.len()).unwrap();
-                    self.router.login(room, socket, (), &ids, b"head;", 0).unwrap();
+                    self.router.login(room, socket, FakeStyle::Deaf, &ids, b"head;", 0).unwrap();
                     self.logged_in.push(peer);
                     self.ledger.release(&ids);
                 }

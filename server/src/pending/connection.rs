@@ -1,5 +1,6 @@
 //! One connection that is not parked, what it is doing, and what bytes make of that. No sockets.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -39,14 +40,20 @@ pub(super) enum State {
         n_bytes_left: usize,
     },
     /// Waiting until the cluster has subscribed its ids.
-    Waiting {
-        /// What it waits for.
-        ticket: Ticket,
-        /// How its messages are to be framed.
-        style: Style,
-        /// Bytes that came behind its request, of which there are few.
-        n_extra_bytes: u32,
-    },
+    Waiting(Box<Waiting>),
+}
+
+/// What is kept of a connection that waits for the cluster.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// What it waits for.
+    pub(super) ticket: Ticket,
+    /// How its messages are to be framed.
+    pub(super) style: Style,
+    /// The response head that opens its stream.
+    pub(super) head: Cow<'static, str>,
+    /// Bytes that came behind its request, of which there are few.
+    pub(super) n_extra_bytes: usize,
 }
 
 /// What is to be done with a connection after bytes have come.
@@ -105,13 +112,15 @@ impl State {
                     Parsed::Refused(refusal) => Step::Refuse(refusal),
                 }
             }
-            Self::Waiting { n_extra_bytes, .. } => {
-                let n_all = *n_extra_bytes as usize + bytes.len();
-                if n_all > CHATTY_BYTES {
-                    return Step::Close(CloseReason::Chatty);
+            Self::Waiting(waiting) => {
+                waiting.n_extra_bytes += bytes.len();
+                match waiting.style {
+                    // They would be frames, which a client must not send before it is answered
+                    // (RFC 6455, 4.1).
+                    Style::WebSocket => Step::Close(CloseReason::BadRequest),
+                    _ if waiting.n_extra_bytes > CHATTY_BYTES => Step::Close(CloseReason::Chatty),
+                    _ => Step::Stay,
                 }
-                *n_extra_bytes = small(n_all);
-                Step::Stay
             }
             Self::Draining { reason, n_bytes_left } => {
                 match n_bytes_left.checked_sub(bytes.len()) {
@@ -134,11 +143,6 @@ impl State {
     pub(super) fn n_kept_bytes(&self) -> usize {
         if let Self::Reading(bytes) = self { bytes.capacity() } else { 0 }
     }
-}
-
-/// A number of bytes that were read at a time, or not too many.
-pub(super) fn small(n_bytes: usize) -> u32 {
-    u32::try_from(n_bytes).expect("a connection that sent more was closed")
 }
 
 /// The answer to a client whose ids could not be subscribed.

@@ -39,7 +39,7 @@ impl Pending {
         let queue = match table[slot].state {
             State::Reading(_) => reading,
             State::Draining { .. } => draining,
-            State::Waiting { .. } => return,
+            State::Waiting(_) => return,
         };
         queue.push(slot, number);
         queue.tidy(table.len(), is_there);

@@ -154,7 +154,7 @@ impl Pending {
             Ok(n) => match state.on_bytes(&self.scratch[..n]) {
                 Step::Stay => {}
                 Step::Serve { request, n_extra_bytes } => {
-                    return self.serve(socket, &request, n_extra_bytes);
+                    return self.serve(socket, request, n_extra_bytes);
                 }
                 Step::Refuse(refusal) => return self.refuse(socket, &refusal),
                 Step::Close(reason) => return self.close(socket, reason),
@@ -177,8 +177,8 @@ impl Pending {
     fn keep(&mut self, socket: OwnedFd, time: Duration, state: State) {
         let slot = self.table.vacant_key();
         if self.poller.add(&socket, slot as u64).is_err() {
-            if let State::Waiting { ticket, .. } = state {
-                self.give_up(ticket);
+            if let State::Waiting(waiting) = state {
+                self.give_up(waiting.ticket);
             }
             self.close(socket, CloseReason::Error);
             return;
@@ -239,7 +239,7 @@ impl Pending {
                 Step::Stay => {}
                 Step::Serve { request, n_extra_bytes } => {
                     let socket = self.release(slot);
-                    return self.serve(socket, &request, n_extra_bytes);
+                    return self.serve(socket, request, n_extra_bytes);
                 }
                 Step::Refuse(refusal) => {
                     let socket = self.release(slot);
@@ -251,12 +251,18 @@ impl Pending {
     }
 
     /// Does what a complete request asks for. `n_extra_bytes` came behind it.
-    fn serve(&mut self, socket: OwnedFd, request: &Request, n_extra_bytes: usize) {
+    fn serve(&mut self, socket: OwnedFd, request: Request, n_extra_bytes: usize) {
         match request {
-            Request::Follow { ids, style } if self.cluster.is_none() => {
-                self.log_in(socket, *style, ids, n_extra_bytes);
+            Request::Follow { style: Style::WebSocket, .. } if n_extra_bytes > 0 => {
+                let sentence = "a client waits for the answer before it sends frames";
+                self.refuse(socket, &Refusal::new(CloseReason::BadRequest, sentence));
             }
-            Request::Follow { ids, style } => self.ask(socket, *style, ids, n_extra_bytes),
+            Request::Follow { ids, style, head } if self.cluster.is_none() => {
+                self.log_in(socket, style, &head, &ids, n_extra_bytes);
+            }
+            Request::Follow { ids, style, head } => {
+                self.ask(socket, style, head, &ids, n_extra_bytes);
+            }
             Request::Whole(response) => {
                 self.answer(socket, response.as_bytes(), CloseReason::Answered);
             }
@@ -264,7 +270,14 @@ impl Pending {
     }
 
     /// Logs a connection in, if there is room for its ids.
-    fn log_in(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
+    fn log_in(
+        &mut self,
+        socket: OwnedFd,
+        style: Style,
+        head: &str,
+        ids: &[Id],
+        n_extra_bytes: usize,
+    ) {
         let Some(room) = self.router.room(ids.len()) else {
             let sentence = "the server follows as many ids as it may";
             return self.refuse(socket, &Refusal::new(CloseReason::IdsFull, sentence));
@@ -277,14 +290,13 @@ impl Pending {
         }
         // From here on it is counted by the router, even if it cannot be logged in.
         self.stats().pending -= 1;
-        let head = style.head().as_bytes();
-        let row = self.router.login(room, socket, style, ids, head, n_extra_bytes);
+        let row = self.router.login(room, socket, style, ids, head.as_bytes(), n_extra_bytes);
         tracing::debug!(target: "logins", ?ids, ?row, "login");
     }
 
     /// Answers a request that is not served.
     pub(crate) fn refuse(&mut self, socket: OwnedFd, refusal: &Refusal) {
-        let response = short_response(refusal.status(), &refusal.sentence, refusal.with_body);
+        let response = short_response(refusal);
         self.answer(socket, response.as_bytes(), refusal.reason);
     }
 
@@ -313,8 +325,8 @@ impl Pending {
                 Leave::CrowdedOut => request::crowded_out(&bytes),
                 Leave::Shutdown(refusal) => return self.refuse_and_close(socket, refusal),
             },
-            State::Waiting { ticket, .. } => {
-                self.give_up(ticket);
+            State::Waiting(waiting) => {
+                self.give_up(waiting.ticket);
                 match why {
                     Leave::Gone(reason) => return self.close(socket, *reason),
                     Leave::TooLate | Leave::CrowdedOut => {
@@ -331,7 +343,7 @@ impl Pending {
 
     /// Answers a request that is not served and closes at once, as there is no time to linger.
     fn refuse_and_close(&self, socket: OwnedFd, refusal: &Refusal) {
-        let response = short_response(refusal.status(), &refusal.sentence, refusal.with_body);
+        let response = short_response(refusal);
         send_last(&socket, response.as_bytes());
         wire::finish(&socket);
         self.close(socket, refusal.reason);

@@ -1,10 +1,11 @@
 //! Connections that wait until the cluster has subscribed their ids.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 
 use super::Pending;
-use super::connection::{State, small, unsubscribed};
+use super::connection::{Connection, State, Waiting, unsubscribed};
 use crate::cluster::ledger::{Asked, Ticket};
 use crate::cluster::timing::LOGIN_WAIT;
 use crate::framing::Style;
@@ -12,17 +13,23 @@ use crate::router::Id;
 
 impl Pending {
     /// Logs a connection in once the cluster has subscribed its ids.
-    pub(super) fn ask(&mut self, socket: OwnedFd, style: Style, ids: &[Id], n_extra_bytes: usize) {
+    pub(super) fn ask(
+        &mut self,
+        socket: OwnedFd,
+        style: Style,
+        head: Cow<'static, str>,
+        ids: &[Id],
+        n_extra_bytes: usize,
+    ) {
         let Some(cluster) = self.cluster.clone() else { return };
         match cluster.ask(self.table.vacant_key(), ids) {
             Asked::Ready => {
-                self.log_in(socket, style, ids, n_extra_bytes);
+                self.log_in(socket, style, &head, ids, n_extra_bytes);
                 cluster.release(ids);
             }
             Asked::Wait(ticket) => {
-                let n_extra_bytes = small(n_extra_bytes);
-                let state = State::Waiting { ticket, style, n_extra_bytes };
-                self.keep(socket, LOGIN_WAIT, state);
+                let waiting = Waiting { ticket, style, head, n_extra_bytes };
+                self.keep(socket, LOGIN_WAIT, State::Waiting(Box::new(waiting)));
             }
             Asked::Full => self.refuse(socket, &unsubscribed("too many wait for the cluster")),
         }
@@ -45,15 +52,16 @@ impl Pending {
         for (slot, ticket) in cluster.take_done() {
             // Who left has taken its ticket along; its slot may have another owner.
             let state = self.table.get(slot).map(|connection| &connection.state);
-            let Some(&State::Waiting { ticket: its, style, n_extra_bytes }) = state else {
+            if !matches!(state, Some(State::Waiting(waiting)) if waiting.ticket == ticket) {
                 continue;
-            };
-            if its == ticket {
-                let socket = self.release(slot);
-                let ids = cluster.claim(ticket);
-                self.log_in(socket, style, &ids, n_extra_bytes as usize);
-                cluster.release(&ids);
             }
+            let Connection { socket, state, .. } = self.remove(slot);
+            let State::Waiting(waiting) = state else { unreachable!("it has just been looked at") };
+            self.unwatch(&socket);
+            let ids = cluster.claim(ticket);
+            let Waiting { style, head, n_extra_bytes, .. } = *waiting;
+            self.log_in(socket, style, &head, &ids, n_extra_bytes);
+            cluster.release(&ids);
         }
     }
 

@@ -1,4 +1,5 @@
-//! What happens to a parked connection: chunks, pings, its end, and the events of its socket.
+//! What happens to a parked connection: chunks, pings, its end, and room in its socket. What its
+//! peer says is in [`listen`](super::listen).
 
 use std::io;
 
@@ -7,18 +8,24 @@ use super::shard::Shard;
 use super::wire::{Ready, Wire};
 use crate::close::CloseReason;
 
+/// Pings that a peer which answers them may leave unanswered: when the next one is due, it has had
+/// twice the time between two pings, or it is gone.
+const MOST_UNANSWERED: u8 = 2;
+
 /// Bytes for a connection, by what they are to it.
-enum Purpose<'message, W: Wire> {
+pub(super) enum Purpose<'message, W: Wire> {
     /// A chunk of a message.
     Chunk(&'message W::Message),
     /// The last chunk, after which the connection is closed for this reason.
     End(CloseReason),
     /// A ping, which means nothing to the peer.
     Ping,
+    /// Answers to what it said. The last one, which begins there, is enough if it takes none now.
+    Answers(usize),
 }
 
 /// What became of bytes for a connection.
-enum Outcome {
+pub(super) enum Outcome {
     /// Its socket has taken them all.
     Written,
     /// They wait in its backlog, at least in part.
@@ -77,8 +84,13 @@ impl<W: Wire> Shard<W> {
         if extra.is_some_and(|extra| extra.ending.is_some()) {
             return;
         }
-        let last_chunk = W::last_chunk(connection.style);
-        if let Outcome::Written = self.write_or_queue(row, last_chunk, &Purpose::End(reason)) {
+        let last_chunk = W::last_chunk(connection.style, reason);
+        self.end_with(row, last_chunk, reason);
+    }
+
+    /// Writes the last bytes of a connection and closes it, now or when they are written.
+    pub(super) fn end_with(&mut self, row: RowRef, last: &[u8], reason: CloseReason) {
+        if let Outcome::Written = self.write_or_queue(row, last, &Purpose::End(reason)) {
             if let Some(connection) = connection_mut(&mut self.rows, row) {
                 W::finish(&connection.socket);
             }
@@ -87,21 +99,38 @@ impl<W: Wire> Shard<W> {
     }
 
     /// Finds out whether the peer of the connection in `slot` is there, by bytes that mean nothing
-    /// to it. One that has bytes waiting is asked already.
+    /// to it, or that it has to answer. One that has bytes waiting is asked already.
     pub(super) fn ping(&mut self, slot: u32) {
         let row = self.row(slot);
         let Some(connection) = connection_mut(&mut self.rows, row) else { return };
         let ping = W::ping(connection.style);
         let extra = self.extras.get(connection, row.slot);
         let is_waiting = extra.is_some_and(|extra| !extra.backlog.is_empty());
-        if !ping.is_empty() && !is_waiting {
-            _ = self.write_or_queue(row, ping, &Purpose::Ping);
+        if ping.is_empty() || is_waiting {
+            return;
+        }
+        let is_answered = W::talks(connection.style);
+        if is_answered && connection.noted.n_unanswered() >= MOST_UNANSWERED {
+            return self.give_up(row, CloseReason::TimedOut);
+        }
+        let outcome = self.write_or_queue(row, ping, &Purpose::Ping);
+        // One that the socket did not take cannot be answered.
+        if is_answered
+            && matches!(outcome, Outcome::Written | Outcome::Queued)
+            && let Some(connection) = connection_mut(&mut self.rows, row)
+        {
+            connection.noted.count_ping();
         }
     }
 
     /// Writes `bytes` to a connection that is there and is not ending. What its socket does not
     /// take now goes into its backlog, and is written by [`flush`](Self::flush) when there is room.
-    fn write_or_queue(&mut self, row: RowRef, bytes: &[u8], purpose: &Purpose<'_, W>) -> Outcome {
+    pub(super) fn write_or_queue(
+        &mut self,
+        row: RowRef,
+        bytes: &[u8],
+        purpose: &Purpose<'_, W>,
+    ) -> Outcome {
         let connection = connection_mut(&mut self.rows, row).expect("the caller has just found it");
         let extra = self.extras.get(connection, row.slot);
         let is_waiting = extra.is_some_and(|extra| !extra.backlog.is_empty());
@@ -113,7 +142,7 @@ impl<W: Wire> Shard<W> {
             Ok(n) => n,
             Err(error) => {
                 let reason = CloseReason::of_error(&error);
-                self.close(row.slot, reason);
+                self.lose(row, reason);
                 return Outcome::Failed(reason);
             }
         };
@@ -139,6 +168,12 @@ impl<W: Wire> Shard<W> {
             // Full of bytes that the peer has not acknowledged; the kernel watches those.
             Purpose::Ping if n_written == 0 => return Outcome::Needless,
             Purpose::Ping => self.extras.of(connection, row.slot).backlog.push_uncounted(rest),
+            Purpose::Answers(last) => {
+                // Within an answer nothing else can be written, before the first one some can stay
+                // away.
+                let rest = if n_written == 0 { &bytes[last..] } else { rest };
+                self.extras.of(connection, row.slot).backlog.push_uncounted(rest);
+            }
         }
         if !is_waiting {
             self.watch_writable(row, true);
@@ -165,7 +200,7 @@ impl<W: Wire> Shard<W> {
             self.flush(row);
         }
         if ready.readable {
-            self.read_and_drop(row, scratch);
+            self.read(row, scratch);
         }
     }
 
@@ -197,38 +232,20 @@ impl<W: Wire> Shard<W> {
         if failed.is_none() && ended.is_some() {
             W::finish(&connection.socket);
         }
-        if let Some(reason) = failed.or(ended) {
+        if let Some(reason) = failed {
+            return self.lose(row, reason);
+        }
+        if let Some(reason) = ended {
             return self.close(row.slot, reason);
         }
+        let answer = extra.talk.as_mut().map(|talk| std::mem::take(&mut talk.answer));
+        extra.talk.take_if(|talk| talk.is_over());
         self.extras.tidy(connection, row.slot);
         self.watch_writable(row, false);
-    }
-
-    /// Reads until nothing is left, so that the next event is seen, and drops what was read.
-    fn read_and_drop(&mut self, row: RowRef, scratch: &mut [u8]) {
-        let Some(connection) = connection_mut(&mut self.rows, row) else { return };
-        let reason = loop {
-            match W::recv(&connection.socket, scratch) {
-                Ok(0) => break CloseReason::Peer,
-                Ok(n) => {
-                    let extra = self.extras.of(connection, row.slot);
-                    extra.n_chatty_bytes += n;
-                    if extra.n_chatty_bytes > self.limits.chatty_bytes {
-                        break CloseReason::Chatty;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break CloseReason::of_error(&error),
-            }
-        };
-        self.close(row.slot, reason);
-    }
-
-    /// Counts bytes that came with the request, behind its end.
-    pub(super) fn count_chatty(&mut self, row: RowRef, n_bytes: usize) {
-        if let Some(connection) = connection_mut(&mut self.rows, row) {
-            self.extras.of(connection, row.slot).n_chatty_bytes += n_bytes;
+        if let Some(answer) = answer.filter(|answer| !answer.is_empty())
+            && connection_mut(&mut self.rows, row).is_some()
+        {
+            self.write_or_queue(row, &answer, &Purpose::Answers(0));
         }
     }
 
@@ -250,7 +267,10 @@ impl<W: Wire> Shard<W> {
 }
 
 /// The connection in a row, unless it is gone or its slot has another generation.
-fn connection_mut<W: Wire>(rows: &mut Rows<W>, row: RowRef) -> Option<&mut Connection<W>> {
+pub(super) fn connection_mut<W: Wire>(
+    rows: &mut Rows<W>,
+    row: RowRef,
+) -> Option<&mut Connection<W>> {
     let found = rows.find_mut(row.slot)?;
     match &mut found.body {
         Body::Connection(connection) if found.generation == row.generation => Some(connection),

@@ -132,10 +132,52 @@ pub(super) struct Connection<W: Wire> {
     pub(super) has_extra: bool,
     /// How its chunks are framed.
     pub(super) style: W::Style,
+    /// What it has said, and not said. There is room for it before the descriptor.
+    pub(super) noted: Noted,
     /// Its descriptor. Dropping it closes the connection.
     pub(super) socket: W::Socket,
     /// Chunks written or queued since login: the number of the newest one.
     pub(super) n_chunks: u64,
+}
+
+/// What is noted in the row of what a peer has sent: bytes that it was not asked for, up to
+/// [`Noted::MOST_BYTES`], and how many pings it has not answered. So a peer that says little, such
+/// as a ping now and then, costs its row alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Noted(u16);
+
+impl Noted {
+    /// Bytes that can be noted here.
+    const MOST_BYTES: u16 = (1 << 14) - 1;
+
+    /// Bytes that it was not asked for, as far as they are noted here.
+    pub(super) fn n_bytes(self) -> usize {
+        usize::from(self.0 & Self::MOST_BYTES)
+    }
+
+    /// Notes that it is so many; returns whether there is room for that.
+    pub(super) fn set_bytes(&mut self, n_bytes: usize) -> bool {
+        let Ok(n_bytes @ ..=Self::MOST_BYTES) = u16::try_from(n_bytes) else { return false };
+        self.0 = self.0 & !Self::MOST_BYTES | n_bytes;
+        true
+    }
+
+    /// Pings that it has not answered; no more than three are counted.
+    pub(super) fn n_unanswered(self) -> u8 {
+        u8::try_from(self.0 >> 14).expect("two bits are left")
+    }
+
+    /// It was pinged once more.
+    pub(super) fn count_ping(&mut self) {
+        if self.n_unanswered() < 3 {
+            self.0 += Self::MOST_BYTES + 1;
+        }
+    }
+
+    /// It has answered.
+    pub(super) fn answered(&mut self) {
+        self.0 &= Self::MOST_BYTES;
+    }
 }
 
 /// Rows that are allocated together, and given back together once all of them are free.
@@ -315,6 +357,20 @@ fn n_rows(n: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::fake_wire::FakeWire;
+
+    #[test]
+    fn bytes_and_pings_are_noted_apart() {
+        let mut noted = Noted::default();
+        assert!(noted.set_bytes(16_383) && !noted.set_bytes(16_384) && !noted.set_bytes(70_000));
+        assert_eq!((noted.n_bytes(), noted.n_unanswered()), (16_383, 0));
+        for n_unanswered in [1, 2, 3, 3] {
+            noted.count_ping();
+            assert_eq!((noted.n_bytes(), noted.n_unanswered()), (16_383, n_unanswered));
+        }
+        assert!(noted.set_bytes(5));
+        noted.answered();
+        assert_eq!((noted.n_bytes(), noted.n_unanswered()), (5, 0));
+    }
 
     #[test]
     fn every_slot_has_a_place_of_its_own() {

@@ -7,7 +7,7 @@ use super::extras::{Aliases, Extras};
 use super::id::{Id, IdHasher};
 use super::index::{Found, Index};
 use super::meter::Meter;
-use super::rows::{Alias, Body, Connection, RowRef, Rows};
+use super::rows::{Alias, Body, Connection, Noted, RowRef, Rows};
 use super::stats::RouterStats;
 use super::wire::{Limits, Wire};
 use crate::close::CloseReason;
@@ -28,7 +28,7 @@ pub(super) struct Shard<W: Wire> {
     /// From ids to rows.
     pub(super) index: Index,
     /// What the few rows with `has_extra` have beside their row.
-    pub(super) extras: Extras,
+    pub(super) extras: Extras<W>,
     /// Where a chunk is put together, used again for every row.
     pub(super) scratch: Vec<u8>,
     /// Aliases of connections closed here, the first of each shard. Whoever lets go of the lock
@@ -105,7 +105,8 @@ impl<W: Wire> Shard<W> {
             self.stats.connections_closed.add(reason, 1);
             return Err(reason);
         }
-        let mut connection = Connection { has_extra: false, style, socket, n_chunks: 0 };
+        let noted = Noted::default();
+        let mut connection = Connection { has_extra: false, style, noted, socket, n_chunks: 0 };
         if aliases.n() > 0 {
             self.extras.of(&mut connection, row.slot).aliases = aliases;
         }

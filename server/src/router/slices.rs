@@ -118,15 +118,9 @@ impl<W: Wire> Router<W> {
         })
     }
 
-    /// Pings the connections in the slots from `first_slot` on of one shard, a slice of them.
-    /// Returns where to go on, or `None` after the last slot.
-    pub fn ping_slice(&self, shard: usize, first_slot: u32) -> Option<u32> {
-        self.for_slice(shard, first_slot, Shard::ping)
-    }
-
     /// Does something with the connections in a slice of the slots of one shard. Returns where the
     /// next slice begins, or `None` after the last one.
-    fn for_slice(
+    pub(super) fn for_slice(
         &self,
         shard: usize,
         first_slot: u32,

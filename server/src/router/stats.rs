@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::close::ByReason;
+use crate::close::{ByCode, ByReason};
 
 /// What happened to connections and messages. At every quiet moment
 /// `messages = messages_void + messages_reached` and
@@ -13,6 +13,9 @@ pub struct RouterStats {
     pub connections_parked: u64,
     /// Connections that were logged in, or about to be, and are closed, by reason.
     pub connections_closed: ByReason,
+    /// How peers ended their WebSockets: by the code of the close frame, 1005 for one without a
+    /// code, and 1006 where no close frame came.
+    pub close_codes: ByCode,
     /// Messages sent.
     pub messages: u64,
     /// Messages that reached nobody.
@@ -50,6 +53,7 @@ impl RouterStats {
     pub(super) fn merge(&mut self, other: &Self) {
         self.connections_parked += other.connections_parked;
         self.connections_closed.merge(&other.connections_closed);
+        self.close_codes.merge(&other.close_codes);
         self.messages += other.messages;
         self.messages_void += other.messages_void;
         self.messages_reached += other.messages_reached;

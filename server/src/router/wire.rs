@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::id::Id;
 use super::meter::{Meter, SharedTail};
+use crate::close::CloseReason;
 
 /// What the router needs of the world: sockets, a poller to watch them, and framing.
 ///
@@ -20,6 +21,8 @@ pub trait Wire {
     type Style: Copy + std::fmt::Debug;
     /// What is sent.
     type Message: ?Sized;
+    /// What is kept of a peer that talks, and has been heard in mid-sentence.
+    type Talk: Default + std::fmt::Debug;
 
     /// Watches a socket for bytes and for the peer's end; events come back with `key`.
     fn watch(&self, socket: &Self::Socket, key: u64) -> io::Result<()>;
@@ -42,10 +45,23 @@ pub trait Wire {
         style: Self::Style,
         meter: &Arc<Meter>,
     ) -> (Arc<SharedTail>, usize);
-    /// What ends a response.
-    fn last_chunk(style: Self::Style) -> &'static [u8];
+    /// What ends a response that ends for `reason`.
+    fn last_chunk(style: Self::Style, reason: CloseReason) -> &'static [u8];
     /// What can be sent at any time to find out whether the peer is there; empty if nothing can.
     fn ping(style: Self::Style) -> &'static [u8];
+    /// Whether what peers send means something in this style, and a ping is answered. In others
+    /// what they send is dropped.
+    fn talks(style: Self::Style) -> bool;
+    /// Takes in what such a peer has sent, which may be changed in place, and appends what it is
+    /// answered.
+    fn hear(
+        talk: &mut Self::Talk,
+        bytes: &mut [u8],
+        allowance: &mut Allowance,
+        answers: &mut Vec<u8>,
+    ) -> Heard;
+    /// Whether nothing of a talk need be kept.
+    fn is_over(talk: &Self::Talk) -> bool;
     /// Hears that a socket of a login with so many ids is about to be closed, exactly once for
     /// each.
     fn closing(&self, socket: &Self::Socket, n_ids: usize);
@@ -62,6 +78,37 @@ pub struct Ready {
     pub writable: bool,
 }
 
+/// What a peer that talks may still send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes of things that nobody has asked it for.
+    pub n_bytes: usize,
+    /// Pings that it has not answered. Its answer costs nothing.
+    pub n_answers: u8,
+}
+
+impl Allowance {
+    /// Takes up to `n` bytes; returns how many were left.
+    pub(crate) fn take(&mut self, n: usize) -> usize {
+        let n_taken = n.min(self.n_bytes);
+        self.n_bytes -= n_taken;
+        n_taken
+    }
+}
+
+/// What was heard of a peer that talks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Whether it has answered a ping.
+    pub has_answered: bool,
+    /// Where the last answer to it begins. That one is enough for a peer whose socket is full.
+    pub last_answer: usize,
+    /// Why its connection ends now. The last answer says so to the peer.
+    pub end: Option<CloseReason>,
+    /// The code with which the peer has ended it, if it has.
+    pub code: Option<u16>,
+}
+
 /// Limits of connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -71,7 +118,8 @@ pub struct Limits {
     /// Bytes of memory that all backlogs together may take. When it is more, the connections that
     /// are furthest behind are closed.
     pub backlog_total_bytes: usize,
-    /// Bytes that one may send after its request. They are read and dropped.
+    /// Bytes that one may send after its request. They are read and dropped. Peers that talk are
+    /// forgiven some of them from time to time.
     pub chatty_bytes: usize,
     /// Ids that all connections together may be logged in as, each counted for each connection.
     pub max_ids: u64,

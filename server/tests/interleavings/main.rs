@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex};
 
 use shuttle::thread;
 
-use crate::fake_wire::{FakeMessage, FakeWire, Peer, READABLE, connect, wires};
-use crate::router::{Id, Limits, Router, Sent};
+use crate::fake_wire::{FakeMessage, FakeStyle, FakeWire, Peer, READABLE, connect, wires};
+use crate::router::{Id, Limits, Router, Sent, Sweep};
 
 /// Schedules tried for each scenario.
 const N_SCHEDULES: usize = 2_000;
@@ -46,7 +46,9 @@ fn login(router: &Router<FakeWire>, ids: &[Id]) -> Arc<Mutex<Peer>> {
 fn login_with_room(router: &Router<FakeWire>, ids: &[Id], room: usize) -> Arc<Mutex<Peer>> {
     let (socket, peer) = connect(room);
     let room = router.room(ids.len()).expect("few ids are logged in");
-    router.login(room, socket, (), ids, b"head;", 0).expect("there is room for the head");
+    router
+        .login(room, socket, FakeStyle::Talks, ids, b"head;", 0)
+        .expect("there is room for the head");
     peer
 }
 
@@ -170,6 +172,55 @@ fn a_close_during_a_send_loses_no_count_and_hits_no_successor() {
         assert_in_order(&second);
         assert_eq!(second.lock().unwrap().received, "head;1:seven;2:seven;3:seven;");
         leave(&router, &second);
+        assert_nothing_is_left(&router);
+    });
+}
+
+/// The peer says something, and the poller says so.
+fn say(router: &Router<FakeWire>, peer: &Mutex<Peer>, text: &str) {
+    let (shard, key) = {
+        let mut peer = peer.lock().unwrap();
+        peer.said.extend(text.as_bytes());
+        peer.watched.expect("it was parked")
+    };
+    router.on_events(shard, &[(key, READABLE)], &mut [0; 8]);
+}
+
+#[test]
+fn a_goodbye_meets_messages_pings_and_a_logout() {
+    check(|| {
+        let router = new_router();
+        let peer = login(&router, &[1, 2, 3]);
+        let threads: Vec<_> = (1..=3)
+            .map(|id| {
+                let router = Arc::clone(&router);
+                thread::spawn(move || match id {
+                    1 => _ = send(&router, id, "one"),
+                    2 => log_out(&router, id),
+                    _ => {
+                        let sweep = Sweep { pings: true, n_forgiven: 1 };
+                        (0..router.n_shards()).for_each(|shard| {
+                            router.sweep_slice(shard, 0, sweep);
+                        });
+                    }
+                })
+            })
+            .collect();
+        say(&router, &peer, "?a");
+        say(&router, &peer, "!_?");
+        say(&router, &peer, "b.x");
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        // It has left, or was logged out before: once, and by a word that tells which.
+        let received = peer.lock().unwrap().received.clone();
+        let n_goodbyes = u64::from(received.ends_with("bye;"));
+        assert_eq!(received.ends_with("end;"), n_goodbyes == 0, "{received}");
+        let stats = router.stats();
+        assert_eq!(stats.connections_closed.total(), 1);
+        assert_eq!(stats.connections_closed.get(close::CloseReason::Peer), n_goodbyes);
+        let n_codes: u64 = stats.close_codes.all().map(|(_, n)| n).sum();
+        assert_eq!(n_codes, n_goodbyes);
         assert_nothing_is_left(&router);
     });
 }

@@ -16,3 +16,5 @@ mod page;
 mod stream;
 mod stress;
 mod support;
+mod websocket;
+mod websocket_clients;

@@ -25,6 +25,7 @@ fn reason(status: u16) -> &'static str {
     match status {
         400 => "bad_request",
         404 => "not_found",
+        426 => "unknown_version",
         431 => "head_too_large",
         501 => "not_implemented",
         status => panic!("{status} is no refusal of a request"),

@@ -17,7 +17,7 @@ fn the_page_follows_an_id_and_shows_messages_as_text() {
     browser.evaluate(
         "document.querySelector('input').value = '7,8'; document.querySelector('button').click()",
     );
-    browser.wait_until("document.querySelector('#state').className === 'open'");
+    browser.wait_until("document.querySelector('.state.open')");
     assert_eq!(server.send(7, "Hello World"), 1);
     assert_eq!(server.send(8, SCRIPT), 1);
     assert_eq!(server.send(7, "two\nlines"), 1);
@@ -40,10 +40,61 @@ fn the_page_follows_an_id_and_shows_messages_as_text() {
     assert_eq!(browser.complaints, Vec::<serde_json::Value>::new());
 
     assert_eq!(server.ask("DELETE", "/logins/7", "", "").0, 200);
-    browser.wait_until("document.querySelector('#state').className === 'lost'");
-    browser.wait_until("document.querySelector('#state').className === 'open'");
+    browser.wait_until("document.querySelector('.state.lost')");
+    browser.wait_until("document.querySelector('.state.open')");
     browser.evaluate("location.hash = '0'");
-    browser.wait_until("document.querySelector('#state').textContent.startsWith('Refused')");
+    browser.wait_until("document.querySelector('.state')?.textContent.startsWith('Refused')");
+}
+
+#[test]
+fn the_page_follows_by_chunks_events_and_websocket_side_by_side() {
+    let Some(mut browser) = Browser::start() else { return };
+    let server = Server::start(&["--ping", "200ms"]);
+    browser.resize(1_280, 800);
+    browser.open(&format!("http://{}/#7,8/all", server.public));
+    browser.wait_until("document.querySelectorAll('.state.open').length === 3");
+    let messages = ["Hello World", SCRIPT, "it's <br/> & &amp;", "ü€😀", ""];
+    for message in messages {
+        assert_eq!(server.send(7, message), 3);
+    }
+    assert_eq!(server.send(8, &"long ".repeat(13_000)), 3);
+    browser.wait_until("document.querySelectorAll('li').length === 18");
+    let all = "[...document.querySelectorAll('section')].map(section => [
+        section.querySelector('h2').textContent,
+        ...[...section.querySelectorAll('li')].reverse().map(
+            item => item.children[0].textContent + ' ' + item.children[1].textContent)])";
+    let shown = browser.evaluate(all);
+    for (at, title) in ["Events", "Chunks", "WebSocket"].into_iter().enumerate() {
+        let numbered = (1..).zip(messages).map(|(n, message)| format!("#{n} {message}"));
+        let expected: Vec<_> = [title.to_owned()].into_iter().chain(numbered).collect();
+        let its = shown[at].as_array().unwrap();
+        assert_eq!(its[..expected.len()], expected[..], "{title}");
+        assert_eq!(its[6].as_str().unwrap().len(), 3 + 65_000, "{title}");
+    }
+    assert_eq!(browser.evaluate("document.title"), "comet-server", "a message was run");
+    for width in [1_280, 390, 320] {
+        browser.resize(width, 800);
+        browser.wait_until(&format!("innerWidth === {width}"));
+        let fits = "document.documentElement.scrollWidth <= innerWidth";
+        assert_eq!(browser.evaluate(fits), true, "it scrolls sideways at {width} pixels");
+    }
+
+    // A logout ends all of them, and each tries again.
+    assert_eq!(server.ask("DELETE", "/logins/8", "", "").0, 200);
+    browser.wait_until("document.querySelectorAll('.state.lost').length === 3");
+    browser.wait_until("document.querySelectorAll('.state.open').length === 3");
+    assert_eq!(browser.complaints, Vec::<serde_json::Value>::new());
+    // The browser's WebSocket has answered all pings since, and says goodbye by the book.
+    assert_eq!(server.send(7, "again"), 3);
+    browser.evaluate("location.hash = '#9/websocket'");
+    browser.wait_until("document.querySelectorAll('.state.open').length === 1");
+    let is_left = |stats: &serde_json::Value| stats["connections_parked"] == 1;
+    let stats = server.wait_for_stats(is_left);
+    assert_eq!(stats["close_codes"], serde_json::json!({ "1000": 1 }), "{stats}");
+    assert_eq!(server.send(9, "alone"), 1);
+    browser.wait_until("document.querySelector('li')?.textContent.startsWith('#1alone')");
+    browser.evaluate("location.hash = '#0/websocket'");
+    browser.wait_until("document.querySelector('.state')?.textContent.startsWith('Refused')");
 }
 
 #[test]

@@ -19,6 +19,18 @@ pub(crate) const HEAD: &str = concat!(
     "Cache-Control: no-store\r\n\r\n"
 );
 
+/// The response head of a WebSocket whose key is that of the RFC's example, to the byte.
+pub(crate) const UPGRADED: &str = concat!(
+    "HTTP/1.1 101 Switching Protocols\r\nServer: comet-server/",
+    env!("CARGO_PKG_VERSION"),
+    "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+);
+
+/// The fields of a request for it.
+pub(crate) const UPGRADE: &str = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// A server process, killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -63,6 +75,14 @@ impl Server {
     pub(crate) fn follow(&self, path: &str) -> Client {
         let mut client = self.connect(&format!("GET /test/{path} HTTP/1.1\r\nHost: x\r\n\r\n"));
         client.expect(HEAD);
+        client
+    }
+
+    /// A WebSocket logged in at `/test/{path}`, its response head read.
+    pub(crate) fn web_socket(&self, path: &str) -> Client {
+        let mut client = self.connect(&format!("GET /test/{path} HTTP/1.1\r\n{UPGRADE}\r\n"));
+        client.stream.set_nodelay(true).unwrap();
+        client.expect(UPGRADED);
         client
     }
 
@@ -213,6 +233,7 @@ impl Client {
             match self.stream.read(&mut bytes[n..]) {
                 Ok(0) => break,
                 Ok(n_read) => n += n_read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&bytes[..n])),
             }
         }
@@ -240,6 +261,65 @@ impl Client {
         (!chunk.is_empty()).then(|| String::from_utf8(chunk).unwrap())
     }
 
+    /// Sends a frame of a WebSocket, masked: its first byte and up to 125 bytes.
+    pub(crate) fn say(&mut self, first: u8, payload: &[u8]) {
+        self.stream.write_all(&frame(first, payload)).unwrap();
+    }
+
+    /// Reads exactly these bytes.
+    pub(crate) fn expect_bytes(&mut self, expected: &[u8]) {
+        let mut bytes = vec![0; expected.len()];
+        self.stream.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, expected);
+    }
+
+    /// Reads message number `n` as one frame.
+    pub(crate) fn expect_frame(&mut self, n: u64, message: &str) {
+        let payload = format!("Recvd msg #{n}: {message}");
+        let n_bytes = payload.len();
+        let header = match n_bytes {
+            0..=125 => vec![0x81, u8::try_from(n_bytes).unwrap()],
+            126..=65_535 => {
+                [&[0x81, 126][..], &u16::try_from(n_bytes).unwrap().to_be_bytes()].concat()
+            }
+            _ => [&[0x81, 127][..], &(n_bytes as u64).to_be_bytes()].concat(),
+        };
+        self.expect_bytes(&header);
+        self.expect(&payload);
+    }
+
+    /// Reads the next message of a WebSocket; `None` if a close frame with this code comes instead.
+    pub(crate) fn next_frame(&mut self, close: u16) -> Option<String> {
+        let mut header = [0; 2];
+        self.stream.read_exact(&mut header).expect("a frame");
+        let mut n_bytes = usize::from(header[1]);
+        if n_bytes == 126 {
+            let mut length = [0; 2];
+            self.stream.read_exact(&mut length).unwrap();
+            n_bytes = u16::from_be_bytes(length).into();
+        }
+        let mut payload = vec![0; n_bytes];
+        self.stream.read_exact(&mut payload).expect("the rest of a frame");
+        if header[0] == 0x88 {
+            assert_eq!(payload, close.to_be_bytes());
+            return None;
+        }
+        assert_eq!(header[0], 0x81);
+        Some(String::from_utf8(payload).unwrap())
+    }
+
+    /// Reads a close frame with this code, and the end behind it.
+    pub(crate) fn expect_close(&mut self, code: u16) {
+        let mut header = [0; 4];
+        self.stream.read_exact(&mut header).unwrap();
+        let [first, n_bytes, high, low] = header;
+        assert_eq!((first, u16::from_be_bytes([high, low])), (0x88, code));
+        let mut why = vec![0; usize::from(n_bytes - 2)];
+        self.stream.read_exact(&mut why).unwrap();
+        assert!(why.is_ascii() && n_bytes <= 125, "{why:?}");
+        assert!(self.is_cut(), "something comes behind the close frame");
+    }
+
     /// Closes with a reset instead of an end.
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -254,12 +334,22 @@ impl Client {
 
     /// Whether the server has reset or closed the connection without another byte.
     pub(crate) fn is_cut(&mut self) -> bool {
-        match self.stream.read(&mut [0; 1]) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        loop {
+            match self.stream.read(&mut [0; 1]) {
+                Ok(n) => return n == 0,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+            }
         }
     }
+}
+
+/// A frame of a WebSocket client: its first byte and up to 125 bytes, masked.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let masked = payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+    let header = [&[first, 0x80 | u8::try_from(payload.len()).unwrap()], &MASK[..]].concat();
+    header.into_iter().chain(masked).collect()
 }
 
 /// A sender that keeps its connection to the control door.

@@ -1,15 +1,19 @@
 """A neutral receiver: follows ids, keeps every byte of the answers, and counts stamps at the end.
 
-It shares no code with floodtest: Python's http.client reads the framing, and the stamps are looked
-for in whole bodies, so that no border can matter.
+It shares no code with floodtest: Python's http.client reads the framing, or the library websockets
+that of ws:// and wss:// URLs, and the stamps are looked for in whole bodies, so that no border can
+matter.
 
     receiver.py [--ca FILE] [--header 'Name: value']… COUNT PATTERN
 
-follows ids 1 to COUNT at PATTERN, where {id} stands for the id. It prints `ready` when every
+follows ids 1 to COUNT at PATTERN, where {id} stands for the id; what follows a tab is the field that
+{1} stands for. --on-open, --answer and --binary are for WebSockets, as in floodtest. It prints `ready` when every
 request was written, `heads` when every head has come, and at the end of its stdin a line of JSON.
 """
 
 import argparse
+import codecs
+import contextlib
 import http.client
 import json
 import re
@@ -18,6 +22,9 @@ import sys
 import threading
 import time
 from urllib.parse import urlsplit
+
+import websockets.exceptions
+import websockets.sync.client
 
 STAMP = re.compile(rb"@(\d+)~(\d+)#(\d+):(\d+)\.([0-9a-f]{8});")
 
@@ -67,12 +74,59 @@ class Follower:
         self.thread.join(10)
 
 
+class SocketFollower(Follower):
+    """One WebSocket, read by a thread of its own."""
+
+    def __init__(self, line, args, context):
+        url, *fields = line.split("\t")
+        field = fields[0] if fields else ""
+        connect = websockets.sync.client.connect
+        context = context if url.startswith("wss:") else None
+        self.stack = contextlib.ExitStack()
+        self.ws = self.stack.enter_context(
+            connect(url, ssl=context, compression=None, max_size=None, proxy=None)
+        )
+        self.socket = self.ws.socket
+        self.answers = [answer.split("=>", 1) for answer in args.answer]
+        self.is_binary = args.binary
+        self.status = 101
+        self.has_head = threading.Event()
+        self.has_head.set()
+        self.pieces = []
+        self.last_at = time.monotonic()
+        for text in args.on_open:
+            self.say(text.replace("{1}", field))
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def say(self, text):
+        """Sends a text whose escapes are those of floodtest, which are Python's as well."""
+        self.ws.send(codecs.escape_decode(text)[0], text=not self.is_binary)
+
+    def read(self):
+        """Reads until the end, whoever makes it."""
+        try:
+            while True:
+                message = self.ws.recv(decode=False)
+                for prefix, text in self.answers:
+                    if message.startswith(prefix.encode()):
+                        self.say(text)
+                        break
+                else:
+                    self.last_at = time.monotonic()
+                self.pieces.append(bytes(message))
+        except (OSError, websockets.exceptions.ConnectionClosed):
+            pass
+
+
 def count(followers):
     """What came, by the stamps."""
     total = {"messages": 0, "duplicated": 0, "reordered": 0, "heard": 0, "bytes": 0, "events": 0}
     total["comments"] = 0
     for follower in followers:
-        body = b"".join(follower.pieces)
+        is_socket = isinstance(follower, SocketFollower)
+        # No stamp reaches over the border of a message.
+        body = (b"\0" if is_socket else b"").join(follower.pieces)
         seen, highest = set(), {}
         for stamp in STAMP.finditer(body):
             n, known_by = int(stamp[4]), (stamp[3], stamp[5])
@@ -86,6 +140,9 @@ def count(followers):
         total["messages"] += len(seen)
         total["heard"] += bool(seen)
         total["bytes"] += len(body)
+        if is_socket:
+            total["events"] += len(follower.pieces)
+            continue
         text = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         # What follows the last empty line is no event yet.
         for event in text.split(b"\n\n")[:-1]:
@@ -100,13 +157,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ca")
     parser.add_argument("--header", action="append", default=[])
+    parser.add_argument("--on-open", action="append", default=[])
+    parser.add_argument("--answer", action="append", default=[])
+    parser.add_argument("--binary", action="store_true")
     parser.add_argument("count", type=int)
     parser.add_argument("pattern")
     args = parser.parse_args()
     headers = dict(header.split(": ", 1) for header in args.header)
     context = ssl.create_default_context(cafile=args.ca) if args.ca else None
-    ids = range(1, args.count + 1)
-    followers = [Follower(args.pattern.replace("{id}", str(id)), headers, context) for id in ids]
+    urls = [args.pattern.replace("{id}", str(id)) for id in range(1, args.count + 1)]
+    if args.pattern.startswith("ws"):
+        followers = [SocketFollower(url, args, context) for url in urls]
+    else:
+        followers = [Follower(url, headers, context) for url in urls]
     print("ready", flush=True)
 
     def say_heads():
@@ -121,7 +184,7 @@ def main():
     for follower in followers:
         follower.end()
     statuses = [follower.status for follower in followers]
-    print(json.dumps({"established": statuses.count(200), **count(followers)}), flush=True)
+    print(json.dumps({"established": len([it for it in statuses if it in (101, 200)]), **count(followers)}), flush=True)
 
 
 main()

@@ -72,6 +72,7 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
     let mut plan = run::Plan::read(folder).unwrap();
     plan.server_threads = Some(1);
     plan.broker = Some("redis-server".to_owned());
+    plan.transport = Some("ws".to_owned());
     plan.title = Some("a run".to_owned());
     plan.expect = vec!["lost=0".to_owned()];
     plan.server.host = Some("user@host".to_owned());

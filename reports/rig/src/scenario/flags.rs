@@ -2,6 +2,8 @@
 
 /// Those of floodtest.
 pub(crate) const FLOODTEST: &[&str] = &[
+    "answer",
+    "binary",
     "body",
     "body-file",
     "ca",
@@ -19,6 +21,8 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "method",
     "metrics",
     "numbers",
+    "on-open",
+    "protocol",
     "sequence",
     "settle",
     "source-ip",
@@ -45,8 +49,11 @@ pub(crate) const FLOODTEST_GIVEN: &[&str] = &[
 
 /// Those of msggen.
 pub(crate) const MSGGEN: &[&str] = &[
+    "ack",
     "allow-late",
+    "answer",
     "batch",
+    "binary",
     "body",
     "ca",
     "connections",
@@ -58,7 +65,10 @@ pub(crate) const MSGGEN: &[&str] = &[
     "max",
     "message",
     "method",
+    "metrics",
     "ok",
+    "on-open",
+    "protocol",
     "reached",
     "reconnect",
     "seed",

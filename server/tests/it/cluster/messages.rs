@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Broker, line, node, send, send_lines};
-use crate::support::Client;
+use crate::support::{Client, UPGRADE};
 
 #[test]
 fn a_message_sent_on_one_node_reaches_a_client_of_another() {
@@ -35,6 +35,33 @@ fn a_message_sent_on_one_node_reaches_a_client_of_another() {
     let left = |stats: &serde_json::Value| stats["cluster"]["subscriptions"] == 0;
     there.wait_for_stats(left);
     assert_eq!(broker.n_followers(7), 0, "nobody follows it any longer");
+}
+
+#[test]
+fn a_websocket_waits_for_the_cluster_as_others_do() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    let [here, there] = broker.two_nodes();
+    let mut socket = there.web_socket("7,8");
+    let mut chunked = there.follow("7");
+    assert_eq!(send(&here, "7", "<one>"), json!({ "connections": 0, "subscribers": 1 }));
+    assert_eq!(send(&there, "8", "two"), json!({ "connections": 1, "subscribers": 1 }));
+    socket.expect_frame(1, "<one>");
+    socket.expect_frame(2, "two");
+    chunked.expect_message(1, "&lt;one&gt;");
+    socket.say(0x88, &1000_u16.to_be_bytes());
+    socket.expect_close(1000);
+    drop(chunked);
+    there.wait_for_stats(|stats| stats["cluster"]["subscriptions"] == 0);
+
+    // Frames that come before the answer are refused, however long the cluster takes.
+    broker.signal("-STOP");
+    let mut eager = there.connect(&format!("GET /test/9 HTTP/1.1\r\n{UPGRADE}\r\n"));
+    there.wait_for_stats(|stats| stats["cluster"]["waiting"] == 1);
+    eager.say(0x89, b"");
+    assert!(eager.is_cut());
+    broker.signal("-CONT");
+    let stats = there.wait_for_stats(|stats| stats["connections_open"] == 0);
+    assert_eq!(stats["connections_closed"], json!({ "bad_request": 1, "peer": 2 }));
 }
 
 #[test]

@@ -67,6 +67,10 @@ impl Broker {
         command.args(["--net", "redis-server", "--port", "6379", "--protected-mode", "no"]);
         command.args(["--save", "", "--bind", "0.0.0.0"]);
         let child = command.stdout(Stdio::null()).spawn().ok()?;
+        // A link to it would stay in our network before it has left that.
+        let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        let its = child.id().to_string();
+        testing::wait_until("it has a network of its own", || network(&its) != network("self"));
         Some(Self { child, port: 6379, flags: Vec::new() })
     }
 

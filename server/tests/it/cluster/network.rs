@@ -75,7 +75,9 @@ fn in_a_network_of_its_own() {
     );
     let deadline = Instant::now() + DEADLINE;
     for (id, client) in (1..).zip(&mut clients) {
-        assert_eq!(send(&here, &id.to_string(), "again")["subscribers"], 1);
+        // The broker may count a connection that was cut for as long as it has not noticed.
+        let answer = send(&here, &id.to_string(), "again");
+        assert!(matches!(answer["subscribers"].as_u64(), Some(1 | 2)), "{answer}");
         // The first one may have been on its way when the network was cut.
         while !client.next_chunk().unwrap().contains("again") {
             assert!(Instant::now() < deadline);

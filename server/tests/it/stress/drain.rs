@@ -9,8 +9,7 @@ use crate::support::{Server, connections};
 fn everybody_gets_all_that_was_sent_and_then_the_last_chunk() {
     const N: u64 = 1_000;
     let mut server = Server::start(&["--grace", "10s"]);
-    let mut followers: Vec<_> =
-        (1..=N).map(|id| Follower::new(server.follow(&id.to_string()))).collect();
+    let mut followers: Vec<_> = (1..=N).map(|id| Follower::of_either_kind(&server, id)).collect();
     let mut unfinished: Vec<_> = (0..20).map(|_| server.connect("GET /test/1 HT")).collect();
     let mut door = server.door();
     // A sender that goes on until it is turned away.
@@ -38,9 +37,9 @@ fn everybody_gets_all_that_was_sent_and_then_the_last_chunk() {
     let unanswered = unanswered.expect("it goes on until there is no answer");
     for (id, follower) in (1..).zip(&mut followers) {
         follower.expect_all();
-        let mut end = follower.client.next_chunk();
+        let mut end = follower.next(1001);
         if id == unanswered.0 && end.as_ref().is_some_and(|chunk| chunk.contains(&unanswered.1)) {
-            end = follower.client.next_chunk();
+            end = follower.next(1001);
         }
         assert_eq!(end, None, "connection {id}");
         assert_eq!(follower.client.read_to_end(), "", "an end, not a reset");

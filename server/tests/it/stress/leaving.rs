@@ -37,7 +37,7 @@ fn churn_beside_steady_connections_costs_them_nothing() {
     let mut random = Random::seeded();
     let server = Server::start(&[]);
     let mut steady: Vec<_> =
-        (1..=N_STEADY).map(|id| Follower::new(server.follow(&id.to_string()))).collect();
+        (1..=N_STEADY).map(|id| Follower::of_either_kind(&server, id)).collect();
     let mut door = server.door();
     door.catch_up();
     let n_descriptors = server.n_descriptors();

@@ -21,7 +21,8 @@ fn many_logins_logouts_and_sends_reach_exactly_whom_they_should() {
                 let mut ids = vec![id];
                 (0..random.below(6)).for_each(|_| ids.push(1 + random.below(N_IDS)));
                 let path: Vec<_> = ids.iter().map(u64::to_string).collect();
-                open.push((ids, Follower::new(server.follow(&path.join(",")))));
+                let by_frames = random.below(2) == 0;
+                open.push((ids, Follower::follow(&server, &path.join(","), by_frames)));
                 n_logins += 1;
             }
             3 => {
@@ -51,7 +52,7 @@ fn many_logins_logouts_and_sends_reach_exactly_whom_they_should() {
     }
     for follower in &mut ended {
         follower.expect_all();
-        assert_eq!(follower.client.next_chunk(), None, "a logout ends with the last chunk");
+        assert_eq!(follower.next(1000), None, "a logout ends with the last chunk");
     }
     for (_, follower) in &mut open {
         follower.expect_all();

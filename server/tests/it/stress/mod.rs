@@ -10,8 +10,9 @@ mod half_open;
 mod leaving;
 mod logins;
 mod slow;
+mod websockets;
 
-use crate::support::Client;
+use crate::support::{Client, Server};
 
 /// A generator of numbers (splitmix64: small, and good enough to pick ids).
 pub(crate) struct Random(u64);
@@ -39,17 +40,40 @@ pub(crate) struct Follower {
     pub(crate) client: Client,
     /// Messages sent to it, the oldest first.
     pub(crate) sent: Vec<String>,
+    /// Whether they come by WebSocket.
+    by_frames: bool,
 }
 
 impl Follower {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, sent: Vec::new() }
+        Self { client, sent: Vec::new(), by_frames: false }
+    }
+
+    /// One that follows an id by chunks, or by WebSocket: every other id.
+    pub(crate) fn of_either_kind(server: &Server, id: u64) -> Self {
+        Self::follow(server, &id.to_string(), id.is_multiple_of(2))
+    }
+
+    /// One that follows ids by WebSocket, or by chunks.
+    pub(crate) fn follow(server: &Server, path: &str, by_frames: bool) -> Self {
+        let client = if by_frames { server.web_socket(path) } else { server.follow(path) };
+        Self { by_frames, ..Self::new(client) }
+    }
+
+    /// The next message; `None` at the end, which a WebSocket is told with this code.
+    pub(crate) fn next(&mut self, code: u16) -> Option<String> {
+        if self.by_frames { self.client.next_frame(code) } else { self.client.next_chunk() }
     }
 
     /// Reads all that was sent, in order and numbered without a gap.
     pub(crate) fn expect_all(&mut self) {
         for (n_before, message) in self.sent.iter().enumerate() {
-            self.client.expect_message(n_before as u64 + 1, message);
+            let n = n_before as u64 + 1;
+            if self.by_frames {
+                self.client.expect_frame(n, message);
+            } else {
+                self.client.expect_message(n, message);
+            }
         }
     }
 }
