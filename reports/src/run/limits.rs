@@ -4,7 +4,6 @@
 use serde::Serialize;
 
 use super::cost::Cost;
-use super::summary::Rates;
 use super::verdict::{expects, is_busy};
 use super::words::{NOT_MEASURED, figure, grouped, ms, of_one_core, share};
 use super::{Run, files};
@@ -40,13 +39,14 @@ pub struct Limit {
     pub file: &'static str,
 }
 
-/// Everything that was looked at, whether it limited `run` or not.
-pub(super) fn limits(run: &Run, cost: &Cost, rates: &Rates) -> Vec<Limit> {
+/// Everything that was looked at, whether it limited `run` or not. `opened_per_s` connections were
+/// opened a second.
+pub(super) fn limits(run: &Run, cost: &Cost, opened_per_s: Option<f64>) -> Vec<Limit> {
     let received = run.received();
     let mut limits = Vec::new();
     limits.extend(run.sent().map(sender));
     limits.push(connections(run, received));
-    limits.extend(opening(run, received, rates));
+    limits.extend(opening(run, received, opened_per_s));
     limits.push(machine(run));
     limits.push(server(run, cost));
     limits
@@ -129,9 +129,9 @@ fn reasons(by_reason: &ByReason) -> String {
 }
 
 /// Whether connections were opened as fast as asked. `None` where no rate was.
-fn opening(run: &Run, received: &FloodReport, rates: &Rates) -> Option<Limit> {
+fn opening(run: &Run, received: &FloodReport, opened_per_s: Option<f64>) -> Option<Limit> {
     let asked = run.plan.rate;
-    let opened = rates.opened_per_s.filter(|_| asked > 0)?;
+    let opened = opened_per_s.filter(|_| asked > 0)?;
     let late = &received.connect_lateness;
     let mut seen = vec![format!("{} of {} a second", figure(opened), grouped(asked))];
     if late.count > 0 {

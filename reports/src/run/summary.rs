@@ -125,7 +125,7 @@ impl Summary {
             nodes: run.plan.nodes,
             verdict: Verdict::Held,
             shortfalls: Vec::new(),
-            limits: limits(run, &cost, &rates),
+            limits: limits(run, &cost, rates.opened_per_s),
             caveats: caveats(run),
             cost,
             machine,
