@@ -39,9 +39,7 @@ impl Traffic {
         phases: &[Phase],
         item_kind: ItemKind,
     ) -> Self {
-        let items: fn(&FloodReport) -> u64 =
-            if item_kind == ItemKind::Chunks { |it| it.chunks } else { |it| it.items };
-        let of_flood = |count: fn(&FloodReport) -> u64| {
+        let of_flood = |count: &dyn Fn(&FloodReport) -> u64| {
             intervals(flood.0, |it| (it.elapsed_s, count(it)))
                 .into_iter()
                 .map(move |it| it.later(flood.1))
@@ -49,8 +47,8 @@ impl Traffic {
         let of_send = intervals(send.0, |it| (it.elapsed_s, it.sent)).into_iter();
         Self {
             item_kind,
-            connections: of_flood(|it| it.connected).map(Interval::level).collect(),
-            items_per_s: of_flood(items).map(Interval::rate).collect(),
+            connections: of_flood(&|it| it.connected).map(Interval::level).collect(),
+            items_per_s: of_flood(&|it| it.n_of(item_kind)).map(Interval::rate).collect(),
             messages_per_s: of_send.map(|it| it.later(send.1).rate()).collect(),
             phases: phases.to_vec(),
         }

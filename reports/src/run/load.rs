@@ -127,12 +127,22 @@ impl Run {
         first.is_some_and(|exit| exit.is_early && exit.is_of(&self.plan.server.name))
     }
 
-    /// What is counted of what was received: of comet-server chunks, which its own counts are
-    /// compared with, and so of runs whose floodtest counted nothing else.
+    /// What is counted of what was received: of comet-server chunks or the frames of WebSockets,
+    /// which its own counts are compared with; chunks as well in runs whose floodtest counted
+    /// nothing else.
     pub fn item_kind(&self) -> ItemKind {
         let received = self.received();
         let has_chunks_only = received.items == 0 && received.chunks > 0;
-        if self.server.is_some() || has_chunks_only { ItemKind::Chunks } else { received.item_kind }
+        match received.item_kind {
+            ItemKind::Frames => ItemKind::Frames,
+            _ if self.server.is_some() || has_chunks_only => ItemKind::Chunks,
+            kind => kind,
+        }
+    }
+
+    /// How many of these were received.
+    pub fn n_items(&self) -> u64 {
+        self.received().n_of(self.item_kind())
     }
 
     /// What people call it: the name of its folder.

@@ -96,8 +96,8 @@ pub enum Verdict {
 pub struct Rates {
     /// Connections opened a second, from the first connect to the last.
     pub opened_per_s: Option<f64>,
-    /// Items received a second (chunks, of comet-server), from when the first message was due to
-    /// the last answer.
+    /// Items received a second, as [`Run::item_kind`] counts them, from when the first message was
+    /// due to the last answer.
     pub received_per_s: Option<f64>,
 }
 
@@ -113,10 +113,7 @@ impl Summary {
             |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);
         let rates = Rates {
             opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
-            received_per_s: sent.and_then(|sent| {
-                let items = if run.server.is_some() { received.chunks } else { received.items };
-                per_s(items, sent.elapsed_s)
-            }),
+            received_per_s: sent.and_then(|sent| per_s(run.n_items(), sent.elapsed_s)),
         };
         let mut summary = Self {
             format: FORMAT,

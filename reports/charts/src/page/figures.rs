@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Note, figure, section, source, table};
 use crate::pictures::{Drawn, Picture};
-use reports::books::{Extent, FloodReport, ItemKind, JudgedBy};
+use reports::books::{Extent, FloodReport, JudgedBy};
 use reports::latency::{Latency, LatencySummary};
 use reports::run::words::{
     NOT_MEASURED, figure as number, grouped, kb, ms, of_one_core, with_unit,
@@ -246,9 +246,8 @@ pub(crate) fn traffic(run: &Run, summary: &Summary, picture: &Picture) -> Markup
             "all of them ÷ seconds from the first message due to the last answer",
         ));
     } else {
-        let n_items = if items == ItemKind::Chunks { received.chunks } else { received.items };
         let from = "floodtest's last report";
-        rows.push(row(&format!("{items} received"), String::new(), grouped(n_items), from));
+        rows.push(row(&format!("{items} received"), String::new(), grouped(run.n_items()), from));
     }
     let types = received.content_types.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let from: &[&str] = if summary.sent.is_some() {

@@ -46,7 +46,7 @@ pub(crate) fn top(run: &Run, summary: &Summary) -> Markup {
             p.kicker { (kicker(&run.plan)) }
             h1 { (title(run)) }
             @if summary.held() {
-                p.verdict.held { strong { "Held." } " " (what_held(summary)) }
+                p.verdict.held { strong { "Held." } " " (what_held(run, summary)) }
             } @else {
                 (fell_short(run, summary))
             }
@@ -87,12 +87,12 @@ fn fell_short(run: &Run, summary: &Summary) -> Markup {
 }
 
 /// What it means that the run held.
-fn what_held(summary: &Summary) -> String {
-    let received = &summary.received;
+fn what_held(run: &Run, summary: &Summary) -> String {
+    let (received, items) = (&summary.received, run.item_kind());
+    let n_items = grouped(run.n_items());
     let connections = grouped(received.connected);
     let Some(sent) = &summary.sent else {
-        let items = if received.items > 0 { received.items } else { received.chunks };
-        if items == 0 {
+        if run.n_items() == 0 {
             return format!(
                 "{connections} connections were open at the end. No messages were sent, and none \
                  came."
@@ -104,21 +104,25 @@ fn what_held(summary: &Summary) -> String {
             None => "whether messages were missing was not judged",
         };
         return format!(
-            "{connections} connections were open at the end, and {} {} received: {faults}.",
-            grouped(items),
-            received.item_kind
+            "{connections} connections were open at the end, and {n_items} {items} received: \
+             {faults}."
         );
     };
     if summary.server.is_none() {
-        let faults = if received.n_faults() == 0 {
-            "none lost, none duplicated, none out of order".to_owned()
-        } else {
-            format!("{} lost, duplicated or out of order, as expected", received.n_faults())
+        let faults = match (received.n_faults(), received.reordered) {
+            (0, Some(_)) => "none lost, none duplicated, none out of order".to_owned(),
+            (0, None) => "none lost, none duplicated; their order was not judged".to_owned(),
+            (n, _) => format!("{} lost, duplicated or out of order, as expected", grouped(n)),
+        };
+        // A server may answer nothing: then what the kernel took is all that is known.
+        let (n_sent, how) = match sent.written {
+            Some(written) => (written, "written"),
+            None => (sent.answered, "answered"),
         };
         return format!(
-            "{connections} connections were open at the end. {} messages were answered, and {} \
+            "{connections} connections were open at the end. {} messages were {how}, and {} \
              received: {faults}.",
-            grouped(sent.answered),
+            grouped(n_sent),
             grouped(received.messages)
         );
     }
@@ -127,10 +131,9 @@ fn what_held(summary: &Summary) -> String {
         Some(void) => format!(" {} of them went to ids that nobody had.", grouped(void)),
     };
     format!(
-        "All {connections} connections stayed open to the end. {} messages were sent, and {} \
-         chunks received: none lost, none duplicated, none out of order.{void}",
+        "All {connections} connections stayed open to the end. {} messages were sent, and {n_items} \
+         {items} received: none lost, none duplicated, none out of order.{void}",
         grouped(sent.answered),
-        grouped(received.chunks),
     )
 }
 
@@ -138,20 +141,20 @@ fn what_held(summary: &Summary) -> String {
 struct Key {
     value: String,
     unit: &'static str,
-    what: &'static str,
+    what: String,
     /// The file of the run's folder that it comes from.
     from: &'static str,
 }
 
 /// What was received: of a server with counts of its own chunks, which are compared with them.
-fn received_key(summary: &Summary) -> Key {
+fn received_key(run: &Run, summary: &Summary) -> Key {
     let received = &summary.received;
     let (count, what) = if summary.server.is_some() {
-        (received.chunks, "chunks received")
+        (run.n_items(), format!("{} received", run.item_kind()))
     } else if received.judged_by != JudgedBy::Nothing {
-        (received.messages, "messages received, each counted once")
+        (received.messages, "messages received, each counted once".to_owned())
     } else {
-        (received.items.max(received.chunks), "items received; messages were not judged")
+        (run.n_items(), format!("{} received; messages were not judged", run.item_kind()))
     };
     Key { value: grouped(count), unit: "", what, from: files::FLOODTEST }
 }
@@ -160,9 +163,12 @@ fn received_key(summary: &Summary) -> Key {
 /// caveats say why.
 fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
     let cost = &summary.cost;
-    let key = |value: Option<String>, unit, what, from| match value {
-        Some(value) => Key { value, unit, what, from },
-        None => Key { value: "–".to_owned(), unit: "not measured", what, from },
+    let key = |value: Option<String>, unit, what: &str, from| {
+        let what = what.to_owned();
+        match value {
+            Some(value) => Key { value, unit, what, from },
+            None => Key { value: "–".to_owned(), unit: "not measured", what, from },
+        }
     };
     let connected = if run.plan.connections == summary.received.connected {
         "connections open at the end, all that were asked for"
@@ -171,8 +177,8 @@ fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
     };
     let n_connected = Some(grouped(summary.received.connected));
     let mut keys = vec![key(n_connected, "", connected, files::FLOODTEST)];
-    if summary.sent.is_some() || summary.received.items.max(summary.received.chunks) > 0 {
-        keys.push(received_key(summary));
+    if summary.sent.is_some() || run.n_items() > 0 {
+        keys.push(received_key(run, summary));
     }
     if run.plan.server.is_watched {
         let in_all = if summary.sent.is_some() {

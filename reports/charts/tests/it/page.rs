@@ -406,6 +406,22 @@ fn a_run_of_another_server_says_what_limited_it_and_names_what_it_received() {
 }
 
 #[test]
+fn what_comet_server_sent_over_websockets_is_frames_at_the_top_and_in_the_chart() {
+    let dir = tempfile::tempdir().unwrap();
+    SMALL.write(dir.path());
+    edit_reports(dir.path(), files::FLOODTEST, |it| {
+        it["item_kind"] = "frames".into();
+        it["chunks"] = 0.into();
+    });
+    let summary = charts::report(dir.path()).unwrap();
+    assert!(summary.held(), "{:?}", summary.shortfalls);
+    assert_eq!(summary.rates.received_per_s, Some(100.0));
+    let page = page_of(dir.path());
+    let held = "6,000 messages were sent, and 6,000 frames received: none lost";
+    assert!(page.contains(held) && page.contains("Messages, frames and connections"), "{page}");
+}
+
+#[test]
 fn a_server_that_died_is_the_reason_and_what_came_of_it_stands_below() {
     let dir = died();
     let page = page_of(dir.path());
