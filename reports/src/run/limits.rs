@@ -1,9 +1,8 @@
 //! What limited a run, as far as it can be seen from its files: whether the load was the one that
 //! was asked for, and whether something other than the server stood in its way.
 
-use serde::Serialize;
-
 use super::cost::Cost;
+use super::summary::Limit;
 use super::verdict::{expects, is_busy};
 use super::words::{NOT_MEASURED, figure, grouped, ms, of_one_core, share};
 use super::{Run, files};
@@ -23,21 +22,6 @@ const LEAST_OPENED: f64 = 0.9;
 /// The share of a core from which on a server with one thread may have had no more to give: the
 /// samples of a second hide the moments in which it had none left.
 const MOST_CPU: f64 = 0.9;
-
-/// Something that may limit a run, and what was seen of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Limit {
-    /// What was looked at.
-    pub what: &'static str,
-    /// Whether it limited the run; `None` where that was not measured.
-    pub is_limit: Option<bool>,
-    /// What was seen, with its figures.
-    pub seen: String,
-    /// What it means for the figures if it limited the run.
-    pub means: &'static str,
-    /// The file of the run's folder that says so.
-    pub file: &'static str,
-}
 
 /// Everything that was looked at, whether it limited `run` or not. `opened_per_s` connections were
 /// opened a second.

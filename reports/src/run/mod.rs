@@ -3,6 +3,7 @@
 //! Raw files are written while the run goes on and never changed afterwards. Everything else is
 //! computed from them, as often as one likes.
 
+mod compute;
 mod cost;
 mod exits;
 mod expected;
@@ -30,11 +31,10 @@ pub use figures::{check_expectations, is_figure_of_run};
 pub use folder::{FORMAT, RunError, replace};
 pub use footprint::{Footprint, Footprints};
 pub use host::Host;
-pub use limits::Limit;
 pub use load::{DelayInterval, Delays, Run};
 pub use machine::Machine;
 pub use phases::{PhaseStart, Phases};
 pub use plan::{COMET_SERVER, Command, Plan, ServerPlan};
-pub use summary::{Rates, Summary, Verdict};
+pub use summary::{Limit, Rates, Summary, Verdict};
 pub use timeline::Phase;
 pub use verdict::doubts;

@@ -131,8 +131,8 @@ fn what_held(run: &Run, summary: &Summary) -> String {
         Some(void) => format!(" {} of them went to ids that nobody had.", grouped(void)),
     };
     format!(
-        "All {connections} connections stayed open to the end. {} messages were sent, and {n_items} \
-         {items} received: none lost, none duplicated, none out of order.{void}",
+        "All {connections} connections stayed open to the end. {} messages were sent, and \
+         {n_items} {items} received: none lost, none duplicated, none out of order.{void}",
         grouped(sent.answered),
     )
 }
