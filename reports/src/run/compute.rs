@@ -1,6 +1,5 @@
 //! Computes what came of a run from its raw files. It stands apart from what a summary is, which
-//! the
-//! verdict and the figures to be expected are told in.
+//! the verdict and the figures to be expected are told in.
 
 use super::cost::Cost;
 use super::figures::figures;

@@ -85,8 +85,7 @@ pub struct Rates {
     /// Connections opened a second, from the first connect to the last.
     pub opened_per_s: Option<f64>,
     /// Items received a second, as [`Run::item_kind`](super::Run::item_kind) counts them, from when
-    /// the first message was
-    /// due to the last answer.
+    /// the first message was due to the last answer.
     pub received_per_s: Option<f64>,
 }
 
