@@ -198,7 +198,17 @@ impl Modelled {
             None if answers.is_empty() => {}
             None if is_waiting => self.answer = last,
             None if self.is_broken => self.is_lost(),
-            None => self.sent += if room == 0 { &last } else { &answers },
+            None if room >= answers.len() => self.sent += &answers,
+            None => {
+                // The one that is begun, and the last.
+                let n_begun = answers[..room].rfind(';').map_or(0, |at| at + 1);
+                let behind = &answers[n_begun..];
+                let begun = if room > n_begun { behind.split_inclusive(';').next() } else { None };
+                let n_begun = n_begun + begun.map_or(0, str::len);
+                let n_last = answers.len() - last.len();
+                self.sent += &answers[..n_begun];
+                self.sent += if n_begun <= n_last { &last } else { "" };
+            }
             Some(word) if is_waiting => {
                 self.is_open = is_goodbye;
                 self.is_ending = is_goodbye;

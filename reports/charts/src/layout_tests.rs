@@ -130,8 +130,9 @@ fn memory_cases() -> Vec<Case> {
 fn time_cases() -> Vec<Case> {
     let of_traffic = |what, n: i32, value: f64| -> Case {
         let traffic = Traffic {
+            item_kind: reports::books::ItemKind::Chunks,
             connections: seconds(n, value * 10.0),
-            chunks_per_s: seconds(n, value),
+            items_per_s: seconds(n, value),
             messages_per_s: seconds(n / 2, value),
             phases: if n > 0 { phases(f64::from(n)) } else { Vec::new() },
         };

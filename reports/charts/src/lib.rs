@@ -5,7 +5,7 @@
 //! - [`render`]: resident, anonymous and kernel memory on the left axis and connections on the
 //!   right one, over the time elapsed; below them bytes per connection. Several logs are laid over
 //!   each other.
-//! - [`traffic()`]: messages sent and chunks received a second; below them connections.
+//! - [`traffic()`]: messages sent and items received a second; below them connections.
 //! - [`delivery()`]: the median, the 99th percentile and the longest delay of each interval.
 //! - [`percentiles()`]: delays by percentile, of one run or of several.
 //!
@@ -43,7 +43,7 @@ use canvas::Canvas;
 pub use compare::{Comparison, Differing, Question, Side, compare};
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
-pub use peers::{Peer, PeerFigure, PeerRuns, PeerValues, Peers, peers};
+pub use peers::{Peer, PeerFigure, PeerLimit, PeerRuns, PeerValues, Peers, peers};
 pub use percentiles::{PercentileCurve, percentiles};
 pub use report::{ReportError, report};
 use reports::replace::{check, replace};

@@ -87,8 +87,19 @@ pub struct PeerRuns {
     pub held: usize,
     /// In what respects they fell short, each sentence once.
     pub shortfalls: Vec<String>,
+    /// What limited its runs beside the server, and how many of them.
+    pub limits: Vec<PeerLimit>,
     /// Its figures.
     pub values: Vec<PeerValues>,
+}
+
+/// Something that limited runs of a server.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerLimit {
+    /// What it was, as on the page of a run.
+    pub what: &'static str,
+    /// How many runs it limited.
+    pub runs: usize,
 }
 
 /// A figure of a server.
@@ -159,14 +170,31 @@ fn server(runs: &[(String, Plan, Summary)], shown: &[(&Figure, &str)]) -> Option
             shortfalls.push(shortfall.clone());
         }
     }
+    let mut limits: Vec<PeerLimit> = Vec::new();
+    for limit in runs.iter().flat_map(|(_, _, summary)| summary.limited_by()) {
+        match limits.iter_mut().find(|it| it.what == limit.what) {
+            Some(known) => known.runs += 1,
+            None => limits.push(PeerLimit { what: limit.what, runs: 1 }),
+        }
+    }
     Some(PeerRuns {
         name: plan.server.name.clone(),
         title: plan.title.clone().unwrap_or_default(),
         runs: runs.iter().map(|(name, ..)| name.clone()).collect(),
         held: runs.iter().filter(|(_, _, summary)| summary.held()).count(),
         shortfalls,
+        limits,
         values: values.collect(),
     })
+}
+
+impl PeerRuns {
+    /// What limited its runs, in words.
+    fn limited_by(&self) -> String {
+        let n = self.runs.len();
+        let limits = self.limits.iter().map(|it| format!("{} in {} of {n} runs", it.what, it.runs));
+        limits.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl Peers {
@@ -211,6 +239,9 @@ impl fmt::Display for Peers {
             for shortfall in &server.shortfalls {
                 writeln!(f, "  fell short: {shortfall}")?;
             }
+            if !server.limits.is_empty() {
+                writeln!(f, "  limited by {}", server.limited_by())?;
+            }
         }
         Ok(())
     }
@@ -237,6 +268,16 @@ fn page(peers: &Peers) -> String {
                         @for shortfall in &server.shortfalls {
                             li { (server.name) ": " (shortfall) }
                         }
+                    }
+                }
+            }
+            @if peers.servers.iter().all(|server| server.limits.is_empty()) {
+                p.limited { strong { "What limited them:" } " nothing that was looked at." }
+            } @else {
+                p.limited { strong { "What limited them:" } }
+                ul.limited {
+                    @for server in peers.servers.iter().filter(|it| !it.limits.is_empty()) {
+                        li { (server.name) ": " (server.limited_by()) }
                     }
                 }
             }
@@ -271,8 +312,9 @@ fn bars(peers: &Peers) -> Markup {
                     dt { (server.name) }
                     dd {
                         @if let Some(value) = value.filter(|_| most > 0.0) {
-                            @let width = format!("width: {:.2}%", value.max(0.0) / most * 50.0);
-                            span.bar style=(width) {}
+                            // Half of the width is left to the figure behind it.
+                            @let percent = value.max(0.0) / most * 50.0;
+                            span.bar style=(format!("width: {percent:.2}%")) {}
                         }
                         (value.map_or_else(|| NOT_MEASURED.to_owned(), number))
                     }
@@ -299,7 +341,7 @@ fn figures_table(peers: &Peers) -> Markup {
             }
             row
         });
-        table("figures", &heads, rows)
+        table("figures peers", &heads, rows)
     };
     let n_costs = N_COSTS.min(peers.figures.len());
     let body = html! {
@@ -320,7 +362,7 @@ fn meanings(peers: &Peers) -> Markup {
         vec![it.what.to_owned(), it.name.to_owned(), what, it.file.to_owned()]
     });
     let heads = ["", "name", "what it is", "computed from"];
-    section("What the figures are", &[], &table("", &heads, rows))
+    section("What the figures are", &[], &table("sourced meanings", &heads, rows))
 }
 
 /// The runs, with a link to the report of each.

@@ -62,7 +62,7 @@ pub(crate) struct Pictures {
     has_memory: bool,
     /// Whether anything is known of the kernel's memory.
     has_kernel: bool,
-    /// Messages, chunks and connections.
+    /// Messages, items and connections.
     traffic: Traffic,
     /// Delays over time.
     delivery_from_due: Delivery,
@@ -76,7 +76,7 @@ pub(crate) struct Drawn {
     pub(crate) process: Option<Picture>,
     /// The same with the kernel's memory. `None` if nothing is known of that.
     pub(crate) kernel: Option<Picture>,
-    /// Messages, chunks and connections.
+    /// Messages, items and connections.
     pub(crate) traffic: Picture,
     /// Delays over time.
     pub(crate) delivery_from_due: Picture,
@@ -109,7 +109,12 @@ impl Pictures {
             process: history(&run.memory.iter().map(without_kernel).collect::<Vec<_>>()),
             has_memory: !run.memory.is_empty(),
             has_kernel: run.memory.iter().any(|sample| sample.kernel_kb().is_some()),
-            traffic: Traffic::of((&run.flood, flood_s), (&run.send, send_s), &phases),
+            traffic: Traffic::of(
+                (&run.flood, flood_s),
+                (&run.send, send_s),
+                &phases,
+                run.item_kind(),
+            ),
             delivery_from_due: Delivery { intervals: intervals.collect(), phases },
             percentiles: curves(run, "", 0),
         }
@@ -121,7 +126,10 @@ impl Pictures {
             process: self.process()?,
             kernel: self.kernel()?,
             traffic: Picture::draw(
-                "Messages sent and chunks received a second, and connections, over time",
+                format!(
+                    "Messages sent and {} received a second, and connections, over time",
+                    self.traffic.item_kind
+                ),
                 (380, 380),
                 |options, format| chart::traffic(&self.traffic, options, format),
             )?,

@@ -1,4 +1,4 @@
-//! The chart of traffic: messages sent and chunks received a second above, connections below.
+//! The chart of traffic: messages sent and items received a second above, connections below.
 
 use plotters::style::RGBColor;
 
@@ -7,21 +7,23 @@ use super::scale::Scale;
 use super::segment::{Segment, highest, last_s, lines};
 use super::sheet::{CONNECTIONS, Entry, Mark, Panel, Phase, QUIET, Sheet};
 use super::{ChartError, Format, Options, drawn};
-use reports::books::{FloodReport, SendReport};
+use reports::books::{FloodReport, ItemKind, SendReport};
 
-/// Messages sent: wide and light, since where all is well the chunks are exactly on it.
+/// Messages sent: wide and light, since where all is well the items are exactly on it.
 const MESSAGES: Pen = Pen::solid(RGBColor(245, 190, 110), 4);
 
-/// Chunks received.
-pub(super) const CHUNKS: Pen = Pen::solid(RGBColor(0, 90, 180), 1);
+/// Items received.
+pub(super) const ITEMS: Pen = Pen::solid(RGBColor(0, 90, 180), 1);
 
 /// What went over the connections of a run, and how many there were.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traffic {
     /// Established connections.
     pub connections: Vec<Segment>,
-    /// Chunks received a second.
-    pub chunks_per_s: Vec<Segment>,
+    /// What is counted of what was received.
+    pub item_kind: ItemKind,
+    /// Of these, received a second.
+    pub items_per_s: Vec<Segment>,
     /// Messages sent a second.
     pub messages_per_s: Vec<Segment>,
     /// Phases of the run.
@@ -30,17 +32,23 @@ pub struct Traffic {
 
 impl Traffic {
     /// From the reports of the two tools, which began `flood_s` and `send_s` seconds after the
-    /// chart does.
-    pub fn of(flood: (&[FloodReport], f64), send: (&[SendReport], f64), phases: &[Phase]) -> Self {
-        let of_flood = |count: fn(&FloodReport) -> u64| {
+    /// chart does. Of what was received `item_kind` is counted.
+    pub fn of(
+        flood: (&[FloodReport], f64),
+        send: (&[SendReport], f64),
+        phases: &[Phase],
+        item_kind: ItemKind,
+    ) -> Self {
+        let of_flood = |count: &dyn Fn(&FloodReport) -> u64| {
             intervals(flood.0, |it| (it.elapsed_s, count(it)))
                 .into_iter()
                 .map(move |it| it.later(flood.1))
         };
         let of_send = intervals(send.0, |it| (it.elapsed_s, it.sent)).into_iter();
         Self {
-            connections: of_flood(|it| it.connected).map(Interval::level).collect(),
-            chunks_per_s: of_flood(|it| it.chunks).map(Interval::rate).collect(),
+            item_kind,
+            connections: of_flood(&|it| it.connected).map(Interval::level).collect(),
+            items_per_s: of_flood(&|it| it.n_of(item_kind)).map(Interval::rate).collect(),
             messages_per_s: of_send.map(|it| it.later(send.1).rate()).collect(),
             phases: phases.to_vec(),
         }
@@ -102,7 +110,7 @@ fn intervals<R>(reports: &[R], at: impl Fn(&R) -> (f64, u64)) -> Vec<Interval> {
     intervals
 }
 
-/// Draws messages, chunks and connections over time.
+/// Draws messages, items and connections over time.
 pub fn traffic(
     traffic: &Traffic,
     options: &Options,
@@ -113,24 +121,24 @@ pub fn traffic(
 
 /// Draws them.
 pub(super) fn draw(canvas: &mut Canvas, traffic: &Traffic, options: &Options) {
-    let Traffic { connections, chunks_per_s, messages_per_s, phases } = traffic;
-    let title = options.title.as_deref().unwrap_or("Messages, chunks and connections");
-    let mut sheet = Sheet::new(canvas, title);
+    let Traffic { item_kind, connections, items_per_s, messages_per_s, phases } = traffic;
+    let title = format!("Messages, {item_kind} and connections");
+    let mut sheet = Sheet::new(canvas, options.title.as_deref().unwrap_or(&title));
     sheet.legend(&[
         Entry::new("messages sent", MESSAGES),
-        Entry::new("chunks received", CHUNKS),
+        Entry::new(&format!("{item_kind} received"), ITEMS),
         Entry::new("connections", Pen::solid(CONNECTIONS, 2)),
     ]);
-    let (rates, most) = (highest(chunks_per_s).max(highest(messages_per_s)), highest(connections));
+    let (rates, most) = (highest(items_per_s).max(highest(messages_per_s)), highest(connections));
     let xs = sheet.sides(sheet.widest_up_to(rates).max(sheet.widest_up_to(most)), 0);
     let phases_s = phases.iter().map(|it| it.at_s);
-    let lasts = [connections, chunks_per_s, messages_per_s].map(|it| last_s(it));
+    let lasts = [connections, items_per_s, messages_per_s].map(|it| last_s(it));
     let span_s = phases_s.chain(lasts).fold(0.0, f64::max);
     let time = Scale::new(span_s, xs.0, xs.1);
     let marks = Mark::all(phases, span_s, QUIET);
     sheet.phase_names(&marks, &time);
     let (upper, lower) = sheet.panels(xs, true);
-    let drawn = [(messages_per_s, MESSAGES), (chunks_per_s, CHUNKS)];
+    let drawn = [(messages_per_s, MESSAGES), (items_per_s, ITEMS)];
     panel(&mut sheet, upper, &drawn, (&time, &marks), "Per second");
     panel(&mut sheet, lower, &[(connections, Pen::solid(CONNECTIONS, 2))], (&time, &marks), "");
     sheet.heading(lower, &["Established connections".to_owned()]);
@@ -172,7 +180,7 @@ mod tests {
         let report =
             |it: &(f64, u64)| SendReport { elapsed_s: it.0, sent: it.1, ..SendReport::default() };
         let reports: Vec<SendReport> = reports.iter().map(report).collect();
-        let traffic = Traffic::of((&[], 0.0), (&reports, 10.0), &[]);
+        let traffic = Traffic::of((&[], 0.0), (&reports, 10.0), &[], ItemKind::Chunks);
         traffic.messages_per_s.iter().map(|it| (it.begin_s, it.end_s, it.begin)).collect()
     }
 
@@ -208,7 +216,7 @@ mod tests {
         let report =
             |elapsed_s, connected| FloodReport { elapsed_s, connected, ..FloodReport::default() };
         let reports = [report(1.0, 100), report(2.0, 80)];
-        let traffic = Traffic::of((&reports, 5.0), (&[], 0.0), &[]);
+        let traffic = Traffic::of((&reports, 5.0), (&[], 0.0), &[], ItemKind::Chunks);
         let expected = [
             Segment { begin_s: 5.0, end_s: 6.0, begin: 0.0, end: 100.0 },
             Segment { begin_s: 6.0, end_s: 7.0, begin: 100.0, end: 80.0 },

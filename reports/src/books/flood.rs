@@ -140,6 +140,11 @@ impl FloodReport {
         if self.item_kind == ItemKind::Frames { self.items } else { self.chunks }
     }
 
+    /// How many items of this kind were received: the figure of chunks or that of other items.
+    pub fn n_of(&self, kind: ItemKind) -> u64 {
+        if kind == ItemKind::Chunks { self.chunks } else { self.items }
+    }
+
     /// Messages lost, duplicated and reordered together, as far as they were judged.
     pub fn n_faults(&self) -> u64 {
         let judged = [self.lost, self.duplicated, self.reordered];

@@ -3,7 +3,7 @@
 
 use super::Run;
 use super::files;
-use super::summary::{Summary, Verdict};
+use super::summary::Summary;
 use crate::compare::figures::{self, Unit as Counted};
 use crate::expect::{ExpectError, Expectations, Figure, Figures, Unit, name_of};
 
@@ -34,28 +34,16 @@ pub fn is_figure_of_run(name: &str) -> bool {
     name == "opened_per_s" || ["server.", "machine."].iter().any(|part| name.starts_with(part))
 }
 
-impl Run {
-    /// Computes every figure of the run, and whether it held.
-    pub fn summary(&self) -> Summary {
-        let mut summary = Summary::of(self);
-        let unmet = unmet(self, &figures(Some(&summary)));
-        summary.shortfalls.extend(unmet);
-        if !summary.shortfalls.is_empty() {
-            summary.verdict = Verdict::FellShort;
-        }
-        summary
-    }
-}
-
 /// The expectations of the whole run that its figures do not meet.
-fn unmet(run: &Run, figures: &Figures) -> Vec<String> {
+pub(super) fn unmet(run: &Run, summary: &Summary) -> Vec<String> {
     let of_run = run.plan.expect.iter().filter(|text| is_figure_of_run(name_of(text)));
     let of_run: Vec<&str> = of_run.map(String::as_str).collect();
     if of_run.is_empty() {
         return Vec::new();
     }
-    match Expectations::parse(&of_run.join(","), figures) {
-        Ok(expectations) => expectations.shortfalls(figures),
+    let figures = figures(Some(summary));
+    match Expectations::parse(&of_run.join(","), &figures) {
+        Ok(expectations) => expectations.shortfalls(&figures),
         Err(error) => vec![format!("{}: {error}", files::PLAN)],
     }
 }

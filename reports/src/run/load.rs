@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::folder::{LAST_UNIX_S, RunError, open, read, too_great};
 use super::{Exits, Expected, Footprints, Host, Phases, Plan, files};
-use crate::books::{FloodReport, SendReport, ServerStats};
+use crate::books::{FloodReport, ItemKind, SendReport, ServerStats};
 use crate::latency::{Latency, LatencySummary};
 use crate::latency_log;
 use crate::memory_log::{self, Damage, Sample};
@@ -119,6 +119,30 @@ impl Run {
     /// msggen's last report; `None` if it sent nothing.
     pub fn sent(&self) -> Option<&SendReport> {
         self.send.last()
+    }
+
+    /// Whether the server ended in the middle of the run, so that the first shortfall is its end.
+    pub fn server_fell_early(&self) -> bool {
+        let first = self.exits.exits.iter().find(|exit| exit.shortfall().is_some());
+        first.is_some_and(|exit| exit.is_early && exit.is_of(&self.plan.server.name))
+    }
+
+    /// What is counted of what was received: of comet-server chunks or the frames of WebSockets,
+    /// which its own counts are compared with; chunks as well in runs whose floodtest counted
+    /// nothing else.
+    pub fn item_kind(&self) -> ItemKind {
+        let received = self.received();
+        let has_chunks_only = received.items == 0 && received.chunks > 0;
+        match received.item_kind {
+            ItemKind::Frames => ItemKind::Frames,
+            _ if self.server.is_some() || has_chunks_only => ItemKind::Chunks,
+            kind => kind,
+        }
+    }
+
+    /// How many of these were received.
+    pub fn n_items(&self) -> u64 {
+        self.received().n_of(self.item_kind())
     }
 
     /// What people call it: the name of its folder.

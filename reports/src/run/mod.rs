@@ -3,6 +3,7 @@
 //! Raw files are written while the run goes on and never changed afterwards. Everything else is
 //! computed from them, as often as one likes.
 
+mod compute;
 mod cost;
 mod exits;
 mod expected;
@@ -11,6 +12,7 @@ pub mod files;
 mod folder;
 mod footprint;
 mod host;
+mod limits;
 mod load;
 mod machine;
 mod phases;
@@ -33,6 +35,6 @@ pub use load::{DelayInterval, Delays, Run};
 pub use machine::Machine;
 pub use phases::{PhaseStart, Phases};
 pub use plan::{COMET_SERVER, Command, Plan, ServerPlan};
-pub use summary::{Rates, Summary, Verdict};
+pub use summary::{Limit, Rates, Summary, Verdict};
 pub use timeline::Phase;
-pub use verdict::{caveats, doubts};
+pub use verdict::doubts;

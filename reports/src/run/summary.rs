@@ -4,20 +4,19 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::Expected;
 use super::cost::Cost;
 use super::files;
-use super::folder::{FORMAT, RunError, replace};
+use super::folder::{RunError, replace};
 use super::machine::Machine;
-use super::timeline::{Phase, Timeline};
-use super::verdict::{caveats, expects, shortfalls};
-use super::{Expected, Run};
+use super::timeline::Phase;
 use crate::books::{Books, FloodReport, SendReport, ServerStats};
 use crate::latency::LatencySummary;
 
 /// Everything that is published of a run: `summary.json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
-    /// The format of the folder: [`FORMAT`].
+    /// The format of the folder: [`FORMAT`](super::FORMAT).
     pub format: u64,
     /// The experiment's name, as in `cargo rig c10k`.
     pub experiment: String,
@@ -29,7 +28,9 @@ pub struct Summary {
     pub verdict: Verdict,
     /// In what respects it fell short, a sentence each; empty if it held.
     pub shortfalls: Vec<String>,
-    /// What a reader must know before believing the figures, a sentence each.
+    /// What may limit a run, and whether it limited this one.
+    pub limits: Vec<Limit>,
+    /// What a reader must know beside that before believing the figures, a sentence each.
     pub caveats: Vec<String>,
     /// The identities that must hold between the programs' figures.
     pub books: Books,
@@ -53,28 +54,19 @@ pub struct Summary {
     pub sent: Option<SendReport>,
 }
 
-/// The books of a run, as far as its server lets them be known.
-fn books(run: &Run) -> Books {
-    let (received, sent) = (run.received(), run.sent());
-    // What is expected of these is judged by floodtest, which was told so.
-    let told =
-        |name, judged: Option<u64>| judged.map(|n| if expects(&run.plan, name) { 0 } else { n });
-    let received = &FloodReport {
-        lost: told("lost", received.lost),
-        duplicated: told("duplicated", received.duplicated),
-        reordered: told("reordered", received.reordered),
-        ..received.clone()
-    };
-    let books = match (&run.server, sent) {
-        (Some(server), Some(sent)) => Books::of_run(server, received, sent),
-        _ => Books::of_foreign(received, sent),
-    };
-    match &run.expected {
-        Some(Expected { messages: Some(messages), unanswered, .. }) => {
-            books.with_expected(run.received(), *messages, *unanswered)
-        }
-        _ => books,
-    }
+/// Something that may limit a run, and what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// What was looked at.
+    pub what: &'static str,
+    /// Whether it limited the run; `None` where that was not measured.
+    pub is_limit: Option<bool>,
+    /// What was seen, with its figures.
+    pub seen: String,
+    /// What it means for the figures if it limited the run.
+    pub means: &'static str,
+    /// The file of the run's folder that says so.
+    pub file: &'static str,
 }
 
 /// Whether a run did what it was to do.
@@ -92,55 +84,20 @@ pub enum Verdict {
 pub struct Rates {
     /// Connections opened a second, from the first connect to the last.
     pub opened_per_s: Option<f64>,
-    /// Items received a second (chunks, of comet-server), from when the first message was due to
-    /// the last answer.
+    /// Items received a second, as [`Run::item_kind`](super::Run::item_kind) counts them, from when
+    /// the first message was due to the last answer.
     pub received_per_s: Option<f64>,
 }
 
 impl Summary {
-    /// Computes every figure of `run`. What is expected of them is not looked at yet.
-    pub(super) fn of(run: &Run) -> Self {
-        let timeline = Timeline::of(run);
-        let (received, sent) = (run.received(), run.sent());
-        let books = books(run);
-        let cost = Cost::of(&timeline, received.messages);
-        let machine = Machine::of(&run.footprints, received);
-        let per_s =
-            |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);
-        let mut summary = Self {
-            format: FORMAT,
-            experiment: run.plan.experiment.clone(),
-            server_name: run.plan.server.name.clone(),
-            nodes: run.plan.nodes,
-            verdict: Verdict::Held,
-            shortfalls: Vec::new(),
-            caveats: caveats(run),
-            cost,
-            machine,
-            rates: Rates {
-                opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
-                received_per_s: sent.and_then(|sent| {
-                    let items = if run.server.is_some() { received.chunks } else { received.items };
-                    per_s(items, sent.elapsed_s)
-                }),
-            },
-            phases: timeline.phases(),
-            books,
-            server: run.server.clone(),
-            received: received.clone(),
-            expected: run.expected.clone(),
-            sent: sent.cloned(),
-        };
-        summary.shortfalls = shortfalls(run, &timeline, &summary.books);
-        if !summary.shortfalls.is_empty() {
-            summary.verdict = Verdict::FellShort;
-        }
-        summary
-    }
-
     /// Whether the run did what it was to do.
     pub fn held(&self) -> bool {
         self.verdict == Verdict::Held
+    }
+
+    /// What limited the run, of all that may limit one.
+    pub fn limited_by(&self) -> impl Iterator<Item = &Limit> {
+        self.limits.iter().filter(|limit| limit.is_limit == Some(true))
     }
 
     /// Every delay that was recorded, by its name. Those of the sender only where there was one.

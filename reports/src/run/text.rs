@@ -27,8 +27,11 @@ impl fmt::Display for Summary {
         for (what, latency) in self.delays() {
             writeln!(f, "{what:<28} {latency}")?;
         }
-        if !self.caveats.is_empty() {
+        if self.limited_by().next().is_some() || !self.caveats.is_empty() {
             writeln!(f)?;
+        }
+        for limit in self.limited_by() {
+            writeln!(f, "limited by {}: {}", limit.what, limit.seen)?;
         }
         self.caveats.iter().try_for_each(|caveat| writeln!(f, "note: {caveat}"))?;
         writeln!(f, "\nverdict: {}", if self.held() { "held" } else { "fell short" })

@@ -2,7 +2,7 @@
 
 use super::files::{self, marks};
 use super::timeline::Timeline;
-use super::words::{grouped, share};
+use super::words::grouped;
 use super::{COMET_SERVER, Delays, Exit, Plan, Run};
 use crate::books::Books;
 use crate::expect::name_of;
@@ -11,6 +11,11 @@ use crate::latency::LatencySummary;
 /// The load average over a minute above which somebody else computed in the minute before the run:
 /// half a core. That of a build falls below it within two minutes after its end.
 const IDLE_LOAD: f64 = 0.5;
+
+/// Whether somebody else computed in the minute that has this load average.
+pub(super) fn is_busy(load: f64) -> bool {
+    load > IDLE_LOAD
+}
 
 /// Whether a run was told what `name` is to be, so that what it is by itself is no shortfall.
 pub(super) fn expects(plan: &Plan, name: &str) -> bool {
@@ -122,6 +127,15 @@ fn lost_delays(run: &Run) -> Vec<String> {
 
 /// Why the figures of a run may be other than those of a good one, a sentence each.
 pub fn doubts(run: &Run) -> Vec<String> {
+    let mut doubts = built(run);
+    if let Some([load, ..]) = run.host.load_before.filter(|[load, ..]| is_busy(*load)) {
+        doubts.push(format!("The machine was not idle: its load was {load:.2} before the run."));
+    }
+    doubts
+}
+
+/// Why the programs of a run may be other than good ones, a sentence each.
+fn built(run: &Run) -> Vec<String> {
     let plan = &run.plan;
     let mut doubts = Vec::new();
     // `cargo install` builds for release unless it is told otherwise.
@@ -134,15 +148,13 @@ pub fn doubts(run: &Run) -> Vec<String> {
         doubts
             .push(format!("The programs were built from files that differ from commit {commit}."));
     }
-    if let Some([load, ..]) = run.host.load_before.filter(|[load, ..]| *load > IDLE_LOAD) {
-        doubts.push(format!("The machine was not idle: its load was {load:.2} before the run."));
-    }
     doubts
 }
 
-/// What a reader must know before believing the figures of a run, a sentence each.
-pub fn caveats(run: &Run) -> Vec<String> {
-    let mut caveats = doubts(run);
+/// What a reader must know before believing the figures of a run, a sentence each, beside what
+/// limited it.
+pub(super) fn caveats(run: &Run) -> Vec<String> {
+    let mut caveats = built(run);
     let n_missed = run.memory.iter().fold(0, |sum: u64, it| sum.saturating_add(it.n_missed));
     if n_missed > 0 {
         caveats.push(format!("{} samples of the memory log are missing.", grouped(n_missed)));
@@ -152,6 +164,10 @@ pub fn caveats(run: &Run) -> Vec<String> {
         caveats.push(format!("The wall clock was stepped {n_steps} times during the run."));
     }
     caveats.extend(unknowns(run));
+    // What floodtest says of its own figures, unless it fell short for that very reason.
+    let said = |note: &str| run.exits.exits.iter().any(|exit| exit.said.contains(note));
+    let notes = run.received().notes.iter().filter(|note| !said(note));
+    caveats.extend(notes.map(|note| format!("floodtest: {note}.")));
     let delivery = &run.received().delivery_from_due;
     if delivery.negative > 0 {
         caveats.push(format!(
@@ -165,14 +181,6 @@ pub fn caveats(run: &Run) -> Vec<String> {
             "The sending was ended early: {} of {} messages were sent.",
             grouped(sent.sent),
             grouped(sent.asked)
-        ));
-    }
-    if sent.late > 0 {
-        caveats.push(format!(
-            "{} of {} messages ({}) were sent more than 1 ms after they were due.",
-            grouped(sent.late),
-            grouped(sent.sent),
-            share(sent.late, sent.sent)
         ));
     }
     caveats

@@ -4,7 +4,7 @@ use std::fs;
 
 use maud::{Markup, html};
 
-use super::{command_lines, section, table};
+use super::{command_lines, section, source, table};
 use reports::date::utc;
 use reports::run::words::{NOT_MEASURED, grouped, size, time};
 use reports::run::{Host, Run, Summary, files};
@@ -35,6 +35,7 @@ pub(crate) fn commands(run: &Run) -> Markup {
             p { "These were started, in this order:" }
             (command_lines(others))
         }
+        (source(&[files::PLAN]))
     };
     section("How to repeat it", &note, &body)
 }
@@ -44,7 +45,8 @@ pub(crate) fn machine(run: &Run) -> Markup {
     let rows = facts(&run.host)
         .into_iter()
         .map(|(what, fact)| vec![what.to_owned(), fact.unwrap_or_else(|| "not known".to_owned())]);
-    section("The machine", &[], &table("", &["", ""], rows))
+    let body = html! { (table("", &["", ""], rows)) (source(&[files::HOST])) };
+    section("The machine", &[], &body)
 }
 
 /// What is known of a machine, in words.
@@ -86,12 +88,14 @@ pub(crate) fn facts(host: &Host) -> Vec<(&'static str, Option<String>)> {
 }
 
 /// What was done when.
-pub(crate) fn phases(summary: &Summary) -> Markup {
+pub(crate) fn phases(run: &Run, summary: &Summary) -> Markup {
     let rows = summary
         .phases
         .iter()
         .map(|phase| vec![phase.name.clone(), utc(phase.began_unix_s), time(phase.duration_s)]);
-    section("What was done when", &[], &table("", &["phase", "began", "took"], rows))
+    let file = if run.memory.is_empty() { files::PHASES } else { files::MEMORY };
+    let body = html! { (table("", &["phase", "began", "took"], rows)) (source(&[file])) };
+    section("What was done when", &[], &body)
 }
 
 /// What is not claimed.

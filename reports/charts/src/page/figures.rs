@@ -2,14 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::{Note, figure, section, table};
+use super::{Note, figure, section, source, table};
 use crate::pictures::{Drawn, Picture};
-use reports::books::{Extent, FloodReport, ItemKind, JudgedBy};
+use reports::books::{Extent, FloodReport, JudgedBy};
 use reports::latency::{Latency, LatencySummary};
 use reports::run::words::{
     NOT_MEASURED, figure as number, grouped, kb, ms, of_one_core, with_unit,
 };
-use reports::run::{Moment, Run, Summary};
+use reports::run::{Moment, Run, Summary, files};
 
 /// The percentiles of the table, and how they are written.
 const PERCENTILES: [(f64, &str); 6] = [
@@ -25,7 +25,7 @@ const PERCENTILES: [(f64, &str); 6] = [
 const DELAY_HEADS: [&str; 7] = ["", "p50", "p90", "p99", "p99.9", "longest", "how many"];
 
 /// Both sides of every identity.
-pub(crate) fn books(summary: &Summary) -> Markup {
+pub(crate) fn books(run: &Run, summary: &Summary) -> Markup {
     let note: Note<'_> = if summary.server.is_some() {
         &[
             "Every message is accounted for, by three programs that share no code for it: msggen \
@@ -60,13 +60,21 @@ pub(crate) fn books(summary: &Summary) -> Markup {
             }
         }
     };
+    let from = [
+        (files::MSGGEN, summary.sent.is_some()),
+        (files::FLOODTEST, true),
+        (files::SERVER_STATS, summary.server.is_some()),
+        (files::EXPECTED, run.expected.is_some()),
+    ];
+    let from: Vec<&str> = from.into_iter().filter_map(|(file, is)| is.then_some(file)).collect();
+    let body = html! { (body) (source(&from)) };
     let title =
         if summary.books.balance() { "The books balance" } else { "The books do not balance" };
     section(title, note, &body)
 }
 
 /// What the server's memory was, when.
-pub(crate) fn memory(summary: &Summary, drawn: &Drawn) -> Markup {
+pub(crate) fn memory(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
     let note = [
         "RSS is the resident memory of the server's process in KB of 1,024 bytes, as ps prints it; \
          several servers are summed. Bytes per connection are what it has above the server with \
@@ -74,10 +82,18 @@ pub(crate) fn memory(summary: &Summary, drawn: &Drawn) -> Markup {
         "Kernel memory is that of the whole machine: on loopback both ends of every connection are \
          in it, and everything else that uses TCP. It is much the same for every server.",
     ];
+    // comet-server has a control door for the senders, on a port of its own.
+    let senders = "Connections are all that are established at the server's ports: where messages \
+                   are sent to the same port, those of msggen are among them.";
+    let note =
+        if run.plan.server.is_counted { note.to_vec() } else { [&note[..], &[senders]].concat() };
     let cost = &summary.cost;
     let Some(process) = &drawn.process else {
         let unknown = html! {
-            p { "Not measured: the server's processes are not known on this machine." }
+            p {
+                "Not measured: the processes of " (run.plan.server.name)
+                " are not on this machine, or not known."
+            }
         };
         return section("What it cost the server", &[], &unknown);
     };
@@ -108,10 +124,11 @@ pub(crate) fn memory(summary: &Summary, drawn: &Drawn) -> Markup {
         "kernel: TCP sockets, KB",
     ];
     let body = html! {
+        (table("terms", &["", "figure", "computed from"], costs(summary)))
         (figure(process))
         @if let Some(kernel) = &drawn.kernel { (figure(kernel)) }
         (table("figures", &heads, moments.into_iter().map(row)))
-        (table("", &["", "figure", "computed from"], costs(summary)))
+        (source(&[files::MEMORY, files::FLOODTEST]))
     };
     section("What it cost the server", &note, &body)
 }
@@ -133,6 +150,11 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
     };
     let rss = |it: &Moment| Some(it.rss_kb);
     let bytes = |bytes| with_unit(bytes, "bytes");
+    let then = if summary.sent.is_some() {
+        "while messages were sent"
+    } else {
+        "while connections were held"
+    };
     let row = |what: &str, figure: String, from: String| vec![what.to_owned(), figure, from];
     vec![
         row(
@@ -155,21 +177,13 @@ fn costs(summary: &Summary) -> Vec<Vec<String>> {
             bytes(cost.after_kernel_bytes_per_connection),
             terms(&cost.after, Moment::kernel_kb),
         ),
-        row(
-            "highest RSS",
-            kb(cost.highest_rss_kb),
-            "any sample while messages were sent".to_owned(),
-        ),
+        row("highest RSS", kb(cost.highest_rss_kb), format!("any sample {then}")),
         row(
             "growth",
             with_unit(cost.rss_slope_kb_per_min, "KB/min"),
-            "straight line through the last half of the sending".to_owned(),
+            "straight line through the last half of that time".to_owned(),
         ),
-        row(
-            "CPU",
-            of_one_core(cost.cpu_share),
-            "CPU time ÷ elapsed time, while messages were sent".to_owned(),
-        ),
+        row("CPU", of_one_core(cost.cpu_share), format!("CPU time ÷ elapsed time, {then}")),
         row(
             "CPU for a message",
             with_unit(cost.cpu_us_per_message, "µs"),
@@ -189,8 +203,9 @@ pub(crate) fn machine(summary: &Summary) -> Markup {
     let rows = summary.machine.rows().into_iter().map(Vec::from).collect::<Vec<_>>();
     html! {
         @if !rows.is_empty() {
-            @let table = table("", &["", "figure", "computed from"], rows);
-            (section("The whole machine", &note, &table))
+            @let table = table("terms", &["", "figure", "computed from"], rows);
+            @let body = html! { (table) (source(&[files::FOOTPRINT, files::FLOODTEST])) };
+            (section("The whole machine", &note, &body))
         }
     }
 }
@@ -203,24 +218,47 @@ pub(crate) fn traffic(run: &Run, summary: &Summary, picture: &Picture) -> Markup
         "A chunk is what a message becomes for one connection that it reaches; of other streams \
          events, lines or frames are counted.",
     ];
-    // Of comet-server chunks are what its own counts are compared with.
-    let items = if summary.server.is_some() { ItemKind::Chunks } else { received.item_kind };
+    let items = run.item_kind();
     let opened = rates.opened_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
     let per_s = rates.received_per_s.map_or_else(|| NOT_MEASURED.to_owned(), number);
     let asked = if run.plan.rate > 0 { grouped(run.plan.rate) } else { "flat out".to_owned() };
-    let mut rows = vec![vec!["connections opened a second".to_owned(), asked, opened]];
+    let row = |what: &str, asked: String, here: String, from: &str| {
+        vec![what.to_owned(), asked, here, from.to_owned()]
+    };
+    let mut rows = vec![row(
+        "connections opened a second",
+        asked,
+        opened,
+        "(established − 1) ÷ seconds from the first to the last",
+    )];
     if let Some(sent) = &summary.sent {
         let asked = grouped(run.plan.messages_per_second);
-        rows.push(vec!["messages sent a second".to_owned(), asked, number(sent.achieved_per_s)]);
-        rows.push(vec![format!("{items} received a second"), String::new(), per_s]);
+        rows.push(row(
+            "messages sent a second",
+            asked,
+            number(sent.achieved_per_s),
+            "msggen's achieved_per_s",
+        ));
+        rows.push(row(
+            &format!("{items} received a second"),
+            String::new(),
+            per_s,
+            "all of them ÷ seconds from the first message due to the last answer",
+        ));
     } else {
-        let n_items = if received.items > 0 { received.items } else { received.chunks };
-        rows.push(vec![format!("{items} received"), String::new(), grouped(n_items)]);
+        let from = "floodtest's last report";
+        rows.push(row(&format!("{items} received"), String::new(), grouped(run.n_items()), from));
     }
     let types = received.content_types.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let from: &[&str] = if summary.sent.is_some() {
+        &[files::FLOODTEST, files::MSGGEN, files::PLAN]
+    } else {
+        &[files::FLOODTEST, files::PLAN]
+    };
     let body = html! {
         (figure(picture))
-        (table("figures", &["", "asked for", "here"], rows))
+        (table("figures sourced", &["", "asked for", "here", "computed from"], rows))
+        (source(from))
         @if !types.is_empty() { p { "Content-Type of the responses: " (types) "." } }
         p { "Messages are judged by " (judged_by(received)) "." }
     };
@@ -266,6 +304,12 @@ pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
          machine.",
     ];
     let by_percentile = percentiles(run, summary);
+    let name = |file| files::name_in(&run.folder, file);
+    let tools: &[&str] = if summary.sent.is_some() {
+        &[files::FLOODTEST, files::MSGGEN]
+    } else {
+        &[files::FLOODTEST]
+    };
     let body = html! {
         (figure(&drawn.delivery_from_due))
         (figure(&drawn.percentiles))
@@ -273,10 +317,12 @@ pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
             div {
                 h3 { "Delivery latency by percentile, ms" }
                 (table("figures", &["no longer for", "from due", "from send"], by_percentile))
+                (source(&[name(files::DELIVERY_FROM_DUE), name(files::DELIVERY_FROM_SEND)]))
             }
             div {
                 h3 { "All delays, ms" }
                 (table("figures", &DELAY_HEADS, delays(summary)))
+                (source(tools))
             }
         }
     };
@@ -312,5 +358,5 @@ fn delays(summary: &Summary) -> Vec<Vec<String>> {
         let figures = [it.p50_us, it.p90_us, it.p99_us, it.p999_us, it.max_us].map(ms);
         [what.to_owned()].into_iter().chain(figures).chain([grouped(it.count)]).collect()
     };
-    summary.delays().into_iter().map(row).collect()
+    summary.delays().into_iter().filter(|(_, it)| it.count > 0).map(row).collect()
 }

@@ -56,8 +56,23 @@ pub(crate) fn figure(picture: &Picture) -> Markup {
     }
 }
 
+/// The files of the run's folder that the figures above it come from. They are named and not
+/// linked: a page in a mail has no folder beside it.
+pub(crate) fn source(files: &[&str]) -> Markup {
+    html! {
+        p.source {
+            "From "
+            @for (at, file) in files.iter().enumerate() {
+                @if at > 0 { (if at + 1 == files.len() { " and " } else { ", " }) }
+                code { (file) }
+            }
+            "."
+        }
+    }
+}
+
 /// The most columns that a narrow page has room for.
-const MOST_NARROW: usize = 4;
+const MOST_NARROW: usize = 3;
 
 /// A table of `class`, whose rows begin with what they are about. Where there are more columns than
 /// a narrow page has room for, a row is a block there, in which each cell has its column's name.

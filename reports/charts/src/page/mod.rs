@@ -3,13 +3,14 @@
 mod details;
 mod figures;
 mod html;
+mod limits;
 mod references;
 mod top;
 
 use maud::html;
 
 pub(crate) use details::facts;
-pub(crate) use html::{Note, command_lines, document, figure, section, table};
+pub(crate) use html::{Note, command_lines, document, figure, section, source, table};
 pub(crate) use top::kicker;
 
 use crate::pictures::Drawn;
@@ -20,16 +21,17 @@ pub(crate) fn page(run: &Run, summary: &Summary, drawn: &Drawn) -> String {
     let body = html! {
         (top::top(run, summary))
         main {
-            (figures::books(summary))
-            (figures::memory(summary, drawn))
-            (figures::machine(summary))
-            (figures::traffic(run, summary, &drawn.traffic))
+            (limits::limits(summary))
+            (figures::memory(run, summary, drawn))
             (figures::latency(run, summary, drawn))
+            (figures::books(run, summary))
+            (figures::traffic(run, summary, &drawn.traffic))
+            (figures::machine(summary))
             (references::references(summary))
-            (details::scenario(run))
             (details::commands(run))
+            (details::scenario(run))
             (details::machine(run))
-            (details::phases(summary))
+            (details::phases(run, summary))
             (details::not_claimed(run))
             (details::raw_files(run))
         }

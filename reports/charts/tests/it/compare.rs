@@ -10,7 +10,7 @@ use reports::run::{Exits, Host, Plan, files};
 use tempfile::TempDir;
 
 use crate::fixture::Fixture;
-use crate::page::check_in_a_browser;
+use crate::page::{Shown, check_in_a_browser};
 use crate::run_folder::SMALL;
 
 fn written(fixture: Fixture) -> TempDir {
@@ -161,7 +161,7 @@ fn a_browser_shows_several_runs_a_side_whole_at_every_width() {
     let page = fs::read_to_string(dir.path().join("a-1").join(files::COMPARE)).unwrap();
     assert!(page.contains("1 of 5 conditions broken.") && page.contains("Run by run"), "{page}");
     assert!(!page.contains("<b>|"), "a name is text: {comparison}");
-    check_in_a_browser(&page, 2);
+    check_in_a_browser(&[Shown { of: "runs of two sides", page, n_charts: 2 }]);
 }
 
 #[test]

@@ -203,12 +203,15 @@ fn what_makes_figures_doubtful_is_said() {
         sample.n_missed = u64::from(sample.unix_s == FIRST_UNIX_S + 30) * 4;
         sample.step_ms = 1_000 * i64::from(sample.unix_s == FIRST_UNIX_S + 40);
     });
+    let summary = summary(folder.path());
+    let limits: Vec<_> = summary.limited_by().map(|limit| (limit.what, &*limit.seen)).collect();
+    let seen = "a load of 1.50 over the minute before";
+    assert_eq!(limits, [("the machine before the run", seen)]);
     assert_eq!(
-        summary(folder.path()).caveats,
+        summary.caveats,
         [
             "The programs were built with the profile dev, not release.",
             "The programs were built from files that differ from commit abc1234.",
-            "The machine was not idle: its load was 1.50 before the run.",
             "4 samples of the memory log are missing.",
             "The wall clock was stepped 1 times during the run.",
         ]
