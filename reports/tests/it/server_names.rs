@@ -8,9 +8,10 @@ use reports::books::{self, ServerStats};
 use serde_json::Value;
 
 /// What `/stats` has and no identity needs. A key that is in neither of the two was forgotten.
-const IGNORED: [&str; 23] = [
+const IGNORED: [&str; 24] = [
     "accepting",
     "backlog_bytes",
+    "close_codes",
     "cluster.blind_s",
     "cluster.counts_ignored",
     "cluster.failed",
