@@ -20,8 +20,8 @@ pub(super) enum Purpose<'message, W: Wire> {
     End(CloseReason),
     /// A ping, which means nothing to the peer.
     Ping,
-    /// Answers to what it said. The last one, which begins there, is enough for what its socket does
-    /// not take now.
+    /// Answers to what it said. The last one, which begins there, is enough for what its socket
+    /// does not take now.
     Answers(usize),
 }
 

@@ -55,8 +55,8 @@ pub(crate) fn begin_text_frame(n_bytes: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The first border between answers at `at` or behind it. They are control frames, whose second byte
-/// is the length of what follows.
+/// The first border between answers at `at` or behind it. They are control frames, whose second
+/// byte is the length of what follows.
 pub(crate) fn answer_end(answers: &[u8], at: usize) -> usize {
     let mut end = 0;
     while end < at {

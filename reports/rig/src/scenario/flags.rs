@@ -70,6 +70,7 @@ pub(crate) const MSGGEN: &[&str] = &[
     "on-open",
     "protocol",
     "reached",
+    "ready",
     "reconnect",
     "seed",
     "server",
