@@ -25,8 +25,12 @@ pub(crate) fn tcp_buffers_kb_now() -> Option<u64> {
 }
 
 /// The PSS of `pids` in all, in KB. To be asked rarely: the kernel walks all memory of a process
-/// for it, and holds up the process meanwhile. `None` when one is gone or may not be looked at.
+/// for it, and holds up the process meanwhile. `None` when one is gone or may not be looked at, and
+/// when none is known.
 pub(crate) fn pss_kb(pids: &[u32]) -> Option<u64> {
+    if pids.is_empty() {
+        return None;
+    }
     let of =
         |pid: &u32| kb_of(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:");
     pids.iter().map(of).sum()
@@ -69,5 +73,6 @@ mod tests {
         assert!(footprint.slab_kb.is_some() && footprint.tcp_buffers_kb.is_some());
         assert!(pss_kb(&[std::process::id()]).is_some_and(|kb| kb > 0));
         assert_eq!(pss_kb(&[u32::MAX]), None, "no sum without one of them");
+        assert_eq!(pss_kb(&[]), None, "nobody is not known to take nothing");
     }
 }

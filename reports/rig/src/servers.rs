@@ -198,6 +198,7 @@ impl Stage<'_> {
             self.start_servers(started, &mut servers).await?;
         } else {
             servers.nodes.push(Values::new());
+            servers.pids = pids_of(&server.process);
         }
         if let Some(broker) = broker {
             servers.broker_pid = Some(broker.pid());
@@ -377,6 +378,17 @@ impl Servers {
         let said = said.join("; ");
         let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
         anyhow::anyhow!("{name} {what}; its last output: {said}")
+    }
+}
+
+/// The processes of a server that runs already, as far as the scenario names them.
+fn pids_of(process: &ProcessOf) -> Vec<u32> {
+    let ProcessOf::Running(flags) = process else { return Vec::new() };
+    match &flags[..] {
+        [flag, pids, ..] if flag == "--pid" => {
+            pids.split(',').filter_map(|pid| pid.parse().ok()).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

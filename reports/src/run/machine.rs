@@ -91,11 +91,14 @@ impl Machine {
             row(
                 "servers, PSS in all",
                 kb(after.server_pss_kb),
-                format!(
-                    "{} processes of {} with nobody connected",
-                    after.server_processes,
-                    with_unit(self.server_base_kb, "KB")
-                ),
+                match after.server_processes {
+                    0 => "its processes are not known to the rig".to_owned(),
+                    n => format!(
+                        "{} of {} with nobody connected",
+                        processes(n),
+                        with_unit(self.server_base_kb, "KB")
+                    ),
+                },
             ),
             row(
                 "  for a connection",
@@ -106,8 +109,8 @@ impl Machine {
                 "floodtest, PSS in all",
                 kb(after.floodtest_pss_kb),
                 format!(
-                    "{} processes, RSS of one before the first connect {}",
-                    after.floodtest_processes,
+                    "{}, RSS of one before the first connect {}",
+                    processes(after.floodtest_processes),
                     with_unit(self.floodtest_base_rss_kb, "KB")
                 ),
             ),
@@ -141,6 +144,11 @@ impl Machine {
         ));
         rows
     }
+}
+
+/// So many processes.
+fn processes(n: u64) -> String {
+    if n == 1 { "1 process".to_owned() } else { format!("{n} processes") }
 }
 
 /// Bytes in a KB.

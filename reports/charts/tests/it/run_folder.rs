@@ -102,7 +102,7 @@ fn a_terminal_shows_the_articles_figures_beside_those_of_the_run() {
         "  bytes per connection                 5,203                          305",
         "server CPU while sending               under 1 %                      6.6 % of one core",
         "lost, duplicated, reordered            not counted                    0, 0, 0",
-        "servers, PSS in all                              4,092 KB   1 processes of 3,496 KB with",
+        "servers, PSS in all                              4,092 KB   1 process of 3,496 KB with",
         "verdict: held",
     ] {
         assert!(text.contains(line), "{line:?} is not in {text}");

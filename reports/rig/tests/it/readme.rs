@@ -8,7 +8,12 @@ use crate::rig::told;
 use crate::tidy::top;
 
 /// The documents whose commands people type.
-const DOCUMENTS: [&str; 3] = ["README.md", "reports/docs/promises.md", "reports/docs/pipelines.md"];
+const DOCUMENTS: [&str; 4] = [
+    "README.md",
+    "reports/docs/promises.md",
+    "reports/docs/pipelines.md",
+    "reports/docs/scenarios.md",
+];
 
 /// A document of the repository.
 fn read(name: &str) -> String {
