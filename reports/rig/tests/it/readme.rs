@@ -24,7 +24,9 @@ fn read(name: &str) -> String {
 /// A line that ends in a backslash goes on; an ellipsis stands for flags that are named elsewhere.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
-    for block in text.split("```").skip(1).step_by(2) {
+    // A console shows what programs have said as well.
+    let blocks = text.split("```").skip(1).step_by(2).filter(|it| !it.starts_with("console"));
+    for block in blocks {
         for line in block.replace("\\\n", " ").lines() {
             let words = shlex::split(&line.replace('…', " ")).unwrap_or_default();
             // What another program reads or a file takes is none of this one's.
