@@ -8,7 +8,9 @@ use std::{env, fs, mem};
 use anyhow::Context as _;
 use reports::books::{FloodReport, SendReport, ServerStats};
 use reports::run::files::{self, marks};
-use reports::run::{Exit, Exits, Footprint, Footprints, PhaseStart, Phases, Plan, ServerPlan};
+use reports::run::{
+    COMET_SERVER, Exit, Exits, Footprint, Footprints, PhaseStart, Phases, Plan, ServerPlan,
+};
 use reports::stamp;
 use rustix::process::Signal;
 
@@ -118,9 +120,6 @@ fn needed(scenario: &Scenario) -> Vec<&'static str> {
     needed.push("memlog");
     needed
 }
-
-/// The name of our own server.
-const COMET_SERVER: &str = reports::run::COMET_SERVER;
 
 /// What is asked for, before the first command.
 async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<Plan> {
@@ -258,9 +257,9 @@ impl Stage<'_> {
         }
         let log = self.path(files::MEMORY)?;
         let marked = self.programs.run("memlog", &["mark", phase, "--log", &log]).await;
-        // A log whose processes are gone has ended, and takes no marks.
-        let is_over = self.is_log_over;
-        if is_over { Ok(()) } else { marked }
+        // A log whose processes are all gone has ended, and takes no marks; one of several servers
+        // may have died and left it going on.
+        if self.is_log_over { Ok(()) } else { marked }
     }
 
     /// Marks that a phase begins, and waits until its memory is known.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use reports::books::{FloodReport, JudgedBy, SendReport};
-use serde::de::DeserializeOwned;
 
 use crate::ids::id_regex;
 use crate::programs::Programs;
 use crate::stage::words;
+use crate::watched::read_report;
 
 /// How long one connection is held to see what comes. Many streams send something every few
 /// seconds, if only a ping.
@@ -144,7 +144,7 @@ async fn attempt(
     let mut report = FloodReport::default();
     let (mut sent, mut said) = (None, String::new());
     while let Some(line) = flood.line().await? {
-        report = read(&line)?;
+        report = read_report(&line)?;
         if let Some(to) = args.to.as_ref().filter(|_| sent.is_none() && report.connected > 0) {
             let count = TRIED_MESSAGES.to_string();
             let mut flags = words(["--num", &count, "--interval", "100", "--max", "1", "--stamp"]);
@@ -155,7 +155,7 @@ async fn attempt(
             let mut sender = programs.start("msggen", &flags)?;
             let mut last = SendReport::default();
             while let Some(line) = sender.line().await? {
-                last = read(&line)?;
+                last = read_report(&line)?;
             }
             said = sender.exit().await?.said;
             sent = Some(last);
@@ -166,11 +166,6 @@ async fn attempt(
         bail!("{}", exit.said);
     }
     Ok(Found { is_sse, report, sent, said })
-}
-
-/// Reads a report of a tool.
-fn read<R: DeserializeOwned>(line: &str) -> anyhow::Result<R> {
-    serde_json::from_str(line).with_context(|| format!("not a report: {line}"))
 }
 
 /// Why a connection was not established.

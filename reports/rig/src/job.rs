@@ -40,9 +40,7 @@ impl RunArgs {
     /// What they ask for; as text where it is only to be printed.
     pub(crate) fn job(self) -> anyhow::Result<Job> {
         let (name, mut sheet) = Scenario::sheet(&self.file)?;
-        for text in &self.set {
-            sheet.set(text, Place::Flag(format!("--set {text}")))?;
-        }
+        sheet.set_all(&self.set)?;
         Ok(self.kept.job(Scenario::of(name, sheet)?))
     }
 }
@@ -119,9 +117,7 @@ impl AttachArgs {
             sheet.set("connections", "hold", Some(time));
         }
         let Overrides(mut sheet) = sheet;
-        for text in &self.set {
-            sheet.set(text, Place::Flag(format!("--set {text}")))?;
-        }
+        sheet.set_all(&self.set)?;
         Ok(self.kept.job(Scenario::of("attach".to_owned(), sheet)?))
     }
 }

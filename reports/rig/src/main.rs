@@ -103,8 +103,8 @@ fn main() -> ExitCode {
     // though, reqwest has TLS, and makes no client without a provider of cryptography.
     let _ = rustls_graviola::default_provider().install_default();
     let held = match args().command {
-        Command::Run(args) => run(args),
-        Command::Attach(args) => attach(args),
+        Command::Run(args) => run(args.print, args.job()),
+        Command::Attach(args) => run(args.print, args.job()),
         Command::Init(args) => init(&args),
         Command::Peers(args) => peers(&args),
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
@@ -133,22 +133,14 @@ fn args() -> Args {
     Args::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
 }
 
-/// What a scenario file describes. Returns whether the run held.
-fn run(args: RunArgs) -> anyhow::Result<bool> {
-    if args.print {
-        print!("{}", args.job()?.scenario.text);
+/// Runs what a scenario says, or prints it. Returns whether the run held.
+fn run(is_print: bool, job: anyhow::Result<Job>) -> anyhow::Result<bool> {
+    let job = job?;
+    if is_print {
+        print!("{}", job.scenario.text);
         return Ok(true);
     }
-    experiment(&args.job()?)
-}
-
-/// A run beside a server that runs already. Returns whether it held.
-fn attach(args: Box<AttachArgs>) -> anyhow::Result<bool> {
-    if args.print {
-        print!("{}", args.job()?.scenario.text);
-        return Ok(true);
-    }
-    experiment(&args.job()?)
+    experiment(&job)
 }
 
 /// Runs the scenarios of several servers in turn. Returns whether all runs held.

@@ -8,7 +8,7 @@ use reports::run::files;
 
 use crate::job::{Job, KeptArgs};
 use crate::place;
-use crate::scenario::{Place, Scenario};
+use crate::scenario::Scenario;
 
 /// Where the scenarios of the checkout are.
 const SHIPPED: &str = "reports/rig/scenarios/peers";
@@ -60,9 +60,7 @@ impl PeersArgs {
         let mut scenarios = Vec::new();
         for file in &files {
             let (name, mut sheet) = Scenario::sheet(file)?;
-            for text in &self.set {
-                sheet.set(text, Place::Flag(format!("--set {text}")))?;
-            }
+            sheet.set_all(&self.set)?;
             let scenario = Scenario::of(name, sheet).with_context(|| file.clone())?;
             ensure!(
                 scenarios.iter().all(|other: &Scenario| other.name != scenario.name),

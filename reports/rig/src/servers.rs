@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use anyhow::{Context as _, bail};
-use reports::run::Exit;
+use reports::run::{COMET_SERVER, Exit};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -34,9 +34,6 @@ const END_TIME: Duration = Duration::from_mins(3);
 /// How long the end of a server may take to be noticed after a tool has suffered from it.
 const DEATH_TIME: Duration = Duration::from_secs(1);
 
-/// The name of our own server.
-const COMET_SERVER: &str = reports::run::COMET_SERVER;
-
 /// The servers, as their clients see them.
 pub(crate) struct Servers {
     /// What stands for what in the scenario, for each of them; one at least.
@@ -54,15 +51,12 @@ pub(crate) struct Servers {
     /// What they said last.
     said: Vec<LastWords>,
     /// Whether one of them has ended.
-    has_died: watch::Receiver<bool>,
-    /// Says so.
-    dies: watch::Sender<bool>,
+    has_died: watch::Sender<bool>,
 }
 
 impl Servers {
     /// None yet.
     fn new() -> Self {
-        let (dies, has_died) = watch::channel(false);
         Self {
             nodes: Vec::new(),
             broker: None,
@@ -71,8 +65,7 @@ impl Servers {
             followed: Vec::new(),
             broker_pid: None,
             said: Vec::new(),
-            has_died,
-            dies,
+            has_died: watch::Sender::new(false),
         }
     }
 
@@ -81,10 +74,10 @@ impl Servers {
         let pid = process.pid();
         self.followed.push(pid);
         self.said.push(process.said());
-        let dies = self.dies.clone();
+        let has_died = self.has_died.clone();
         self.followers.spawn(async move {
             let exit = process.followed().await;
-            dies.send_replace(true);
+            has_died.send_replace(true);
             (pid, exit)
         });
     }
@@ -101,7 +94,7 @@ impl Servers {
 
     /// Waits until one of them has ended though nobody told it to.
     pub(crate) async fn death(&self) {
-        let mut has_died = self.has_died.clone();
+        let mut has_died = self.has_died.subscribe();
         // Its other end is in this very structure.
         _ = has_died.wait_for(|has_died| *has_died).await;
     }

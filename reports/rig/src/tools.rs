@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use reports::books::FloodReport;
-use reports::run::{Expected, files};
+use reports::run::{COMET_SERVER, Expected, files};
 
 use crate::expected::expected;
 use crate::ids::id_regex;
@@ -17,9 +17,6 @@ use crate::scenario::{Messages, ProcessOf, Transport, Urls};
 use crate::servers::Servers;
 use crate::stage::{Stage, words};
 use crate::watched::{Flood, Memory};
-
-/// The name of our own server.
-const COMET_SERVER: &str = reports::run::COMET_SERVER;
 
 /// Where URLs have the ids that their connections follow.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,28 +123,29 @@ impl Stage<'_> {
             (Some(regex), _) => Ids::At(regex.clone()),
             // floodtest has a default.
             (None, Urls::File(_)) => Ids::Usual,
-            (None, Urls::Patterns(patterns)) => {
-                let patterns = servers.filled(patterns);
-                match patterns.iter().find(|pattern| pattern.contains("{id}")) {
-                    Some(pattern) if pattern.contains("/test/{id}") => Ids::Usual,
-                    Some(pattern) => Ids::At(id_regex(pattern)),
-                    None => Ids::None,
-                }
+            (None, Urls::Patterns(_)) => match self.pattern_with_id(servers) {
+                Some(pattern) if pattern.contains("/test/{id}") => Ids::Usual,
+                Some(pattern) => Ids::At(id_regex(&pattern)),
+                None => Ids::None,
+            },
+        }
+    }
+
+    /// A pattern that gives each connection an id of its own, if there is one.
+    fn pattern_with_id(&self, servers: &Servers) -> Option<String> {
+        match &self.job.scenario.connections.urls {
+            Urls::Patterns(patterns) => {
+                servers.filled(patterns).into_iter().find(|pattern| pattern.contains("{id}"))
             }
+            Urls::File(_) => None,
         }
     }
 
     /// The greatest id that messages go to, where the scenario does not say it: each connection has
     /// one of its own, or all have the same.
     fn max_id(&self, servers: &Servers) -> u64 {
-        let connections = &self.job.scenario.connections;
-        let has_own = match &connections.urls {
-            Urls::Patterns(patterns) => {
-                servers.filled(patterns).iter().any(|pattern| pattern.contains("{id}"))
-            }
-            Urls::File(_) => false,
-        };
-        connections.count.filter(|_| has_own).unwrap_or(1)
+        let count = self.job.scenario.connections.count;
+        count.filter(|_| self.pattern_with_id(servers).is_some()).unwrap_or(1)
     }
 
     /// Starts msggen for the whole time of sending.

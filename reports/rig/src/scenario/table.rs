@@ -100,7 +100,7 @@ impl Sheet {
     }
 
     /// Overrides a value: `connections.count=500`. What is not TOML by itself is text.
-    pub(crate) fn set(&mut self, text: &str, place: Place) -> anyhow::Result<()> {
+    fn set(&mut self, text: &str, place: Place) -> anyhow::Result<()> {
         let (path, value) = text.split_once('=').ok_or_else(|| {
             anyhow!("{place}: write section.key=value, such as connections.count=500")
         })?;
@@ -113,6 +113,11 @@ impl Sheet {
         };
         section.put(key, value, place);
         Ok(())
+    }
+
+    /// Overrides values as `--set` was given.
+    pub(crate) fn set_all(&mut self, texts: &[String]) -> anyhow::Result<()> {
+        texts.iter().try_for_each(|text| self.set(text, Place::Flag(format!("--set {text}"))))
     }
 
     /// Puts a value, whatever was there.
