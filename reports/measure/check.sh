@@ -78,6 +78,18 @@ publish() { # PORT FLAGS: appends its result to publisher.out
         give_up "the publisher failed" publisher.out
 }
 
+# Until the client has counted so many messages, 10 s at most: an answer to the publisher says that
+# a server took a message, not that it has written it (node writes after the answer), and a server
+# that is ended in between takes it along.
+receive() { # SENT
+    local _
+    for _ in $(seq 200); do
+        kill -USR1 "$CLIENT"
+        sleep 0.05
+        if grep -q "MARK.* msgs=$1 " client.out; then return; fi
+    done
+}
+
 # Ends the server, and then the client when it has seen the end of every stream. Sets COUNTED.
 finish() {
     exec 9>&-
@@ -161,6 +173,7 @@ peer() { # NAME SUBSCRIBE PUBLISH DOOR FLAGS of the client; DOOR: which port tak
     client "$public" -P "$2" "${@:5}"
     : > publisher.out
     publish "${!4}" -P "$3" -c 16 -N 2000
+    receive "$(number sent publisher.out)"
     finish
     same "$1, answered" "$(number acked publisher.out)" "$(number sent publisher.out)"
     same "$1, client" "$COUNTED" "$(number sent publisher.out)"
