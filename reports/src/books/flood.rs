@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ByReason;
+use super::{ByReason, Own, Settle, SlowReaders, Streams};
 use crate::latency::LatencySummary;
 
 /// What floodtest reports with `--json`: one object a line, the last one final.
@@ -118,6 +118,49 @@ pub struct FloodReport {
     /// From a message's actual send to its receipt, for stamped messages.
     #[serde(alias = "raw_delivery")]
     pub delivery_from_send: LatencySummary,
+    /// Places whose connection has ended or failed, and that wait for the next one (`--reopen`,
+    /// `--lifetime`, `--storm`).
+    #[serde(default)]
+    pub away: u64,
+    /// Of the established, those that were not the first of their place.
+    #[serde(default)]
+    pub reopened: u64,
+    /// Messages that were sent while a place had no connection; `None` if the numbers do not tell.
+    #[serde(default)]
+    pub lost_in_gaps: Option<u64>,
+    /// Event streams that were opened again with `Last-Event-ID`.
+    #[serde(default)]
+    pub resumed: u64,
+    /// Messages that resumed streams brought again; they are not in `duplicated`.
+    #[serde(default)]
+    pub replayed: u64,
+    /// How connections came back after each storm, and whenever the server was away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settles: Vec<Settle>,
+    /// What became of slow readers; `None` without `--slow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_readers: Option<SlowReaders>,
+    /// From when a connection was due to its first item. The field says TTFT, time to first token.
+    #[serde(default)]
+    pub first_item_from_due: LatencySummary,
+    /// From when its request was sent.
+    #[serde(default)]
+    pub first_item_from_send: LatencySummary,
+    /// From each item of a stream to the next: inter-chunk latency. Items are not tokens.
+    #[serde(default)]
+    pub gap: LatencySummary,
+    /// From when a stream's request was sent to its orderly end.
+    #[serde(default)]
+    pub stream_time: LatencySummary,
+    /// What is known of streams that end; `None` if nothing of it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Streams>,
+    /// What floodtest itself adds.
+    #[serde(default)]
+    pub own: Own,
+    /// `floodtest` if it was the limit, so that the latencies are not the server's.
+    #[serde(default)]
+    pub limited_by: Option<String>,
     /// What came since the report before.
     #[serde(default)]
     pub recent: Recent,

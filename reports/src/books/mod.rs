@@ -8,6 +8,7 @@
 
 mod flood;
 mod server;
+mod shapes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ pub use flood::{
     Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Recent, WorstConnection,
 };
 pub use server::{ClusterStats, ServerStats};
+pub use shapes::{Counted, Goodput, Own, Settle, SlowReader, SlowReaders, Streams};
 
 use crate::latency::LatencySummary;
 use crate::stamp::Sender;
@@ -85,6 +87,12 @@ pub struct SendReport {
     /// Whether messages to one id may have overtaken each other.
     #[serde(default)]
     pub is_unordered: bool,
+    /// What msggen itself adds.
+    #[serde(default)]
+    pub own: Own,
+    /// `msggen` if it was the limit, so that the latencies are not the server's.
+    #[serde(default)]
+    pub limited_by: Option<String>,
 }
 
 /// One identity: two figures that must agree, to within a named number of messages.
