@@ -135,4 +135,105 @@ slow = json.load(sys.stdin)["slow_readers"]
 print(sum(1 for reader in slow["readers"] if reader["end"]))')" '==' 100
 }
 
-run_steps "rows events churn slow" "$@"
+# 10,000 streams of five items a second, paced, a core each: what floodtest says of first items and
+# gaps, beside what the server wrote down of its writes.
+step_tokens() {
+    neutral tokens
+    : > tokens.out
+    taskset -c 0 "$MEASURE/tokens" 0 -r 5 -n 300 -f 100 -q > tokens.out &
+    local tokens=$! name quantile
+    STARTED+=($tokens)
+    wait_for READY tokens.out
+    PORT=$(figure port tokens.out)
+    urls 10000 > urls.txt
+    taskset -c 1 "$BIN/floodtest" --urls urls.txt --rate 1000 --profile llm --hold 75s --json \
+        > flood.out 2> flood.err || true
+    kill $tokens
+    wait $tokens || true
+    cat tokens.out
+    bar "tokens: streams to their end, of 10,000" "$(field ended flood.out)" '==' 10000
+    bar "tokens: own lateness p99, us" "$(field own.lateness.p99_us flood.out)" '<=' 1000
+    for name in first gap; do
+        for quantile in p50 p99; do
+            local bound=500 key=gap
+            [ $quantile = p50 ] || bound=2000
+            [ $name = gap ] || key=first_item_from_send
+            bar "tokens: $key $quantile, us apart from the server's own" \
+                $(($(field "$key.${quantile}_us" flood.out) - $(record "$name" "$quantile"))) \
+                '<=' $bound
+        done
+    done
+    end_all
+}
+record() { # NAME p50|p99: of the last line of tokens, in whole us
+    grep -o "\b$1 p50=[0-9.]* p99=[0-9.]*" tokens.out | tail -1 |
+        sed "s/.*$2=\([0-9]*\).*/\1/"
+}
+
+# --rate 50 --for 60s against a server that stands still for 10 s: starts stay on schedule, and the
+# first items show it.
+step_due() {
+    neutral tokens
+    : > tokens.out
+    "$MEASURE/tokens" 0 -r 20 -n 40 -q > tokens.out &
+    local tokens=$!
+    STARTED+=($tokens)
+    wait_for READY tokens.out
+    PORT=$(figure port tokens.out)
+    urls 100 > urls.txt
+    "$BIN/floodtest" --urls urls.txt --rate 50 --for 60s --profile llm --hold 15s --json \
+        > flood.out 2> flood.err &
+    local flood=$!
+    sleep 20
+    kill -STOP $tokens
+    sleep 10
+    kill -CONT $tokens
+    wait $flood || true
+    bar "due: connections begun in 60 s at 50 a second" "$(field begun flood.out)" '==' 3000
+    bar "due: connects later than due, p99.9, us" \
+        "$(field connect_lateness.p999_us flood.out)" '<=' 5000
+    bar "due: first item from due, longest, s" \
+        "$(calc "$(field first_item_from_due.max_us flood.out) / 1e6")" '>=' 9.5
+    bar "due: limited by a tool" "$(is_limited flood.out)" '==' 0
+    end_all
+}
+
+# A server that stands still is never called the tool's fault; a tool that is beside a busy loop
+# always is.
+step_limited() {
+    local who
+    for who in server tool; do
+        local pins=() spin=
+        server server
+        urls 5000 > urls.txt
+        if [ $who = tool ]; then
+            taskset -c 1 python3 -c 'while True: pass' &
+            spin=$!
+            STARTED+=($spin)
+            pins=(taskset -c 1)
+        fi
+        CPIN=${pins[*]} flood 5000 --rate max
+        "${pins[@]}" "$BIN/msggen" --num 2000 --interval 10 --max 5000 --sources 50 --stamp --seed 1 \
+            --json --allow-late --server "http://127.0.0.1:$CONTROL" > msggen.out 2> msggen.err &
+        local sender=$!
+        if [ $who = server ]; then
+            sleep 5
+            kill -STOP "$SERVER"
+            sleep 8
+            kill -CONT "$SERVER"
+        fi
+        wait $sender || true
+        stop_flood
+        local expected=0
+        [ $who = server ] || expected=1
+        bar "limited ($who): floodtest says that it was the limit" "$(is_limited flood.out)" '==' $expected
+        bar "limited ($who): msggen says so" "$(is_limited msggen.out)" '==' $expected
+        end_all
+    done
+}
+is_limited() { # FILE: 1 if its last report names a limit
+    tail -1 "$1" | python3 -c 'import json, sys
+print(int(json.load(sys.stdin)["limited_by"] is not None))'
+}
+
+run_steps "rows events churn slow tokens due limited" "$@"
