@@ -36,7 +36,7 @@ use crate::stream::Tls;
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
 use crate::upgrade::Upgrade;
-use crate::{descriptors, own, random, sent_file, tls};
+use crate::{descriptors, own, random, sent_file, tls, whole_file};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
 /// ready, so that the first ones are no later than the others.
@@ -85,7 +85,7 @@ pub async fn run(
     if config.numbers_messages() && asked > HIGHEST_NUMBER {
         return Err(Error::TooManyNumbers { n_sources, n_messages });
     }
-    config.sent.as_deref().map(sent_file::check).transpose()?;
+    config.sent.as_deref().map(whole_file::check).transpose()?;
     descriptors::make_room(&config)?;
     let (targets, unserved) = targets(&config).await?;
     let clock = Clock::start();
