@@ -18,6 +18,7 @@ use reports::units::{parse_bytes, parse_count, parse_duration};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use crate::config::Config;
+use crate::control::Whom;
 use crate::error::Error;
 use crate::escapes::unescape;
 use crate::form::{SocketForm, Wants};
@@ -191,6 +192,11 @@ pub struct Args {
           help_heading = "Where to")]
     pub batch: usize,
 
+    /// Send to all who follow the id as well: each message is about a user. The server is a
+    /// comet-server with --friends
+    #[arg(long, conflicts_with = "to", help_heading = "To whom")]
+    pub followers: bool,
+
     /// Any other HTTP server: the URL of a request, with {id}, {message}, {k}, {source} and
     /// {n}; or ws:// and wss://, where --body goes over --connections WebSockets. Several share the
     /// ids by their hash
@@ -338,7 +344,8 @@ impl Args {
         let text = Text { template: self.message.clone(), size: self.size };
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let route = if self.to.is_empty() {
-            Route::control(&self.server, self.batch)?
+            let whom = if self.followers { Whom::Followers } else { Whom::Id };
+            Route::control(&self.server, self.batch, whom)?
         } else if self.to.iter().any(|url| is_socket(url)) {
             Route::sockets(&self.to, self.socket_form(token.as_ref())?)?
         } else {

@@ -1,15 +1,16 @@
 //! `msggen friends`: graphs of who follows whom, as text: `A B` a line means that A follows B.
 //!
-//! Every user follows the same number of others, never itself and nobody twice, so that N users with
-//! F friends each are N × F lines exactly. Lines are in the order of A, then of B. A graph depends on
-//! its shape, its sizes and its seed, and on nothing else; changing that makes old seeds mean other
-//! graphs.
+//! Every user follows the same number of others, never itself and nobody twice, so that N users
+//! with F friends each are N × F lines exactly. Lines are in the order of A, then of B. A graph
+//! depends on its shape, its sizes and its seed, and on nothing else; changing that makes old seeds
+//! mean other graphs.
 //!
 //! By *preferential attachment* (Barabási and Albert, Science 286, 1999) users come one after the
-//! other, and each follows users that are there, with odds in proportion to how many they follow and
-//! are followed by. So a few are followed by thousands and most by a handful: the number that have k
-//! such ties falls with k⁻³. The first F + 1 users have nobody to choose from and follow each other.
-//! Which id a user has is drawn apart from when it came, so that any range of ids is a fair sample.
+//! other, and each follows users that are there, with odds in proportion to how many they follow
+//! and are followed by. So a few are followed by thousands and most by a handful: the number that
+//! have k such ties falls with k⁻³. The first F + 1 users have nobody to choose from and follow
+//! each other. Which id a user has is drawn apart from when it came, so that any range of ids is a
+//! fair sample.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -341,8 +342,8 @@ mod tests {
         let of = |shape| followers(&edges(shape, USERS as u64, 5, 3), USERS);
         let (attached, uniform, ring) =
             (of(Shape::BarabasiAlbert), of(Shape::Uniform), of(Shape::Ring));
-        // The first have about 5 × √20,000 ties, 707, and by chance nobody has 30: Poisson's odds of
-        // that with a mean of 5 are 10⁻¹³.
+        // The first have about 5 × √20,000 ties, 707, and by chance nobody has 30: Poisson's odds
+        // of that with a mean of 5 are 10⁻¹³.
         assert!((300..3_000).contains(&attached[0]), "{:?}", &attached[..5]);
         assert!((12..30).contains(&uniform[0]), "{:?}", &uniform[..5]);
         assert!(ring.iter().all(|n| *n == 5));

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::config::Config;
 use crate::connector::{Connector, find};
-use crate::control::ControlClient;
+use crate::control::{ControlClient, Whom};
 use crate::cores::Cores;
 use crate::error::Error;
 use crate::foreign::ForeignTarget;
@@ -163,10 +163,10 @@ async fn targets(config: &Config) -> Result<(Vec<Target>, Vec<Unserved>), Error>
 
     let (mut targets, mut all_unserved) = (Vec::new(), Vec::new());
     match &config.route {
-        Route::Control { servers, batch } => {
+        Route::Control { servers, batch, whom } => {
             for server in servers {
                 let (_, connector) = connector(server).await?;
-                let client = ControlClient::new(server, config.token.as_ref());
+                let client = ControlClient::new(server, config.token.as_ref(), *whom);
                 let pool = Arc::new(Pool::new(connector));
                 targets.push(Target::Control(Arc::new(ControlTarget {
                     client,
@@ -353,6 +353,7 @@ impl Run {
             targets: config.route.targets(),
             first_due_unix_us: self.clock.unix_us(first_due_at),
             unordered: self.is_unordered,
+            followers: config.route.whom() == Whom::Followers,
         };
         let figures = &outcome.figures;
         let end = End {

@@ -1,9 +1,11 @@
-//! `msggen friends`: graphs as a program writes them.
+//! `msggen friends`: graphs as a program writes them; `--followers`: messages about users.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use crate::support::msggen;
+use reports::sent::Sent;
+
+use crate::support::{FakeServer, Reply, msggen};
 
 #[test]
 fn a_graph_goes_to_stdout_and_the_same_one_into_a_file() {
@@ -67,4 +69,91 @@ fn a_reader_that_has_read_enough_ends_it_well() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((line.as_str(), output.status.code()), ("1 2\n", Some(0)));
     assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+/// A server whose users have as many followers as their ids say, one in two of them logged in.
+fn friendly() -> FakeServer {
+    FakeServer::new(|request| {
+        let to_followers = |id: u64| (id / 2, id);
+        if request.head.starts_with("POST /send HTTP/1.1\r\n") {
+            let ids: Vec<u64> = request.lines().into_iter().map(|(id, _)| id).collect();
+            assert_eq!(request.body.matches(r#","to":"followers","msg":""#).count(), ids.len());
+            let all = ids.iter().map(|id| to_followers(*id));
+            let (connections, followers): (Vec<u64>, Vec<u64>) = all.unzip();
+            let void = connections.iter().filter(|n| **n == 0).count();
+            let [connections, followers] =
+                [connections, followers].map(|all| all.iter().sum::<u64>());
+            let told = format!("\"connections\":{connections},\"messages_void\":{void}");
+            let n = ids.len();
+            Reply::Answer(200, format!("{{\"messages\":{n},{told},\"followers\":{followers}}}"))
+        } else {
+            let path = request.head.split(' ').nth(1).unwrap();
+            let id = path.strip_prefix("/send/").and_then(|it| it.strip_suffix("?to=followers"));
+            let (connections, followers) = to_followers(id.unwrap().parse().unwrap());
+            Reply::Answer(
+                200,
+                format!("{{\"connections\":{connections},\"followers\":{followers}}}"),
+            )
+        }
+    })
+}
+
+#[test]
+fn messages_about_users_are_counted_with_their_followers() {
+    let folder = tempfile::tempdir().unwrap();
+    for batch in ["", "--batch 7"] {
+        let fake = friendly();
+        let sent = folder.path().join("sent.ndjson");
+        let flags = "--num 300 --interval 0 --max 9 --stamp --seed 1 --json --expect followers>0";
+        let sent_flag = format!("--sent {}", sent.display());
+        let server = fake.url();
+        let run = msggen(&format!("{flags} --followers {batch} {sent_flag} --server {server}"));
+        let report = run.code(0).balanced();
+        let file = Sent::read(&sent, |_| true).unwrap();
+        assert!(file.header.followers, "whoever judges what came is told");
+        let sum =
+            |of: fn(u64) -> u64| -> u64 { file.ids.values().map(|it| it.n * of(it.id)).sum() };
+        let expected = [
+            ("followers", sum(|id| id)),
+            ("connections", sum(|id| id / 2)),
+            ("void", sum(|id| u64::from(id == 1))),
+            ("reached", sum(|id| u64::from(id > 1))),
+        ];
+        for (name, n) in expected {
+            assert_eq!(report[name], n, "{name}, {batch}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_knows_nothing_of_followers_is_not_taken_for_one_that_does() {
+    let fake = FakeServer::open();
+    for batch in ["", "--batch 5"] {
+        let flags = format!("--num 5 --interval 0 --max 9 --followers {batch}");
+        msggen(&format!("{flags} --server {}", fake.url()))
+            .code(2)
+            .says("5 of 5 messages failed: bad answer 5");
+    }
+    let without = "{\"error\":\"this server has no --friends\"}";
+    let fake = FakeServer::new(move |_| Reply::Answer(503, without.to_owned()));
+    msggen(&format!("--num 1 --interval 0 --max 9 --followers --server {}", fake.url()))
+        .code(2)
+        .says("1 of 1 message failed: status 503 1");
+    let fake = FakeServer::open();
+    let report = msggen(&format!("--num 5 --interval 0 --max 9 --json --server {}", fake.url()));
+    assert!(report.balanced()["followers"].is_null(), "without --followers nothing is said");
+}
+
+#[test]
+fn followers_are_asked_for_only_where_somebody_can_know_them() {
+    let always = "--num 5 --interval 0 --max 9 --followers";
+    for (flags, why) in [
+        ("--to http://127.0.0.1:9/{id}", "cannot be used with"),
+        (
+            "--server http://127.0.0.1:9 --server http://127.0.0.1:10",
+            "--followers goes to one server",
+        ),
+    ] {
+        msggen(&format!("{always} {flags}")).code(2).says(why);
+    }
 }

@@ -58,6 +58,7 @@ pub(crate) const MSGGEN: &[&str] = &[
     "ca",
     "connections",
     "distribution",
+    "followers",
     "header",
     "ids",
     "in-flight",
