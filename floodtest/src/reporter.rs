@@ -17,6 +17,7 @@ use crate::limits::rss_kb;
 use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
 use crate::report::Judging;
+use crate::shape::Reopen;
 use crate::tally::{self, Tally};
 use crate::urls::UrlFile;
 use crate::worst::Worst;
@@ -142,7 +143,18 @@ impl<'a> Reporter<'a> {
         let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
         let (is_remote, ends) = (self.is_remote, self.config.ends);
         let must_judge = self.config.accounting.is_asked_for();
-        Outcome { end, report, log_shortfall, is_remote, must_judge, ends }
+        let has_reopen = self.config.shape.reopen != Reopen::Never;
+        let away_in_order = tally.away_in_order;
+        Outcome {
+            end,
+            report,
+            log_shortfall,
+            is_remote,
+            must_judge,
+            ends,
+            has_reopen,
+            away_in_order,
+        }
     }
 
     /// The report of this moment, the next after `before`.
@@ -195,7 +207,7 @@ impl Listener for Reporter<'_> {
                 self.rss_kb = rss_kb(&self.pids);
             }
             let settled_at = *self.settled_at.get_or_insert(now);
-            if tally.connected + tally.waiting == 0 {
+            if tally.n_alive() == 0 {
                 return Some(End::NothingOpen);
             }
             if self.config.hold.is_some_and(|hold| now - settled_at >= hold) {
@@ -234,6 +246,9 @@ impl Listener for Reporter<'_> {
     }
 }
 
+/// What a place is called that has no connection at the end, because of an end or a failure.
+const AWAY: &str = "away";
+
 /// Puts the URLs of what went wrong into the final report. They are read from the file again: to
 /// remember them would cost memory for each connection.
 fn name_connections(
@@ -244,8 +259,9 @@ fn name_connections(
 ) {
     Worst::sort(&mut worst);
     let reasons = || tally.failures.iter().chain(tally.closures.iter());
-    let numbers: BTreeSet<u64> =
-        worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first)).collect();
+    let numbers =
+        worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first));
+    let numbers: BTreeSet<u64> = numbers.chain(tally.first_away).collect();
     // A file that cannot be read any more leaves the report without URLs; its counts stand.
     let by_number: BTreeMap<u64, String> = urls.pick(&numbers).unwrap_or_default();
     if report.lost.is_none() {
@@ -261,4 +277,7 @@ fn name_connections(
         let detail = it.detail.clone().or_else(|| it.reason.detail());
         Some(Example { reason: it.reason.to_string(), detail, url })
     }));
+    let away = tally.first_away.and_then(|number| by_number.get(&number).cloned());
+    let away = away.map(|url| Example { reason: AWAY.to_owned(), detail: None, url });
+    report.examples.extend(away);
 }

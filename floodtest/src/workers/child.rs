@@ -76,7 +76,8 @@ struct Parent<'a> {
 impl Parent<'_> {
     /// Sends the counts; the end if nobody listens any more.
     fn send_counts(&self, tally: &Tally) -> Option<End> {
-        let said = Said::Counts { n_asked: self.n_asked, tally };
+        let (n_asked, is_settled) = (self.n_asked, self.has_reported);
+        let said = Said::Counts { n_asked, is_settled, tally };
         say(self.stream, &said).is_err().then_some(End::Stopped)
     }
 }
@@ -87,7 +88,7 @@ impl Listener for Parent<'_> {
     }
 
     fn tick(&mut self, _: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
-        if is_settled && tally.connected + tally.waiting == 0 {
+        if is_settled && tally.n_alive() == 0 {
             return Some(End::NothingOpen);
         }
         if !is_settled || std::mem::replace(&mut self.has_reported, true) {

@@ -49,10 +49,8 @@ pub(super) struct Handle {
     number: u16,
     /// The number in the run of its first connection.
     first: u64,
-    /// Its connections.
-    n_connections: u64,
-    /// Whether connections may wait for their response heads for ever.
-    may_wait: bool,
+    /// Whether it has said that it will not open a connection of a new place any more.
+    is_settled: bool,
     /// The process.
     child: Child,
     /// The way to it.
@@ -81,8 +79,7 @@ impl Handle {
             worst: Vec::new(),
             number,
             first: job.share.index,
-            n_connections: job.share.n_of(job.n_asked),
-            may_wait: job.head_timeout.is_none(),
+            is_settled: false,
             child,
             stream,
             received: Vec::new(),
@@ -133,9 +130,7 @@ impl Handle {
 
     /// Whether it will not open any connection any more.
     pub(super) fn is_settled(&self) -> bool {
-        let Tally { connected, closed, failed, waiting, .. } = self.tally;
-        let waiting = if self.may_wait { waiting } else { 0 };
-        !self.is_running() || connected + closed + failed + waiting == self.n_connections
+        !self.is_running() || self.is_settled
     }
 
     /// Asks for its counts.
@@ -174,9 +169,9 @@ impl Handle {
     /// Takes in one thing that it has said; whether that was more than an answer.
     fn take_in(&mut self, said: serde_json::Result<Said<Tally>>) -> Result<bool, Error> {
         match said {
-            Ok(Said::Counts { n_asked, tally }) => {
+            Ok(Said::Counts { n_asked, is_settled, tally }) => {
                 let is_answer = n_asked > self.n_answered;
-                (self.n_answered, self.tally) = (n_asked, tally);
+                (self.n_answered, self.is_settled, self.tally) = (n_asked, is_settled, tally);
                 Ok(!is_answer)
             }
             Ok(Said::Done { end, tally, worst }) => {

@@ -21,6 +21,8 @@ pub(super) enum Said<T> {
     Counts {
         /// How often it was asked so far.
         n_asked: u64,
+        /// Whether it will not open a connection of a new place any more.
+        is_settled: bool,
         /// The counts.
         tally: T,
     },
