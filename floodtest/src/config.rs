@@ -163,7 +163,9 @@ impl FromStr for Rate {
         let steps: Option<Vec<Step>> = text.split(',').map(step_of).collect();
         let steps = steps.filter(|steps| steps.len() <= MAX_STEPS).ok_or_else(not_a_rate)?;
         let steps = Steps::new(steps);
-        steps.map(Self::Steps).map_err(|problem| RateError::Steps { text: text.to_owned(), problem })
+        steps
+            .map(Self::Steps)
+            .map_err(|problem| RateError::Steps { text: text.to_owned(), problem })
     }
 }
 

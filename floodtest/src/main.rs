@@ -65,11 +65,7 @@ fn main() -> ExitCode {
 }
 
 /// `floodtest --urls …`: makes one run, and waits until what it said is read.
-fn hold(
-    args: &HoldArgs,
-    accounting: &AccountingArgs,
-    shape: &ShapeArgs,
-) -> anyhow::Result<u8> {
+fn hold(args: &HoldArgs, accounting: &AccountingArgs, shape: &ShapeArgs) -> anyhow::Result<u8> {
     let (stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
     let is_told = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

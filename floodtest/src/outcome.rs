@@ -297,8 +297,8 @@ mod tests {
         let expected = [
             "3 of 10 connections failed: 2 status 503, 1 reset",
             "1 of 10 connections were not connected yet when it ended",
-            "1 of 10 connections were not begun when it ended",
             "2 of 10 connections closed before the end: 2 cut",
+            "1 of 10 connections were not begun when it ended",
             "7 messages lost",
         ];
         assert_eq!(outcome(End::Stopped, 9, report).shortfalls(None), expected);

@@ -104,7 +104,8 @@ impl<'a> Receipt<'a> {
     /// Makes ready for what comes next on a connection.
     pub(crate) fn new(own: Own<'a>, scratch: &'a mut Scratch, shared: Shared<'a>) -> Self {
         let Own { row, items, head_ms, window, faults, life } = own;
-        let Shared { accounting, tally, judge, clock, established, sockets, outbox, again } = shared;
+        let Shared { accounting, tally, judge, clock, established, sockets, outbox, again } =
+            shared;
         let sequence = accounting.sequence.as_ref();
         let is_comet = items.is_comet(sequence);
         let marks = Marks {

@@ -29,11 +29,7 @@ impl Judging {
             reopened: tally.reopened,
             resumed: tally.resumed,
             replayed: tally.found.replayed,
-            settles: tally
-                .settlings
-                .iter()
-                .map(|it| it.report(&tally.delivery_from_due))
-                .collect(),
+            settles: tally.settlings.iter().map(|it| it.report(&tally.delivery_from_due)).collect(),
             connected: tally.connected,
             closed: tally.closed,
             established,

@@ -259,8 +259,7 @@ fn name_connections(
 ) {
     Worst::sort(&mut worst);
     let reasons = || tally.failures.iter().chain(tally.closures.iter());
-    let numbers =
-        worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first));
+    let numbers = worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first));
     let numbers: BTreeSet<u64> = numbers.chain(tally.first_away).collect();
     // A file that cannot be read any more leaves the report without URLs; its counts stand.
     let by_number: BTreeMap<u64, String> = urls.pick(&numbers).unwrap_or_default();

@@ -101,12 +101,7 @@ fn sum(one: &LatencyCounts, other: &LatencyCounts) -> LatencyCounts {
 impl Settling {
     /// One that begins at `at_ms`. The delays so far are `delivery`, and were `before` when the
     /// time before it began.
-    pub(crate) fn new(
-        cause: Cause,
-        at_ms: u32,
-        before: LatencyCounts,
-        delivery: &Latency,
-    ) -> Self {
+    pub(crate) fn new(cause: Cause, at_ms: u32, before: LatencyCounts, delivery: &Latency) -> Self {
         let during = delivery.counts();
         Self {
             cause,

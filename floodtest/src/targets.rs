@@ -302,8 +302,7 @@ mod tests {
         }
         let mut urls = UrlFile::open(file.path()).unwrap();
         let requests = Requests::default();
-        let (targets, index, n_asked) =
-            Targets::survey(&mut urls, &requests, connections).unwrap();
+        let (targets, index, n_asked) = Targets::survey(&mut urls, &requests, connections).unwrap();
         assert_eq!(index.n_urls, lines.len() as u64);
         let list = targets.list.into_iter();
         (list.map(|target| (target.authority, target.n_connections)).collect(), n_asked)

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use reports::books::{
-    ByReason, Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Settle,
-};
+use reports::books::{ByReason, Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Settle};
 use reports::expect::NOT_JUDGED;
 use reports::latency::LatencySummary;
 
@@ -335,6 +333,8 @@ memory        4050 KB, 4000 KB before the first connect
             is_remote: false,
             must_judge: false,
             ends: Ends::Fault,
+            has_reopen: false,
+            away_in_order: 0,
         };
         assert_eq!(FinalText(&outcome).to_string(), EVERY_FIGURE);
     }
@@ -350,6 +350,8 @@ memory        4050 KB, 4000 KB before the first connect
             is_remote: false,
             must_judge: false,
             ends: Ends::Fault,
+            has_reopen: false,
+            away_in_order: 0,
         };
         let text = FinalText(&outcome).to_string();
         let line =
@@ -369,6 +371,8 @@ memory        4050 KB, 4000 KB before the first connect
                 is_remote,
                 must_judge: false,
                 ends: Ends::Fault,
+                has_reopen: false,
+                away_in_order: 0,
             };
             FinalText(&outcome).to_string()
         };

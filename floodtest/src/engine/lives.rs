@@ -25,10 +25,7 @@ impl Engine<'_> {
             // It is counted when what came with its head was taken in.
             column.begin_life();
         }
-        Life {
-            number: column.life(),
-            is_resumed: places.again.is_resumed(row_number(row)),
-        }
+        Life { number: column.life(), is_resumed: places.again.is_resumed(row_number(row)) }
     }
 
     /// Milliseconds from when the first connection was due to `at`.
@@ -243,11 +240,7 @@ impl Engine<'_> {
         self.rows[row].forget_connection();
         self.tally.begun += 1;
         self.tally.connect_lateness.record(now.saturating_duration_since(due_at));
-        self.tally
-            .settlings
-            .iter_mut()
-            .filter(|it| it.is_open())
-            .for_each(|it| it.begun(now_ms));
+        self.tally.settlings.iter_mut().filter(|it| it.is_open()).for_each(|it| it.begun(now_ms));
         self.dial(row, target, tls, &request, carried);
         self.request = request;
         Ok(())

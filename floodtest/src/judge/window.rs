@@ -164,11 +164,8 @@ impl Window {
         self.missing().for_each(|number| notice(Notice::Lost(number, number)));
         let (first, by) = (self.next, number - self.latest());
         notice(Notice::InGap(first, number - 1));
-        let missing = if by < WINDOW_NUMBERS {
-            self.missing << by | ones(by - 1) << 1
-        } else {
-            u64::MAX - 1
-        };
+        let missing =
+            if by < WINDOW_NUMBERS { self.missing << by | ones(by - 1) << 1 } else { u64::MAX - 1 };
         (self.next, self.missing, self.span) = (number + 1, missing, 0);
         self.flags = self.flags & !IS_BEHIND | HAS_GAP;
         Found { messages: 1, lost, in_gaps: number - first, ..Found::default() }
@@ -395,7 +392,11 @@ mod tests {
         }
         all.add(window.record_after_gap(12, false, |notice| notices.push(notice)));
         let expected = Found { messages: 4, lost: 1, in_gaps: 3, ..Found::default() };
-        assert_eq!((all, window.n_missing()), (expected, 0), "7 is lost; 9, 10 and 11 are in a gap");
+        assert_eq!(
+            (all, window.n_missing()),
+            (expected, 0),
+            "7 is lost; 9, 10 and 11 are in a gap"
+        );
         assert_eq!(notices, [Notice::Lost(7, 7), Notice::InGap(9, 11)]);
         for number in [14, 10] {
             all.add(window.record(number, |_| {}));
