@@ -20,7 +20,7 @@
 //! - `outbox`: the frames that are sent on WebSockets; `again`: what servers have said about how to
 //!   come back.
 //! - `receipt`: from what one `recv` brought into both.
-//! - `tally`, `settling`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which
+//! - `tally`, `settling`, `slow_end`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which
 //!   figures come of it.
 //! - `reporter`: the reports while it goes on, and when it was held long enough.
 //! - [`end`], [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
@@ -65,6 +65,7 @@ mod settling;
 pub mod shape;
 mod share;
 mod shown;
+mod slow_end;
 pub mod sources;
 mod tally;
 mod targets;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reports::books::{Extent, FloodReport, Judged, JudgedBy};
+use reports::books::{Extent, FloodReport, Judged, JudgedBy, SlowReaders};
 
 use crate::judge::NumbersAre;
 use crate::judge::joined::Joined;
@@ -13,6 +13,8 @@ use crate::tally::Tally;
 pub(crate) struct Judging {
     /// What the server's numbers count, if it was said.
     pub(crate) numbers_are: Option<NumbersAre>,
+    /// Whether some connections are to be read slowly.
+    pub(crate) has_slow: bool,
 }
 
 impl Judging {
@@ -54,6 +56,12 @@ impl Judging {
             heard: tally.heard,
             // What goes on was heard before.
             unheard: established.saturating_sub(tally.went_on).saturating_sub(tally.heard),
+            slow_readers: self.has_slow.then(|| SlowReaders {
+                connections: tally.slow_connections,
+                open: tally.slow_open,
+                ends: tally.slow_ends.by_word(),
+                readers: Vec::new(),
+            }),
             opening_s: Duration::from_micros(opening_us).as_secs_f64(),
             connect_lateness: tally.connect_lateness.summary(),
             delivery_from_due: tally.delivery_from_due.summary(),

@@ -70,6 +70,7 @@ impl Engine<'_> {
             self.tally.joined.push(joined);
         }
         self.name_away();
+        self.name_slow();
         let mut worst = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
             let n_missing = Judge::finish(&row.window, &mut self.tally);
@@ -81,7 +82,7 @@ impl Engine<'_> {
             }
         }
         Worst::sort(&mut worst);
-        Finished { end, tally: self.tally, worst }
+        Finished { end, tally: self.tally, worst, slow: self.slow.ends }
     }
 
     /// All connections that were established, one for each place, with the ids that their URLs say. A file that cannot
@@ -97,7 +98,8 @@ impl Engine<'_> {
             has_urls &= self.urls.advance_round().is_ok();
             let life = self.life(index);
             let Row { window, framer, head_ms, .. } = &self.rows[index];
-            if !framer.has_head() && !window.has_begun() {
+            if !framer.has_head() && !window.has_begun() || self.slow.has(index) {
+                // Nobody has listened to what came for a slow reader.
                 continue;
             }
             let ids = match self.urls.entry(self.job.share.number(index)) {

@@ -47,6 +47,7 @@ impl Engine<'_> {
 
     /// Notes that a connection was established.
     pub(super) fn note_established(&mut self, row: usize) {
+        self.note_slow(row);
         let now = Instant::now();
         let now_ms = self.ms_at(now);
         let place = self.job.share.number(row);

@@ -11,6 +11,7 @@
 //! - `lives`, `places`, `column`, `queue`: one connection of a place after the other, and what is
 //!   kept for that beside the rows, where it is asked for
 //! - `settle`: storms, and servers that are away
+//! - `slow`: readers that read slowly, or never
 //! - `receive`, `transport`: from a readable socket, plain or TLS, to counted chunks, and to the
 //!   close
 //! - `closing`: the ends of WebSockets
@@ -35,6 +36,7 @@ mod queue;
 mod receive;
 mod row;
 mod settle;
+mod slow;
 mod transport;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -66,6 +68,7 @@ use listener::{Finished, Listener};
 use opening::{Opening, Unsent};
 use places::Places;
 use row::Row;
+use slow::SlowReaders;
 
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -112,6 +115,8 @@ pub(crate) struct Engine<'a> {
     rows: Vec<Row>,
     /// What is kept of them beside their rows, if they have more than one connection.
     places: Option<Box<Places>>,
+    /// The slow readers among them.
+    slow: SlowReaders,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
     /// What is left of the requests of those that have a head, by row: a server may answer a
@@ -185,6 +190,7 @@ impl<'a> Engine<'a> {
             alarm,
             rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
             places,
+            slow: SlowReaders::default(),
             opening: BTreeMap::new(),
             unsent: HashMap::new(),
             controls: HashMap::new(),
@@ -205,7 +211,7 @@ impl<'a> Engine<'a> {
     pub(crate) fn run(mut self, listener: &mut dyn Listener) -> Result<Finished, Error> {
         let mut events = Vec::with_capacity(MAX_EVENTS);
         let end = loop {
-            let is_behind = self.dial_due()? | self.turn_places()?;
+            let is_behind = self.dial_due()? | self.turn_places()? | self.turn_slow();
             let now = Instant::now();
             self.check_deadlines(now);
             self.check_closing(now);
@@ -266,8 +272,8 @@ impl<'a> Engine<'a> {
         if self.rows.len() < self.n_asked && self.job.rate != Rate::Max {
             at = at.min(self.due_at(self.rows.len()));
         }
-        if let Some(place_at) = self.next_place_at() {
-            at = at.min(place_at);
+        for next_at in [self.next_place_at(), self.slow.next_at()].into_iter().flatten() {
+            at = at.min(next_at);
         }
         if self.has_deadlines() {
             at = at.min(self.next_check_at);

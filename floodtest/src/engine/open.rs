@@ -9,7 +9,7 @@ use super::column::Column;
 use super::flight::max_in_flight;
 use super::following::Following;
 use super::opening::{Attempt, Carried, Opening, Stage, Unsent};
-use super::row::Row;
+use super::row::{Row, row_number};
 use crate::config::Rate;
 use crate::decode::Beginning;
 use crate::dial::dial;
@@ -196,6 +196,8 @@ impl Engine<'_> {
         if let Some(places) = &mut self.places {
             places.columns.push(Column::default());
         }
+        let (n_asked, shape) = (self.job.n_asked, &self.job.shape);
+        self.slow.add(row_number(row), number, n_asked, &shape.slow, shape.seed);
         self.tally.dialed(now.saturating_duration_since(self.started_at));
         self.dial(row, target, tls, &request, carried);
         self.request = request;
@@ -276,8 +278,10 @@ impl Engine<'_> {
         attempt: Attempt,
         request: &[u8],
     ) -> Result<(), (Reason, Attempt)> {
+        let is_slow = self.slow.has(row);
         let dialed = self.job.targets.at(attempt.target);
-        let (socket, n_sent) = match dial(&mut dialed.endpoints[attempt.endpoint], request) {
+        let endpoint = &mut dialed.endpoints[attempt.endpoint];
+        let (socket, n_sent) = match dial(endpoint, request, is_slow) {
             Ok(dialed) => dialed,
             Err(reason) => return Err((reason, attempt)),
         };

@@ -45,6 +45,9 @@ impl Engine<'_> {
         {
             return self.end(row, reason);
         }
+        if self.slow.has(row) && self.rows[row].framer.has_head() {
+            return self.ready_slow(row, flags);
+        }
         if flags.intersects(EventFlags::IN | ENDING) {
             match self.receive(row, flags) {
                 Ok(Flow::GoesOn | Flow::GoesOnSoon) => {}
@@ -77,7 +80,7 @@ impl Engine<'_> {
     }
 
     /// Takes out of the tables what is kept of a connection. Most have nothing there.
-    fn take_kept(&mut self, index: usize) -> Kept {
+    pub(super) fn take_kept(&mut self, index: usize) -> Kept {
         let Row { framer, items, .. } = &self.rows[index];
         let has_scratch = items.has_scratch();
         let scratch = if has_scratch { self.scratches.remove(&row_number(index)) } else { None };
@@ -89,7 +92,7 @@ impl Engine<'_> {
 
     /// Puts back what must be kept of a connection, whatever came of the receiving: it must be
     /// there when the connection's end is counted.
-    fn put_back(&mut self, index: usize, kept: Kept) {
+    pub(super) fn put_back(&mut self, index: usize, kept: Kept) {
         let Row { framer, items, .. } = &mut self.rows[index];
         let Kept { mut scratch, control, unsent } = kept;
         // All connections without a scratch of their own share one that is empty.
@@ -207,6 +210,7 @@ impl Engine<'_> {
             self.note_established(index);
         }
         self.end_body(index, reason.is_orderly());
+        self.note_slow_end(index, reason);
         self.judge_end(index, reason);
         let row = &mut self.rows[index];
         row.socket = None;
@@ -240,13 +244,13 @@ impl Engine<'_> {
 }
 
 /// What is kept of a connection, out of its tables while it is received from.
-struct Kept {
+pub(super) struct Kept {
     /// An item or a mark that has not come whole.
     scratch: Option<Box<Scratch>>,
     /// A control frame that has not come whole.
-    control: Vec<u8>,
+    pub(super) control: Vec<u8>,
     /// What the socket has not taken, of a connection with a head.
-    unsent: Unsent,
+    pub(super) unsent: Unsent,
 }
 
 /// Reads what has come for a connection of the plan's number `number`, shows it, and sends what is

@@ -35,6 +35,12 @@ pub(crate) struct Tally {
     pub(crate) went_on: u64,
     /// Of these, event streams whose server was told which event came last.
     pub(crate) resumed: u64,
+    /// Established connections of slow readers.
+    pub(crate) slow_connections: u64,
+    /// Of these, those that are open.
+    pub(crate) slow_open: u64,
+    /// Why the others have ended.
+    pub(crate) slow_ends: Reasons,
     /// How connections come back that were closed at once.
     pub(crate) settlings: Vec<Settling>,
     /// Connections whose head has arrived and that are open now.
@@ -264,6 +270,9 @@ impl Tally {
             self.failed += n_opening;
             self.failures.count(reason, n_opening, first);
         }
+        if self.slow_open > 0 {
+            self.slow_ends.count(reason, std::mem::take(&mut self.slow_open), first);
+        }
         if self.connected > 0 {
             self.closed += self.connected;
             self.closures.count(reason, std::mem::take(&mut self.connected), first);
@@ -284,6 +293,9 @@ impl Tally {
         self.reopened += other.reopened;
         self.went_on += other.went_on;
         self.resumed += other.resumed;
+        self.slow_connections += other.slow_connections;
+        self.slow_open += other.slow_open;
+        self.slow_ends.merge(&other.slow_ends);
         for settling in &other.settlings {
             settling.merge_into(&mut self.settlings, &other.delivery_from_due);
         }

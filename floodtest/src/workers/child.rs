@@ -30,7 +30,9 @@ const MAX_ASKED_AT_ONCE: usize = 64;
 /// An error of the run is told to the parent; the errors returned here are those of talking to it.
 pub fn run_worker(urls: &Path, parent: &UnixStream) -> io::Result<()> {
     match carry_out(urls, parent) {
-        Ok(Finished { end, tally, worst }) => say(parent, &Said::Done { end, tally, worst }),
+        Ok(Finished { end, tally, worst, slow }) => {
+            say(parent, &Said::Done { end, tally, worst, slow })
+        }
         Err(Error::Os(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
         Err(error) => say(parent, &Said::<Tally>::Failed(with_causes(&error))),
     }

@@ -13,6 +13,7 @@ use crate::end::End;
 use crate::error::Error;
 use crate::job::Job;
 use crate::reason::Reason;
+use crate::slow_end::SlowEnd;
 use crate::tally::Tally;
 use crate::worst::Worst;
 
@@ -45,6 +46,8 @@ pub(super) struct Handle {
     pub(super) n_answered: u64,
     /// Its connections with the most faults, once it has ended.
     pub(super) worst: Vec<Worst>,
+    /// What became of its slow readers, likewise.
+    pub(super) slow: Vec<SlowEnd>,
     /// Which one it is, from 1 on.
     number: u16,
     /// The number in the run of its first connection.
@@ -77,6 +80,7 @@ impl Handle {
             tally: Tally::default(),
             n_answered: 0,
             worst: Vec::new(),
+            slow: Vec::new(),
             number,
             first: job.share.index,
             is_settled: false,
@@ -174,7 +178,8 @@ impl Handle {
                 (self.n_answered, self.is_settled, self.tally) = (n_asked, is_settled, tally);
                 Ok(!is_answer)
             }
-            Ok(Said::Done { end, tally, worst }) => {
+            Ok(Said::Done { end, tally, worst, slow }) => {
+                self.slow = slow;
                 (self.state, self.tally, self.worst) = (State::Done(end), tally, worst);
                 // It has nothing left to do but to go.
                 let _ = self.child.wait();
