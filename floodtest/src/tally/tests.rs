@@ -7,6 +7,7 @@ use super::*;
 use crate::accounting::Accounting;
 use crate::decode::{Beginning, ChunkFault, Framer};
 use crate::items::{Items, Scratch};
+use crate::judge::Life;
 use crate::judge::{Judge, Window};
 use crate::outbox::Outbox;
 use crate::receipt::{Own, Receipt, Shared};
@@ -44,13 +45,15 @@ fn read(fields: &str, body: &str, accounting: &Accounting) -> Connection {
         head_ms: &mut head_ms,
         window: &mut window,
         faults: &mut faults,
+        life: Life::default(),
     };
     let clock = &Clock::start();
     let established = Established::default();
     let (sockets, outbox) = (&Sockets::default(), &mut Outbox::default());
     let judge = &mut judge;
+    let again = None;
     let shared =
-        Shared { accounting, tally: &mut tally, judge, clock, established, sockets, outbox };
+        Shared { accounting, tally: &mut tally, judge, clock, established, sockets, outbox, again };
     let mut receipt = Receipt::new(own, &mut scratch, shared);
     receipt.marks.received_unix_us = Some(5_000_000);
     let beginning = &mut Beginning::default();
