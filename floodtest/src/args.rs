@@ -238,6 +238,11 @@ pub struct AccountingArgs {
     #[arg(long, value_name = "FILE")]
     pub sent: Vec<PathBuf>,
 
+    /// Who follows whom, `A B` a line: A follows B. With --sent of msggen --followers a connection
+    /// is to get what is about its ids and about all whom these follow.
+    #[arg(long, value_name = "FILE", requires = "sent")]
+    pub follows: Option<PathBuf>,
+
     /// How long after the sender's last answer a message may still come, with --sent.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::parse_duration)]
     pub settle: Duration,
@@ -262,6 +267,7 @@ impl AccountingArgs {
             numbers: self.numbers,
             judge: self.judge,
             sent: self.sent.clone(),
+            follows: self.follows.clone(),
             settle: self.settle,
             id_in_url: self.id_in_url.clone(),
             max_windows: self.max_windows,

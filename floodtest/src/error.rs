@@ -1,5 +1,6 @@
 //! Why a run cannot be made.
 
+use reports::edges::EdgeListError;
 use reports::out::OutError;
 
 use crate::limits;
@@ -24,6 +25,9 @@ pub enum Error {
         /// The line.
         line: u64,
     },
+    /// The file of `--follows` cannot be used.
+    #[error("--follows: {0}")]
+    Follows(#[from] EdgeListError),
     /// What is asked of the shape of the load makes no sense together.
     #[error(transparent)]
     Shape(#[from] ShapeError),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use reports::edges;
+
 use crate::config::{Config, Rate};
 use crate::dry_run::{DryRun, DryRunTarget};
 use crate::error::Error;
@@ -52,6 +54,10 @@ impl Prepared {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let requests = Requests::new(&config.request, config.is_sse, config.accounting.stream)?;
         let mut urls = UrlFile::open(&config.urls)?;
+        if let Some(path) = &config.accounting.follows {
+            // It is read at the end; a bad line is to be known before the first connect.
+            edges::each(path, |_, _| {})?;
+        }
         let n_due = n_due(config)?;
         let (mut targets, index, asked) = Targets::survey(&mut urls, &requests, n_due)?;
         let n_urls = index.n_urls;

@@ -12,6 +12,7 @@ use super::row::{Row, row_number};
 use crate::end::End;
 use crate::error::Error;
 use crate::judge::Judge;
+use crate::judge::follows::Follows;
 use crate::judge::sent::{Connection, Join};
 use crate::worst::Worst;
 
@@ -58,8 +59,12 @@ impl Engine<'_> {
         let mut by_row = self.judge.finish_extras(&mut self.tally);
         let connections =
             if self.job.accounting.sent.is_empty() { Vec::new() } else { self.connections() };
+        let ids = || connections.iter().flat_map(|it| it.ids.iter().copied()).collect();
+        let follows = self.job.accounting.follows.as_ref();
+        let follows = follows.map(|path| Follows::read(path, &ids()));
         let join = Join {
             connections: &connections,
+            follows: follows.as_ref(),
             judge: &self.judge,
             ended_unix_us,
             settle: self.job.accounting.settle,

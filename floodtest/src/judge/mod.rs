@@ -6,9 +6,11 @@
 //!
 //! - `window`: which numbers of a series have come
 //! - `extra`: the table of further windows
+//! - `follows`: whom the users of connections follow
 //! - `sent`, `joined`: what was sent, from the sender's file, and what of it is missing
 
 mod extra;
+pub(crate) mod follows;
 pub(crate) mod joined;
 pub(crate) mod sent;
 pub(crate) mod window;

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod endings;
+mod followers;
 mod frames;
 mod https;
 mod input;

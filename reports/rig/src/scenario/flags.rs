@@ -11,6 +11,7 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "connect-timeout",
     "ends",
     "follow",
+    "follows",
     "for",
     "head-timeout",
     "header",
