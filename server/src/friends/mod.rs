@@ -17,6 +17,5 @@ mod store_tests;
 mod threads;
 
 pub(crate) use self::recent::{Change, Direction};
-pub(crate) use self::store::Page;
-pub use self::threads::Opened;
-pub(crate) use self::threads::{Friends, FriendsError, FriendsStats, PAGE_IDS};
+pub(crate) use self::threads::{Audience, Friends, FriendsError, PAGE_IDS};
+pub use self::threads::{FriendsStats, Opened};

@@ -36,7 +36,7 @@ pub(crate) struct Change {
     /// Who follows.
     pub(crate) follower: Id,
     /// Whom.
-    pub(crate) followed: Id,
+    pub(crate) friend: Id,
     /// Whether it begins, or ceases.
     pub(crate) begins: bool,
 }
@@ -45,8 +45,8 @@ impl Change {
     /// What it does to the pairs of a direction.
     pub(super) fn edit(&self, direction: Direction) -> Edit {
         let pair = match direction {
-            Direction::Follows => (self.follower, self.followed),
-            Direction::Followers => (self.followed, self.follower),
+            Direction::Follows => (self.follower, self.friend),
+            Direction::Followers => (self.friend, self.follower),
         };
         Edit { pair, is_there: self.begins }
     }
@@ -58,7 +58,7 @@ pub(super) fn encode(changes: &[Change]) -> Vec<u8> {
     for change in changes {
         put_number(change.follower, &mut row);
         // An id has 63 bits.
-        put_number(change.followed << 1 | u64::from(change.begins), &mut row);
+        put_number(change.friend << 1 | u64::from(change.begins), &mut row);
     }
     row
 }
@@ -69,7 +69,7 @@ pub(super) fn decode(mut row: &[u8]) -> Result<Vec<Change>, Damaged> {
     while !row.is_empty() {
         let follower = take_number(&mut row)?;
         let number = take_number(&mut row)?;
-        changes.push(Change { follower, followed: number >> 1, begins: number & 1 == 1 });
+        changes.push(Change { follower, friend: number >> 1, begins: number & 1 == 1 });
     }
     Ok(changes)
 }

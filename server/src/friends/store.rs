@@ -64,7 +64,7 @@ const FIRST: Pair = (0, 0);
 
 /// Why a store does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
+pub(super) enum StoreError {
     /// It is not one, or not of this version.
     #[error("{0}")]
     Unusable(String),
@@ -233,11 +233,15 @@ impl Store {
         // What was swept is forgotten first: a pair of it may be among the changes.
         for some in swept.chunks(NOTED_AT_ONCE) {
             let mut recent = self.recent.write();
-            some.iter().for_each(|(direction, edit)| recent.forget(*direction, edit));
+            for (direction, edit) in some {
+                recent.forget(*direction, edit);
+            }
         }
         for some in made.chunks(NOTED_AT_ONCE) {
             let mut recent = self.recent.write();
-            some.iter().for_each(|change| recent.add(change));
+            for change in some {
+                recent.add(change);
+            }
         }
         Ok(has_changed)
     }
@@ -378,6 +382,14 @@ impl Store {
             return Err(StoreError::from(Damaged).into());
         }
         edits.filter(|edit| edit.is_there).try_for_each(|edit| show(edit.pair))
+    }
+
+    /// Whether every page of the file has what was written there. What is not so is mended, if it
+    /// can be.
+    pub(super) fn is_whole(&mut self) -> Result<bool, StoreError> {
+        let mut database = self.database.write();
+        let database = database.as_mut().ok_or_else(closed)?;
+        database.check_integrity().map_err(|error| StoreError::Unusable(error.to_string()))
     }
 
     /// How many changes wait to be brought into the leaves.

@@ -182,7 +182,7 @@ impl Friends {
     /// that would follow itself changes nothing: it gets what is about itself anyway.
     pub(crate) async fn change(&self, mut changes: Vec<Change>) -> Result<u64, FriendsError> {
         let n_asked = changes.len() as u64;
-        changes.retain(|change| change.follower != change.followed);
+        changes.retain(|change| change.follower != change.friend);
         let (done, outcome) = oneshot::channel();
         let n_changed = if changes.is_empty() {
             Ok(0)
@@ -230,6 +230,11 @@ impl Friends {
         let n_followers = audiences.iter().map(|audience| audience.n_followers).sum();
         self.counts.followers.fetch_add(n_followers, Ordering::Relaxed);
         Ok(audiences)
+    }
+
+    /// Whether somebody may be logged in here as `id`.
+    pub(crate) fn may_be_here(&self, id: Id) -> bool {
+        self.presence.may_have(id)
     }
 
     /// Counts followers that were looked up for a message, in parts of a list.
@@ -305,8 +310,8 @@ fn write(store: &Store, mut batches: mpsc::Receiver<Batch>) {
             changes.extend(more);
         }
         match store.change(&changes) {
-            Ok(changed) => {
-                let mut rest = &changed[..];
+            Ok(outcomes) => {
+                let mut rest = &outcomes[..];
                 for (n, asker) in askers {
                     let (own, others) = rest.split_at(n);
                     rest = others;
