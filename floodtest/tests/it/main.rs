@@ -19,6 +19,7 @@ mod schema;
 mod sent;
 mod stall;
 mod states;
+mod streams;
 mod support;
 mod terminal;
 mod trust;
