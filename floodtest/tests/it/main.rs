@@ -11,6 +11,7 @@ mod liar;
 mod life;
 mod messages;
 mod metrics;
+mod own;
 mod real_server;
 mod redirects;
 mod redrawn;
