@@ -236,7 +236,7 @@ impl<'a> Engine<'a> {
     fn note_turn(&mut self, now: Instant) {
         self.meter.turned(now, &mut self.tally.own);
         let is_flat_out = self.schedule.is_at_once() && self.rows.len() < self.n_asked;
-        self.meter.look(now, self.tally.bytes, is_flat_out, &mut self.tally.own);
+        self.meter.look(now, self.tally.items, is_flat_out, &mut self.tally.own);
     }
 
     /// Whether no connection will be opened any more. Those that may wait for ever for their heads

@@ -257,7 +257,7 @@ mod tests {
         let start = Instant::now();
         let mut counts = StreamCounts::default();
         let mut pacing = pacing(StreamPlan::default(), start);
-        let before_wrap = Duration::from_micros(u64::from(u32::MAX) * UNIT_US) - 5 * MS;
+        let before_wrap = Duration::from_micros(u64::from(u32::MAX) * UNIT_US - 5_000);
         pacing.begin(0, start + before_wrap);
         pacing.sent(0, start + before_wrap + MS);
         pacing.item(0, start + before_wrap + 10 * MS, &mut counts);

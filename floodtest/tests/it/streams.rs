@@ -5,9 +5,11 @@ use std::fs;
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use reports::books::FloodReport;
 use reports::latency_log;
+use reports::stamp::as_us;
 use rustix::process::Signal;
 
 use crate::support::{Server, UrlFile, chunk, hold, run, send, start, start_limited};
@@ -26,6 +28,11 @@ fn event(data: &str) -> String {
 
 /// How long a server of these tests waits where it is to be seen that it does, in seconds.
 const PAUSE_S: f64 = 0.3;
+
+/// Seconds in microseconds.
+fn us(seconds: f64) -> u64 {
+    as_us(Duration::from_secs_f64(seconds))
+}
 
 /// A server of one connection that goes on when it is told to, and who tells it.
 fn told(
@@ -59,7 +66,7 @@ fn the_first_item_the_gaps_and_the_end_are_measured_each_from_its_beginning() {
         let waited = running.wait_for(|report| report.elapsed_s >= came.elapsed_s + PAUSE_S);
         teller.send(()).unwrap();
         // By the clock of floodtest: so long there was nothing, and when that was over.
-        (((waited.elapsed_s - came.elapsed_s) * 1e6) as u64, (waited.elapsed_s * 1e6) as u64)
+        (us(waited.elapsed_s - came.elapsed_s), us(waited.elapsed_s))
     };
     let first = after(0);
     let (pause_us, ended_us) = (after(2).0, after(3));
@@ -120,7 +127,7 @@ fn a_server_that_stands_still_is_seen_from_when_connections_were_due() {
         teller.send(()).unwrap();
     }
     let report = running.end().with_code(0).report();
-    let least_us = ((waited.elapsed_s - 0.01) * 1e6) as u64;
+    let least_us = us(waited.elapsed_s - 0.01);
     assert_eq!(report.first_item_from_due.count, n, "{report:?}");
     // The last one was due 9 ms after the start.
     assert!(report.first_item_from_due.max_us >= least_us, "{report:?}");
