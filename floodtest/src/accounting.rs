@@ -54,6 +54,11 @@ impl Default for Accounting {
 }
 
 impl Accounting {
+    /// Whether the server's numbers are the ids of its events, as the user says.
+    pub(crate) fn numbers_are_ids(&self) -> bool {
+        matches!(self.sequence, Some(Sequence::EventId))
+    }
+
     /// Whether the user asked for messages to be judged, so that a run in which they could not be
     /// has fallen short.
     pub fn is_asked_for(&self) -> bool {

@@ -4,6 +4,7 @@ use reports::out::OutError;
 
 use crate::limits;
 use crate::request::error::RequestError;
+use crate::shape::ShapeError;
 use crate::targets::TargetError;
 use crate::tls::trust::TrustError;
 use crate::urls::UrlFileError;
@@ -23,6 +24,9 @@ pub enum Error {
         /// The line.
         line: u64,
     },
+    /// What is asked of the shape of the load makes no sense together.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A destination cannot be dialed.
     #[error(transparent)]
     Target(#[from] TargetError),

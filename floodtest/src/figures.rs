@@ -90,6 +90,11 @@ fn of_connections(report: &FloodReport) -> Figures {
         .with_counts([
             ("asked", report.asked),
             ("begun", report.begun),
+            ("places_begun", report.places_begun),
+            ("away", report.away),
+            ("reopened", report.reopened),
+            ("resumed", report.resumed),
+            ("replayed", report.replayed),
             ("established", report.established),
             ("peak", report.peak),
             ("connected", report.connected),
@@ -118,6 +123,7 @@ fn of_connections(report: &FloodReport) -> Figures {
             ("lost", report.lost),
             ("duplicated", report.duplicated),
             ("reordered", report.reordered),
+            ("lost_in_gaps", report.lost_in_gaps),
         ])
         .with("elapsed_s", Figure::Number(report.elapsed_s))
         .with("opening_s", Figure::Number(report.opening_s))

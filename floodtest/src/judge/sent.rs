@@ -15,7 +15,7 @@ use reports::stamp::as_us;
 
 use super::joined::Joined;
 use super::window::{Notice, Window};
-use super::{BY_STAMPS, Judge};
+use super::{BY_STAMPS, IN_GAP, Judge, LIFE_BITS, Life};
 
 /// A connection as far as it matters here.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) head_unix_us: u64,
     /// When it was closed, if it was.
     pub(crate) closed_unix_us: Option<u64>,
+    /// Which of its place's connections it is.
+    pub(crate) life: Life,
 }
 
 /// What was sent, compared with what came.
@@ -97,6 +99,11 @@ struct Series {
     lost: Vec<Range>,
     /// Numbers that came though they were below the base.
     early: Vec<u64>,
+    /// Numbers that were left out while there was no connection.
+    in_gaps: Vec<Range>,
+    /// Whether there was another connection since the latest number came, so that what is missing
+    /// behind it may have been sent before there was.
+    is_in_gap: bool,
 }
 
 impl Join<'_> {
@@ -167,18 +174,25 @@ impl Join<'_> {
             }
             let window = &connection.window;
             if window.flags & BY_STAMPS != 0 && Some(window.sender) == sender {
-                of_row.entry(window.id).or_default().window = Some(*window);
+                let series = of_row.entry(window.id).or_default();
+                series.window = Some(*window);
+                series.is_in_gap = window.flags & IN_GAP != 0;
             }
         }
         let is_its = |place: u16| Some(place) == sender;
+        let lives: HashMap<u32, u8> =
+            self.connections.iter().map(|it| (it.row, it.life.bits())).collect();
         for (row, window) in self.judge.extras.iter().filter(|(_, it)| is_its(it.sender)) {
-            all.entry(row).or_default().entry(window.id).or_default().window = Some(window);
+            let series = all.entry(row).or_default().entry(window.id).or_default();
+            series.window = Some(window);
+            series.is_in_gap = lives.get(&row).is_some_and(|it| *it != window.flags & LIFE_BITS);
         }
         for gap in self.judge.gaps.iter().filter(|gap| is_its(gap.sender)) {
             let series = all.entry(gap.row).or_default().entry(gap.id).or_default();
             match gap.notice {
                 Notice::Lost(from, to) => series.lost.push((from, to)),
                 Notice::Early(number) => series.early.push(number),
+                Notice::InGap(from, to) => series.in_gaps.push((from, to)),
             }
         }
         all
@@ -213,7 +227,16 @@ impl Series {
                     add(Missing::in_range(line, 1, before).without(came));
                 }
                 if is_last {
-                    add(Missing::in_range(line, window.latest() + 1, line.n));
+                    let missing = Missing::in_range(line, window.latest() + 1, line.n);
+                    if self.is_in_gap {
+                        joined.in_gaps += missing.answered;
+                    } else {
+                        add(missing);
+                    }
+                }
+                for (from, to) in &self.in_gaps {
+                    let missing = Missing::in_range(line, *from, *to);
+                    joined.not_in_gaps += missing.failed + missing.unanswered;
                 }
                 let open = window.missing().map(|number| (number, number));
                 for (from, to) in self.lost.iter().copied().chain(open) {

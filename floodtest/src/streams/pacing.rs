@@ -191,6 +191,13 @@ impl Pacing {
         }
     }
 
+    /// Takes in that a stream is left while it goes on: nothing is known of its end.
+    pub(crate) fn leave(&mut self, row: u32, counts: &mut StreamCounts) {
+        if let Some(number) = self.counted.remove(&row) {
+            counts.count(number);
+        }
+    }
+
     /// Counts what was found in streams that go on when the run ends.
     pub(crate) fn finish(&mut self, counts: &mut StreamCounts) {
         self.counted.drain().for_each(|(_, number)| counts.count(number));

@@ -9,6 +9,7 @@ mod https;
 mod input;
 mod liar;
 mod life;
+mod lives;
 mod messages;
 mod metrics;
 mod own;

@@ -308,3 +308,36 @@ fn a_stream_that_goes_on_at_the_end_is_neither_good_nor_bad() {
     let counted = streams.counted.unwrap();
     assert_eq!((counted.total, counted.streams_without), (Some(15), 0));
 }
+
+#[test]
+fn each_connection_of_a_place_is_a_stream_of_its_own() {
+    // Every one counts for itself, and those that we close are no streams that have ended.
+    let server = Server::start(|k, stream| {
+        send(stream, &[EVENTS, &event("{\"n\":5}")].concat());
+        if k < 20 {
+            send(stream, &[&event("end"), LAST].concat());
+        } else {
+            hold(stream);
+        }
+    });
+    let urls = server.urls(2);
+    let args = ["--urls", urls.path(), "--json", "--report", "10ms", "--rate", "max"];
+    let more = ["--reopen", "at-once", "--lifetime", "300ms", "--count", "n", "--done", "end"];
+    let goodput = ["--ends", "ok", "--goodput", "stream_time<1h"];
+    let mut running = start(&[&args[..], &more, &goodput].concat());
+    running.wait_for(|report| report.closures.get("lifetime").is_some_and(|n| *n >= 4));
+    running.signal(Signal::INT);
+    let report = running.end().with_code(0).report();
+    let streams = report.streams.unwrap();
+    assert_eq!((streams.done, streams.not_done), (Some(20), Some(0)), "{streams:?}");
+    let goodput = streams.goodput.unwrap();
+    assert_eq!((goodput.met, goodput.of), (20, 20), "{goodput:?}");
+    let counted = streams.counted.unwrap();
+    let n = counted.streams;
+    assert_eq!(counted.total, Some(5 * n), "{counted:?}");
+    assert!(n >= 24 && n <= report.established, "{counted:?}");
+    assert_eq!(report.first_item_from_due.count, report.first_item_from_send.count);
+    assert_eq!((report.gap.count, report.stream_time.count), (20, 20));
+    let most_us = us(report.elapsed_s);
+    assert!(report.first_item_from_due.max_us <= most_us, "{:?}", report.first_item_from_due);
+}
