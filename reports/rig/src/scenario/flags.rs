@@ -9,9 +9,12 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "ca",
     "cert",
     "connect-timeout",
+    "done",
     "ends",
     "follow",
     "for",
+    "gaps",
+    "goodput",
     "head-timeout",
     "header",
     "id-in-url",
@@ -24,6 +27,7 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "metrics",
     "numbers",
     "on-open",
+    "profile",
     "protocol",
     "reopen",
     "seed",
@@ -42,6 +46,7 @@ pub(crate) const FLOODTEST: &[&str] = &[
 /// Those of floodtest that the rig gives by itself, or has its own keys for.
 pub(crate) const FLOODTEST_GIVEN: &[&str] = &[
     "connections",
+    "count",
     "expect",
     "hold",
     "json",
