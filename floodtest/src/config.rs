@@ -13,6 +13,7 @@ use crate::end::Ends;
 use crate::request::RequestArgs;
 use crate::shape::Shape;
 use crate::sources::SourceIps;
+use crate::streams::plan::StreamPlan;
 use crate::tls::TlsArgs;
 
 /// What a run is asked to do.
@@ -48,6 +49,8 @@ pub struct Config {
     pub tls: TlsArgs,
     /// What an orderly end of a response means.
     pub ends: Ends,
+    /// What is asked about streams that end.
+    pub streams: StreamPlan,
     /// How often progress is shown, if it is.
     pub progress_every: Option<Duration>,
     /// The logs to keep, if any.
@@ -58,6 +61,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// How many connections a second are to be begun; `None` if as many as possible.
+    /// Where that changes, it is the mean until the last one was begun, `opening_s` seconds after
+    /// the first.
+    pub(crate) fn asked_per_s(&self, opening_s: f64) -> Option<f64> {
+        match &self.rate {
+            Rate::PerSecond(rate) => Some(*rate),
+            Rate::Max => None,
+            Rate::Steps(steps) => {
+                let n = steps.n_before(Duration::from_secs_f64(opening_s));
+                (opening_s > 0.0).then(|| n as f64 / opening_s)
+            }
+        }
+    }
+
     /// What was asked for and may not be what was meant, a sentence each.
     pub(crate) fn cautions(&self) -> Vec<String> {
         let mut cautions = Vec::new();

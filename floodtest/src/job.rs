@@ -12,6 +12,7 @@ use crate::request::Requests;
 use crate::shape::Shape;
 use crate::share::Share;
 use crate::sources::SourceIps;
+use crate::streams::plan::StreamPlan;
 use crate::targets::Targets;
 use crate::tls::{TlsArgs, Trust, TrustError};
 use crate::urls::LineIndex;
@@ -37,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) head_timeout: Option<Duration>,
     /// How messages are known and judged.
     pub(crate) accounting: Accounting,
+    /// What is asked about streams that end.
+    pub(crate) streams: StreamPlan,
     /// What is asked.
     pub(crate) requests: Requests,
     /// Whom to trust, and what to show.
@@ -60,6 +63,7 @@ impl Job {
             connect_timeout: config.connect_timeout,
             head_timeout: config.head_timeout,
             accounting: config.accounting.clone(),
+            streams: config.streams.clone(),
             requests: std::mem::take(&mut prepared.requests),
             tls: config.tls.clone(),
             source_ips: config.source_ips.clone(),

@@ -21,6 +21,8 @@ use crate::prepare::Prepared;
 use crate::report::Judging;
 use crate::shape::Reopen;
 use crate::slow_end::SlowEnd;
+use crate::streams::counts::StreamCounts;
+use crate::streams::summary;
 use crate::tally::{self, Tally};
 use crate::urls::UrlFile;
 use crate::worst::Worst;
@@ -45,7 +47,7 @@ struct Before {
 impl Before {
     /// What came since then; from now on, since now.
     fn recent(&mut self, elapsed: Duration, tally: &Tally) -> Recent {
-        let [delivery, _] = tally.totals();
+        let delivery = &tally.delivery_from_due;
         let recent = Recent {
             seconds: elapsed.saturating_sub(self.elapsed).as_secs_f64(),
             begun: tally.begun - self.begun,
@@ -98,6 +100,8 @@ pub(crate) struct Reporter<'a> {
     rss_start_kb: u64,
     /// Their RSS when it was last looked at.
     rss_kb: u64,
+    /// What is logged of streams before there are any, if they are measured.
+    no_streams: Option<Box<StreamCounts>>,
     /// When the last attempt to open a connection came to its end.
     settled_at: Option<Instant>,
     /// When the next report is due.
@@ -112,6 +116,8 @@ pub(crate) struct Reporter<'a> {
 const REPORT: usize = 0;
 const PROGRESS: usize = 1;
 const LOG: usize = 2;
+/// The last report of all, which comes after a report like any other.
+const FINAL: usize = 3;
 
 impl<'a> Reporter<'a> {
     /// Begins to report on the run of `prepared` that starts with `clock`, in the processes `pids`.
@@ -122,7 +128,9 @@ impl<'a> Reporter<'a> {
         clock: &Clock,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, Error> {
-        let create = |folder| Out::create(folder, "floodtest", &tally::SERIES, clock);
+        let has_streams = config.streams.is_measured;
+        let series = tally::series(has_streams);
+        let create = |folder| Out::create(folder, "floodtest", &series, clock);
         let started_at = clock.started_at();
         let mut reporter = Self {
             config,
@@ -134,6 +142,7 @@ impl<'a> Reporter<'a> {
             rss_start_kb: rss_kb(&pids),
             rss_kb: 0,
             pids,
+            no_streams: has_streams.then(Box::default),
             settled_at: None,
             next_report_at: started_at + config.report_every.min(FOREVER),
             next_progress_at: started_at + config.progress_every.unwrap_or(FOREVER).min(FOREVER),
@@ -154,8 +163,7 @@ impl<'a> Reporter<'a> {
     ) -> Outcome {
         let Named { worst, slow } = named;
         let now = Instant::now();
-        let mut report = self.report(now, tally, REPORT);
-        report.is_final = true;
+        let mut report = self.report(now, tally, FINAL);
         name_connections(&mut report, tally, worst, urls);
         let problem = self.name_slow(&mut report, slow, urls).err();
         self.log(now, tally, &report);
@@ -182,12 +190,21 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// The report of this moment, the next after `before`.
-    fn report(&mut self, now: Instant, tally: &Tally, before: usize) -> FloodReport {
+    /// The report of this moment, the next of those that `which` says.
+    fn report(&mut self, now: Instant, tally: &Tally, which: usize) -> FloodReport {
         let elapsed = now.saturating_duration_since(self.started_at);
+        let is_final = which == FINAL;
+        let before = if is_final { REPORT } else { which };
         let recent = self.before[before].recent(elapsed, tally);
         let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
-        let counted = self.judging().report(tally, self.n_asked, elapsed);
+        let mut counted = self.judging().report(tally, self.n_asked, elapsed);
+        counted.is_final = is_final;
+        let asked_per_s = self.config.asked_per_s(counted.opening_s);
+        tally.own.write(&mut counted, &tally.connect_lateness, asked_per_s);
+        if let Some(counts) = tally.streams.as_deref().or(self.no_streams.as_deref()) {
+            let start_us = tally.dialed_us.map_or(0, |(first_us, _)| first_us);
+            summary::write(&mut counted, &self.config.streams, counts, start_us, elapsed);
+        }
         let notes = [counted.notes.clone(), self.config.cautions(), tally.notes()].concat();
         FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
     }
@@ -239,7 +256,8 @@ impl<'a> Reporter<'a> {
     /// Writes a report to the logs, if there are any.
     fn log(&mut self, now: Instant, tally: &Tally, report: &FloodReport) {
         let out = self.out.as_mut();
-        if let Some(news) = out.and_then(|out| out.log(now, report, &tally.totals())) {
+        let totals = tally.totals(self.no_streams.as_deref());
+        if let Some(news) = out.and_then(|out| out.log(now, report, &totals)) {
             self.observer.trouble(&news);
         }
     }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use reports::books::{ByReason, Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Settle};
+use reports::books::{
+    ByReason, Counted, Example, Extent, FloodReport, Goodput, ItemKind, Judged, JudgedBy, Settle,
+    Streams,
+};
 use reports::expect::NOT_JUDGED;
 use reports::latency::LatencySummary;
 
@@ -40,7 +43,9 @@ impl fmt::Display for FinalText<'_> {
         {
             writeln!(f, "{CLOCKS}")?;
         }
+        streams(f, report)?;
         writeln!(f, "connect_lateness  {}", report.connect_lateness)?;
+        own(f, report)?;
         memory(f, report)?;
         report.notes.iter().try_for_each(|note| writeln!(f, "note          {note}"))
     }
@@ -209,6 +214,52 @@ fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
         writeln!(f, "  {:<11} {:>17} {:>19}", "negative", due.negative, sent.negative)?;
     }
     Ok(())
+}
+
+/// What was measured of streams, and which of them were as they should be. The field's words stand
+/// beside ours.
+fn streams(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    for (name, word, delays) in [
+        ("first_item_from_due", "", &report.first_item_from_due),
+        ("first_item_from_send", " (TTFT)", &report.first_item_from_send),
+        ("gap", " (inter-chunk latency)", &report.gap),
+        ("stream_time", "", &report.stream_time),
+    ] {
+        if delays.count > 0 {
+            writeln!(f, "{name}{word}  {delays}")?;
+        }
+    }
+    let Some(Streams { done, not_done, counted, goodput }) = &report.streams else {
+        return Ok(());
+    };
+    if let (Some(done), Some(not_done)) = (done, not_done) {
+        writeln!(f, "done          {done} streams; {not_done} ended without the item of --done")?;
+    }
+    if let Some(Counted { field, total, streams, streams_without, per_s }) = counted {
+        write!(f, "counted       ")?;
+        match total {
+            Some(total) => write!(f, "{total} {field}, {:.1}/s", per_s.unwrap_or_default())?,
+            None => write!(f, "{field} never came")?,
+        }
+        writeln!(f, " ({streams} streams had it, {streams_without} ended without)")?;
+    }
+    if let Some(Goodput { asked, met, of, per_s }) = goodput {
+        writeln!(f, "goodput       {met} of {of} streams, {per_s:.2}/s: {asked}")?;
+    }
+    Ok(())
+}
+
+/// What floodtest itself adds.
+fn own(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let own = &report.own;
+    if own.lateness.count == 0 {
+        return Ok(());
+    }
+    write!(f, "own lateness  {}", own.lateness)?;
+    if let Some(share) = own.busiest_thread_share {
+        write!(f, "; {:.0} % of a core in its busiest second", share * 100.0)?;
+    }
+    writeln!(f)
 }
 
 /// What a connection costs here.

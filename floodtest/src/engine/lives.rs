@@ -239,6 +239,9 @@ impl Engine<'_> {
             (&mut request, &mut self.outgoing),
         )?;
         self.rows[row].forget_connection();
+        if let Some(streams) = &mut self.streams {
+            streams.begin(row, due_at);
+        }
         self.tally.begun += 1;
         self.tally.connect_lateness.record(now.saturating_duration_since(due_at));
         self.tally.settlings.iter_mut().filter(|it| it.is_open()).for_each(|it| it.begun(now_ms));

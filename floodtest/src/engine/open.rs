@@ -124,6 +124,9 @@ impl Engine<'_> {
         {
             (opening.stage, opening.since) = (Stage::Waiting, Instant::now());
             self.tally.waiting += 1;
+            if let Some(streams) = &mut self.streams {
+                streams.sent(row, opening.since);
+            }
             // A server that has agreed upon TLS has accepted the connection.
             if tls.is_some() && std::mem::take(&mut opening.is_in_flight) {
                 self.flight.n -= 1;
@@ -193,6 +196,10 @@ impl Engine<'_> {
             (&mut request, &mut self.outgoing),
         )?;
         self.rows.push(Row::default());
+        let due_at = if self.job.rate == Rate::Max { now } else { self.due_at(row) };
+        if let Some(streams) = &mut self.streams {
+            streams.begin(row, due_at);
+        }
         if let Some(places) = &mut self.places {
             places.columns.push(Column::default());
         }

@@ -149,6 +149,7 @@ impl Engine<'_> {
             established: self.job.requests.established,
             sockets: &self.job.requests.sockets,
             outbox: &mut self.outbox,
+            streams: self.streams.as_deref_mut(),
             again: self.places.as_mut().map(|places| &mut places.again),
         };
         let scratch = kept.scratch.as_mut().unwrap_or(&mut self.scratch);
@@ -214,7 +215,17 @@ impl Engine<'_> {
         self.judge_end(index, reason);
         let row = &mut self.rows[index];
         row.socket = None;
-        let after = Instant::now().saturating_duration_since(self.clock.started_at());
+        let now = Instant::now();
+        if let Some(streams) = &mut self.streams {
+            let (row, counts) = (row_number(index), self.tally.streams.get_or_insert_default());
+            if reason.is_ours() || self.slow.has(index) {
+                // It has not ended by itself, or nobody has read what it was.
+                streams.leave(row, counts);
+            } else {
+                streams.over(row, now, reason.is_orderly(), counts);
+            }
+        }
+        let after = now.saturating_duration_since(self.clock.started_at());
         row.framer.close(u32::try_from(after.as_millis()).unwrap_or(u32::MAX));
         self.tally.closed(reason, number);
         self.note_end(index, reason, true, None);
@@ -236,6 +247,7 @@ impl Engine<'_> {
             established: self.job.requests.established,
             sockets: &self.job.requests.sockets,
             outbox: &mut self.outbox,
+            streams: self.streams.as_deref_mut(),
             again: self.places.as_mut().map(|places| &mut places.again),
         };
         Receipt::new(own, scratch, shared).end(is_proper);

@@ -51,9 +51,18 @@ fn read(fields: &str, body: &str, accounting: &Accounting) -> Connection {
     let established = Established::default();
     let (sockets, outbox) = (&Sockets::default(), &mut Outbox::default());
     let judge = &mut judge;
-    let again = None;
-    let shared =
-        Shared { accounting, tally: &mut tally, judge, clock, established, sockets, outbox, again };
+    let (streams, again) = (None, None);
+    let shared = Shared {
+        accounting,
+        tally: &mut tally,
+        judge,
+        clock,
+        established,
+        sockets,
+        outbox,
+        streams,
+        again,
+    };
     let mut receipt = Receipt::new(own, &mut scratch, shared);
     receipt.marks.received_unix_us = Some(5_000_000);
     let beginning = &mut Beginning::default();
@@ -145,7 +154,7 @@ fn numbers_that_jump_on_most_connections_are_no_losses_unless_it_is_said() {
     assert_eq!(report.median_jump, Some(13));
     assert!(report.notes[0].starts_with("the numbers of 1 of 1 connections jump"), "{report:?}");
     let numbers_are = Some(crate::judge::NumbersAre::Consecutive);
-    let report = Judging { numbers_are }.report(&tally, 1, Duration::ZERO);
+    let report = Judging { numbers_are, ..Judging::default() }.report(&tally, 1, Duration::ZERO);
     assert_eq!((report.messages, report.median_jump), (3, None));
     assert!(report.lost.is_some());
 }
