@@ -6,7 +6,7 @@ use super::limits;
 use reports::books::JudgedBy;
 use reports::date::utc;
 use reports::run::words::{figure, grouped, ms, time};
-use reports::run::{Plan, Run, Summary, files};
+use reports::run::{Plan, Run, Summary, Verdict, files};
 
 /// What was done, in a line.
 pub(crate) fn title(run: &Run) -> String {
@@ -74,7 +74,9 @@ fn fell_short(run: &Run, summary: &Summary) -> Markup {
     };
     html! {
         p.verdict.short {
-            strong { "Fell short" }
+            strong {
+                @if summary.verdict == Verdict::NotValid { "Not valid" } @else { "Fell short" }
+            }
             @match (cause, rest.len()) {
                 (Some(cause), _) => { ": " (cause) "." },
                 (None, 1) => { ", in one respect:" },
