@@ -143,6 +143,25 @@ fn time_cases() -> Vec<Case> {
             }),
         )
     };
+    let of_open = |what, n: i32, value: f64, n_causes: i32| -> Case {
+        let cause = |at: i32| Phase {
+            at_s: f64::from(at * n / n_causes.max(1)),
+            text: ["storm 50%", "server killed", "server back"]
+                [at.rem_euclid(3).unsigned_abs() as usize]
+                .to_owned(),
+        };
+        let open = Open {
+            connections: seconds(n, value),
+            connects_per_s: seconds(n, value / 10.0),
+            causes: (0..n_causes).map(cause).collect(),
+        };
+        (
+            what,
+            Box::new(move |canvas: &mut Canvas, options: &Options| {
+                open::draw(canvas, &open, options);
+            }),
+        )
+    };
     let of_delivery = |what, n: i32, us: u64, most_us: u64| -> Case {
         let delays = |at: i32| Delays {
             begin_s: f64::from(at),
@@ -168,6 +187,9 @@ fn time_cases() -> Vec<Case> {
         of_traffic("traffic of one interval", 2, 7.0),
         of_traffic("traffic of a day", 72_000, 1.0),
         of_traffic("no traffic", 0, 0.0),
+        of_open("a storm and a kill", 120, 10_000.0, 3),
+        of_open("a storm each minute", 3_600, 999_999.0, 60),
+        of_open("no connections open", 0, 0.0, 0),
         of_delivery("stalls of a second", 3_600, 150, 1_000_000),
         of_delivery("flat", 120, 1_000, 1_000),
         of_delivery("microseconds", 120, 7, 450),

@@ -6,6 +6,7 @@
 //!   right one, over the time elapsed; below them bytes per connection. Several logs are laid over
 //!   each other.
 //! - [`traffic()`]: messages sent and items received a second; below them connections.
+//! - [`open()`]: open connections, with storms and what was done to the server; below them connects.
 //! - [`delivery()`]: the median, the 99th percentile and the longest delay of each interval.
 //! - [`percentiles()`]: delays by percentile, of one run or of several.
 //!
@@ -21,6 +22,7 @@ mod delivery;
 mod history;
 mod log_scale;
 mod memory;
+mod open;
 mod page;
 mod peers;
 mod per_connection;
@@ -43,6 +45,7 @@ use canvas::Canvas;
 pub use compare::{Comparison, Differing, Question, Side, compare};
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
+pub use open::{Open, open};
 pub use peers::{Peer, PeerFigure, PeerLimit, PeerRuns, PeerValues, Peers, peers};
 pub use percentiles::{PercentileCurve, percentiles};
 pub use report::{ReportError, report};

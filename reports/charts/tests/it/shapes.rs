@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use reports::books::{
     ByReason, Counted, FloodReport, Goodput, Own, SendReport, Settle, SlowReader, SlowReaders,
     Streams,
 };
 use reports::latency::{Latency, LatencySummary};
+use reports::latency_log;
 use reports::run::{Fault, FaultKind, Faults, Plan, Run, Summary, Verdict, files};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,10 +52,15 @@ fn summary(folder: &Path) -> Summary {
 }
 
 /// Delays from `from_us` up, in equal steps.
-fn delays(from_us: u64) -> LatencySummary {
+fn latency(from_us: u64) -> Latency {
     let mut latency = Latency::default();
     (0..1_000).for_each(|at| latency.record_us(from_us + at * 3));
-    latency.summary()
+    latency
+}
+
+/// The same as they are reported.
+fn delays(from_us: u64) -> LatencySummary {
+    latency(from_us).summary()
 }
 
 /// A storm and a time without the server, all back.
@@ -210,6 +217,16 @@ fn a_run_judged_by_latency_is_not_valid_where_a_tool_was_the_limit() {
 
 /// Makes the run one of streams that end, some of them cut, and of slow readers.
 fn with_streams(folder: &Path) {
+    for (name, from_us) in [
+        (files::FIRST_ITEM_FROM_DUE, 12_000),
+        (files::FIRST_ITEM_FROM_SEND, 11_000),
+        (files::GAP, 199_000),
+    ] {
+        let end = Duration::from_mins(1);
+        let line = latency_log::line(Duration::ZERO, end, &latency(from_us), &Latency::default());
+        let head = latency_log::head(name, Duration::from_secs(FIRST_UNIX_S + 3));
+        fs::write(folder.join(name), head + &line).unwrap();
+    }
     flood(folder, |it| {
         it.first_item_from_due = delays(12_000);
         it.first_item_from_send = delays(11_000);
@@ -275,4 +292,76 @@ fn streams_and_slow_readers_are_summed_up_in_the_terminal() {
     });
     let text = summary(folder.path()).to_string();
     assert!(text.contains("usage.completion_tokens: never came, in"), "never 0: {text}");
+}
+
+/// The folder of a run with storms, and what follows from it.
+pub(crate) fn stormy() -> TempDir {
+    let folder = small();
+    with_storms(folder.path());
+    charts::report(folder.path()).unwrap();
+    folder
+}
+
+/// The folder of a run with streams that end, slow readers, and a tool that was the limit.
+pub(crate) fn streaming() -> TempDir {
+    let folder = small();
+    with_streams(folder.path());
+    flood(folder.path(), |it| {
+        it.own = own(9_000, 0.99);
+        it.limited_by = Some("floodtest".to_owned());
+    });
+    expect(folder.path(), &["first_item_from_send.p99<500ms"]);
+    charts::report(folder.path()).unwrap();
+    folder
+}
+
+#[test]
+fn the_page_says_how_connections_came_back() {
+    let folder = stormy();
+    let page = fs::read_to_string(folder.path().join(files::REPORT)).unwrap();
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text:?} is not in {page}"));
+    let order = [
+        "2,000 places had 5,000 connections one after another, and 2,000 are open at the end.",
+        "17 were sent while their place had no connection.",
+        "until all connections were back, at worst",
+        "How connections came back",
+        "server killed",
+        "server away",
+        "4,321 refused",
+        "Delivery, p50 / p99 in ms",
+        "<code>faults.toml</code>",
+        "Nothing about clients that read slowly.",
+    ];
+    assert!(order.map(at).is_sorted(), "{:?}", order.map(at));
+    assert!(folder.path().join("open.png").exists());
+    // One that was not back in time has no time for it, and no longest of all either.
+    flood(folder.path(), |it| it.settles.iter_mut().for_each(|settle| settle.t100_s = None));
+    charts::report(folder.path()).unwrap();
+    let page = fs::read_to_string(folder.path().join(files::REPORT)).unwrap();
+    assert!(page.contains("<td data-label=\"all back, s\">not all</td>"), "{page}");
+}
+
+#[test]
+fn the_page_names_the_delays_of_streams_as_the_field_does_and_bounds_slow_readers() {
+    let folder = streaming();
+    let page = fs::read_to_string(folder.path().join(files::REPORT)).unwrap();
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text:?} is not in {page}"));
+    let order = [
+        "<strong>Not valid</strong>",
+        "floodtest itself: ",
+        "Streams that end",
+        "first_item_from_send (TTFT)",
+        "gap (inter-chunk latency)",
+        "ended behind the item that --done names",
+        "goodput, streams a second",
+        "Slow readers",
+        "1 of them were open at the end; the others ended: 299 reset.",
+        "http://127.0.0.1:8000/test/7</th>",
+        "still open",
+        "These are the first 40 in the order of the plan.",
+    ];
+    assert!(order.map(at).is_sorted(), "{:?}", order.map(at));
+    assert!(!page.contains("http://127.0.0.1:8000/test/40<"), "300 rows are no page");
+    assert!(folder.path().join("streams.svg").exists());
+    assert!(page.contains("first item, from send (TTFT)"), "{page}");
 }
