@@ -37,6 +37,7 @@
 //! - [`receipt`]: of the messages of one request.
 //! - [`tally`]: of all of them.
 //! - [`misses`], [`sent_file`]: which messages to each id were not answered; the file of `--sent`.
+//! - [`cores`], [`own`]: what msggen had of a core; whether it was the limit itself.
 //! - [`report`], [`mod@metrics`]: the tally as JSON, as a line, as a table; for Prometheus.
 //! - [`error`], [`verdict`]: why a run could not begin; whether it did what was asked.
 
@@ -44,6 +45,7 @@ pub mod args;
 pub mod config;
 pub mod connector;
 pub mod control;
+pub mod cores;
 pub mod descriptors;
 pub mod error;
 pub mod escapes;
@@ -58,6 +60,7 @@ pub mod metrics;
 pub mod misses;
 pub mod numbers;
 pub mod order;
+pub mod own;
 pub mod pipe;
 pub mod pool;
 pub mod random;

@@ -95,6 +95,10 @@ fn run(args: &Args, printer: &mut Printer, is_left: &Notify) -> anyhow::Result<u
     for shortfall in verdict.shortfalls() {
         printer.say(shortfall);
     }
+    // Where latency was expected a shortfall has said it.
+    if let Some(limit) = outcome.limit.as_ref().filter(|_| !demands.are_of_latency()) {
+        printer.say(limit);
+    }
     Ok(match verdict {
         Verdict::Held => DONE,
         Verdict::FellShort(_) => FELL_SHORT,

@@ -245,7 +245,8 @@ impl Waiting {
             while let Some((draft, since)) = group.pop_front() {
                 self.n_drafts -= 1;
                 let waited = now.saturating_duration_since(since);
-                take(Draft { has_place: true, waited, ..draft });
+                // Its source could not have sent it before.
+                take(Draft { has_place: true, waited, ..draft.free_at(now) });
                 let goes_on = numbers.is_for_all() || group.is_empty();
                 if !goes_on && numbers.claim(id, pipe).is_err() {
                     break;

@@ -67,6 +67,8 @@ pub struct ControlPipe {
     waiting: Waiting,
     /// The connection.
     slot: Slot,
+    /// Whether the messages that are not written yet have waited for it.
+    is_held: bool,
     /// Requests without an answer, in their order.
     in_flight: VecDeque<Request>,
     /// The messages of these requests, in their order.
@@ -86,6 +88,7 @@ impl ControlPipe {
             drafts: VecDeque::new(),
             waiting: Waiting::default(),
             slot: Slot::Closed,
+            is_held: false,
             in_flight: VecDeque::new(),
             sent: VecDeque::new(),
             look_at: None,
@@ -123,7 +126,7 @@ impl ControlPipe {
             match self.poll_slot(context) {
                 Poll::Ready(Ok(())) => self.write_drafts(),
                 Poll::Ready(Err(reason)) => self.fail_drafts(reason),
-                Poll::Pending => {}
+                Poll::Pending => self.is_held = true,
             }
         }
         self.poll_answers(context);
@@ -169,6 +172,7 @@ impl ControlPipe {
         // message would be a lost one to whoever receives the others.
         let sent_at = Instant::now();
         self.number_drafts(sent_at);
+        self.release_drafts(sent_at);
         let Slot::Open(held) = &mut self.slot else { return };
         let shared = &self.shared;
         let (source, stamps) = (self.key.source as u64, shared.stamps.as_ref());
@@ -199,6 +203,16 @@ impl ControlPipe {
         self.drafts.clear();
     }
 
+    /// Notes of messages that have waited for a connection that they could not have been written
+    /// before `now`.
+    fn release_drafts(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_held) {
+            for draft in &mut self.drafts {
+                *draft = draft.free_at(now);
+            }
+        }
+    }
+
     /// Gives the messages that are to be written their numbers. Those whose turn it is not are put
     /// aside; those that can have no number fail.
     fn number_drafts(&mut self, now: Instant) {
@@ -224,6 +238,7 @@ impl ControlPipe {
     /// number: to whoever receives the others none is missing.
     fn fail_drafts(&mut self, reason: Reason) {
         let sent_at = Instant::now();
+        self.release_drafts(sent_at);
         let drafts: Vec<Draft> = self.drafts.drain(..).collect();
         for draft in &drafts {
             self.shared.give_back(draft, self.key);

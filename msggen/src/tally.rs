@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use reports::books::{ByReason, SendReport};
+use reports::books::{ByReason, Own, SendReport};
 use reports::latency::Latency;
 use reports::out::Series;
 
@@ -50,6 +50,9 @@ pub struct Tally {
     last_answer_at: Option<Instant>,
     /// From when messages were due to when they were sent.
     lateness: Latency,
+    /// From when messages were due and nothing but msggen kept them from being written, to when they
+    /// were sent.
+    own_lateness: Latency,
     /// How long numbered messages waited for those before them to the same id.
     order_wait: Latency,
     /// From when messages were due to their answer.
@@ -121,6 +124,7 @@ impl Tally {
             last_ended_at: None,
             last_answer_at: None,
             lateness: Latency::default(),
+            own_lateness: Latency::default(),
             order_wait: Latency::default(),
             from_due: Latency::default(),
             from_send: Latency::default(),
@@ -138,6 +142,9 @@ impl Tally {
         self.last_sent_at = self.last_sent_at.max(Some(sent_at));
         if draft.number > 0 {
             self.order_wait.record(draft.waited);
+        }
+        if let Some(free_at) = draft.free_at {
+            self.own_lateness.record(sent_at.saturating_duration_since(free_at));
         }
         let due_at = draft.due_at.unwrap_or(sent_at);
         self.first_due_at = Some(self.first_due_at.map_or(due_at, |first| first.min(due_at)));
@@ -221,10 +228,17 @@ impl Tally {
             order_wait: self.order_wait.summary(),
             send_from_due: self.from_due.summary(),
             send_from_send: self.from_send.summary(),
+            own: Own {
+                lateness: self.own_lateness.summary(),
+                busiest_thread_share: None,
+                asked_per_s: (self.asked_per_s > 0.0).then_some(self.asked_per_s),
+                achieved_per_s: self.achieved_per_s(),
+            },
             // What the run knows by itself.
             stray_answers: 0,
             sender: None,
             is_unordered: false,
+            limited_by: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod foreign;
 mod https;
 mod library;
 mod lies;
+mod limit;
 mod metrics;
 mod nchan;
 mod numbering;
