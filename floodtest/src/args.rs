@@ -18,6 +18,7 @@ use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
 use crate::request::RequestArgs;
 use crate::sources::SourceIps;
+use crate::streams::args::{Profile, StreamArgs};
 use crate::tls::TlsArgs;
 
 /// Opens and holds many HTTP connections from a URL file, counts what arrives on them and judges
@@ -38,6 +39,9 @@ pub struct Cli {
     /// Further flags of a run.
     #[command(flatten)]
     pub accounting: AccountingArgs,
+    /// Flags about streams that end.
+    #[command(flatten)]
+    pub streams: StreamArgs,
 }
 
 /// What floodtest does besides holding connections.
@@ -117,9 +121,9 @@ pub struct HoldArgs {
     pub tls: TlsArgs,
 
     /// What a response means that comes to its proper end before the run does: its last chunk, all
-    /// of its Content-Length, or the close where that alone is its end.
-    #[arg(long, value_name = "WHAT", default_value = "fault")]
-    pub ends: Ends,
+    /// of its Content-Length, or the close where that alone is its end [default: fault].
+    #[arg(long, value_name = "WHAT")]
+    pub ends: Option<Ends>,
 
     /// What the final report must say for exit code 0, instead of all connections held and no
     /// message missing: `connected>=10000,closed=0,lost=0,delivery_from_due.p99<50ms`
@@ -157,9 +161,9 @@ pub struct HoldArgs {
 pub struct AccountingArgs {
     /// What items, the third figure of Stats, are: auto, chunks, events (server-sent events), lines
     /// (NDJSON), frames (messages of WebSockets) or bytes (messages, by their marks alone). auto
-    /// goes by the URL and the response's Content-Type.
-    #[arg(long, value_name = "KIND", default_value = "auto")]
-    pub stream: Stream,
+    /// goes by the URL and the response's Content-Type [default: auto].
+    #[arg(long, value_name = "KIND")]
+    pub stream: Option<Stream>,
 
     /// Where the server numbers its messages: comet (as comet-server does, for behind a proxy that
     /// hides it), event-id (the id field of events), or a regular expression with one group around
@@ -199,9 +203,10 @@ pub struct AccountingArgs {
 
 impl AccountingArgs {
     /// What these flags say.
-    fn accounting(&self) -> Accounting {
+    fn accounting(&self, profile: Option<Profile>) -> Accounting {
+        let stream = self.stream.or(profile.map(Profile::stream));
         Accounting {
-            stream: self.stream,
+            stream: stream.unwrap_or_default(),
             sequence: self.sequence.clone(),
             numbers: self.numbers,
             judge: self.judge,
@@ -236,7 +241,16 @@ pub struct UrlsArgs {
 
 impl HoldArgs {
     /// What these flags ask for. On a terminal progress is shown once a second.
-    pub fn config(&self, accounting: &AccountingArgs, is_terminal: bool) -> Config {
+    pub fn config(
+        &self,
+        accounting: &AccountingArgs,
+        streams: &StreamArgs,
+        is_terminal: bool,
+    ) -> Config {
+        let ends = self.ends.or(streams.profile.map(Profile::ends)).unwrap_or_default();
+        // Whoever says that streams end, or expects something of their times, wants to know them.
+        let expected = self.expect.iter().flat_map(Expectations::names);
+        let is_expected = expected.into_iter().any(figures::is_of_streams);
         Config {
             urls: self.urls.clone(),
             rate: self.rate,
@@ -246,11 +260,12 @@ impl HoldArgs {
             connect_timeout: self.connect_timeout,
             head_timeout: self.head_timeout.0,
             source_ips: self.source_ip.clone(),
-            accounting: accounting.accounting(),
+            accounting: accounting.accounting(streams.profile),
             is_sse: self.sse,
             request: self.request.clone(),
             tls: self.tls.clone(),
-            ends: self.ends,
+            ends,
+            streams: streams.plan(ends != Ends::Fault || is_expected),
             progress_every: is_terminal.then_some(Duration::from_secs(1)),
             // Itself, also when the file was replaced since it was started.
             worker: "/proc/self/exe".into(),
@@ -314,7 +329,7 @@ mod tests {
     #[test]
     fn a_run_needs_only_urls() {
         let cli = Cli::try_parse_from(["floodtest", "--urls", "mochi-urls.txt"]).unwrap();
-        let config = cli.hold.unwrap().config(&cli.accounting, false);
+        let config = cli.hold.unwrap().config(&cli.accounting, &cli.streams, false);
         assert_eq!(config.rate, Rate::PerSecond(100.0));
         assert_eq!((config.connections, config.hold), (None, None));
         assert_eq!(config.report_every, Duration::from_secs(10));

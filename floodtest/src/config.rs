@@ -11,6 +11,7 @@ use crate::accounting::Accounting;
 use crate::end::Ends;
 use crate::request::RequestArgs;
 use crate::sources::SourceIps;
+use crate::streams::plan::StreamPlan;
 use crate::tls::TlsArgs;
 
 /// What a run is asked to do.
@@ -44,6 +45,8 @@ pub struct Config {
     pub tls: TlsArgs,
     /// What an orderly end of a response means.
     pub ends: Ends,
+    /// What is asked about streams that end.
+    pub streams: StreamPlan,
     /// How often progress is shown, if it is.
     pub progress_every: Option<Duration>,
     /// The logs to keep, if any.
@@ -54,6 +57,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// How many connections a second are to be begun; `None` if as many as possible.
+    pub(crate) fn asked_per_s(&self) -> Option<f64> {
+        match self.rate {
+            Rate::PerSecond(rate) => Some(rate),
+            Rate::Max => None,
+        }
+    }
+
     /// What was asked for and may not be what was meant, a sentence each.
     pub(crate) fn cautions(&self) -> Vec<String> {
         let mut cautions = Vec::new();

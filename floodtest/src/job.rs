@@ -11,6 +11,7 @@ use crate::prepare::Prepared;
 use crate::request::Requests;
 use crate::share::Share;
 use crate::sources::SourceIps;
+use crate::streams::plan::StreamPlan;
 use crate::targets::Targets;
 use crate::tls::{TlsArgs, Trust, TrustError};
 
@@ -29,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) head_timeout: Option<Duration>,
     /// How messages are known and judged.
     pub(crate) accounting: Accounting,
+    /// What is asked about streams that end.
+    pub(crate) streams: StreamPlan,
     /// What is asked.
     pub(crate) requests: Requests,
     /// Whom to trust, and what to show.
@@ -49,6 +52,7 @@ impl Job {
             connect_timeout: config.connect_timeout,
             head_timeout: config.head_timeout,
             accounting: config.accounting.clone(),
+            streams: config.streams.clone(),
             requests: std::mem::take(&mut prepared.requests),
             tls: config.tls.clone(),
             source_ips: config.source_ips.clone(),

@@ -6,8 +6,9 @@ use reports::books::{ByReason, FloodReport, JudgedBy};
 use reports::expect::Expectations;
 
 use crate::end::{End, Ends};
-use crate::figures::figures;
+use crate::figures::{figures, is_latency};
 use crate::judge::WINDOW_NUMBERS;
+use crate::own::LIMITED;
 use crate::reason::Reason;
 
 /// Who is told about a run while it goes on.
@@ -84,6 +85,7 @@ impl Outcome {
             }
         }
         shortfalls.extend(self.not_judged());
+        shortfalls.extend(self.not_valid(expected));
         shortfalls.extend(self.log_shortfall.clone());
         shortfalls
     }
@@ -106,6 +108,16 @@ impl Outcome {
         // Rising numbers are judged as far as that was asked for: what came again or out of order.
         let why = problem.cloned().or_else(|| self.why_not_judged().filter(|why| why != RISING));
         why.map(|why| format!("messages not judged: {why}"))
+    }
+
+    /// A sentence if latencies were to be judged and are not the server's alone.
+    fn not_valid(&self, expected: Option<&Expectations>) -> Option<String> {
+        let report = &self.report;
+        report.limited_by.as_ref()?;
+        let has_goodput = report.streams.as_ref().is_some_and(|streams| streams.goodput.is_some());
+        let is_expected = expected.is_some_and(|expected| expected.names().any(is_latency));
+        let why = report.notes.iter().find(|note| note.starts_with(LIMITED))?;
+        (has_goodput || is_expected).then(|| format!("not valid: {why}"))
     }
 
     /// Why nothing is known of lost messages; `None` if it is.
@@ -166,6 +178,10 @@ impl Outcome {
         if self.ends == Ends::Expected && report.connected > 0 {
             let n = report.connected;
             missing.push(format!("{n} of {asked} responses had not ended when the run did"));
+        }
+        let not_done = report.streams.as_ref().and_then(|streams| streams.not_done);
+        if let Some(n) = not_done.filter(|n| *n > 0) {
+            missing.push(format!("{n} streams ended without the item of --done"));
         }
         let numbers = [
             (report.lost, "lost"),

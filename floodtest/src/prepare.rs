@@ -17,6 +17,9 @@ const KERNEL_BYTES: u64 = 5_000;
 /// Bytes of this program for a connection, as measured with 19,000 of them.
 const OUR_BYTES: u64 = 48;
 
+/// Bytes beside that for a connection whose stream is measured.
+const STREAM_BYTES: u64 = 12;
+
 /// Bytes of this program for the TLS of a connection, in addition, as measured with 5,000 by
 /// the step `tls` of bench/bars.sh.
 const TLS_BYTES: u64 = 5_300;
@@ -74,6 +77,7 @@ impl Prepared {
             workers,
             connections_per_process: asked.div_ceil(workers.max(1)),
             memory_kb: kb(asked, OUR_BYTES)
+                + kb(if config.streams.is_measured { asked } else { 0 }, STREAM_BYTES)
                 + kb(n_tls.min(asked), TLS_BYTES)
                 + kb(workers + 1, PROCESS_BYTES),
             kernel_memory_kb: kb(asked, KERNEL_BYTES),

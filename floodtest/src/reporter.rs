@@ -17,6 +17,8 @@ use crate::limits::rss_kb;
 use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
 use crate::report::Judging;
+use crate::streams::counts::StreamCounts;
+use crate::streams::summary;
 use crate::tally::{self, Tally};
 use crate::urls::UrlFile;
 use crate::worst::Worst;
@@ -41,7 +43,7 @@ struct Before {
 impl Before {
     /// What came since then; from now on, since now.
     fn recent(&mut self, elapsed: Duration, tally: &Tally) -> Recent {
-        let [delivery, _] = tally.totals();
+        let delivery = &tally.delivery_from_due;
         let recent = Recent {
             seconds: elapsed.saturating_sub(self.elapsed).as_secs_f64(),
             begun: tally.begun - self.begun,
@@ -76,6 +78,8 @@ pub(crate) struct Reporter<'a> {
     rss_start_kb: u64,
     /// Their RSS when it was last looked at.
     rss_kb: u64,
+    /// What is logged of streams before there are any, if they are measured.
+    no_streams: Option<Box<StreamCounts>>,
     /// When the last attempt to open a connection came to its end.
     settled_at: Option<Instant>,
     /// When the next report is due.
@@ -90,6 +94,8 @@ pub(crate) struct Reporter<'a> {
 const REPORT: usize = 0;
 const PROGRESS: usize = 1;
 const LOG: usize = 2;
+/// The last report of all, which comes after a report like any other.
+const FINAL: usize = 3;
 
 impl<'a> Reporter<'a> {
     /// Begins to report on the run of `prepared` that starts with `clock`, in the processes `pids`.
@@ -100,7 +106,9 @@ impl<'a> Reporter<'a> {
         clock: &Clock,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, Error> {
-        let create = |folder| Out::create(folder, "floodtest", &tally::SERIES, clock);
+        let has_streams = config.streams.is_measured;
+        let series = tally::series(has_streams);
+        let create = |folder| Out::create(folder, "floodtest", &series, clock);
         let started_at = clock.started_at();
         let mut reporter = Self {
             config,
@@ -112,6 +120,7 @@ impl<'a> Reporter<'a> {
             rss_start_kb: rss_kb(&pids),
             rss_kb: 0,
             pids,
+            no_streams: has_streams.then(Box::default),
             settled_at: None,
             next_report_at: started_at + config.report_every.min(FOREVER),
             next_progress_at: started_at + config.progress_every.unwrap_or(FOREVER).min(FOREVER),
@@ -131,8 +140,7 @@ impl<'a> Reporter<'a> {
         urls: &mut UrlFile,
     ) -> Outcome {
         let now = Instant::now();
-        let mut report = self.report(now, tally, REPORT);
-        report.is_final = true;
+        let mut report = self.report(now, tally, FINAL);
         name_connections(&mut report, tally, worst, urls);
         self.log(now, tally, &report);
         if end != End::ObserverLeft {
@@ -145,12 +153,20 @@ impl<'a> Reporter<'a> {
         Outcome { end, report, log_shortfall, is_remote, must_judge, ends }
     }
 
-    /// The report of this moment, the next after `before`.
-    fn report(&mut self, now: Instant, tally: &Tally, before: usize) -> FloodReport {
+    /// The report of this moment, the next of those that `which` says.
+    fn report(&mut self, now: Instant, tally: &Tally, which: usize) -> FloodReport {
         let elapsed = now.saturating_duration_since(self.started_at);
+        let is_final = which == FINAL;
+        let before = if is_final { REPORT } else { which };
         let recent = self.before[before].recent(elapsed, tally);
         let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
-        let counted = self.judging().report(tally, self.n_asked, elapsed);
+        let mut counted = self.judging().report(tally, self.n_asked, elapsed);
+        counted.is_final = is_final;
+        tally.own.write(&mut counted, &tally.connect_lateness, self.config.asked_per_s());
+        if let Some(counts) = tally.streams.as_deref().or(self.no_streams.as_deref()) {
+            let start_us = tally.dialed_us.map_or(0, |(first_us, _)| first_us);
+            summary::write(&mut counted, &self.config.streams, counts, start_us, elapsed);
+        }
         let notes = [counted.notes.clone(), self.config.cautions(), tally.notes()].concat();
         FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
     }
@@ -168,7 +184,8 @@ impl<'a> Reporter<'a> {
     /// Writes a report to the logs, if there are any.
     fn log(&mut self, now: Instant, tally: &Tally, report: &FloodReport) {
         let out = self.out.as_mut();
-        if let Some(news) = out.and_then(|out| out.log(now, report, &tally.totals())) {
+        let totals = tally.totals(self.no_streams.as_deref());
+        if let Some(news) = out.and_then(|out| out.log(now, report, &totals)) {
             self.observer.trouble(&news);
         }
     }

@@ -287,6 +287,11 @@ impl Expectations {
         self.0.iter().filter(|one| one.unit == Unit::Time).map(|one| one.text.as_str())
     }
 
+    /// The names of the figures that they are about.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|one| one.name.as_str())
+    }
+
     /// A sentence for every expectation that `figures` do not meet.
     pub fn shortfalls(&self, figures: &Figures) -> Vec<String> {
         self.0.iter().filter_map(|one| one.shortfall(figures)).collect()

@@ -55,6 +55,9 @@ impl Engine<'_> {
                 self.end_body(row, false);
             }
         }
+        if let Some(streams) = &mut self.streams {
+            streams.finish(self.tally.streams.get_or_insert_default());
+        }
         let mut by_row = self.judge.finish_extras(&mut self.tally);
         let connections =
             if self.job.accounting.sent.is_empty() { Vec::new() } else { self.connections() };

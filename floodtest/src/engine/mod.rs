@@ -13,6 +13,7 @@
 //! - `closing`: the ends of WebSockets
 //! - `follow`: responses that refuse, and redirects
 //! - `finish`: what is counted when the run is over
+//! - `meter`: how long turns take, and what the thread uses
 //! - `listener`: who gets the counts and says when the run is over
 //! - `alarm`: the timer
 
@@ -23,6 +24,7 @@ mod flight;
 mod follow;
 mod following;
 pub(crate) mod listener;
+mod meter;
 mod open;
 mod opening;
 mod receive;
@@ -47,6 +49,7 @@ use crate::items::Scratch;
 use crate::job::Job;
 use crate::judge::Judge;
 use crate::outbox::Outbox;
+use crate::streams::pacing::Pacing;
 use crate::tally::Tally;
 use crate::tls::Tls;
 use crate::tls::trust::Trust;
@@ -55,6 +58,7 @@ use alarm::Alarm;
 use closing::Closing;
 use flight::Flight;
 use listener::{Finished, Listener};
+use meter::Meter;
 use opening::{Opening, Unsent};
 use row::Row;
 
@@ -121,6 +125,10 @@ pub(crate) struct Engine<'a> {
     trust: Option<Trust>,
     /// The TLS of those connections that have it, by row: the others pay nothing for it.
     tls: HashMap<usize, Box<Tls>>,
+    /// What is measured of streams, if it is.
+    streams: Option<Box<Pacing>>,
+    /// What the loop itself takes.
+    meter: Meter,
     /// What has been counted.
     tally: Tally,
     /// Where all sockets are received into.
@@ -160,8 +168,11 @@ impl<'a> Engine<'a> {
         let accounting = &job.accounting;
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
+        let n_rows = n_asked.min(MAX_ROWS_AT_ONCE);
         Ok(Self {
             schedule: job.schedule(),
+            streams: Pacing::new(&job.streams, started_at, n_rows),
+            meter: Meter::new(),
             job,
             n_asked,
             urls,
@@ -173,7 +184,7 @@ impl<'a> Engine<'a> {
             started_at,
             epoll,
             alarm,
-            rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
+            rows: Vec::with_capacity(n_rows),
             opening: BTreeMap::new(),
             unsent: HashMap::new(),
             controls: HashMap::new(),
@@ -202,9 +213,13 @@ impl<'a> Engine<'a> {
                 let authority = self.job.targets.first_authority().into();
                 break End::NobodyListens { authority };
             }
+            let is_reporting = now >= listener.next_at();
             if let Some(end) = listener.tick(now, &self.tally, self.is_settled()) {
                 break end;
             }
+            // A report takes time as well, which nobody but us takes.
+            let done_at = if is_reporting { Instant::now() } else { now };
+            self.note_turn(done_at);
             self.alarm.set(self.next_wake().min(listener.next_at()))?;
             if self.wait(&mut events, is_behind)?
                 && let Some(end) = listener.on_control(&self.tally)
@@ -212,8 +227,16 @@ impl<'a> Engine<'a> {
                 break end;
             }
         };
+        self.note_turn(Instant::now());
         self.settle(&end, &mut events)?;
         Ok(self.finish(end))
+    }
+
+    /// Takes in that the loop has done `now` what there was to do.
+    fn note_turn(&mut self, now: Instant) {
+        self.meter.turned(now, &mut self.tally.own);
+        let is_flat_out = self.schedule.is_at_once() && self.rows.len() < self.n_asked;
+        self.meter.look(now, self.tally.bytes, is_flat_out, &mut self.tally.own);
     }
 
     /// Whether no connection will be opened any more. Those that may wait for ever for their heads
@@ -232,6 +255,7 @@ impl<'a> Engine<'a> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(io::Error::from(errno).into()),
         }
+        self.meter.woke();
         let mut is_controlled = false;
         for event in &*events {
             let (data, flags) = (event.data, event.flags);

@@ -115,6 +115,9 @@ impl Engine<'_> {
         {
             (opening.stage, opening.since) = (Stage::Waiting, Instant::now());
             self.tally.waiting += 1;
+            if let Some(streams) = &mut self.streams {
+                streams.sent(row, opening.since);
+            }
             // A server that has agreed upon TLS has accepted the connection.
             if tls.is_some() && std::mem::take(&mut opening.is_in_flight) {
                 self.flight.n -= 1;
@@ -190,6 +193,10 @@ impl Engine<'_> {
         let carried = Carried { following, handshake, fields };
         let tls = begin_tls(self.trust.as_ref(), &url, &mut request, &mut self.outgoing);
         self.rows.push(Row::default());
+        let due_at = if self.schedule.is_at_once() { now } else { self.due_at(row) };
+        if let Some(streams) = &mut self.streams {
+            streams.begin(row, due_at);
+        }
         self.tally.dialed(now.saturating_duration_since(self.started_at));
         self.dial(row, target, tls, &request, carried);
         self.request = request;

@@ -146,6 +146,7 @@ impl Engine<'_> {
             established: self.job.requests.established,
             sockets: &self.job.requests.sockets,
             outbox: &mut self.outbox,
+            streams: self.streams.as_deref_mut(),
         };
         let scratch = kept.scratch.as_mut().unwrap_or(&mut self.scratch);
         let mut receipt = Receipt::new(own, scratch, shared);
@@ -199,7 +200,12 @@ impl Engine<'_> {
         self.end_body(index, reason.is_orderly());
         let row = &mut self.rows[index];
         row.socket = None;
-        let after = Instant::now().saturating_duration_since(self.clock.started_at());
+        let now = Instant::now();
+        if let Some(streams) = &mut self.streams {
+            let counts = self.tally.streams.get_or_insert_default();
+            streams.over(row_number(index), now, reason.is_orderly(), counts);
+        }
+        let after = now.saturating_duration_since(self.clock.started_at());
         row.framer.close(u32::try_from(after.as_millis()).unwrap_or(u32::MAX));
         Judge::closed(&mut row.window, &mut self.tally);
         self.tally.closed(reason, number);
@@ -221,6 +227,7 @@ impl Engine<'_> {
             established: self.job.requests.established,
             sockets: &self.job.requests.sockets,
             outbox: &mut self.outbox,
+            streams: self.streams.as_deref_mut(),
         };
         Receipt::new(own, scratch, shared).end(is_proper);
         *self.scratch = Scratch::default();

@@ -11,10 +11,12 @@
 //! - `events`: lines of an event stream
 //! - `comet`: the numbers of this project's server
 //! - `pattern`: numbers that a regular expression finds
+//! - `text`: the text of an item, where items are looked into
 
 mod comet;
 mod events;
 mod pattern;
+mod text;
 
 use std::str::FromStr;
 
@@ -27,6 +29,7 @@ use comet::CometFinder;
 use events::{Line, PartialLine};
 use pattern::{Found, Tail};
 pub use pattern::{MAX_TAIL_BYTES, Pattern, PatternError};
+use text::ItemText;
 
 /// Stamps that are remembered of one item, so that one that stands in it twice counts once. A
 /// server writes a message once or twice into an item; beyond this number each counts.
@@ -125,6 +128,15 @@ pub trait ItemSink {
     fn too_long(&mut self);
     /// Bytes of an encoded body, which are not looked into.
     fn encoded(&mut self, n: u64);
+    /// Whether items are looked into, whose text is not kept otherwise.
+    fn wants_text(&self) -> bool {
+        false
+    }
+    /// The text of an item, right before [`ItemSink::item`]: of an event its data, of anything else
+    /// all of it. `None` if it is too long to be kept.
+    fn text(&mut self, text: Option<&[u8]>) {
+        let _ = text;
+    }
     /// How many bytes [`ItemSink::answer`] wants of a message.
     fn n_to_answer(&self) -> usize {
         0
@@ -201,6 +213,8 @@ pub struct Scratch {
     seen: Vec<Mark>,
     /// The first bytes of a message of a WebSocket, where some messages are answered.
     start: Vec<u8>,
+    /// The text of the item, where items are looked into.
+    text: ItemText,
 }
 
 impl Scratch {
@@ -214,13 +228,15 @@ impl Scratch {
             && self.previous.is_none()
             && self.seen.is_empty()
             && self.start.is_empty()
+            && self.text.is_empty()
     }
 
     /// Forgets what need not be kept.
     fn clear(&mut self) {
-        let mut seen = std::mem::take(&mut self.seen);
+        let (mut seen, mut text) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.text));
         seen.clear();
-        *self = Self { seen, ..Self::default() };
+        text.clear();
+        *self = Self { seen, text, ..Self::default() };
     }
 }
 
@@ -318,7 +334,13 @@ impl Items {
         let numbers = self.numbers(sequence);
         scratch.is_at_chunk_end = false;
         match self.kind {
-            Kind::Chunks | Kind::Bytes => self.text(bytes, scratch, numbers, sink),
+            Kind::Chunks => {
+                if sink.wants_text() {
+                    scratch.text.push(bytes);
+                }
+                self.text(bytes, scratch, numbers, sink);
+            }
+            Kind::Bytes => self.text(bytes, scratch, numbers, sink),
             Kind::Lines => self.lines(bytes, scratch, numbers, sink),
             Kind::Events => self.events(bytes, scratch, numbers, sink),
             Kind::Frames => self.message_part(bytes, false, scratch, numbers, sink),
@@ -362,6 +384,7 @@ impl Items {
     pub fn chunk_end(&mut self, scratch: &mut Scratch, sink: &mut impl ItemSink) {
         scratch.is_at_chunk_end = true;
         if self.kind == Kind::Chunks {
+            show_text(scratch, sink);
             // A chunk has no borders that are a message's, so whether it has a mark says nothing.
             sink.item(true);
         }
@@ -478,6 +501,9 @@ impl Items {
             _ => scratch.comet = CometFinder::default(),
         }
         self.set(AT_MESSAGE, false);
+        if sink.wants_text() {
+            scratch.text.push(bytes);
+        }
         self.stamps(bytes, scratch, sink);
     }
 
@@ -508,6 +534,9 @@ impl Items {
             let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x1e;
             let has_content = self.has(HAS_CONTENT) || !line.iter().all(is_blank);
             self.set(HAS_CONTENT, has_content);
+            if sink.wants_text() && has_content {
+                scratch.text.push(line);
+            }
             self.stamps(line, scratch, sink);
             if let Numbers::Pattern(pattern) = numbers
                 && sink.wants_numbers()
@@ -542,6 +571,9 @@ impl Items {
             self.stamps(&bytes[..n_read], scratch, sink);
             self.set(AFTER_CR, piece.end == Some(b'\r'));
             let is_first = !self.has(STARTED);
+            if sink.wants_text() {
+                scratch.text.push_line(piece.line, piece.end.is_some(), is_first);
+            }
             let line = events::take(&mut scratch.line, piece.line, piece.end.is_some(), is_first);
             if let Numbers::Pattern(pattern) = numbers
                 && sink.wants_numbers()
@@ -586,6 +618,7 @@ impl Items {
                 sink.number(number);
             }
         }
+        show_text(scratch, sink);
         sink.item(self.has(MARKED));
         self.begin_item(scratch);
     }
@@ -596,6 +629,7 @@ impl Items {
         scratch.number = ItemNumber::None;
         scratch.seen.clear();
         scratch.previous = None;
+        scratch.text.clear();
     }
 
     /// Looks for stamps.
@@ -658,6 +692,14 @@ impl Items {
         } else {
             self.bits &= !bit;
         }
+    }
+}
+
+/// Shows the text of an item that is complete, if somebody looks into it.
+fn show_text(scratch: &mut Scratch, sink: &mut impl ItemSink) {
+    if sink.wants_text() {
+        sink.text(scratch.text.whole());
+        scratch.text.clear();
     }
 }
 

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::judge::joined::Joined;
 use crate::judge::window::Found;
 use crate::kinds::Kinds;
+use crate::own::OwnCounts;
 use crate::reason::Reason;
+use crate::streams::counts::StreamCounts;
 
 /// The counters of a run.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -86,6 +88,10 @@ pub(crate) struct Tally {
     pub(crate) delivery_from_due: Latency,
     /// From a message's actual send to its receipt.
     pub(crate) delivery_from_send: Latency,
+    /// What floodtest has measured of itself.
+    pub(crate) own: OwnCounts,
+    /// What was measured of streams, if they are.
+    pub(crate) streams: Option<Box<StreamCounts>>,
     /// When the first connect and the latest one were begun, in microseconds after the start.
     pub(crate) dialed_us: Option<(u64, u64)>,
 }
@@ -168,8 +174,8 @@ impl Reasons {
     }
 }
 
-/// The delays that go into the logs of `--out`.
-pub(crate) const SERIES: [Series; 2] = [
+/// The delays of messages that go into the logs of `--out`.
+const SERIES: [Series; 2] = [
     Series {
         name: "delivery_from_due",
         what: "delivery latency, from when messages were due to their receipt",
@@ -180,10 +186,42 @@ pub(crate) const SERIES: [Series; 2] = [
     },
 ];
 
+/// Those of streams.
+const SERIES_OF_STREAMS: [Series; 4] = [
+    Series {
+        name: "first_item_from_due",
+        what: "time to the first item, from when connections were due",
+    },
+    Series {
+        name: "first_item_from_send",
+        what: "time to the first item, from when requests were sent",
+    },
+    Series { name: "gap", what: "gaps between the items of a stream, receipt to receipt" },
+    Series {
+        name: "stream_time",
+        what: "time of streams, from when requests were sent to their orderly ends",
+    },
+];
+
+/// The delays that go into the logs of `--out`, with those of streams if these are measured.
+pub(crate) fn series(has_streams: bool) -> Vec<Series> {
+    let of_streams = if has_streams { &SERIES_OF_STREAMS[..] } else { &[] };
+    [&SERIES[..], of_streams].concat()
+}
+
 impl Tally {
-    /// The delays of [`SERIES`] so far.
-    pub(crate) fn totals(&self) -> [&Latency; SERIES.len()] {
-        [&self.delivery_from_due, &self.delivery_from_send]
+    /// The delays of [`series`] so far, each of them. `no_streams` is there if those of streams are
+    /// among them, for as long as there are none.
+    pub(crate) fn totals<'a>(&'a self, no_streams: Option<&'a StreamCounts>) -> Vec<&'a Latency> {
+        let mut totals = vec![&self.delivery_from_due, &self.delivery_from_send];
+        if let Some(no_streams) = no_streams {
+            let streams = self.streams.as_deref().unwrap_or(no_streams);
+            let StreamCounts {
+                first_item_from_due, first_item_from_send, gap, stream_time, ..
+            } = streams;
+            totals.extend([first_item_from_due, first_item_from_send, gap, stream_time]);
+        }
+        totals
     }
 
     /// Counts a connect that is begun at `at` after the start.
@@ -267,6 +305,10 @@ impl Tally {
         self.connect_lateness.merge(&other.connect_lateness);
         self.delivery_from_due.merge(&other.delivery_from_due);
         self.delivery_from_send.merge(&other.delivery_from_send);
+        self.own.merge(&other.own);
+        if let Some(theirs) = &other.streams {
+            self.streams.get_or_insert_default().merge(theirs);
+        }
         self.failures.merge(&other.failures);
         self.closures.merge(&other.closures);
         self.dialed_us = match (self.dialed_us, other.dialed_us) {

@@ -49,8 +49,17 @@ fn read(fields: &str, body: &str, accounting: &Accounting) -> Connection {
     let established = Established::default();
     let (sockets, outbox) = (&Sockets::default(), &mut Outbox::default());
     let judge = &mut judge;
-    let shared =
-        Shared { accounting, tally: &mut tally, judge, clock, established, sockets, outbox };
+    let (tally_here, streams) = (&mut tally, None);
+    let shared = Shared {
+        accounting,
+        tally: tally_here,
+        judge,
+        clock,
+        established,
+        sockets,
+        outbox,
+        streams,
+    };
     let mut receipt = Receipt::new(own, &mut scratch, shared);
     receipt.marks.received_unix_us = Some(5_000_000);
     let beginning = &mut Beginning::default();

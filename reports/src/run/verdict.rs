@@ -25,9 +25,12 @@ pub(super) fn expects(plan: &Plan, name: &str) -> bool {
     })
 }
 
-/// What a figure's name begins with if it is a delay, or is decided by delays. Those of a tool alone
-/// (`lateness`, `connect_lateness`) are not among them: they are what tells that it was the limit.
-const DELAYS: [&str; 10] = [
+/// What a figure's name begins with if it is a delay, or is decided by delays. The tools take all
+/// delays alike, their own lateness too.
+const DELAYS: [&str; 13] = [
+    "lateness",
+    "connect_lateness",
+    "order_wait",
     "delivery_from_due",
     "delivery_from_send",
     "send_from_due",
