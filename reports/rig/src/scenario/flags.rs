@@ -9,8 +9,11 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "ca",
     "cert",
     "connect-timeout",
+    "done",
     "ends",
     "follow",
+    "gaps",
+    "goodput",
     "head-timeout",
     "header",
     "id-in-url",
@@ -22,6 +25,7 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "metrics",
     "numbers",
     "on-open",
+    "profile",
     "protocol",
     "sequence",
     "settle",
@@ -35,6 +39,7 @@ pub(crate) const FLOODTEST: &[&str] = &[
 /// Those of floodtest that the rig gives by itself, or has its own keys for.
 pub(crate) const FLOODTEST_GIVEN: &[&str] = &[
     "connections",
+    "count",
     "expect",
     "hold",
     "json",

@@ -18,7 +18,8 @@ const SENDING: Duration = Duration::from_mins(2);
 const SEED: u64 = 1;
 
 /// The keys of `[connections]` that are no flags of floodtest.
-const CONNECTION_KEYS: [&str; 6] = ["count", "hold", "pattern", "rate", "transport", "urls"];
+const CONNECTION_KEYS: [&str; 8] =
+    ["count", "count-field", "for", "hold", "pattern", "rate", "transport", "urls"];
 
 /// The keys of `[messages]` that are no flags of msggen.
 const MESSAGE_KEYS: [&str; 5] = ["for", "random", "rate", "sources", "to-another-node"];
@@ -36,6 +37,8 @@ pub(crate) struct Connections {
     pub(crate) rate: u64,
     /// How long they are held when nothing is sent.
     pub(crate) hold: Duration,
+    /// For how long connections are begun, whatever comes of them. `None`: until there are `count`.
+    pub(crate) time: Option<Duration>,
     /// Where a URL has its ids.
     pub(crate) id_in_url: Option<String>,
     /// Further flags.
@@ -113,6 +116,9 @@ impl Connections {
         let count = section.count("count")?;
         let rate = section.read("rate", rate)?.unwrap_or(100);
         let hold = section.duration("hold")?.unwrap_or(HOLD);
+        let time = section.duration("for")?;
+        // floodtest's --count is a field of items; count is how many connections there are.
+        let counted = section.text("count-field")?.map(|field| format!("--count={field}"));
         let transport = section.read("transport", Transport::of)?;
         let patterns = section.texts("pattern")?;
         let urls = match (section.text("urls")?, patterns) {
@@ -130,13 +136,14 @@ impl Connections {
                 ));
             }
         };
-        if let (Urls::Patterns(_), None) = (&urls, count) {
+        if let (Urls::Patterns(_), None, None) = (&urls, count, time) {
             return Err(section.error("it has a pattern and no count: how many connections?"));
         }
         let id_in_url = section.text("id-in-url")?;
         let (known, given) = (flags::FLOODTEST, flags::FLOODTEST_GIVEN);
-        let flags = section.flags("floodtest", known, given, &CONNECTION_KEYS)?;
-        Ok(Self { urls, transport, count, rate, hold, id_in_url, flags })
+        let mut flags = section.flags("floodtest", known, given, &CONNECTION_KEYS)?;
+        flags.extend(counted);
+        Ok(Self { urls, transport, count, rate, hold, time, id_in_url, flags })
     }
 }
 
