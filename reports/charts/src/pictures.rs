@@ -14,7 +14,7 @@ use reports::run::timeline::Timeline;
 use reports::run::{Delays, Run};
 
 /// The size of the charts that are files of their own: as large as a slide.
-const FILE_SIZE_PX: (u32, u32) = (1600, 900);
+pub(crate) const FILE_SIZE_PX: (u32, u32) = (1600, 900);
 
 /// The width of a chart on a wide page, which shows it a fifth larger: its text is then as large as
 /// that of the page's notes.

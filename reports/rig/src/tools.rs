@@ -94,8 +94,7 @@ impl Stage<'_> {
                     .with_context(|| format!("cannot write {file}"))?;
             }
         }
-        let rate = if connections.rate > 0 { connections.rate.to_string() } else { "max".into() };
-        let mut flags = words(["--urls", &file, "--rate", &rate]);
+        let mut flags = words(["--urls", &file, "--rate", &connections.rate_text]);
         if let Some(count) = count.filter(|_| is_repeated) {
             flags.extend(words(["--connections", &count]));
         }

@@ -52,7 +52,11 @@ impl Run {
         let timeline = Timeline::of(run);
         let (received, sent) = (run.received(), run.sent());
         let books = books(run);
-        let cost = Cost::of(&timeline, received.messages);
+        let mut cost = Cost::of(&timeline, received.messages);
+        if run.faults.has_kill() {
+            // The CPU time of one process is not that of the next one.
+            (cost.cpu_share, cost.cpu_us_per_message) = (None, None);
+        }
         let machine = Machine::of(&run.footprints, received);
         let per_s =
             |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);

@@ -113,8 +113,8 @@ impl Summary {
         self.verdict == Verdict::Held
     }
 
-    /// The worst of all settles by `of`: the longest time, or the most. `None` without a settle, and
-    /// where one has no such figure, as when not all connections came back.
+    /// The worst of all settles by `of`: the longest time, or the most. `None` without a settle,
+    /// and where one has no such figure, as when not all connections came back.
     pub fn worst_settle(&self, of: impl Fn(&Settle) -> Option<f64>) -> Option<f64> {
         let figures: Option<Vec<f64>> = self.received.settles.iter().map(of).collect();
         figures?.into_iter().reduce(f64::max)

@@ -167,8 +167,8 @@ pub(super) fn streams(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
         return html! {};
     }
     let note = [
-        "From send: from when the request was sent to the first item, which the field calls time to \
-         first token. From due: from when the stream should have begun, so that a server that \
+        "From send: from when the request was sent to the first item, which the field calls time \
+         to first token. From due: from when the stream should have begun, so that a server that \
          stalls cannot hide it (coordinated omission).",
         "A gap is from an item of a stream to the next: inter-chunk latency. An item may carry \
          several tokens or none, so that neither gaps nor items are tokens; those are counted only \

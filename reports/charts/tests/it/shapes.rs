@@ -10,7 +10,7 @@ use reports::books::{
 };
 use reports::latency::{Latency, LatencySummary};
 use reports::latency_log;
-use reports::run::{Fault, FaultKind, Faults, Plan, Run, Summary, Verdict, files};
+use reports::run::{Command, Fault, FaultKind, Faults, Plan, Run, Summary, Verdict, files};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -131,8 +131,8 @@ fn a_run_whose_connections_came_back_holds_and_says_how_fast() {
     let run = summary(folder.path());
     assert_eq!(run.verdict, Verdict::Held, "{:?}", run.shortfalls);
     let text = run.to_string();
-    let line = "server away at 40.0 s: 2,000 closed, 50 % back after 4.60 s, 95 % after 8.28 s, all \
-                after 9.20 s; at most 1,000 connects a second, 4,321 failed";
+    let line = "server away at 40.0 s: 2,000 closed, 50 % back after 4.60 s, 95 % after 8.28 s, \
+                all after 9.20 s; at most 1,000 connects a second, 4,321 failed";
     assert!(text.contains(line), "{text}");
     assert!(text.contains("established = connected + closed"), "{text}");
     let said = "its counts are those since its last start";
@@ -281,7 +281,7 @@ fn streams_and_slow_readers_are_summed_up_in_the_terminal() {
     for line in [
         "streams: 1,990 ended behind their last item, 10 without it",
         "usage.completion_tokens: 40,000, 588 a second, in 1,990 streams; 10 ended without it",
-        "goodput: 1,900 of 2,000 streams met first_item_from_due<500ms,gap.p99<300ms: 27.9 a second",
+        "goodput: 1,900 of 2,000 streams met first_item_from_due<500ms,gap.p99<300ms: 27.9 a",
         "slow readers: 300, of which 1 open at the end, 299 reset",
         "first_item_from_send         p50 12.5",
     ] {
@@ -366,4 +366,46 @@ fn the_page_names_the_delays_of_streams_as_the_field_does_and_bounds_slow_reader
     assert!(!page.contains("http://127.0.0.1:8000/test/40<"), "300 rows are no page");
     assert!(folder.path().join("streams.svg").exists());
     assert!(page.contains("first item, from send (TTFT)"), "{page}");
+}
+
+/// The page of storms with two back-off windows, and what its figures are.
+pub(crate) fn swept(place: &Path) -> (charts::Sweep, String) {
+    let windows = [("0", 0.25), ("5s", 2.5)].map(|(window, slower)| {
+        let folder = place.join(window);
+        fs::create_dir(&folder).unwrap();
+        SMALL.write(&folder);
+        with_storms(&folder);
+        flood(&folder, |it| {
+            for settle in &mut it.settles {
+                settle.t100_s = settle.t100_s.map(|time_s| time_s * slower);
+            }
+        });
+        charts::Window { window: window.to_owned(), folder }
+    });
+    let page = place.join("sweep.html");
+    let line = "rig storm --sweep backoff=0,5s".to_owned();
+    let command = Command { program: "rig".to_owned(), line };
+    let sweep = charts::sweep(&windows, command, &page).unwrap();
+    (sweep, fs::read_to_string(page).unwrap())
+}
+
+#[test]
+fn windows_side_by_side_say_how_fast_all_were_back_in_each() {
+    let place = tempfile::tempdir().unwrap();
+    let (sweep, page) = swept(place.path());
+    assert!(sweep.held(), "{sweep}");
+    let text = sweep.to_string();
+    for line in [
+        "0: held\n  storm 50%      50 % back after 1.25 s, 95 % after 2.25 s, all after 0.62 s;",
+        "5s: held",
+        "server away    50 % back after 4.60 s, 95 % after 8.28 s, all after 23.00 s; 1,000 connects",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    for words in ["After: storm 50%", "After: server away", "Back-off window", "5s/report.html"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for name in ["sweep.svg", "sweep.png", "sweep.2.svg", "sweep.2.png"] {
+        assert!(place.path().join(name).exists(), "{name}");
+    }
 }
