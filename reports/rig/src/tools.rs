@@ -36,6 +36,10 @@ impl Stage<'_> {
         let mut flags = match &server.process {
             ProcessOf::Elsewhere(_) => return Ok(Memory { memlog: None }),
             ProcessOf::Running(flags) => flags.clone(),
+            // A server that is started again has another process, and the same port.
+            ProcessOf::Started(_) if !self.job.scenario.faults.is_empty() => {
+                words(["--listen", &servers.filled(&server.listen).join(",")])
+            }
             ProcessOf::Started(_) => {
                 let pids: Vec<String> = servers.pids().iter().map(u32::to_string).collect();
                 // It starts no others.
@@ -90,10 +94,12 @@ impl Stage<'_> {
                     .with_context(|| format!("cannot write {file}"))?;
             }
         }
-        let rate = if connections.rate > 0 { connections.rate.to_string() } else { "max".into() };
-        let mut flags = words(["--urls", &file, "--rate", &rate]);
+        let mut flags = words(["--urls", &file, "--rate", &connections.rate_text]);
         if let Some(count) = count.filter(|_| is_repeated) {
             flags.extend(words(["--connections", &count]));
+        }
+        if let Some(time) = connections.time {
+            flags.extend(words(["--for", &humantime::format_duration(time).to_string()]));
         }
         flags.extend(connections.flags.iter().map(|flag| servers.fill(flag)));
         if connections.transport == Some(Transport::Events) && !flags.contains(&SSE.to_owned()) {

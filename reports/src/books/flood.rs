@@ -192,6 +192,12 @@ impl FloodReport {
         if kind == ItemKind::Chunks { self.chunks } else { self.items }
     }
 
+    /// Whether places had, or were to have, one connection after another: then `asked` are places,
+    /// and `begun`, `established`, `closed` and `failed` count all their connections.
+    pub fn has_lives(&self) -> bool {
+        self.reopened > 0 || self.away > 0 || self.begun > self.asked || !self.settles.is_empty()
+    }
+
     /// Messages lost, duplicated and reordered together, as far as they were judged.
     pub fn n_faults(&self) -> u64 {
         let judged = [self.lost, self.duplicated, self.reordered];

@@ -49,6 +49,7 @@ pub(crate) const FLOODTEST_GIVEN: &[&str] = &[
     "connections",
     "count",
     "expect",
+    "for",
     "hold",
     "json",
     "log-interval",

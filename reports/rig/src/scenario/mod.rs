@@ -1,6 +1,7 @@
 //! What an experiment is: a scenario file, read and checked.
 
 pub(crate) mod built_in;
+mod faults;
 pub(crate) mod fill;
 pub(crate) mod flags;
 mod load;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+pub(crate) use faults::Fault;
 use fill::uses;
 use flags::{Judge, judge_of};
 pub(crate) use load::{Connections, Messages, Transport, Urls};
@@ -43,6 +45,8 @@ pub(crate) struct Scenario {
     pub(crate) memory: Vec<String>,
     /// From one sample of memory to the next. `None`: as fits the number of connections.
     pub(crate) memory_interval: Option<Duration>,
+    /// What is done to the server while the run goes on.
+    pub(crate) faults: Vec<Fault>,
     /// What the run is to show.
     pub(crate) expect: Vec<String>,
     /// The file with everything that was overridden.
@@ -78,7 +82,9 @@ impl Scenario {
     pub(crate) fn of(name: String, mut sheet: Sheet) -> anyhow::Result<Self> {
         let text = sheet.to_text();
         let title = sheet.top.text("title")?;
-        sheet.top.clone().finish(&["title", "[server]", "[connections]", "[messages]"])?;
+        let faults = sheet.top.read("faults", faults::faults)?.unwrap_or_default();
+        let known = ["title", "[[faults]]", "[server]", "[connections]", "[messages]"];
+        sheet.top.clone().finish(&known)?;
         sheet.check_names(&SECTIONS)?;
         let server = Server::of(sheet.take("server").unwrap_or_else(|| Section::absent("server")))?;
         let Some(connections) = sheet.take("connections") else {
@@ -114,6 +120,7 @@ impl Scenario {
             messages,
             memory,
             memory_interval,
+            faults,
             expect,
             text,
         };
@@ -123,6 +130,22 @@ impl Scenario {
 
     /// Refuses what does not go together.
     fn check(&self) -> anyhow::Result<()> {
+        if !self.faults.is_empty() {
+            let is_one = matches!(
+                &self.server.process,
+                ProcessOf::Started(it) if it.nodes == Nodes::Count(1)
+            );
+            ensure!(
+                is_one,
+                "faults are done to one server that the rig starts: [server] needs a command, and \
+                 no other nodes"
+            );
+            // The log of its memory goes on with whoever owns the port then.
+            ensure!(
+                !self.server.listen.is_empty(),
+                "faults need listen in [server]: the port by which its processes are found again"
+            );
+        }
         if self.server.broker != Broker::None {
             let is_used = match &self.server.process {
                 ProcessOf::Started(it) => uses(&it.command, "broker"),
@@ -135,7 +158,9 @@ impl Scenario {
 
     /// How long messages are sent, or connections held.
     pub(crate) fn duration(&self) -> Duration {
-        self.messages.as_ref().map_or(self.connections.hold, |messages| messages.duration)
+        let connections = &self.connections;
+        let held = connections.time.unwrap_or(connections.hold);
+        self.messages.as_ref().map_or(held, |messages| messages.duration)
     }
 
     /// The expectations that are put to `judge`'s program, as one list.
