@@ -67,8 +67,8 @@ impl Engine<'_> {
         Ok(true)
     }
 
-    /// Whether all that was dialed was refused, so that it makes no sense to go on. Where it is tried
-    /// again, it does.
+    /// Whether all that was dialed was refused, so that it makes no sense to go on. Where it is
+    /// tried again, it does.
     pub(super) fn nobody_listens(&self) -> bool {
         let n_refused = self.tally.failures.of(Reason::Refused);
         n_refused > 0
@@ -211,9 +211,9 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Puts together what the connection of this number in the plan asks for, by the present line of
-    /// `urls`; the request, or the hello of its TLS, is written into `request`. `last_event` is what
-    /// came last on the one before.
+    /// Puts together what the connection of this number in the plan asks for, by the present line
+    /// of `urls`; the request, or the hello of its TLS, is written into `request`. `last_event` is
+    /// what came last on the one before.
     pub(super) fn compose(
         job: &mut Job,
         urls: &mut UrlFile,

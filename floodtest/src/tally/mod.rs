@@ -29,7 +29,8 @@ pub(crate) struct Tally {
     /// Of these, those whose connection ended as it was to: we closed it, or the server did in an
     /// order that is no fault.
     pub(crate) away_in_order: u64,
-    /// Of these, the first by its number among those where that is not so; the final counts have it.
+    /// Of these, the first by its number among those where that is not so; the final counts have
+    /// it.
     pub(crate) first_away: Option<u64>,
     /// Established connections that were not the first of their place.
     pub(crate) reopened: u64,

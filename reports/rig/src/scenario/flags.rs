@@ -13,7 +13,6 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "ends",
     "follow",
     "follows",
-    "for",
     "gaps",
     "goodput",
     "head-timeout",
