@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_reuseaddr};
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, send, socket_with,
 };
@@ -11,14 +11,27 @@ use rustix::net::{
 use crate::reason::Reason;
 use crate::targets::Endpoint;
 
-/// Begins a connection to `endpoint`, and sends as much of `request` as goes at once.
+/// Bytes that the socket of a slow reader is to hold for it. By itself the kernel lets it grow to
+/// megabytes, which a server may fill before it notices that nobody reads. The kernel doubles this
+/// for its own records, so that some 4 KiB of data fit.
+const SLOW_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Begins a connection to `endpoint`, which is to be read slowly if `is_slow`, and sends as much of `request` as goes at once.
 ///
 /// On loopback the handshake is complete when `connect` returns, so that the request can go with
 /// it; that saves waiting for the socket to become writable. Over a network nothing goes yet, and
 /// the result is 0 bytes.
-pub(crate) fn dial(endpoint: &mut Endpoint, request: &[u8]) -> Result<(OwnedFd, usize), Reason> {
+pub(crate) fn dial(
+    endpoint: &mut Endpoint,
+    request: &[u8],
+    is_slow: bool,
+) -> Result<(OwnedFd, usize), Reason> {
     loop {
         let socket = open(endpoint)?;
+        if is_slow {
+            // Before it connects: the window that it offers follows from it.
+            set_socket_recv_buffer_size(&socket, SLOW_BUFFER_BYTES)?;
+        }
         bind_source(&socket, endpoint)?;
         match connect(&socket, &endpoint.address) {
             Ok(()) | Err(Errno::INPROGRESS) => {

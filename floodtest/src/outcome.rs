@@ -6,8 +6,9 @@ use reports::books::{ByReason, FloodReport, JudgedBy};
 use reports::expect::Expectations;
 
 use crate::end::{End, Ends};
-use crate::figures::figures;
+use crate::figures::{figures, is_latency};
 use crate::judge::WINDOW_NUMBERS;
+use crate::own::LIMITED;
 use crate::reason::Reason;
 
 /// Who is told about a run while it goes on.
@@ -54,6 +55,11 @@ pub struct Outcome {
     pub must_judge: bool,
     /// What an orderly end of a response means.
     pub ends: Ends,
+    /// Whether connections that end are followed by others (`--reopen`), so that an end is no
+    /// shortfall, but a place without a connection is.
+    pub has_reopen: bool,
+    /// Places without a connection at the end whose last one ended as it was to.
+    pub away_in_order: u64,
 }
 
 impl Outcome {
@@ -84,6 +90,7 @@ impl Outcome {
             }
         }
         shortfalls.extend(self.not_judged());
+        shortfalls.extend(self.not_valid(expected));
         shortfalls.extend(self.log_shortfall.clone());
         shortfalls
     }
@@ -106,6 +113,16 @@ impl Outcome {
         // Rising numbers are judged as far as that was asked for: what came again or out of order.
         let why = problem.cloned().or_else(|| self.why_not_judged().filter(|why| why != RISING));
         why.map(|why| format!("messages not judged: {why}"))
+    }
+
+    /// A sentence if latencies were to be judged and are not the server's alone.
+    fn not_valid(&self, expected: Option<&Expectations>) -> Option<String> {
+        let report = &self.report;
+        report.limited_by.as_ref()?;
+        let has_goodput = report.streams.as_ref().is_some_and(|streams| streams.goodput.is_some());
+        let is_expected = expected.is_some_and(|expected| expected.names().any(is_latency));
+        let why = report.notes.iter().find(|note| note.starts_with(LIMITED))?;
+        (has_goodput || is_expected).then(|| format!("not valid: {why}"))
     }
 
     /// Why nothing is known of lost messages; `None` if it is.
@@ -135,37 +152,18 @@ impl Outcome {
     fn missing(&self) -> Vec<String> {
         let report = &self.report;
         let asked = report.asked;
-        let mut missing = Vec::new();
-        if report.failed > 0 {
-            let why = listed(&report.failures);
-            missing.push(format!("{} of {asked} connections failed: {why}", report.failed));
-        }
-        let n_waiting = report.waiting;
-        let n_connecting = n_headless(report).saturating_sub(n_waiting);
-        if n_connecting > 0 {
-            missing.push(format!(
-                "{n_connecting} of {asked} connections were not connected yet when it ended"
-            ));
-        }
-        if n_waiting > 0 {
-            missing
-                .push(format!("{n_waiting} of {asked} connections still wait for a response head"));
-        }
-        let n_left = asked - report.begun;
+        let mut missing = if self.has_reopen { self.without() } else { self.ended() };
+        let n_left = asked.saturating_sub(report.places_begun);
         if n_left > 0 {
             missing.push(format!("{n_left} of {asked} connections were not begun when it ended"));
         }
-        let n_ended = if self.ends == Ends::Fault { 0 } else { report.ended };
-        let n_closed = report.closed.saturating_sub(n_ended);
-        if n_closed > 0 {
-            let is_counted = |reason: &str| n_ended == 0 || !Reason::is_orderly_word(reason);
-            let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
-            let why = listed(&counted.map(|(reason, n)| (reason.clone(), *n)).collect());
-            missing.push(format!("{n_closed} of {asked} connections closed before the end: {why}"));
-        }
-        if self.ends == Ends::Expected && report.connected > 0 {
+        if self.ends == Ends::Expected && report.connected > 0 && !self.has_reopen {
             let n = report.connected;
             missing.push(format!("{n} of {asked} responses had not ended when the run did"));
+        }
+        let not_done = report.streams.as_ref().and_then(|streams| streams.not_done);
+        if let Some(n) = not_done.filter(|n| *n > 0) {
+            missing.push(format!("{n} streams ended without the item of --done"));
         }
         let numbers = [
             (report.lost, "lost"),
@@ -193,6 +191,71 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The connections that were not established, or ended, where nothing follows an end.
+    fn ended(&self) -> Vec<String> {
+        let report = &self.report;
+        let asked = report.asked;
+        let mut missing = Vec::new();
+        if report.failed > 0 {
+            let why = listed(&report.failures);
+            missing.push(format!("{} of {asked} connections failed: {why}", report.failed));
+        }
+        let n_waiting = report.waiting;
+        let n_connecting = n_headless(report).saturating_sub(n_waiting);
+        if n_connecting > 0 {
+            missing.push(format!(
+                "{n_connecting} of {asked} connections were not connected yet when it ended"
+            ));
+        }
+        if n_waiting > 0 {
+            missing
+                .push(format!("{n_waiting} of {asked} connections still wait for a response head"));
+        }
+        // What we closed ourselves, as was asked for, is none.
+        let is_counted = |reason: &str| {
+            !Reason::is_our_word(reason)
+                && (self.ends == Ends::Fault || !Reason::is_orderly_word(reason))
+        };
+        let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
+        let counted: ByReason = counted.map(|(reason, n)| (reason.clone(), *n)).collect();
+        let n_closed: u64 = counted.values().sum();
+        if n_closed > 0 {
+            let why = listed(&counted);
+            missing.push(format!("{n_closed} of {asked} connections closed before the end: {why}"));
+        }
+        missing
+    }
+
+    /// The places without a connection, where each end is followed by another one.
+    fn without(&self) -> Vec<String> {
+        let report = &self.report;
+        let n_opening = n_headless(report);
+        let n = report
+            .places_begun
+            .saturating_sub(report.connected + n_opening)
+            .saturating_sub(self.away_in_order);
+        if n == 0 {
+            return Vec::new();
+        }
+        let url = report.examples.iter().find(|it| it.reason == "away").map(|it| &it.url);
+        let first = url.map(|url| format!(", the first {url}")).unwrap_or_default();
+        let all: ByReason =
+            report.failures.iter().chain(&report.closures).fold(ByReason::new(), |mut all, it| {
+                if !Reason::is_our_word(it.0) {
+                    *all.entry(it.0.clone()).or_default() += it.1;
+                }
+                all
+            });
+        vec![format!(
+            "{n} of {} places had no connection when it ended{first}; connections that failed or \
+             ended in all: {}",
+            report.asked,
+            listed(&all)
+        )]
+    }
+}
+
 /// Why losses are not judged where that was not asked for.
 const RISING: &str = "the server's numbers are rising, not consecutive";
 
@@ -216,7 +279,7 @@ mod tests {
 
     /// A run of ten connections that ended so.
     fn outcome(end: End, begun: u64, report: FloodReport) -> Outcome {
-        let report = FloodReport { asked: 10, begun, ..report };
+        let report = FloodReport { asked: 10, begun, places_begun: begun, ..report };
         Outcome {
             end,
             report,
@@ -224,6 +287,8 @@ mod tests {
             is_remote: false,
             must_judge: false,
             ends: Ends::Fault,
+            has_reopen: false,
+            away_in_order: 0,
         }
     }
 
@@ -248,8 +313,8 @@ mod tests {
         let expected = [
             "3 of 10 connections failed: 2 status 503, 1 reset",
             "1 of 10 connections were not connected yet when it ended",
-            "1 of 10 connections were not begun when it ended",
             "2 of 10 connections closed before the end: 2 cut",
+            "1 of 10 connections were not begun when it ended",
             "7 messages lost",
         ];
         assert_eq!(outcome(End::Stopped, 9, report).shortfalls(None), expected);

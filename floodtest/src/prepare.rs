@@ -1,14 +1,19 @@
 //! What a run will do and on what, worked out before the first connect.
 
+use std::time::Duration;
+
+use reports::edges;
+
 use crate::config::{Config, Rate};
 use crate::dry_run::{DryRun, DryRunTarget};
 use crate::error::Error;
 use crate::limits;
 use crate::request::{RequestError, Requests};
+use crate::shape::{Shape, ShapeError};
 use crate::sources::{SourceIps, is_local};
 use crate::targets::Targets;
 use crate::tls::Trust;
-use crate::urls::UrlFile;
+use crate::urls::{LineIndex, UrlFile};
 
 /// Bytes of the kernel for this end of an idle connection: 9 to 10 KB were measured for both ends
 /// on loopback, from sockets, inodes, file and epoll entries.
@@ -16,6 +21,9 @@ const KERNEL_BYTES: u64 = 5_000;
 
 /// Bytes of this program for a connection, as measured with 19,000 of them.
 const OUR_BYTES: u64 = 48;
+
+/// Bytes beside that for a connection whose stream is measured.
+const STREAM_BYTES: u64 = 12;
 
 /// Bytes of this program for the TLS of a connection, in addition, as measured with 5,000 by
 /// the step `tls` of bench/bars.sh.
@@ -37,6 +45,10 @@ pub(crate) struct Prepared {
     pub(crate) targets: Targets,
     /// How TLS is spoken, if it is.
     pub(crate) trust: Option<Trust>,
+    /// The shape of the load, checked.
+    pub(crate) shape: Shape,
+    /// Where the URLs are, if places have more than one connection.
+    pub(crate) lines: LineIndex,
 }
 
 impl Prepared {
@@ -45,8 +57,15 @@ impl Prepared {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let requests = Requests::new(&config.request, config.is_sse, config.accounting.stream)?;
         let mut urls = UrlFile::open(&config.urls)?;
-        let (mut targets, n_urls, asked) =
-            Targets::survey(&mut urls, &requests, config.connections)?;
+        if let Some(path) = &config.accounting.follows {
+            // It is read at the end; a bad line is to be known before the first connect.
+            edges::each(path, |_, _| {})?;
+        }
+        let n_due = n_due(config)?;
+        let (mut targets, index, asked) = Targets::survey(&mut urls, &requests, n_due)?;
+        let n_urls = index.n_urls;
+        // A rate whose last step comes to its end leaves the rest out.
+        let asked = config.rate.n_in_all().map_or(asked, |n_due| asked.min(n_due));
         if !targets.has_sockets && requests.sockets.is_asked_for() {
             return Err(RequestError::NoSockets.into());
         }
@@ -61,19 +80,30 @@ impl Prepared {
         targets.resolve(&config.urls, asked, config.source_ips.as_ref())?;
         let n_tls = targets.n_tls();
         let trust = Trust::if_needed(&config.tls, n_tls, requests.max_redirects > 0)?;
-        let rate_per_s = match config.rate {
-            Rate::PerSecond(rate) => Some(rate),
-            Rate::Max => None,
+        let opening = config.rate.due(asked.saturating_sub(1)).unwrap_or_default();
+        let (rate_per_s, opening_s) = match config.rate {
+            Rate::PerSecond(rate) => (Some(rate), Some(opening.as_secs_f64())),
+            Rate::Max => (None, None),
+            // On the average.
+            Rate::Steps(_) => {
+                let seconds = opening.as_secs_f64();
+                let rate = (seconds > 0.0).then(|| asked.saturating_sub(1) as f64 / seconds);
+                (rate, Some(seconds))
+            }
         };
+        let mut shape = config.shape.clone();
+        shape.check(lasts(config, opening))?;
+        let lines = if shape.has_lives() { index } else { LineIndex::default() };
         let mut dry_run = DryRun {
             urls: n_urls,
             asked,
             rate_per_s,
-            opening_s: rate_per_s.map(|rate| asked.saturating_sub(1) as f64 / rate),
+            opening_s,
             open_files,
             workers,
             connections_per_process: asked.div_ceil(workers.max(1)),
             memory_kb: kb(asked, OUR_BYTES)
+                + kb(if config.streams.is_measured { asked } else { 0 }, STREAM_BYTES)
                 + kb(n_tls.min(asked), TLS_BYTES)
                 + kb(workers + 1, PROCESS_BYTES),
             kernel_memory_kb: kb(asked, KERNEL_BYTES),
@@ -82,7 +112,7 @@ impl Prepared {
             warnings: config.cautions(),
         };
         dry_run.warnings.extend(dry_run.memory_warning());
-        Ok(Self { dry_run, urls, requests, targets, trust })
+        Ok(Self { dry_run, urls, requests, targets, trust, shape, lines })
     }
 
     /// Whether a destination is on another machine.
@@ -90,6 +120,21 @@ impl Prepared {
         let mut addresses = self.dry_run.targets.iter().flat_map(|target| &target.addresses);
         addresses.any(|address| !is_local(address.ip()))
     }
+}
+
+/// How many connections are asked for, if it is not one for each URL: `--connections`, or as many
+/// as fall due in the time of `--for` if those are fewer.
+fn n_due(config: &Config) -> Result<Option<u64>, ShapeError> {
+    let Some(time) = config.shape.begins_for else { return Ok(config.connections) };
+    let n_due = config.rate.n_within(time).ok_or(ShapeError::ForMax)?;
+    Ok(Some(config.connections.map_or(n_due, |asked| asked.min(n_due))))
+}
+
+/// How long the run of `config` lasts after its first connection was due, if that is known: until
+/// its last one is due, and `--hold`. What that one takes to be opened comes on top.
+fn lasts(config: &Config, opening: Duration) -> Option<Duration> {
+    let hold = config.hold.filter(|_| config.rate != Rate::Max)?;
+    Some(opening.saturating_add(hold))
 }
 
 /// Worker processes for `asked` connections; 0 when one process is enough.

@@ -5,12 +5,14 @@ use std::time::Instant;
 use reports::stamp::{Clock, Stamp};
 
 use crate::accounting::Accounting;
+use crate::again::Again;
 use crate::decode::{self, Head, MediaType, UpgradeFault};
 use crate::items::{ItemSink, Items, Scratch, Sequence, Stream};
-use crate::judge::{Case, Judge, Window};
+use crate::judge::{Case, Judge, Life, Window};
 use crate::outbox::Outbox;
 use crate::request::sockets::{Handshake, Sockets};
 use crate::request::{Established, Filling};
+use crate::streams::pacing::Pacing;
 use crate::tally::Tally;
 
 /// Takes what one `recv` brought for one connection.
@@ -50,15 +52,21 @@ pub(crate) struct Marks<'a> {
     pub(crate) judge: &'a mut Judge,
     /// What time it is.
     pub(crate) clock: &'a Clock,
-    /// When the bytes were received, in microseconds since the Unix epoch. Read once, and only
-    /// when a stamped message is among them.
+    /// When the bytes were received. Read once, and only when a stamped message is among them, or
+    /// an item of a stream that is measured.
+    received_at: Option<Instant>,
+    /// The same in microseconds since the Unix epoch, when a stamped message is among them.
     pub(crate) received_unix_us: Option<u64>,
+    /// What is measured of streams, if they are.
+    pub(crate) streams: Option<&'a mut Pacing>,
     /// Whether items are the messages themselves.
     pub(crate) counts_messages: bool,
     /// What is said on WebSockets.
     pub(crate) sockets: &'a Sockets,
     /// What is to be sent on this one.
     pub(crate) outbox: &'a mut Outbox,
+    /// What servers say about how to come back, where somebody does.
+    pub(crate) again: Option<&'a mut Again>,
 }
 
 /// What is a connection's own.
@@ -73,6 +81,8 @@ pub(crate) struct Own<'a> {
     pub(crate) window: &'a mut Window,
     /// As in [`Case`].
     pub(crate) faults: &'a mut u16,
+    /// As in [`Case`].
+    pub(crate) life: Life,
 }
 
 /// What all connections share.
@@ -91,23 +101,40 @@ pub(crate) struct Shared<'a> {
     pub(crate) sockets: &'a Sockets,
     /// As in [`Marks`].
     pub(crate) outbox: &'a mut Outbox,
+    /// As in [`Marks`].
+    pub(crate) streams: Option<&'a mut Pacing>,
+    /// As in [`Marks`].
+    pub(crate) again: Option<&'a mut Again>,
 }
 
 impl<'a> Receipt<'a> {
     /// Makes ready for what comes next on a connection.
     pub(crate) fn new(own: Own<'a>, scratch: &'a mut Scratch, shared: Shared<'a>) -> Self {
-        let Own { row, items, head_ms, window, faults } = own;
-        let Shared { accounting, tally, judge, clock, established, sockets, outbox } = shared;
+        let Own { row, items, head_ms, window, faults, life } = own;
+        let Shared {
+            accounting,
+            tally,
+            judge,
+            clock,
+            established,
+            sockets,
+            outbox,
+            streams,
+            again,
+        } = shared;
         let sequence = accounting.sequence.as_ref();
         let is_comet = items.is_comet(sequence);
         let marks = Marks {
             counts_messages: items.are_messages(),
-            case: Case { row, window, faults, is_comet, tally },
+            case: Case { row, window, faults, is_comet, life, tally },
             judge,
             clock,
+            received_at: None,
             received_unix_us: None,
+            streams,
             sockets,
             outbox,
+            again,
         };
         let (stream, opening) = (accounting.stream, None);
         Self { items, scratch, head_ms, stream, sequence, established, opening, marks }
@@ -116,6 +143,7 @@ impl<'a> Receipt<'a> {
     /// Takes in that so many bytes have been received just now.
     pub(crate) fn begin(&mut self, n_bytes: usize) {
         self.marks.case.tally.bytes += n_bytes as u64;
+        self.marks.received_at = None;
         self.marks.received_unix_us = None;
     }
 
@@ -131,14 +159,24 @@ impl decode::Sink for Receipt<'_> {
     }
 
     fn head(&mut self, head: &Head) {
-        let Marks { case, clock, .. } = &mut self.marks;
+        let received_at = self.marks.received_at();
+        let Marks { case, clock, streams, .. } = &mut self.marks;
+        if let Some(streams) = streams {
+            streams.answered(case.row, received_at);
+        }
         case.tally.connected += 1;
         case.tally.peak = case.tally.peak.max(case.tally.connected);
-        *case.window = Window::default();
-        let after = Instant::now().saturating_duration_since(clock.started_at());
-        // Rounded up, so that no head seems to have come before it did.
-        *self.head_ms =
-            u32::try_from(after.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1));
+        if case.window.has_begun() {
+            // The numbers go on from the connection before, and what is judged of their beginning
+            // with them.
+            case.tally.went_on += 1;
+        } else {
+            *case.window = Window::default();
+            let after = received_at.saturating_duration_since(clock.started_at());
+            // Rounded up, so that no head seems to have come before it did.
+            *self.head_ms =
+                u32::try_from(after.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1));
+        }
         *self.items = Items::new(head, self.stream);
         match self.items.kind() {
             Some(kind) => case.tally.item_kind = case.tally.item_kind.and(kind),
@@ -192,10 +230,30 @@ impl decode::Sink for Receipt<'_> {
 }
 
 impl Marks<'_> {
+    /// When the bytes were received that are looked at.
+    fn received_at(&mut self) -> Instant {
+        *self.received_at.get_or_insert_with(Instant::now)
+    }
+
+    /// Takes in that an item has come, if streams are measured.
+    fn measure_item(&mut self) {
+        if self.streams.is_none() {
+            return;
+        }
+        let received_at = self.received_at();
+        if let Some(streams) = &mut self.streams {
+            let counts = self.case.tally.streams.get_or_insert_default();
+            streams.item(self.case.row, received_at, counts);
+        }
+    }
+
     /// Records both latencies of a stamped message.
     fn record_delays(&mut self, stamp: Stamp) {
-        let clock = self.clock;
-        let received = *self.received_unix_us.get_or_insert_with(|| clock.unix_us(Instant::now()));
+        let received = match self.received_unix_us {
+            Some(known) => known,
+            None => self.clock.unix_us(self.received_at()),
+        };
+        self.received_unix_us = Some(received);
         let tally = &mut *self.case.tally;
         tally.delivery_from_due.record_between_us(stamp.due_unix_us, received);
         let sent_unix_us = stamp.due_unix_us.saturating_add(stamp.late_us);
@@ -204,7 +262,10 @@ impl Marks<'_> {
 
     /// Counts a message that was judged, where messages are the items.
     fn judged(&mut self, is_judged: bool) {
-        self.case.tally.items += u64::from(is_judged && self.counts_messages);
+        if is_judged && self.counts_messages {
+            self.case.tally.items += 1;
+            self.measure_item();
+        }
     }
 }
 
@@ -229,6 +290,18 @@ impl ItemSink for Marks<'_> {
     fn item(&mut self, is_marked: bool) {
         self.case.tally.items += 1;
         self.case.tally.unnumbered += u64::from(!is_marked);
+        self.measure_item();
+    }
+
+    fn wants_text(&self) -> bool {
+        self.streams.as_ref().is_some_and(|streams| streams.wants_text())
+    }
+
+    fn text(&mut self, text: Option<&[u8]>) {
+        if let Some(streams) = &mut self.streams {
+            let counts = self.case.tally.streams.get_or_insert_default();
+            streams.text(self.case.row, text, counts);
+        }
     }
 
     fn comment(&mut self) {
@@ -241,6 +314,22 @@ impl ItemSink for Marks<'_> {
 
     fn encoded(&mut self, n: u64) {
         self.case.tally.encoded_bytes += n;
+    }
+
+    fn wants_ids(&self) -> bool {
+        self.again.is_some()
+    }
+
+    fn event_id(&mut self, id: Box<[u8]>) {
+        if let Some(again) = &mut self.again {
+            again.event_id(self.case.row, id);
+        }
+    }
+
+    fn retry(&mut self, ms: u64) {
+        if let Some(again) = &mut self.again {
+            again.retry(self.case.row, ms);
+        }
     }
 
     fn n_to_answer(&self) -> usize {

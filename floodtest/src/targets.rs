@@ -9,7 +9,7 @@ use crate::request::Requests;
 use crate::share::Share;
 use crate::sources::{SourceIps, Sources, is_local};
 use crate::url::Url;
-use crate::urls::{Entry, UrlFile, UrlFileError};
+use crate::urls::{Entry, LineIndex, UrlFile, UrlFileError};
 
 /// Targets that redirects may add to those of the URL file: a server can name 65,535 ports of each
 /// host.
@@ -218,26 +218,27 @@ impl Targets {
         Some(place)
     }
 
-    /// Looks at every line of `file`; all targets, how many URLs there are, and how many
-    /// connections are asked for: `connections`, or as many as there are URLs.
+    /// Looks at every line of `file`; all targets, where the URLs are, and how many connections are
+    /// asked for: `connections`, or as many as there are URLs.
     pub(crate) fn survey(
         file: &mut UrlFile,
         requests: &Requests,
         connections: Option<u64>,
-    ) -> Result<(Self, u64, u64), UrlFileError> {
+    ) -> Result<(Self, LineIndex, u64), UrlFileError> {
         let mut targets = Self::default();
-        let mut n_urls = 0;
+        let mut index = LineIndex::default();
         while file.advance()? {
             let Entry { line, url, filling } = file.entry(0)?;
             let checked = requests.check(&url, filling);
             let place = targets.find_or_add(&url, line);
             targets.has_sockets |= url.is_ws;
             checked.map_err(|problem| file.line_error(problem))?;
-            if connections.is_none_or(|connections| n_urls < connections) {
+            if connections.is_none_or(|connections| index.n_urls < connections) {
                 targets.list[place].n_connections += 1;
             }
-            n_urls += 1;
+            index.push(file);
         }
+        let n_urls = index.n_urls;
         if n_urls == 0 {
             return Err(file.empty_error());
         }
@@ -246,7 +247,7 @@ impl Targets {
         for target in &mut targets.list {
             target.n_connections = target.n_connections.saturating_mul(n_rounds).min(n_asked);
         }
-        Ok((targets, n_urls, n_asked))
+        Ok((targets, index, n_asked))
     }
 
     /// Finds out the addresses of all targets that will be dialed, and where from.
@@ -301,9 +302,8 @@ mod tests {
         }
         let mut urls = UrlFile::open(file.path()).unwrap();
         let requests = Requests::default();
-        let (targets, n_urls, n_asked) =
-            Targets::survey(&mut urls, &requests, connections).unwrap();
-        assert_eq!(n_urls, lines.len() as u64);
+        let (targets, index, n_asked) = Targets::survey(&mut urls, &requests, connections).unwrap();
+        assert_eq!(index.n_urls, lines.len() as u64);
         let list = targets.list.into_iter();
         (list.map(|target| (target.authority, target.n_connections)).collect(), n_asked)
     }

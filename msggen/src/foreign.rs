@@ -80,13 +80,19 @@ impl ForeignTarget {
     /// Sends the message of `draft`, unless everything is stopped before it can be.
     async fn deliver(&self, pipe: PipeKey, draft: Draft, shared: Arc<Shared>) {
         let ready = async {
-            let room = self.connector.room().await;
+            let (room, has_waited) = match self.connector.try_room() {
+                Some(room) => (room, false),
+                None => (self.connector.room().await, true),
+            };
             // Only tried: the client makes its own connections.
             let is_lost = self.connector.is_lost();
             let connected = if is_lost { self.connector.connect().await.map(drop) } else { Ok(()) };
-            (room, connected)
+            // What had to wait for the server could not have been sent before.
+            let has_waited = has_waited || is_lost;
+            let draft = if has_waited { draft.free_at(Instant::now()) } else { draft };
+            (room, connected, draft)
         };
-        let (_room, connected) = tokio::select! {
+        let (_room, connected, draft) = tokio::select! {
             biased;
             ready = ready => ready,
             () = shared.timer.stopped() => {

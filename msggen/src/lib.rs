@@ -29,6 +29,8 @@
 //! - [`socket`], [`upgrade`], [`link`](mod@link): messages over WebSockets; the handshake; one
 //!   WebSocket.
 //! - [`stream`], [`tls`]: plain connections and TLS; whom to trust.
+//! - [`graph`]: `msggen friends`, who follows whom.
+//! - [`whole_file`]: files that are there as a whole or not at all.
 //! - [`shutdown`]: how a run is told to end.
 //! - [`descriptors`]: room for the connections.
 //!
@@ -37,6 +39,7 @@
 //! - [`receipt`]: of the messages of one request.
 //! - [`tally`]: of all of them.
 //! - [`misses`], [`sent_file`]: which messages to each id were not answered; the file of `--sent`.
+//! - [`cores`], [`own`]: what msggen had of a core; whether it was the limit itself.
 //! - [`report`], [`mod@metrics`]: the tally as JSON, as a line, as a table; for Prometheus.
 //! - [`error`], [`verdict`]: why a run could not begin; whether it did what was asked.
 
@@ -44,11 +47,13 @@ pub mod args;
 pub mod config;
 pub mod connector;
 pub mod control;
+pub mod cores;
 pub mod descriptors;
 pub mod error;
 pub mod escapes;
 pub mod foreign;
 pub mod form;
+pub mod graph;
 pub mod http1;
 pub mod ids;
 pub mod interval;
@@ -58,6 +63,7 @@ pub mod metrics;
 pub mod misses;
 pub mod numbers;
 pub mod order;
+pub mod own;
 pub mod pipe;
 pub mod pool;
 pub mod random;
@@ -77,6 +83,7 @@ pub mod timer;
 pub mod tls;
 pub mod upgrade;
 pub mod verdict;
+pub mod whole_file;
 
 pub use config::Config;
 pub use error::Error;

@@ -33,12 +33,22 @@ pub struct Draft {
     pub has_place: bool,
     /// How long it waited for its turn.
     pub waited: Duration,
+    /// Since when nothing but msggen itself has kept it from being written: when it was due, or
+    /// what it waited for after that was there. None means when it is sent.
+    pub free_at: Option<Instant>,
 }
 
 impl Draft {
     /// A message that was not sent yet.
     pub fn new(countdown: u64, id: u64, due_at: Option<Instant>) -> Self {
-        Self { countdown, id, due_at, number: 0, has_place: false, waited: Duration::ZERO }
+        let (has_place, waited) = (false, Duration::ZERO);
+        Self { countdown, id, due_at, number: 0, has_place, waited, free_at: due_at }
+    }
+
+    /// The same message, if it could not have been written before `at`.
+    #[must_use]
+    pub fn free_at(self, at: Instant) -> Self {
+        Self { free_at: self.free_at.max(Some(at)), ..self }
     }
 }
 

@@ -24,7 +24,36 @@ pub fn text(outcome: &Outcome) -> String {
     let help = "By how much the slowest source was behind its schedule at its end.";
     text.gauge("behind_seconds", help, outcome.behind_s);
     counts(&mut text, outcome);
+    let own = &figures.own;
+    for (name, help, share) in [
+        (
+            "busiest_thread_share",
+            "The share of a core that the busiest thread used.",
+            own.busiest_thread_share,
+        ),
+        (
+            "busiest_second_share",
+            "The highest share of a core that a thread used in any second.",
+            outcome.busiest_second_share,
+        ),
+        (
+            "core_wait_share",
+            "The share of the time in which the busiest thread was ready to run and had no core.",
+            outcome.core_wait_share,
+        ),
+    ] {
+        if let Some(share) = share {
+            text.gauge(name, help, share);
+        }
+    }
+    let is_limit = u8::from(figures.limited_by.is_some());
+    text.gauge("is_limit", "1 if msggen itself is the limit of the run, otherwise 0.", is_limit);
     for (name, what, delays) in [
+        (
+            "own_lateness",
+            "that messages were late by msggen itself and not by the server",
+            &own.lateness,
+        ),
         ("lateness", "from a message's due time to its sending", &figures.lateness),
         (
             "order_wait",
@@ -55,6 +84,7 @@ fn counts(text: &mut Text, outcome: &Outcome) {
         ("reached", "Answered messages that are known to have reached somebody.", figures.reached),
         ("void", "Answered messages that are known to have reached nobody.", figures.void),
         ("connections", "Connections that answered messages reached.", figures.connections),
+        ("followers", "Followers of the users that they were about.", figures.followers),
     ] {
         if let Some(n) = n {
             text.counter(name, help, n);

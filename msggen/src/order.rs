@@ -245,7 +245,8 @@ impl Waiting {
             while let Some((draft, since)) = group.pop_front() {
                 self.n_drafts -= 1;
                 let waited = now.saturating_duration_since(since);
-                take(Draft { has_place: true, waited, ..draft });
+                // Its source could not have sent it before.
+                take(Draft { has_place: true, waited, ..draft.free_at(now) });
                 let goes_on = numbers.is_for_all() || group.is_empty();
                 if !goes_on && numbers.claim(id, pipe).is_err() {
                     break;
@@ -292,8 +293,15 @@ mod tests {
         woken
     }
 
-    const ANSWERED: Receipt =
-        Receipt { answered: 9, written: 0, reached: 0, void: 0, connections: 0, miss: None };
+    const ANSWERED: Receipt = Receipt {
+        answered: 9,
+        written: 0,
+        reached: 0,
+        void: 0,
+        connections: 0,
+        followers: 0,
+        miss: None,
+    };
 
     #[test]
     fn a_lane_sends_behind_its_own_messages_and_others_wait_in_line() {

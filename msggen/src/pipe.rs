@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
 
-use crate::control::{ControlClient, receipt_of_batch, receipt_of_one};
+use crate::control::ControlClient;
 use crate::http1::{Answer, State};
 use crate::message::Draft;
 use crate::order::{Hold, Numbers, PipeKey, Waiting};
 use crate::pool::{Held, Pool};
 use crate::receipt::{Miss, Reason, Receipt};
 use crate::shared::Shared;
-use crate::template::{push_json, push_number};
+use crate::template::push_json;
 
 /// A control door and the connections to it.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub struct ControlPipe {
     waiting: Waiting,
     /// The connection.
     slot: Slot,
+    /// Whether the messages that are not written yet have waited for it.
+    is_held: bool,
     /// Requests without an answer, in their order.
     in_flight: VecDeque<Request>,
     /// The messages of these requests, in their order.
@@ -86,6 +88,7 @@ impl ControlPipe {
             drafts: VecDeque::new(),
             waiting: Waiting::default(),
             slot: Slot::Closed,
+            is_held: false,
             in_flight: VecDeque::new(),
             sent: VecDeque::new(),
             look_at: None,
@@ -123,7 +126,7 @@ impl ControlPipe {
             match self.poll_slot(context) {
                 Poll::Ready(Ok(())) => self.write_drafts(),
                 Poll::Ready(Err(reason)) => self.fail_drafts(reason),
-                Poll::Pending => {}
+                Poll::Pending => self.is_held = true,
             }
         }
         self.poll_answers(context);
@@ -169,6 +172,7 @@ impl ControlPipe {
         // message would be a lost one to whoever receives the others.
         let sent_at = Instant::now();
         self.number_drafts(sent_at);
+        self.release_drafts(sent_at);
         let Slot::Open(held) = &mut self.slot else { return };
         let shared = &self.shared;
         let (source, stamps) = (self.key.source as u64, shared.stamps.as_ref());
@@ -177,9 +181,7 @@ impl ControlPipe {
             body.clear();
             if self.target.batch > 1 {
                 for draft in drafts {
-                    body.push_str("{\"id\":");
-                    push_number(draft.id, &mut body);
-                    body.push_str(",\"msg\":\"");
+                    self.target.client.begin_line(draft.id, &mut body);
                     message.clear();
                     shared.text.write(draft, source, sent_at, stamps, &mut message);
                     push_json(&message, &mut body);
@@ -197,6 +199,16 @@ impl ControlPipe {
         }
         shared.put_scratch((body, message));
         self.drafts.clear();
+    }
+
+    /// Notes of messages that have waited for a connection that they could not have been written
+    /// before `now`.
+    fn release_drafts(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_held) {
+            for draft in &mut self.drafts {
+                *draft = draft.free_at(now);
+            }
+        }
     }
 
     /// Gives the messages that are to be written their numbers. Those whose turn it is not are put
@@ -224,6 +236,7 @@ impl ControlPipe {
     /// number: to whoever receives the others none is missing.
     fn fail_drafts(&mut self, reason: Reason) {
         let sent_at = Instant::now();
+        self.release_drafts(sent_at);
         let drafts: Vec<Draft> = self.drafts.drain(..).collect();
         for draft in &drafts {
             self.shared.give_back(draft, self.key);
@@ -303,7 +316,7 @@ impl ControlPipe {
 
     /// What an answer says of the `n` messages of its request.
     fn receipt(&self, answer: &Answer, n: u64) -> Receipt {
-        if self.target.batch > 1 { receipt_of_batch(answer, n) } else { receipt_of_one(answer) }
+        self.target.client.receipt(answer, n, self.target.batch > 1)
     }
 
     /// Counts what became of a request, the oldest one.

@@ -37,6 +37,14 @@ pub struct Outcome {
     /// Seconds that the slowest source was behind its schedule at its end: with its last message,
     /// or with its next one when the run was ended before.
     pub behind_s: f64,
+    /// The highest share of a core that a thread used in any second; null where the kernel does not
+    /// say, and in the first second.
+    pub busiest_second_share: Option<f64>,
+    /// The share of the time in which the busiest thread was ready to run and had no core; null
+    /// likewise.
+    pub core_wait_share: Option<f64>,
+    /// Why msggen itself was the limit, as a sentence; null if it was not.
+    pub limit: Option<String>,
     /// What the logs of the run lack, if anything.
     #[serde(skip)]
     pub log_shortfall: Option<String>,
@@ -113,6 +121,9 @@ impl Outcome {
             (Some(reached), Some(void), Some(connections)) => {
                 writeln!(f, "  reached  {reached:>12}  {connections} connections")?;
                 writeln!(f, "  void     {void:>12}")?;
+                if let Some(followers) = figures.followers {
+                    writeln!(f, "followers  {followers:>12}  of the users that they were about")?;
+                }
                 if figures.reach_unknown > 0 {
                     writeln!(f, "  not known{:>12}", figures.reach_unknown)?;
                 }
@@ -151,6 +162,7 @@ impl Outcome {
             columns.push(("order_wait", "part of that", &figures.order_wait));
         }
         if self.has_due_times() {
+            columns.push(("own.lateness", "part of that", &figures.own.lateness));
             columns.push(("lateness", "due to send", &figures.lateness));
         }
         if figures.written.is_none() {
@@ -192,6 +204,9 @@ impl fmt::Display for Outcome {
             writeln!(f)?;
             self.write_delays(f)?;
         }
+        if let Some(limit) = &self.limit {
+            writeln!(f, "\n{limit}")?;
+        }
         Ok(())
     }
 }
@@ -221,6 +236,12 @@ pub fn figures(outcome: &Outcome) -> Figures {
         Some(n) => Figure::Count(n),
         None => Figure::Null(Unit::Count, why),
     };
+    // What the kernel does not say, and what was not asked.
+    let share = |share: Option<f64>| match share {
+        Some(share) => Figure::Number(share),
+        None => Figure::Null(Unit::Number, NOT_KNOWN),
+    };
+    let own = &outcome.figures.own;
     let written = outcome.figures.written;
     let answered = if written.is_none() { Some(answered) } else { None };
     Figures::default()
@@ -230,12 +251,19 @@ pub fn figures(outcome: &Outcome) -> Figures {
         .with("reached", known(reached))
         .with("void", known(void))
         .with("connections", known(connections))
+        .with("followers", taken(outcome.figures.followers, "not sent to followers"))
         .with("elapsed_s", Figure::Number(elapsed_s))
         .with("asked_per_s", Figure::Number(asked_per_s))
         .with("achieved_per_s", Figure::Number(achieved_per_s))
         .with("planned_s", Figure::Number(outcome.planned_s))
         .with("took_s", Figure::Number(outcome.took_s))
         .with("behind_s", Figure::Number(outcome.behind_s))
+        .with("busiest_second_share", share(outcome.busiest_second_share))
+        .with("core_wait_share", share(outcome.core_wait_share))
+        .with("own.busiest_thread_share", share(own.busiest_thread_share))
+        .with("own.asked_per_s", share(own.asked_per_s))
+        .with("own.achieved_per_s", Figure::Number(own.achieved_per_s))
+        .with_delays("own.lateness", &own.lateness)
         .with_delays("lateness", &outcome.figures.lateness)
         .with_delays("order_wait", &outcome.figures.order_wait)
         .with_delays("send_from_due", &outcome.figures.send_from_due)
@@ -297,7 +325,7 @@ mod tests {
                 name => name,
             };
             match value {
-                Value::Object(_) => names_of.extend(names(value, &format!("{key}."))),
+                Value::Object(_) => names_of.extend(names(value, &format!("{of}{key}."))),
                 Value::Number(_) | Value::Null => _ = names_of.insert(format!("{of}{name}")),
                 _ => {}
             }
@@ -312,6 +340,7 @@ mod tests {
         let mut names = names(&serde_json::from_str(&outcome.json()).unwrap(), "");
         // What repeats a run and who made it are no figures of it.
         assert!(names.remove("seed") && names.remove("sender"));
+        assert!(names.remove("limited_by") && names.remove("limit"));
 
         let known = figures(&outcome);
         for name in &names {

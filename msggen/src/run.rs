@@ -15,7 +15,8 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::config::Config;
 use crate::connector::{Connector, find};
-use crate::control::ControlClient;
+use crate::control::{ControlClient, Whom};
+use crate::cores::Cores;
 use crate::error::Error;
 use crate::foreign::ForeignTarget;
 use crate::ids::Ids;
@@ -35,7 +36,7 @@ use crate::stream::Tls;
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
 use crate::upgrade::Upgrade;
-use crate::{descriptors, random, sent_file, tls};
+use crate::{descriptors, own, random, sent_file, tls, whole_file};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
 /// ready, so that the first ones are no later than the others.
@@ -84,7 +85,7 @@ pub async fn run(
     if config.numbers_messages() && asked > HIGHEST_NUMBER {
         return Err(Error::TooManyNumbers { n_sources, n_messages });
     }
-    config.sent.as_deref().map(sent_file::check).transpose()?;
+    config.sent.as_deref().map(whole_file::check).transpose()?;
     descriptors::make_room(&config)?;
     let (targets, unserved) = targets(&config).await?;
     let clock = Clock::start();
@@ -114,6 +115,7 @@ pub async fn run(
         sender: config.has_stamps.then_some(sender),
         is_unordered: config.is_unordered,
         targets: targets.clone(),
+        cores: Cores::watch(),
         shared,
     };
     let mut sources = JoinSet::new();
@@ -132,16 +134,7 @@ pub async fn run(
     }
     observer.begun(&run.outcome());
     run.watch(&mut sources, config.report_every, observer, shutdown).await;
-    run.shared.timer.stop();
-    // Sources that wait for an answer get the grace; the messages of those that are then ended
-    // with their request count themselves as unanswered.
-    let _ = timeout(GRACE, all_ended(&mut sources)).await;
-    sources.shutdown().await;
-    // The same for the other ends of WebSockets, to say that they have read everything.
-    targets.iter().for_each(Target::close);
-    let _ = timeout(GRACE, all_ended(&mut sockets)).await;
-    sockets.shutdown().await;
-    targets.iter().for_each(Target::look_for_strays);
+    run.wind_down(sources, sockets).await;
     let mut outcome = run.outcome();
     outcome.figures.is_final = true;
     run.log(&outcome, observer);
@@ -170,10 +163,10 @@ async fn targets(config: &Config) -> Result<(Vec<Target>, Vec<Unserved>), Error>
 
     let (mut targets, mut all_unserved) = (Vec::new(), Vec::new());
     match &config.route {
-        Route::Control { servers, batch } => {
+        Route::Control { servers, batch, whom } => {
             for server in servers {
                 let (_, connector) = connector(server).await?;
-                let client = ControlClient::new(server, config.token.as_ref());
+                let client = ControlClient::new(server, config.token.as_ref(), *whom);
                 let pool = Arc::new(Pool::new(connector));
                 targets.push(Target::Control(Arc::new(ControlTarget {
                     client,
@@ -277,6 +270,8 @@ struct Run {
     is_unordered: bool,
     /// Where it sends.
     targets: Vec<Target>,
+    /// What it has of the machine's cores.
+    cores: Cores,
     /// What its sources share.
     shared: Arc<Shared>,
 }
@@ -311,11 +306,27 @@ impl Run {
                 }
                 () = log_due(self.out.as_ref()) => self.log(&self.outcome(), observer),
                 _ = progress.tick() => {
+                    self.cores.look();
                     let counts = self.shared.tally().counts;
                     observer.progress(&counts, self.asked);
                 }
             }
         }
+    }
+
+    /// Sends nothing more, and waits for the answers that are owed, for a while.
+    async fn wind_down(&mut self, mut sources: JoinSet<()>, mut sockets: JoinSet<()>) {
+        self.cores.look();
+        self.shared.timer.stop();
+        // Sources that wait for an answer get the grace; the messages of those that are then ended
+        // with their request count themselves as unanswered.
+        let _ = timeout(GRACE, all_ended(&mut sources)).await;
+        sources.shutdown().await;
+        // The same for the other ends of WebSockets, to say that they have read everything.
+        self.targets.iter().for_each(Target::close);
+        let _ = timeout(GRACE, all_ended(&mut sockets)).await;
+        sockets.shutdown().await;
+        self.targets.iter().for_each(Target::look_for_strays);
     }
 
     /// Writes a report to the logs, if there are any.
@@ -342,6 +353,7 @@ impl Run {
             targets: config.route.targets(),
             first_due_unix_us: self.clock.unix_us(first_due_at),
             unordered: self.is_unordered,
+            followers: config.route.whom() == Whom::Followers,
         };
         let figures = &outcome.figures;
         let end = End {
@@ -360,13 +372,15 @@ impl Run {
     /// The report of the run so far.
     fn outcome(&self) -> Outcome {
         let tally = self.shared.tally();
-        let figures = SendReport {
+        let mut figures = SendReport {
             sender: self.sender,
             is_unordered: self.is_unordered,
             stray_answers: self.targets.iter().map(Target::n_strays).sum(),
             ..tally.report(self.asked, Instant::now())
         };
-        Outcome {
+        let share = self.cores.whole();
+        figures.own.busiest_thread_share = share.map(|share| share.ran);
+        let mut outcome = Outcome {
             figures,
             unanswered_by: tally.unanswered_by(),
             closed_by: tally.closed_by(),
@@ -374,9 +388,15 @@ impl Run {
             planned_s: tally.planned().as_secs_f64(),
             took_s: tally.took().as_secs_f64(),
             behind_s: tally.behind().as_secs_f64(),
+            busiest_second_share: self.cores.highest(),
+            core_wait_share: share.map(|share| share.waited),
+            limit: None,
             log_shortfall: None,
             sent_shortfall: None,
-        }
+        };
+        outcome.limit = own::limit(&outcome);
+        outcome.figures.limited_by = outcome.limit.as_ref().map(|_| own::MSGGEN.to_owned());
+        outcome
     }
 }
 

@@ -104,6 +104,10 @@ pub struct Source {
     dues: Dues,
     /// When its alarm goes off next, if it is set.
     alarm_at: Option<Instant>,
+    /// Whether it has as many requests on their way as it may have.
+    is_full: bool,
+    /// When it last became free to send another one.
+    free_at: Option<Instant>,
     /// Messages that it draws at a time, and so sends in a request at most.
     batch: u64,
     /// Requests that it may have on their way.
@@ -149,7 +153,20 @@ impl Source {
         };
         let pipes = targets.iter().enumerate().map(pipe).collect();
         let SourceSpec { n_messages: n_left, ids, dues, batch, in_flight } = spec;
-        Self { number, n_left, ids, dues, alarm_at: None, batch, in_flight, pipes, shared }
+        let (alarm_at, is_full, free_at) = (None, false, None);
+        Self {
+            number,
+            n_left,
+            ids,
+            dues,
+            alarm_at,
+            is_full,
+            free_at,
+            batch,
+            in_flight,
+            pipes,
+            shared,
+        }
     }
 
     /// Sends all messages of this source, or those before the stop.
@@ -164,6 +181,7 @@ impl Source {
                 self.stop(stopped_at);
             }
             while self.n_requests() < self.in_flight && self.draw(number) {}
+            self.is_full = self.n_requests() >= self.in_flight;
             if self.n_left == 0 && self.n_requests() == 0 {
                 return;
             }
@@ -180,6 +198,11 @@ impl Source {
     /// alarm for the first one.
     fn draw(&mut self, number: usize) -> bool {
         let now = Instant::now();
+        if std::mem::take(&mut self.is_full) {
+            // The answers that it waited for came in this turn. What was due before could not have
+            // been sent before: that is the server's lateness, not msggen's own.
+            self.free_at = Some(now);
+        }
         let n_left_before = self.n_left;
         while self.n_left > 0 && n_left_before - self.n_left < self.batch {
             let due_at = self.dues.next_at();
@@ -192,6 +215,10 @@ impl Source {
             }
             // They are numbered backwards, as the article's are: the last one is number 1.
             let draft = Draft::new(self.n_left, self.ids.next_id(), due_at);
+            let draft = match self.free_at {
+                Some(free_at) => draft.free_at(free_at),
+                None => draft,
+            };
             self.dues.advance();
             self.n_left -= 1;
             let target = share_of(draft.id, self.pipes.len());

@@ -275,6 +275,8 @@ pub struct Socket {
     sent: VecDeque<Sent>,
     /// How many of these the kernel has taken.
     n_flushed: usize,
+    /// Since when the WebSocket has been there and the kernel has taken all before.
+    free_at: Instant,
     /// Whether any message was written since the WebSocket was opened.
     has_sent: bool,
     /// When to look whether the oldest one is overdue.
@@ -296,6 +298,7 @@ impl Socket {
             link: Some(link),
             sent: VecDeque::new(),
             n_flushed: 0,
+            free_at: Instant::now(),
             has_sent: false,
             looks,
             is_closing: false,
@@ -355,8 +358,14 @@ impl Socket {
     /// Goes on with what happened on the WebSocket.
     fn take(&mut self, event: Event) {
         match event {
-            Event::Flushed if self.target.form.ack.is_some() => self.n_flushed = self.sent.len(),
-            Event::Flushed => self.end_all(Receipt::written(1)),
+            Event::Flushed => {
+                self.free_at = Instant::now();
+                if self.target.form.ack.is_some() {
+                    self.n_flushed = self.sent.len();
+                } else {
+                    self.end_all(Receipt::written(1));
+                }
+            }
             Event::Message(payload) => self.hear(&payload),
             Event::Ended(end) => self.break_off(end),
         }
@@ -403,6 +412,7 @@ impl Socket {
                 opened = self.target.open_again() => opened.map(Some),
                 () = self.shared.timer.stopped() => Ok(None),
             };
+            self.free_at = Instant::now();
             match opened {
                 Ok(link) => self.link = link,
                 Err(reason) => {
@@ -446,6 +456,7 @@ impl Socket {
 
     /// Writes a message. Returns its length.
     fn write(&mut self, mut parcel: Parcel, now: Instant) -> usize {
+        parcel.draft = parcel.draft.free_at(self.free_at);
         if let Some(mut numbers) = self.shared.numbers() {
             let id = parcel.draft.id;
             if numbers.claim(id, parcel.key).is_err() {
@@ -502,7 +513,7 @@ impl Socket {
     /// whoever receives the others none is missing.
     fn fail(&self, parcel: &Parcel, reason: Reason) {
         let now = Instant::now();
-        self.shared.sent(&[parcel.draft], now);
+        self.shared.sent(&[parcel.draft.free_at(self.free_at)], now);
         let receipt = Receipt::nothing(Miss::Failed(reason));
         self.shared.ended(std::iter::once(parcel.draft), now, receipt);
         self.done(parcel);

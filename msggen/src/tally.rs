@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use reports::books::{ByReason, SendReport};
+use reports::books::{ByReason, Own, SendReport};
 use reports::latency::Latency;
 use reports::out::Series;
 
+use crate::control::Whom;
 use crate::message::Draft;
 use crate::receipt::{Miss, Reason, Receipt};
 use crate::route::Route;
@@ -25,6 +26,8 @@ pub struct Tally {
     asked_per_s: f64,
     /// Whether the servers say whom messages reached.
     tells_reach: bool,
+    /// Whether messages go to all who follow an id.
+    to_followers: bool,
     /// Whether servers answer messages.
     has_answers: bool,
     /// The counts that are shown while the run goes on.
@@ -50,6 +53,9 @@ pub struct Tally {
     last_answer_at: Option<Instant>,
     /// From when messages were due to when they were sent.
     lateness: Latency,
+    /// From when messages were due and nothing but msggen kept them from being written, to when
+    /// they were sent.
+    own_lateness: Latency,
     /// How long numbered messages waited for those before them to the same id.
     order_wait: Latency,
     /// From when messages were due to their answer.
@@ -73,6 +79,8 @@ pub struct Counts {
     pub void: u64,
     /// Connections that the answered ones are known to have reached.
     pub connections: u64,
+    /// Followers that the ids of the answered ones have, where messages go to these.
+    pub followers: u64,
     /// Messages that the server does not have.
     pub failed: u64,
     /// Messages that the server may or may not have.
@@ -109,6 +117,7 @@ impl Tally {
             started_at,
             asked_per_s,
             tells_reach: route.tells_reach(),
+            to_followers: route.whom() == Whom::Followers,
             has_answers: route.has_answers(),
             counts: Counts::default(),
             failures: BTreeMap::new(),
@@ -121,6 +130,7 @@ impl Tally {
             last_ended_at: None,
             last_answer_at: None,
             lateness: Latency::default(),
+            own_lateness: Latency::default(),
             order_wait: Latency::default(),
             from_due: Latency::default(),
             from_send: Latency::default(),
@@ -138,6 +148,9 @@ impl Tally {
         self.last_sent_at = self.last_sent_at.max(Some(sent_at));
         if draft.number > 0 {
             self.order_wait.record(draft.waited);
+        }
+        if let Some(free_at) = draft.free_at {
+            self.own_lateness.record(sent_at.saturating_duration_since(free_at));
         }
         let due_at = draft.due_at.unwrap_or(sent_at);
         self.first_due_at = Some(self.first_due_at.map_or(due_at, |first| first.min(due_at)));
@@ -174,6 +187,8 @@ impl Tally {
         // Beyond what is a number nobody counts.
         let connections = self.counts.connections.saturating_add(receipt.connections);
         self.counts.connections = connections;
+        let followers = self.counts.followers.saturating_add(receipt.followers);
+        self.counts.followers = followers;
         if receipt.n_taken() > 0 {
             self.last_answer_at = self.last_answer_at.max(Some(ended_at));
         }
@@ -210,6 +225,7 @@ impl Tally {
             reached: self.tells_reach.then_some(counts.reached),
             void: self.tells_reach.then_some(counts.void),
             connections: self.tells_reach.then_some(counts.connections),
+            followers: self.to_followers.then_some(counts.followers),
             reach_unknown: counts.reach_unknown(),
             failed: counts.failed,
             failures: by_name(&self.failures),
@@ -221,10 +237,17 @@ impl Tally {
             order_wait: self.order_wait.summary(),
             send_from_due: self.from_due.summary(),
             send_from_send: self.from_send.summary(),
+            own: Own {
+                lateness: self.own_lateness.summary(),
+                busiest_thread_share: None,
+                asked_per_s: (self.asked_per_s > 0.0).then_some(self.asked_per_s),
+                achieved_per_s: self.achieved_per_s(),
+            },
             // What the run knows by itself.
             stray_answers: 0,
             sender: None,
             is_unordered: false,
+            limited_by: None,
         }
     }
 

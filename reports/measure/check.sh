@@ -136,6 +136,22 @@ relay() {
     same "relay, client" "$COUNTED" "$(number sent publisher.out)"
 }
 
+# A stream of tokens ends by itself: the client sees every event of a token, and the end.
+tokens() { # FLAGS
+    server tokens 0 -q -r 50 -n 20 "$@"
+    client "$(number port server.out)"
+    local _
+    for _ in $(seq 200); do
+        kill -USR1 "$SERVER"
+        sleep 0.05
+        if grep -q "MARK.* done=$N " server.out; then break; fi
+    done
+    finish
+    grep FINAL server.out > tokens.out
+    same "tokens${*:+ }$*, to their end" "$(number done tokens.out)" "$N"
+    same "tokens${*:+ }$*, client" "$COUNTED" "$(number tokens tokens.out)"
+}
+
 left_out() { # WHAT WHY
     echo "SKIPPED $1 ($2)"
     [ -z "${REQUIRE_ALL:-}" ] || WRONG=1
@@ -187,6 +203,9 @@ write_loop
 write_loop -F
 same "  messages that all connections received" "$(grep -c FANOUT client.out)" 1
 relay
+tokens
+tokens -N 40
+tokens -S 0.2:0.5
 EVENTS=(-H "Accept: text/event-stream")
 peer nchan '/sub/{id}' '/pub/{id}' public "${EVENTS[@]}"
 peer node '/test/{id}' '/send/{id}' public "${EVENTS[@]}"

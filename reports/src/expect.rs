@@ -260,6 +260,8 @@ struct Expectation {
     text: String,
     /// The figure's name.
     name: String,
+    /// What the figure is counted in.
+    unit: Unit,
     /// When it is met.
     holds: fn(f64, f64) -> bool,
     /// What the figure is compared with, in the figure's unit.
@@ -277,6 +279,17 @@ impl Expectations {
             .map(|one| Expectation::parse(one.trim(), known))
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+
+    /// The expectations of delays, as they were given. They say nothing of a server where the tool
+    /// that measures is the limit.
+    pub fn of_times(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|one| one.unit == Unit::Time).map(|one| one.text.as_str())
+    }
+
+    /// The names of the figures that they are about.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|one| one.name.as_str())
     }
 
     /// A sentence for every expectation that `figures` do not meet.
@@ -308,7 +321,8 @@ impl Expectation {
             text: text.to_owned(),
             why: error.to_string(),
         })?;
-        Ok(Self { text: text.to_owned(), name: name.to_owned(), holds, value })
+        let (text, name, unit) = (text.to_owned(), name.to_owned(), figure.unit());
+        Ok(Self { text, name, unit, holds, value })
     }
 
     /// What is to be said if it is not met.
@@ -365,6 +379,13 @@ mod tests {
                 "expected latency.p99 < 1ms, found 1.5ms",
             ]
         );
+    }
+
+    #[test]
+    fn expectations_of_delays_are_told_from_others() {
+        let text = "lost=0, latency.p99 < 1ms, latency.count>0, latency.mean<=2s, rate>=1";
+        let expected = Expectations::parse(text, &figures(1)).unwrap();
+        assert!(expected.of_times().eq(["latency.p99 < 1ms", "latency.mean<=2s"]));
     }
 
     #[test]

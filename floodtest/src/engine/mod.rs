@@ -8,25 +8,37 @@
 //! - `flight`: how many of these at once
 //! - `row`, `opening`, `following`: what is kept of every connection, of one without a head, and
 //!   for a redirect
+//! - `lives`, `places`, `column`, `queue`: one connection of a place after the other, and what is
+//!   kept for that beside the rows, where it is asked for
+//! - `settle`: storms, and servers that are away
+//! - `slow`: readers that read slowly, or never
 //! - `receive`, `transport`: from a readable socket, plain or TLS, to counted chunks, and to the
 //!   close
 //! - `closing`: the ends of WebSockets
 //! - `follow`: responses that refuse, and redirects
 //! - `finish`: what is counted when the run is over
+//! - `meter`: how long turns take, and what the thread uses
 //! - `listener`: who gets the counts and says when the run is over
 //! - `alarm`: the timer
 
 mod alarm;
 mod closing;
+mod column;
 mod finish;
 mod flight;
 mod follow;
 mod following;
 pub(crate) mod listener;
+mod lives;
+mod meter;
 mod open;
 mod opening;
+mod places;
+mod queue;
 mod receive;
 mod row;
+mod settle;
+mod slow;
 mod transport;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -34,12 +46,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use reports::schedule::Schedule;
 use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::config::Rate;
 use crate::end::End;
 use crate::error::Error;
 use crate::forever::FOREVER;
@@ -47,6 +59,7 @@ use crate::items::Scratch;
 use crate::job::Job;
 use crate::judge::Judge;
 use crate::outbox::Outbox;
+use crate::streams::pacing::Pacing;
 use crate::tally::Tally;
 use crate::tls::Tls;
 use crate::tls::trust::Trust;
@@ -55,8 +68,11 @@ use alarm::Alarm;
 use closing::Closing;
 use flight::Flight;
 use listener::{Finished, Listener};
+use meter::Meter;
 use opening::{Opening, Unsent};
+use places::Places;
 use row::Row;
+use slow::SlowReaders;
 
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -83,8 +99,6 @@ pub(crate) struct Engine<'a> {
     n_asked: usize,
     /// Where the URLs come from.
     urls: &'a mut UrlFile,
-    /// When connections are due.
-    schedule: Schedule,
     /// The clock that stamps are compared with.
     clock: Clock,
     /// What tells it what to do.
@@ -101,8 +115,12 @@ pub(crate) struct Engine<'a> {
     epoll: OwnedFd,
     /// The timer.
     alarm: Alarm,
-    /// All connections begun so far, in the order of the schedule.
+    /// All places begun so far, in the order of the schedule.
     rows: Vec<Row>,
+    /// What is kept of them beside their rows, if they have more than one connection.
+    places: Option<Box<Places>>,
+    /// The slow readers among them.
+    slow: SlowReaders,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
     /// What is left of the requests of those that have a head, by row: a server may answer a
@@ -121,6 +139,10 @@ pub(crate) struct Engine<'a> {
     trust: Option<Trust>,
     /// The TLS of those connections that have it, by row: the others pay nothing for it.
     tls: HashMap<usize, Box<Tls>>,
+    /// What is measured of streams, if it is.
+    streams: Option<Box<Pacing>>,
+    /// What the loop itself takes.
+    meter: Meter,
     /// What has been counted.
     tally: Tally,
     /// Where all sockets are received into.
@@ -144,6 +166,8 @@ impl<'a> Engine<'a> {
         clock: Clock,
         started_at: Instant,
     ) -> Result<Self, Error> {
+        let places = if job.shape.has_lives() { Some(urls.reopen()?) } else { None };
+        let places = places.map(|urls| Box::new(Places::new(urls)));
         urls.rewind()?;
         urls.skip(job.share.index)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -160,8 +184,10 @@ impl<'a> Engine<'a> {
         let accounting = &job.accounting;
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
+        let n_rows = n_asked.min(MAX_ROWS_AT_ONCE);
         Ok(Self {
-            schedule: job.schedule(),
+            streams: Pacing::new(&job.streams, started_at, n_rows),
+            meter: Meter::new(),
             job,
             n_asked,
             urls,
@@ -173,7 +199,9 @@ impl<'a> Engine<'a> {
             started_at,
             epoll,
             alarm,
-            rows: Vec::with_capacity(n_asked.min(MAX_ROWS_AT_ONCE)),
+            rows: Vec::with_capacity(n_rows),
+            places,
+            slow: SlowReaders::default(),
             opening: BTreeMap::new(),
             unsent: HashMap::new(),
             controls: HashMap::new(),
@@ -194,7 +222,7 @@ impl<'a> Engine<'a> {
     pub(crate) fn run(mut self, listener: &mut dyn Listener) -> Result<Finished, Error> {
         let mut events = Vec::with_capacity(MAX_EVENTS);
         let end = loop {
-            let is_behind = self.dial_due()?;
+            let is_behind = self.dial_due()? | self.turn_places()? | self.turn_slow();
             let now = Instant::now();
             self.check_deadlines(now);
             self.check_closing(now);
@@ -202,9 +230,14 @@ impl<'a> Engine<'a> {
                 let authority = self.job.targets.first_authority().into();
                 break End::NobodyListens { authority };
             }
-            if let Some(end) = listener.tick(now, &self.tally, self.is_settled()) {
+            let is_reporting = now >= listener.next_at();
+            let is_settled = self.is_settled();
+            if let Some(end) = listener.tick(now, &self.tally, is_settled) {
                 break end;
             }
+            // A report takes time as well, which nobody but us takes.
+            let done_at = if is_reporting { Instant::now() } else { now };
+            self.note_turn(done_at);
             self.alarm.set(self.next_wake().min(listener.next_at()))?;
             if self.wait(&mut events, is_behind)?
                 && let Some(end) = listener.on_control(&self.tally)
@@ -212,13 +245,25 @@ impl<'a> Engine<'a> {
                 break end;
             }
         };
+        self.note_turn(Instant::now());
         self.settle(&end, &mut events)?;
         Ok(self.finish(end))
     }
 
+    /// Takes in that the loop has done `now` what there was to do.
+    fn note_turn(&mut self, now: Instant) {
+        self.meter.turned(now, &mut self.tally.own);
+        let is_flat_out = self.job.rate == Rate::Max && self.rows.len() < self.n_asked;
+        self.meter.look(now, self.tally.items, is_flat_out, &mut self.tally.own);
+    }
+
     /// Whether no connection will be opened any more. Those that may wait for ever for their heads
-    /// are as good as open: a long poll is answered when there is something to say.
-    fn is_settled(&self) -> bool {
+    /// are as good as open: a long poll is answered when there is something to say. Where places
+    /// get one connection after the other, whether each has had its first try.
+    fn is_settled(&mut self) -> bool {
+        if self.places.is_some() {
+            return self.have_all_tried();
+        }
         self.rows.len() == self.n_asked && !self.has_deadlines()
     }
 
@@ -232,6 +277,7 @@ impl<'a> Engine<'a> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(io::Error::from(errno).into()),
         }
+        self.meter.woke();
         let mut is_controlled = false;
         for event in &*events {
             let (data, flags) = (event.data, event.flags);
@@ -247,8 +293,11 @@ impl<'a> Engine<'a> {
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
         let mut at = self.started_at + FOREVER;
-        if self.rows.len() < self.n_asked && !self.schedule.is_at_once() {
+        if self.rows.len() < self.n_asked && self.job.rate != Rate::Max {
             at = at.min(self.due_at(self.rows.len()));
+        }
+        for next_at in [self.next_place_at(), self.slow.next_at()].into_iter().flatten() {
+            at = at.min(next_at);
         }
         if self.has_deadlines() {
             at = at.min(self.next_check_at);
@@ -264,8 +313,9 @@ impl<'a> Engine<'a> {
         at
     }
 
-    /// When the connection in `row` is due.
+    /// When the first connection in `row` is due.
     fn due_at(&self, row: usize) -> Instant {
-        self.started_at + self.schedule.due(self.job.share.number(row))
+        let due = self.job.rate.due(self.job.share.number(row));
+        self.started_at + due.unwrap_or(FOREVER).min(FOREVER)
     }
 }

@@ -11,10 +11,12 @@
 //! - `events`: lines of an event stream
 //! - `comet`: the numbers of this project's server
 //! - `pattern`: numbers that a regular expression finds
+//! - `text`: the text of an item, where items are looked into
 
 mod comet;
 mod events;
 mod pattern;
+mod text;
 
 use std::str::FromStr;
 
@@ -27,6 +29,7 @@ use comet::CometFinder;
 use events::{Line, PartialLine};
 use pattern::{Found, Tail};
 pub use pattern::{MAX_TAIL_BYTES, Pattern, PatternError};
+use text::ItemText;
 
 /// Stamps that are remembered of one item, so that one that stands in it twice counts once. A
 /// server writes a message once or twice into an item; beyond this number each counts.
@@ -125,6 +128,27 @@ pub trait ItemSink {
     fn too_long(&mut self);
     /// Bytes of an encoded body, which are not looked into.
     fn encoded(&mut self, n: u64);
+    /// Whether items are looked into, whose text is not kept otherwise.
+    fn wants_text(&self) -> bool {
+        false
+    }
+    /// The text of an item, right before [`ItemSink::item`]: of an event its data, of anything else
+    /// all of it. `None` if it is too long to be kept.
+    fn text(&mut self, text: Option<&[u8]>) {
+        let _ = text;
+    }
+    /// Whether the ids of events matter, because their stream may be opened again.
+    fn wants_ids(&self) -> bool {
+        false
+    }
+    /// An event is complete that has this id; an empty one takes back those before.
+    fn event_id(&mut self, id: Box<[u8]>) {
+        let _ = id;
+    }
+    /// The server asks for so many milliseconds until its stream is opened again.
+    fn retry(&mut self, ms: u64) {
+        let _ = ms;
+    }
     /// How many bytes [`ItemSink::answer`] wants of a message.
     fn n_to_answer(&self) -> usize {
         0
@@ -191,6 +215,8 @@ pub struct Scratch {
     line: PartialLine,
     /// The number of the item, which counts when the item is complete.
     number: ItemNumber,
+    /// The id of the event likewise, where that matters.
+    id: Option<Box<[u8]>>,
     /// What may become a match of the pattern.
     tail: Tail,
     /// The byte before the next one of the item, if the pattern looks at it.
@@ -201,6 +227,8 @@ pub struct Scratch {
     seen: Vec<Mark>,
     /// The first bytes of a message of a WebSocket, where some messages are answered.
     start: Vec<u8>,
+    /// The text of the item, where items are looked into.
+    text: ItemText,
 }
 
 impl Scratch {
@@ -210,17 +238,20 @@ impl Scratch {
             && self.comet == CometFinder::default()
             && self.line.is_empty()
             && self.number == ItemNumber::None
+            && self.id.is_none()
             && self.tail.is_empty()
             && self.previous.is_none()
             && self.seen.is_empty()
             && self.start.is_empty()
+            && self.text.is_empty()
     }
 
     /// Forgets what need not be kept.
     fn clear(&mut self) {
-        let mut seen = std::mem::take(&mut self.seen);
+        let (mut seen, mut text) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.text));
         seen.clear();
-        *self = Self { seen, ..Self::default() };
+        text.clear();
+        *self = Self { seen, text, ..Self::default() };
     }
 }
 
@@ -318,7 +349,13 @@ impl Items {
         let numbers = self.numbers(sequence);
         scratch.is_at_chunk_end = false;
         match self.kind {
-            Kind::Chunks | Kind::Bytes => self.text(bytes, scratch, numbers, sink),
+            Kind::Chunks => {
+                if sink.wants_text() {
+                    scratch.text.push(bytes);
+                }
+                self.text(bytes, scratch, numbers, sink);
+            }
+            Kind::Bytes => self.text(bytes, scratch, numbers, sink),
             Kind::Lines => self.lines(bytes, scratch, numbers, sink),
             Kind::Events => self.events(bytes, scratch, numbers, sink),
             Kind::Frames => self.message_part(bytes, false, scratch, numbers, sink),
@@ -362,6 +399,7 @@ impl Items {
     pub fn chunk_end(&mut self, scratch: &mut Scratch, sink: &mut impl ItemSink) {
         scratch.is_at_chunk_end = true;
         if self.kind == Kind::Chunks {
+            show_text(scratch, sink);
             // A chunk has no borders that are a message's, so whether it has a mark says nothing.
             sink.item(true);
         }
@@ -478,6 +516,9 @@ impl Items {
             _ => scratch.comet = CometFinder::default(),
         }
         self.set(AT_MESSAGE, false);
+        if sink.wants_text() {
+            scratch.text.push(bytes);
+        }
         self.stamps(bytes, scratch, sink);
     }
 
@@ -508,6 +549,9 @@ impl Items {
             let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x1e;
             let has_content = self.has(HAS_CONTENT) || !line.iter().all(is_blank);
             self.set(HAS_CONTENT, has_content);
+            if sink.wants_text() && has_content {
+                scratch.text.push(line);
+            }
             self.stamps(line, scratch, sink);
             if let Numbers::Pattern(pattern) = numbers
                 && sink.wants_numbers()
@@ -542,7 +586,12 @@ impl Items {
             self.stamps(&bytes[..n_read], scratch, sink);
             self.set(AFTER_CR, piece.end == Some(b'\r'));
             let is_first = !self.has(STARTED);
-            let line = events::take(&mut scratch.line, piece.line, piece.end.is_some(), is_first);
+            let (is_end, id) = (piece.end.is_some(), &mut scratch.id);
+            if sink.wants_text() {
+                scratch.text.push_line(piece.line, is_end, is_first);
+            }
+            let id = sink.wants_ids().then_some(id);
+            let line = events::take(&mut scratch.line, piece.line, is_end, is_first, id);
             if let Numbers::Pattern(pattern) = numbers
                 && sink.wants_numbers()
             {
@@ -565,6 +614,11 @@ impl Items {
         numbers: Numbers<'_>,
         sink: &mut impl ItemSink,
     ) {
+        if line == Line::Blank
+            && let Some(id) = scratch.id.take()
+        {
+            sink.event_id(id);
+        }
         match line {
             Line::Comment => sink.comment(),
             Line::Data => self.set(HAS_CONTENT, true),
@@ -572,7 +626,8 @@ impl Items {
                 scratch.number = number.map_or(ItemNumber::None, ItemNumber::Is);
             }
             Line::Id(_) | Line::Other => {}
-            // By the standard, what has no data is no event.
+            Line::Retry(ms) => sink.retry(ms),
+            // By the standard, what has no data is no event; its id counts all the same.
             Line::Blank if self.has(HAS_CONTENT) => self.item(scratch, sink),
             Line::Blank => self.begin_item(scratch),
         }
@@ -586,6 +641,7 @@ impl Items {
                 sink.number(number);
             }
         }
+        show_text(scratch, sink);
         sink.item(self.has(MARKED));
         self.begin_item(scratch);
     }
@@ -596,6 +652,7 @@ impl Items {
         scratch.number = ItemNumber::None;
         scratch.seen.clear();
         scratch.previous = None;
+        scratch.text.clear();
     }
 
     /// Looks for stamps.
@@ -658,6 +715,14 @@ impl Items {
         } else {
             self.bits &= !bit;
         }
+    }
+}
+
+/// Shows the text of an item that is complete, if somebody looks into it.
+fn show_text(scratch: &mut Scratch, sink: &mut impl ItemSink) {
+    if sink.wants_text() {
+        sink.text(scratch.text.whole());
+        scratch.text.clear();
     }
 }
 

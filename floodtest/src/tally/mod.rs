@@ -12,13 +12,40 @@ use serde::{Deserialize, Serialize};
 use crate::judge::joined::Joined;
 use crate::judge::window::Found;
 use crate::kinds::Kinds;
+use crate::own::OwnCounts;
 use crate::reason::Reason;
+use crate::settling::Settling;
+use crate::streams::counts::StreamCounts;
 
 /// The counters of a run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
     /// Connections begun.
     pub(crate) begun: u64,
+    /// Places whose first connection was begun.
+    pub(crate) places_begun: u64,
+    /// Places whose connection has ended or failed, and that wait for the next one.
+    pub(crate) away: u64,
+    /// Of these, those whose connection ended as it was to: we closed it, or the server did in an
+    /// order that is no fault.
+    pub(crate) away_in_order: u64,
+    /// Of these, the first by its number among those where that is not so; the final counts have
+    /// it.
+    pub(crate) first_away: Option<u64>,
+    /// Established connections that were not the first of their place.
+    pub(crate) reopened: u64,
+    /// Of these, those on which the numbers of the one before go on.
+    pub(crate) went_on: u64,
+    /// Of these, event streams whose server was told which event came last.
+    pub(crate) resumed: u64,
+    /// Established connections of slow readers.
+    pub(crate) slow_connections: u64,
+    /// Of these, those that are open.
+    pub(crate) slow_open: u64,
+    /// Why the others have ended.
+    pub(crate) slow_ends: Reasons,
+    /// How connections come back that were closed at once.
+    pub(crate) settlings: Vec<Settling>,
     /// Connections whose head has arrived and that are open now.
     pub(crate) connected: u64,
     /// Connections that were established once and are closed now.
@@ -86,6 +113,10 @@ pub(crate) struct Tally {
     pub(crate) delivery_from_due: Latency,
     /// From a message's actual send to its receipt.
     pub(crate) delivery_from_send: Latency,
+    /// What floodtest has measured of itself.
+    pub(crate) own: OwnCounts,
+    /// What was measured of streams, if they are.
+    pub(crate) streams: Option<Box<StreamCounts>>,
     /// When the first connect and the latest one were begun, in microseconds after the start.
     pub(crate) dialed_us: Option<(u64, u64)>,
 }
@@ -168,8 +199,8 @@ impl Reasons {
     }
 }
 
-/// The delays that go into the logs of `--out`.
-pub(crate) const SERIES: [Series; 2] = [
+/// The delays of messages that go into the logs of `--out`.
+const SERIES: [Series; 2] = [
     Series {
         name: "delivery_from_due",
         what: "delivery latency, from when messages were due to their receipt",
@@ -180,18 +211,56 @@ pub(crate) const SERIES: [Series; 2] = [
     },
 ];
 
+/// Those of streams.
+const SERIES_OF_STREAMS: [Series; 4] = [
+    Series {
+        name: "first_item_from_due",
+        what: "time to the first item, from when connections were due",
+    },
+    Series {
+        name: "first_item_from_send",
+        what: "time to the first item, from when requests were sent",
+    },
+    Series { name: "gap", what: "gaps between the items of a stream, receipt to receipt" },
+    Series {
+        name: "stream_time",
+        what: "time of streams, from when requests were sent to their orderly ends",
+    },
+];
+
+/// The delays that go into the logs of `--out`, with those of streams if these are measured.
+pub(crate) fn series(has_streams: bool) -> Vec<Series> {
+    let of_streams = if has_streams { &SERIES_OF_STREAMS[..] } else { &[] };
+    [&SERIES[..], of_streams].concat()
+}
+
 impl Tally {
-    /// The delays of [`SERIES`] so far.
-    pub(crate) fn totals(&self) -> [&Latency; SERIES.len()] {
-        [&self.delivery_from_due, &self.delivery_from_send]
+    /// The delays of [`series`] so far, each of them. `no_streams` is there if those of streams are
+    /// among them, for as long as there are none.
+    pub(crate) fn totals<'a>(&'a self, no_streams: Option<&'a StreamCounts>) -> Vec<&'a Latency> {
+        let mut totals = vec![&self.delivery_from_due, &self.delivery_from_send];
+        if let Some(no_streams) = no_streams {
+            let streams = self.streams.as_deref().unwrap_or(no_streams);
+            let StreamCounts {
+                first_item_from_due, first_item_from_send, gap, stream_time, ..
+            } = streams;
+            totals.extend([first_item_from_due, first_item_from_send, gap, stream_time]);
+        }
+        totals
     }
 
-    /// Counts a connect that is begun at `at` after the start.
+    /// Counts the first connect of a place, which is begun at `at` after the start.
     pub(crate) fn dialed(&mut self, at: Duration) {
         let at_us = as_us(at);
         self.begun += 1;
+        self.places_begun += 1;
         let (first_us, _) = self.dialed_us.unwrap_or((at_us, at_us));
         self.dialed_us = Some((first_us, at_us));
+    }
+
+    /// How many places have a connection, or are to get one.
+    pub(crate) fn n_alive(&self) -> u64 {
+        self.begun - self.closed - self.failed + self.away
     }
 
     /// Counts connection `number`, which was never established. Its detail is asked for only where
@@ -233,10 +302,15 @@ impl Tally {
     /// the first of these connections.
     pub(crate) fn abandon(&mut self, reason: Reason, first: u64) {
         self.waiting = 0;
+        // Nobody will bring them back.
+        (self.away, self.away_in_order) = (0, 0);
         let n_opening = self.begun - self.connected - self.closed - self.failed;
         if n_opening > 0 {
             self.failed += n_opening;
             self.failures.count(reason, n_opening, first);
+        }
+        if self.slow_open > 0 {
+            self.slow_ends.count(reason, std::mem::take(&mut self.slow_open), first);
         }
         if self.connected > 0 {
             self.closed += self.connected;
@@ -248,6 +322,22 @@ impl Tally {
     /// not have been at the same time.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.begun += other.begun;
+        self.places_begun += other.places_begun;
+        self.away += other.away;
+        self.away_in_order += other.away_in_order;
+        self.first_away = match (self.first_away, other.first_away) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        self.reopened += other.reopened;
+        self.went_on += other.went_on;
+        self.resumed += other.resumed;
+        self.slow_connections += other.slow_connections;
+        self.slow_open += other.slow_open;
+        self.slow_ends.merge(&other.slow_ends);
+        for settling in &other.settlings {
+            settling.merge_into(&mut self.settlings, &other.delivery_from_due);
+        }
         self.connected += other.connected;
         self.closed += other.closed;
         self.failed += other.failed;
@@ -267,6 +357,10 @@ impl Tally {
         self.connect_lateness.merge(&other.connect_lateness);
         self.delivery_from_due.merge(&other.delivery_from_due);
         self.delivery_from_send.merge(&other.delivery_from_send);
+        self.own.merge(&other.own);
+        if let Some(theirs) = &other.streams {
+            self.streams.get_or_insert_default().merge(theirs);
+        }
         self.failures.merge(&other.failures);
         self.closures.merge(&other.closures);
         self.dialed_us = match (self.dialed_us, other.dialed_us) {

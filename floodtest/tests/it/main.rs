@@ -4,13 +4,16 @@
 
 mod attacks;
 mod endings;
+mod followers;
 mod frames;
 mod https;
 mod input;
 mod liar;
 mod life;
+mod lives;
 mod messages;
 mod metrics;
+mod own;
 mod real_server;
 mod redirects;
 mod redrawn;
@@ -19,6 +22,7 @@ mod schema;
 mod sent;
 mod stall;
 mod states;
+mod streams;
 mod support;
 mod terminal;
 mod trust;

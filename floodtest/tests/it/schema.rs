@@ -90,7 +90,9 @@ fn a_report_has_the_fields_of_the_schema() {
     });
     let urls = server.urls(2);
     // A file that is not there is worth a note.
-    let ended = run(&["--urls", urls.path(), "--json", "--sent", "/nowhere/sent"]).with_code(1);
+    let args = ["--urls", urls.path(), "--json", "--sent", "/nowhere/sent"];
+    let streams = ["--done", "end", "--count", "n", "--goodput", "stream_time<1s"];
+    let ended = run(&[&args[..], &streams].concat()).with_code(1);
     let report = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
     compare(&report, "A report");
 }

@@ -410,6 +410,8 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         request: floodtest::request::RequestArgs { method: "GET".to_owned(), ..Default::default() },
         tls: floodtest::tls::TlsArgs::default(),
         ends: floodtest::end::Ends::default(),
+        streams: floodtest::streams::plan::StreamPlan::default(),
+        shape: floodtest::shape::Shape::default(),
         progress_every: None,
         out: None,
         worker: env!("CARGO_BIN_EXE_floodtest").into(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use msggen::Outcome;
-use reports::books::SendReport;
+use reports::books::{Own, SendReport};
 use reports::latency::LatencySummary;
 
 use crate::support::{FakeServer, Reply, msggen, reached, start_unread, wait_for_report};
@@ -85,7 +85,7 @@ fn the_figures_are_those_of_the_last_report_while_the_run_goes_on() {
         let name = format!("msggen_{name}");
         assert_eq!(found[name.as_str()], expected.to_string(), "{name}\n{text}");
     }
-    assert!(!text.contains("lateness_seconds{"), "no delay has no percentile\n{text}");
+    assert!(!text.contains("msggen_lateness_seconds{"), "no delay has no percentile\n{text}");
     run.signal(rustix::process::Signal::INT);
     // Whoever waits for the run's end reads what it says.
     let last = reports.last().unwrap();
@@ -123,11 +123,19 @@ fn the_schema_lists_every_series_and_no_others() {
         reached: Some(1),
         void: Some(1),
         connections: Some(1),
+        followers: Some(1),
+        own: Own { busiest_thread_share: Some(0.5), ..Own::default() },
         ..SendReport::default()
     };
     let written = SendReport { written: Some(1), ..SendReport::default() };
     let mut written: Vec<_> = [known, written]
-        .map(|figures| msggen::metrics::text(&Outcome { figures, ..Outcome::default() }))
+        .map(|figures| Outcome {
+            figures,
+            busiest_second_share: Some(0.5),
+            core_wait_share: Some(0.5),
+            ..Outcome::default()
+        })
+        .map(|outcome| msggen::metrics::text(&outcome))
         .concat()
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))

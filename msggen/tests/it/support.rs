@@ -306,6 +306,17 @@ pub(crate) fn start_after(before: &str, flags: &str) -> Running {
     running
 }
 
+/// Starts `msggen` with `flags` on one core of the machine.
+pub(crate) fn start_pinned(core: usize, flags: &str) -> Running {
+    let core = core.to_string();
+    let mut arguments = vec!["-c", &core, env!("CARGO_BIN_EXE_msggen")];
+    arguments.extend(flags.split_whitespace());
+    let mut running = spawn_program("taskset", &arguments);
+    let stdout = running.child.stdout.take().unwrap();
+    running.stdout = Some(read_to_end(stdout));
+    running
+}
+
 /// Starts `msggen`, its stdout left for the test to read.
 pub(crate) fn start_unread(arguments: &str) -> Running {
     spawn(&arguments.split_whitespace().collect::<Vec<_>>())

@@ -43,8 +43,8 @@ fn the_table_for_people_holds_the_same_figures() {
         "failed                0\n",
         "unanswered            0\n",
         "seed                  4\n",
-        "ms          lateness  send_from_due send_from_send\n",
-        "         due to send  due to answer send to answer\n",
+        "ms      own.lateness       lateness  send_from_due send_from_send\n",
+        "        part of that    due to send  due to answer send to answer\n",
     ] {
         run.assert(run.stdout.contains(line), line);
     }

@@ -178,6 +178,52 @@ fn time_cases() -> Vec<Case> {
     ]
 }
 
+/// Charts of how connections came back.
+fn storm_cases() -> Vec<Case> {
+    let of_open = |what, n: i32, value: f64, n_causes: i32| -> Case {
+        let cause = |at: i32| Phase {
+            at_s: f64::from(at * n / n_causes.max(1)),
+            text: ["storm 50%", "server killed", "server back"]
+                [at.rem_euclid(3).unsigned_abs() as usize]
+                .to_owned(),
+        };
+        let open = Open {
+            connections: seconds(n, value),
+            connects_per_s: seconds(n, value / 10.0),
+            causes: (0..n_causes).map(cause).collect(),
+        };
+        (
+            what,
+            Box::new(move |canvas: &mut Canvas, options: &Options| {
+                open::draw(canvas, &open, options);
+            }),
+        )
+    };
+    let of_sweep = |what, n: u32, value: f64| -> Case {
+        let point = |at: u32| SweepPoint {
+            window: ["0", "1s", "5s", "1m 30s"][at as usize % 4].to_owned(),
+            times_s: [Some(value), Some(value * 2.0), (at != 1).then_some(value * 3.0)],
+            peak_per_s: Some(value * 1_000.0 / f64::from(at + 1)),
+        };
+        let chart =
+            SweepChart { cause: "storm 50%".to_owned(), points: (0..n).map(point).collect() };
+        (
+            what,
+            Box::new(move |canvas: &mut Canvas, options: &Options| {
+                sweep::draw(canvas, &chart, options);
+            }),
+        )
+    };
+    vec![
+        of_open("a storm and a kill", 120, 10_000.0, 3),
+        of_open("a storm each minute", 3_600, 999_999.0, 60),
+        of_open("no connections open", 0, 0.0, 0),
+        of_sweep("four windows", 4, 1.5),
+        of_sweep("one window", 1, 9_999.0),
+        of_sweep("no window", 0, 0.0),
+    ]
+}
+
 /// Charts of percentiles.
 fn percentile_cases() -> Vec<Case> {
     let case = |what, n_curves: usize, count: u64, name: &str| -> Case {
@@ -230,7 +276,11 @@ fn overlap(a: [i32; 4], b: [i32; 4]) -> bool {
 
 #[test]
 fn nothing_is_cut_off_and_no_text_is_covered() {
-    let cases = memory_cases().into_iter().chain(time_cases()).chain(percentile_cases());
+    let cases = memory_cases()
+        .into_iter()
+        .chain(time_cases())
+        .chain(percentile_cases())
+        .chain(storm_cases());
     for (what, draw) in cases {
         for size_px in SIZES_PX {
             let mut canvas = Canvas::new(size_px);
@@ -300,7 +350,12 @@ fn phases_of_several_logs_are_drawn_once_or_in_their_colours() {
 
 #[test]
 fn what_is_not_there_is_said() {
-    for (what, draw) in memory_cases().into_iter().chain(time_cases()).chain(percentile_cases()) {
+    for (what, draw) in memory_cases()
+        .into_iter()
+        .chain(time_cases())
+        .chain(percentile_cases())
+        .chain(storm_cases())
+    {
         let is_said = texts((500, 300), &*draw).iter().any(|it| it.0 == "no data");
         assert_eq!(is_said, what.starts_with("no "), "{what}");
     }

@@ -1,11 +1,13 @@
 //! Charts of a run, drawn as PNG or SVG, and its page, which shows them.
 //!
 //! - [`report`]: all that follows from the raw files of a run; [`compare`]: runs side by side;
-//!   [`peers()`]: one scenario against several servers.
+//!   [`peers()`]: one scenario against several servers; [`sweep()`]: storms by back-off window.
 //! - [`render`]: resident, anonymous and kernel memory on the left axis and connections on the
 //!   right one, over the time elapsed; below them bytes per connection. Several logs are laid over
 //!   each other.
 //! - [`traffic()`]: messages sent and items received a second; below them connections.
+//! - [`open()`]: open connections, with storms and what was done to the server; below them
+//!   connects a second.
 //! - [`delivery()`]: the median, the 99th percentile and the longest delay of each interval.
 //! - [`percentiles()`]: delays by percentile, of one run or of several.
 //!
@@ -21,6 +23,7 @@ mod delivery;
 mod history;
 mod log_scale;
 mod memory;
+mod open;
 mod page;
 mod peers;
 mod per_connection;
@@ -32,6 +35,7 @@ mod scale;
 mod segment;
 mod sheet;
 mod svg;
+mod sweep;
 mod traffic;
 
 use std::io;
@@ -43,12 +47,14 @@ use canvas::Canvas;
 pub use compare::{Comparison, Differing, Question, Side, compare};
 pub use delivery::{Delays, Delivery, delivery};
 pub use history::History;
+pub use open::{Open, open};
 pub use peers::{Peer, PeerFigure, PeerLimit, PeerRuns, PeerValues, Peers, peers};
 pub use percentiles::{PercentileCurve, percentiles};
 pub use report::{ReportError, report};
 use reports::replace::{check, replace};
 pub use segment::Segment;
 pub use sheet::Phase;
+pub use sweep::{Sweep, SweepChart, SweepPoint, SweptRun, Window, sweep, windows_chart};
 pub use traffic::{Traffic, traffic};
 
 /// The least width and height: below it the labels alone fill the chart.

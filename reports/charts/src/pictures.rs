@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::ReportError;
 use crate::{
-    self as chart, ChartError, Delivery, Format, History, Log, Options, PercentileCurve, Phase,
-    Traffic,
+    self as chart, ChartError, Delivery, Format, History, Log, Open, Options, PercentileCurve,
+    Phase, Traffic,
 };
 use reports::memory_log::Sample;
 use reports::run::files::marks;
@@ -14,7 +14,7 @@ use reports::run::timeline::Timeline;
 use reports::run::{Delays, Run};
 
 /// The size of the charts that are files of their own: as large as a slide.
-const FILE_SIZE_PX: (u32, u32) = (1600, 900);
+pub(crate) const FILE_SIZE_PX: (u32, u32) = (1600, 900);
 
 /// The width of a chart on a wide page, which shows it a fifth larger: its text is then as large as
 /// that of the page's notes.
@@ -68,6 +68,10 @@ pub(crate) struct Pictures {
     delivery_from_due: Delivery,
     /// Delays by percentile.
     percentiles: Vec<PercentileCurve>,
+    /// Open connections, where places had one after another or something was done to the server.
+    open: Option<Open>,
+    /// Delays of streams that end, by percentile; empty where there are none.
+    streams: Vec<PercentileCurve>,
 }
 
 /// The charts of a run, as its page shows them.
@@ -82,6 +86,10 @@ pub(crate) struct Drawn {
     pub(crate) delivery_from_due: Picture,
     /// Delays by percentile.
     pub(crate) percentiles: Picture,
+    /// Open connections. `None` where all were opened once and stayed.
+    pub(crate) open: Option<Picture>,
+    /// Delays of streams that end, by percentile. `None` where there are none.
+    pub(crate) streams: Option<Picture>,
 }
 
 impl Pictures {
@@ -104,6 +112,7 @@ impl Pictures {
             let begin_s = flood_s + it.start_s;
             chart::Delays::of(begin_s, begin_s + it.duration_s, &it.summary)
         });
+        let has_lives = run.received().has_lives() || !run.faults.faults.is_empty();
         Self {
             history: history(&run.memory),
             process: history(&run.memory.iter().map(without_kernel).collect::<Vec<_>>()),
@@ -117,6 +126,8 @@ impl Pictures {
             ),
             delivery_from_due: Delivery { intervals: intervals.collect(), phases },
             percentiles: curves(run, "", 0),
+            open: has_lives.then(|| Open::of(&run.flood, flood_s, &run.faults.faults, first_s)),
+            streams: stream_curves(run),
         }
     }
 
@@ -143,6 +154,8 @@ impl Pictures {
                 (360, 340),
                 |options, format| chart::percentiles(&self.percentiles, options, format),
             )?,
+            open: self.open()?,
+            streams: self.streams()?,
         })
     }
 
@@ -154,6 +167,14 @@ impl Pictures {
                 let bytes = memory(&self.history, &options, format)?;
                 replace(&folder.join(format!("memory.{ending}")), &bytes)?;
             }
+            if let Some(open) = &self.open {
+                let bytes = chart::open(open, &options, format)?;
+                replace(&folder.join(format!("open.{ending}")), &bytes)?;
+            }
+            if !self.streams.is_empty() {
+                let bytes = chart::percentiles(&self.streams, &titled(&options), format)?;
+                replace(&folder.join(format!("streams.{ending}")), &bytes)?;
+            }
             for (name, bytes) in [
                 ("traffic", chart::traffic(&self.traffic, &options, format)),
                 ("delivery", chart::delivery(&self.delivery_from_due, &options, format)),
@@ -163,6 +184,23 @@ impl Pictures {
             }
         }
         Ok(())
+    }
+
+    /// Draws open connections, if not all stayed.
+    fn open(&self) -> Result<Option<Picture>, ChartError> {
+        let Some(open) = &self.open else { return Ok(None) };
+        let words = "Open connections over time, and connects begun a second";
+        let draw = |options: &Options, format| chart::open(open, options, format);
+        Picture::draw(words, (400, 400), draw).map(Some)
+    }
+
+    /// Draws the delays of streams that end, if there are any.
+    fn streams(&self) -> Result<Option<Picture>, ChartError> {
+        let words = "Delays of streams by percentile: first item, and gaps between items";
+        let draw =
+            |options: &Options, format| chart::percentiles(&self.streams, &titled(options), format);
+        let is_there = !self.streams.is_empty();
+        is_there.then(|| Picture::draw(words, (360, 340), draw)).transpose()
     }
 
     /// Draws the server's memory, if it was watched.
@@ -201,6 +239,25 @@ pub(crate) fn history(samples: &[Sample]) -> History {
 /// A sample without the kernel's memory.
 fn without_kernel(sample: &Sample) -> Sample {
     Sample { kernel_tcp_kb: None, slab_kb: None, ..sample.clone() }
+}
+
+/// The delays of streams that end, by percentile. `gap` has another colour: it is another thing.
+fn stream_curves(run: &Run) -> Vec<PercentileCurve> {
+    let logs = [
+        ("first item, from due", 0, &run.first_item_from_due),
+        ("first item, from send (TTFT)", 0, &run.first_item_from_send),
+        ("gap", 1, &run.gap),
+    ];
+    let curve = |(name, color, log): (&str, usize, &Option<Delays>)| {
+        let total = &log.as_ref()?.total;
+        (total.count() > 0).then(|| PercentileCurve::of(name, color, total))
+    };
+    logs.into_iter().filter_map(curve).collect()
+}
+
+/// The same for a chart of streams.
+fn titled(options: &Options) -> Options {
+    Options { title: Some("Streams: delays by percentile".to_owned()), ..options.clone() }
 }
 
 /// The delivery latencies of `run` by percentile, their names beginning with `name`.

@@ -147,8 +147,19 @@ pub(super) fn draw(canvas: &mut Canvas, traffic: &Traffic, options: &Options) {
     }
 }
 
+/// A count of reports that began `later_s` seconds after the chart does, as it was and as it grew a
+/// second.
+pub(super) fn counted<R>(
+    reports: &[R],
+    later_s: f64,
+    at: impl Fn(&R) -> (f64, u64),
+) -> (Vec<Segment>, Vec<Segment>) {
+    let intervals = intervals(reports, at).into_iter().map(|it| it.later(later_s));
+    intervals.map(|it| (it.level(), it.rate())).unzip()
+}
+
 /// Draws a panel with curves over time.
-fn panel(
+pub(super) fn panel(
     sheet: &mut Sheet<'_>,
     panel: Panel,
     curves: &[(&Vec<Segment>, Pen)],

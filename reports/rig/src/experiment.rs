@@ -39,6 +39,10 @@ const CONNECTIONS_PER_SAMPLE_SECOND: u64 = 33_333;
 /// page, and few enough for logs of a megabyte. A short run has one a second.
 const LOG_ENTRIES: u64 = 600;
 
+/// How long floodtest may go on after it has begun its last connection (`for`), for the streams
+/// that are still open to end. An answer of a language model takes minutes at most.
+const MOST_STREAM_TIME: Duration = Duration::from_mins(5);
+
 /// Reports of floodtest, one a second, that must say the same until a server that gives no counts
 /// has delivered all.
 const QUIET_REPORTS: u32 = 2;
@@ -82,6 +86,7 @@ pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<Pa
     place::note(&mut stage.plan, &stage.folder, program, &repeated)?;
 
     let is_started = stage.plan.server.is_started;
+    stage.befriend().await?;
     stage.progress.begin(if is_started { "starting the server" } else { "looking for the server" });
     let servers = stage.start_all().await?;
     let exits = match stage.load(&servers, is_sending).await {
@@ -186,6 +191,7 @@ impl Stage<'_> {
 
         self.begins(marks::CONNECTING, &mut memory).await?;
         let mut flood = self.start_flood(servers).await?;
+        servers.begin_faults();
         self.all_opened(&mut flood, &mut memory, servers).await?;
         if flood.last.established == 0 && !servers.have_died() {
             return Err(nothing_established(flood).await);
@@ -204,9 +210,13 @@ impl Stage<'_> {
             self.send_all(&mut sender, &mut flood, &mut memory, servers).await?;
             exits.push(sender.exit().await?);
         } else {
-            self.hold(scenario.connections.hold, &mut flood, &mut memory, servers).await?;
+            let connections = &scenario.connections;
+            // One that begins connections for a time ends by itself, once the last of them have.
+            let hold = connections.time.map_or(connections.hold, |time| time + MOST_STREAM_TIME);
+            self.hold(hold, &mut flood, &mut memory, servers).await?;
         }
         is_sending.set(false);
+        servers.end_faults().await;
         self.mark(marks::SENT).await?;
         self.settle(servers, &mut flood).await?;
         memory.sampled(marks::SENT).await?;
@@ -275,13 +285,17 @@ impl Stage<'_> {
         memory: &mut Memory,
         servers: &Servers,
     ) -> anyhow::Result<()> {
+        let connections = &self.job.scenario.connections;
         loop {
             tokio::select! {
                 report = flood.report() => match report? {
                     Some(report) => {
                         let FloodReport { connected, asked, .. } = report;
-                        let is_done = report.begun >= *asked
-                            && report.established + report.failed + report.waiting >= *asked;
+                        // Those that are begun all the time have no end to be waited for.
+                        let is_open_loop = connections.time.is_some() && report.established > 0;
+                        let is_done = is_open_loop
+                            || report.begun >= *asked
+                                && report.established + report.failed + report.waiting >= *asked;
                         self.progress.show(&format!("{connected} of {asked} connected"));
                         if is_done || report.is_final {
                             return Ok(());

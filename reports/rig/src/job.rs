@@ -1,5 +1,5 @@
-//! What is asked of an experiment: a scenario, and the command lines of `run`, `c10k`, `cluster`
-//! and `c1m`, which override some of it.
+//! What is asked of an experiment: a scenario, and the command lines of `run`, `c10k`, `cluster`,
+//! `c1m`, `friends`, `storm` and `llm`, which override some of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +24,8 @@ pub(crate) struct Job {
 /// What is asked of a scenario file.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArgs {
-    /// The scenario file, or the name of a built-in scenario: c10k, cluster, c1m
+    /// The scenario file, or the name of a built-in scenario: c10k, cluster, c1m,
+    /// friends, storm, llm
     file: String,
     /// Override a value of it; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
@@ -209,6 +210,67 @@ fn whole(n: u64) -> toml::Value {
     toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
+/// What is asked of friends.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FriendsArgs {
+    /// Users. [default: 1m]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    users: Option<u64>,
+    /// Others that each user follows. [default: 15]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    follows: Option<u64>,
+    /// How users choose whom they follow: ba, uniform or ring, as in msggen friends. [default: ba]
+    #[arg(long, value_name = "SHAPE")]
+    shape: Option<String>,
+    /// Users that are logged in, on a connection each. [default: 10k, or all users if they are
+    /// fewer]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    connections: Option<u64>,
+    /// What the connections are [default: chunks]
+    #[arg(long, value_name = "KIND")]
+    transport: Option<Transport>,
+    /// Connections opened a second, or max: as fast as they are answered. [default: 1000]
+    #[arg(long, value_name = "N|max", value_parser = rate)]
+    rate: Option<u64>,
+    /// Messages sent a second, over all sources. [default: 16666]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    messages_per_second: Option<u64>,
+    /// Concurrent sources of messages. [default: 1000]
+    #[arg(long, value_name = "K", value_parser = positive)]
+    sources: Option<u64>,
+    /// Overdue messages that a source may send in one request. [default: 100]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch: Option<u64>,
+    /// Print the scenario instead of running it, with what was overridden
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Users that are logged in unless it is said: as many as a process holds nearly everywhere.
+const FRIENDS_LOGGED_IN: u64 = 10_000;
+
+impl FriendsArgs {
+    /// What they ask for.
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides::of("friends");
+        sheet.count("friends", "users", self.users);
+        sheet.count("friends", "follows", self.follows);
+        sheet.set("friends", "shape", self.shape);
+        let fewer = self.users.filter(|users| *users < FRIENDS_LOGGED_IN);
+        sheet.count("connections", "count", self.connections.or(fewer));
+        sheet.set("connections", "transport", self.transport.map(Transport::name));
+        sheet.rate(self.rate);
+        // Messages are about any of the users.
+        sheet.count("messages", "max", self.users);
+        sheet.count("messages", "rate", self.messages_per_second);
+        sheet.count("messages", "sources", self.sources);
+        sheet.count("messages", "batch", self.batch);
+        sheet.job("friends", self.common)
+    }
+}
+
 /// What is asked of the C10K experiment.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct C10kArgs {
@@ -356,6 +418,164 @@ impl C1mArgs {
         LoadArgs { rate, messages_per_second, sources }.put(&mut sheet);
         self.broker.put(&mut sheet);
         sheet.job("c1m", self.common)
+    }
+}
+
+/// What is asked of reconnect storms.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct StormArgs {
+    /// Connections to hold, each logged in as an id of its own. [default: 10k]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    connections: Option<u64>,
+    /// When so many of the connections are closed at once, as in floodtest's --storm; may be
+    /// repeated. [default: 60s:50%]
+    #[arg(long, value_name = "TIME:PERCENT")]
+    storm: Vec<String>,
+    /// When the server is killed, after the first connection was due. [default: 90s]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "no_kill")]
+    kill_at: Option<Duration>,
+    /// How long after that it is started again. [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "no_kill")]
+    back_after: Option<Duration>,
+    /// Leave the server alone
+    #[arg(long)]
+    no_kill: bool,
+    /// When connections come back, as in floodtest's --reopen. [default: backoff:100ms..5s]
+    #[arg(long, value_name = "WHEN")]
+    reopen: Option<String>,
+    /// One run for each back-off window, and a page with how fast all were back in each:
+    /// backoff=0,1s,5s,30s. A connection comes back at a random time within the window; 0: at once
+    #[arg(long, value_name = "backoff=TIME,…", conflicts_with = "reopen", value_parser = windows)]
+    pub(crate) sweep: Option<Windows>,
+    /// Print the scenario instead of running it, with what was overridden
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Back-off windows to compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Windows(pub(crate) Vec<Duration>);
+
+/// The most windows of one comparison: each is a run of minutes.
+const MOST_WINDOWS: usize = 20;
+
+/// Windows as they are written: `backoff=0,1s,5s`.
+fn windows(text: &str) -> Result<Windows, String> {
+    let list = text.strip_prefix("backoff=").ok_or("write backoff=0,1s,5s,30s")?;
+    let window = |text: &str| match text.trim() {
+        "0" => Ok(Duration::ZERO),
+        text => units::parse_duration(text).map_err(|error| error.to_string()),
+    };
+    let windows = list.split(',').map(window).collect::<Result<Vec<_>, _>>()?;
+    if windows.len() > MOST_WINDOWS {
+        return Err(format!("these are {} windows; give {MOST_WINDOWS} at most", windows.len()));
+    }
+    if windows.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err("give each window once, the shortest first".to_owned());
+    }
+    Ok(Windows(windows))
+}
+
+/// How floodtest is told that connections come back within a window.
+pub(crate) fn within(window: Duration) -> String {
+    if window.is_zero() {
+        return "at-once".to_owned();
+    }
+    let window = humantime::format_duration(window).to_string().replace(' ', "");
+    format!("backoff:{window}..{window}")
+}
+
+impl StormArgs {
+    /// What they ask for, with connections that come back as `reopen` says.
+    fn with(&self, reopen: Option<String>, kept: Option<KeptArgs>) -> anyhow::Result<Job> {
+        let this = self.clone();
+        let mut sheet = Overrides::of("storm");
+        sheet.count("connections", "count", this.connections);
+        sheet.set("connections", "storm", (!this.storm.is_empty()).then_some(this.storm));
+        sheet.set("connections", "reopen", reopen);
+        this.load.put(&mut sheet);
+        let text = |time: Duration| humantime::format_duration(time).to_string();
+        if this.no_kill {
+            sheet.0.top_remove("faults");
+        } else if this.kill_at.is_some() || this.back_after.is_some() {
+            let mut fault = toml::Table::new();
+            fault.insert("at".to_owned(), text(this.kill_at.unwrap_or(KILL_AT)).into());
+            fault.insert("do".to_owned(), "kill".into());
+            if let Some(back_after) = this.back_after {
+                fault.insert("back-after".to_owned(), text(back_after).into());
+            }
+            let place = Place::Flag("the command line's --kill-at".to_owned());
+            let faults = toml::Value::Array(vec![fault.into()]);
+            sheet.0.top_put("faults", faults, place);
+        }
+        let common = CommonArgs { kept: kept.unwrap_or(this.common.kept), ..this.common };
+        sheet.job("storm", common)
+    }
+
+    /// What they ask for.
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        self.with(self.reopen.clone(), None)
+    }
+
+    /// The run with a back-off window, in a folder of its own.
+    pub(crate) fn job_within(&self, window: Duration, out: PathBuf) -> anyhow::Result<Job> {
+        let kept = KeptArgs { out: Some(out), ..self.kept().clone() };
+        self.with(Some(within(window)), Some(kept))
+    }
+
+    /// Where the runs are kept.
+    pub(crate) fn kept(&self) -> &KeptArgs {
+        &self.common.kept
+    }
+}
+
+/// When the server is killed unless it is said otherwise: as in the built-in scenario.
+const KILL_AT: Duration = Duration::from_secs(90);
+
+/// What is asked of streams that end.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LlmArgs {
+    /// Streams at a time, each of which is followed by the next at once: a closed loop.
+    /// [default: 1000]
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "rate")]
+    streams: Option<u64>,
+    /// Streams begun a second, whatever comes of them: an open loop
+    #[arg(long, value_name = "N", value_parser = positive)]
+    rate: Option<u64>,
+    /// For how long: that the closed loop goes on, or that streams are begun. [default: 1m]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    time: Option<Duration>,
+    /// A further value of the scenario, such as server.command="…"; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the scenario instead of running it, with what was overridden
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    kept: KeptArgs,
+}
+
+impl LlmArgs {
+    /// What they ask for.
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides::of("llm");
+        sheet.count("connections", "count", self.streams);
+        let time = self.time.map(|time| humantime::format_duration(time).to_string());
+        if self.rate.is_some() {
+            sheet.count("connections", "rate", self.rate);
+            for key in ["count", "reopen", "hold"] {
+                sheet.0.remove("connections", key);
+            }
+            sheet.set("connections", "for", Some(time.unwrap_or_else(|| "1m".to_owned())));
+        } else {
+            sheet.set("connections", "hold", time);
+        }
+        sheet.0.set_all(&self.set)?;
+        Ok(self.kept.job(Scenario::of("llm".to_owned(), sheet.0)?))
     }
 }
 

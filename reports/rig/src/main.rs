@@ -8,20 +8,24 @@ mod compare;
 mod expected;
 mod experiment;
 mod footprint;
+mod friends;
 mod host;
 mod ids;
 mod init;
 mod interrupts;
 mod job;
+mod keeper;
 mod peers;
 mod place;
 mod preflight;
 mod process;
 mod programs;
 mod progress;
+mod ready;
 mod scenario;
 mod servers;
 mod stage;
+mod sweep;
 mod tools;
 mod watched;
 
@@ -37,7 +41,9 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use compare::CompareArgs;
 use init::InitArgs;
 use interrupts::{Handling, Interrupts};
-use job::{AttachArgs, C1mArgs, C10kArgs, ClusterArgs, Job, RunArgs};
+use job::{
+    AttachArgs, C1mArgs, C10kArgs, ClusterArgs, FriendsArgs, Job, LlmArgs, RunArgs, StormArgs,
+};
 use peers::PeersArgs;
 use preflight::Preflight;
 use programs::Programs;
@@ -80,6 +86,15 @@ enum Command {
     Cluster(ClusterArgs),
     /// The article's title: a million connections to as many servers as the open-file limit demands
     C1m(C1mArgs),
+    /// Part 3 of the article: a million users who follow 15 others each, and messages about random
+    /// ones of them to all who follow them and are logged in
+    Friends(FriendsArgs),
+    /// Reconnect storms: half of 10,000 connections are closed at once, then the server is killed
+    /// and started again; how fast all are back, and what it costs those who stayed
+    Storm(Box<StormArgs>),
+    /// Streams of tokens that end, from a stand-in for a server of language models: time to the
+    /// first item, gaps, goodput
+    Llm(LlmArgs),
     /// What the server does under bad clients: figures, each beside the bar that it must hold
     Abuse(AbuseArgs),
     /// Make the report of a run again, from its raw files
@@ -110,6 +125,9 @@ fn main() -> ExitCode {
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
         Command::Cluster(args) => args.job().and_then(|job| experiment(&job)),
         Command::C1m(args) => c1m(args),
+        Command::Friends(args) => run(args.print, args.job()),
+        Command::Storm(args) => storm(*args),
+        Command::Llm(args) => run(args.print, args.job()),
         Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
         Command::Compare(args) => compare::run(&args, &mut io::stdout(), &mut io::stderr()),
@@ -221,6 +239,37 @@ fn c1m(args: C1mArgs) -> anyhow::Result<bool> {
     }
     preflight.check()?;
     if is_plan { Ok(true) } else { experiment(&job) }
+}
+
+/// Reconnect storms, once or with several back-off windows. Returns whether all runs held.
+fn storm(args: StormArgs) -> anyhow::Result<bool> {
+    let (Some(windows), false) = (&args.sweep, args.print) else {
+        return run(args.print, args.job());
+    };
+    let turns = sweep::turns(&args, windows)?;
+    let n_runs = turns.runs.len();
+    let mut is_whole = true;
+    for (at, (window, job)) in turns.runs.iter().enumerate() {
+        eprintln!("rig: run {} of {n_runs}: a back-off window of {window}", at + 1);
+        match make(job).and_then(|folder| Ok(charts::report(&folder)?)) {
+            Ok(summary) => {
+                summary.shortfalls.iter().for_each(|shortfall| eprintln!("rig: {shortfall}"));
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                eprintln!("rig: {window}: {}", with_causes(error.as_ref()));
+                is_whole = false;
+            }
+        }
+    }
+    let sweep = sweep::write(&turns, &std::env::args().collect::<Vec<_>>().join(" "))?;
+    if args.kept().json {
+        println!("{}", serde_json::to_string(&sweep).expect("figures are plain JSON"));
+    } else {
+        print!("{sweep}");
+    }
+    eprintln!("rig: the page is {}", sweep::page(&turns).display());
+    Ok(is_whole && sweep.held())
 }
 
 /// Measures the server under bad clients. Returns whether it held every bar.

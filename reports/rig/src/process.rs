@@ -140,8 +140,8 @@ impl Process {
     }
 
     /// Follows a server to its end, whoever brings it about. What it says on stdout is read all the
-    /// while: a full pipe would hold it up.
-    pub(crate) async fn followed(mut self) -> anyhow::Result<Exit> {
+    /// while: a full pipe would hold it up. Nothing is lost where this is given up and begun anew.
+    pub(crate) async fn followed(&mut self) -> anyhow::Result<Exit> {
         loop {
             tokio::select! {
                 line = self.lines.next_line() => match line {
@@ -168,6 +168,15 @@ impl Process {
             self.keep(line);
         }
         Ok(self.exit_of(status, self.last_words()))
+    }
+
+    /// Sends a signal to it and to all that it has started, wherever they are.
+    pub(crate) fn signal_all(&self, signal: Signal) {
+        for pid in self.pids() {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            // One may have ended just now.
+            pid.map(|pid| kill_process(pid, signal));
+        }
     }
 
     /// Kills whatever is left of its process group, which every program has for itself.

@@ -36,6 +36,7 @@ fn folder_of(program: &str) -> &str {
 }
 
 /// The paths of the programs, by name.
+#[derive(Debug, Clone)]
 pub(crate) struct Programs {
     paths: BTreeMap<String, PathBuf>,
     /// The cargo profile that they were built with, or that they were not built but found.

@@ -1,31 +1,28 @@
 //! The servers of a run, and the broker that joins them.
 
+use std::collections::VecDeque;
+use std::io;
 use std::net::TcpListener;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use anyhow::{Context as _, bail};
 use reports::run::{COMET_SERVER, Exit};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
+use crate::keeper::{Again, CurrentPid, Keeper, Time};
 use crate::place;
 use crate::process::{LastWords, Process, tree_of};
-use crate::scenario::fill::{Values, fill, said, uses};
-use crate::scenario::{Broker, ProcessOf, Started};
+use crate::ready::{READY_EVERY, says, try_it};
+use crate::scenario::fill::{Values, fill, uses};
+use crate::scenario::{Broker, Fault, ProcessOf, Started};
 use crate::stage::{Stage, words};
 
 /// How often a free port is looked for: somebody may take it before the server does.
 const PORT_TRIES: usize = 5;
-
-/// How long one try takes at most to see whether a server is ready.
-const READY_TRY: Duration = Duration::from_secs(5);
-
-/// From one try to the next.
-const READY_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a server may take to end after it was told to. Closing a million sockets is a minute's
 /// work for the kernel.
@@ -40,18 +37,30 @@ pub(crate) struct Servers {
     pub(crate) nodes: Vec<Values>,
     /// The URL of what joins them.
     pub(crate) broker: Option<String>,
-    /// Their processes, of those that were started.
-    pids: Vec<u32>,
-    /// Follow those processes, and the broker's, to their ends.
-    followers: JoinSet<(u32, anyhow::Result<Exit>)>,
-    /// The processes that are followed.
-    followed: Vec<u32>,
-    /// Which of them is the broker.
-    broker_pid: Option<u32>,
+    /// The processes of a server that was not started by the run.
+    foreign: Vec<u32>,
+    /// Keep the servers that were started, and the broker, to their ends.
+    keepers: JoinSet<(usize, anyhow::Result<Vec<Exit>>)>,
+    /// Those that are kept, by number.
+    kept: Vec<Kept>,
+    /// When faults are done to them.
+    time: watch::Sender<Time>,
+    /// Whether one is being done.
+    is_busy: watch::Sender<bool>,
     /// What they said last.
     said: Vec<LastWords>,
     /// Whether one of them has ended.
     has_died: watch::Sender<bool>,
+}
+
+/// A program that is kept.
+struct Kept {
+    /// Its process.
+    pid: CurrentPid,
+    /// Whether it is the broker.
+    is_broker: bool,
+    /// Whether it has ended.
+    has_ended: bool,
 }
 
 impl Servers {
@@ -60,31 +69,56 @@ impl Servers {
         Self {
             nodes: Vec::new(),
             broker: None,
-            pids: Vec::new(),
-            followers: JoinSet::new(),
-            followed: Vec::new(),
-            broker_pid: None,
+            foreign: Vec::new(),
+            keepers: JoinSet::new(),
+            kept: Vec::new(),
+            time: watch::Sender::new(Time::Before),
+            is_busy: watch::Sender::new(false),
             said: Vec::new(),
             has_died: watch::Sender::new(false),
         }
     }
 
-    /// Follows a process to its end.
-    fn follow(&mut self, process: Process) {
-        let pid = process.pid();
-        self.followed.push(pid);
+    /// Keeps a process to its end, and does `faults` to it, which need a way back.
+    fn keep(
+        &mut self,
+        process: Process,
+        is_broker: bool,
+        faults: VecDeque<Fault>,
+        again: Option<Again>,
+    ) {
+        let at = self.kept.len();
+        let pid = CurrentPid::new(process.pid().into());
+        self.kept.push(Kept { pid: CurrentPid::clone(&pid), is_broker, has_ended: false });
         self.said.push(process.said());
+        let (time, is_busy) = (self.time.subscribe(), self.is_busy.clone());
+        let keeper = Keeper { process, pid, faults, again, time, is_busy };
         let has_died = self.has_died.clone();
-        self.followers.spawn(async move {
-            let exit = process.followed().await;
+        self.keepers.spawn(async move {
+            let exits = keeper.keep().await;
             has_died.send_replace(true);
-            (pid, exit)
+            (at, exits)
         });
+    }
+
+    /// From now on the times of faults count.
+    pub(crate) fn begin_faults(&self) {
+        self.time.send_replace(Time::Since(tokio::time::Instant::now()));
+    }
+
+    /// No more faults are done. One that has begun is brought to its end, which is waited for.
+    pub(crate) async fn end_faults(&self) {
+        self.time.send_replace(Time::Over);
+        let mut is_busy = self.is_busy.subscribe();
+        // Its other end is in this very structure.
+        _ = is_busy.wait_for(|is_busy| !is_busy).await;
     }
 
     /// All their processes now.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.pids.iter().flat_map(|pid| tree_of(*pid)).collect()
+        let kept = self.kept.iter().filter(|kept| !kept.is_broker && !kept.has_ended);
+        let pids = kept.map(|kept| kept.pid.load(Ordering::SeqCst)).filter(|pid| *pid > 0);
+        pids.chain(self.foreign.iter().copied()).flat_map(tree_of).collect()
     }
 
     /// Whether one of them has ended though nobody told it to.
@@ -121,26 +155,34 @@ impl Servers {
     /// Tells all to end, and waits until they have: the servers, and last the broker. Those that
     /// have ended before were not told to.
     pub(crate) async fn end(mut self) -> anyhow::Result<Vec<Exit>> {
+        self.end_faults().await;
         let mut exits = Vec::new();
-        while let Some(ended) = self.followers.try_join_next() {
-            let (pid, exit) = ended?;
-            self.followed.retain(|followed| *followed != pid);
-            exits.push(Exit { is_early: true, ..exit? });
+        while let Some(ended) = self.keepers.try_join_next() {
+            let (at, ended) = ended?;
+            self.kept[at].has_ended = true;
+            let mut ended = ended?;
+            if let Some(last) = ended.last_mut() {
+                last.is_early = true;
+            }
+            exits.extend(ended);
         }
-        let (brokers, servers): (Vec<u32>, Vec<u32>) = mem::take(&mut self.followed)
-            .into_iter()
-            .partition(|pid| Some(*pid) == self.broker_pid);
-        for pids in [servers, brokers] {
+        for is_broker in [false, true] {
+            let of_kind = |kept: &&Kept| kept.is_broker == is_broker && !kept.has_ended;
+            let pids = self.kept.iter().filter(of_kind).map(|kept| kept.pid.load(Ordering::SeqCst));
+            let pids: Vec<u32> = pids.collect();
             for pid in &pids {
                 let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
                 // It may be ending by itself just now.
                 pid.map(|pid| kill_process(pid, Signal::TERM));
             }
             for _ in &pids {
-                let ended = timeout(END_TIME, self.followers.join_next()).await;
+                let ended = timeout(END_TIME, self.keepers.join_next()).await;
                 let ended = ended.context("a server does not end")?;
-                let (_pid, exit) = ended.expect("there is one left")?;
-                exits.push(as_told(exit?));
+                let (_at, ended) = ended.expect("there is one left")?;
+                let mut ended = ended?;
+                // Those before it are of the times that it was killed.
+                let last = ended.pop().map(as_told);
+                exits.extend(ended.into_iter().chain(last));
             }
         }
         Ok(exits)
@@ -191,11 +233,10 @@ impl Stage<'_> {
             self.start_servers(started, &mut servers).await?;
         } else {
             servers.nodes.push(Values::new());
-            servers.pids = pids_of(&server.process);
+            servers.foreign = pids_of(&server.process);
         }
         if let Some(broker) = broker {
-            servers.broker_pid = Some(broker.pid());
-            servers.follow(broker);
+            servers.keep(broker, true, VecDeque::new(), None);
         }
         self.wait_until_ready(&servers).await?;
         Ok(servers)
@@ -260,7 +301,6 @@ impl Stage<'_> {
                 // Somebody else took the port in between.
                 Err(error) if tried < PORT_TRIES && is_port_taken(&error) => {
                     servers.nodes.clear();
-                    servers.pids.clear();
                 }
                 Err(error) => return Err(error),
             }
@@ -295,6 +335,9 @@ impl Stage<'_> {
                 std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
                 values.insert("dir".to_owned(), dir);
             }
+            if uses(&started.command, "friends") {
+                values.insert("friends".to_owned(), self.store_path()?);
+            }
             values.extend(servers.broker.clone().map(|url| ("broker".to_owned(), url)));
             let command: Vec<String> =
                 started.command.iter().map(|word| fill(word, &values)).collect();
@@ -302,6 +345,7 @@ impl Stage<'_> {
             let called =
                 if addresses.len() > 1 { format!("{name} {node}") } else { name.to_owned() };
             process = process.called(called);
+            let mut said = Vec::new();
             for pattern in &started.says {
                 let told = timeout_at(deadline.into(), says(&mut process, pattern)).await;
                 let (key, value) = told.with_context(|| {
@@ -311,29 +355,45 @@ impl Stage<'_> {
                         process.last_words()
                     )
                 })??;
+                said.push((pattern.clone(), value.clone()));
                 values.insert(key, value);
             }
-            servers.pids.push(process.pid());
             servers.nodes.push(values);
-            processes.push(process);
+            processes.push((process, command, said));
         }
-        for process in processes {
-            servers.follow(process);
+        let faults: VecDeque<Fault> = self.job.scenario.faults.iter().copied().collect();
+        for (process, command, said) in processes {
+            let again = (!faults.is_empty()).then(|| Again {
+                programs: self.programs.clone(),
+                command,
+                called: name.to_owned(),
+                said,
+                ready: self.ready_at(servers),
+                ready_timeout: self.job.scenario.server.ready_timeout,
+                folder: self.folder.clone(),
+            });
+            servers.keep(process, false, faults.clone(), again);
         }
         Ok(())
+    }
+
+    /// Where the server answers when it is ready: a URL or a port. `None`: it says that it is.
+    fn ready_at(&self, servers: &Servers) -> Option<String> {
+        let server = &self.job.scenario.server;
+        let says_so = matches!(&server.process, ProcessOf::Started(it) if !it.says.is_empty());
+        match (&server.ready, server.listen.first()) {
+            (Some(ready), _) => Some(servers.fill(ready)),
+            // One that says where it is listens there.
+            (None, Some(port)) if !says_so => Some(servers.fill(port)),
+            _ => None,
+        }
     }
 
     /// Waits until the server answers, at the URL or port that the scenario names, or at the port
     /// that its clients connect to.
     async fn wait_until_ready(&self, servers: &Servers) -> anyhow::Result<()> {
         let server = &self.job.scenario.server;
-        let says_so = matches!(&server.process, ProcessOf::Started(it) if !it.says.is_empty());
-        let at = match (&server.ready, server.listen.first()) {
-            (Some(ready), _) => servers.fill(ready),
-            // One that says where it is listens there.
-            (None, Some(port)) if !says_so => servers.fill(port),
-            _ => return Ok(()),
-        };
+        let Some(at) = self.ready_at(servers) else { return Ok(()) };
         let deadline = Instant::now() + server.ready_timeout;
         loop {
             let why = tokio::select! {
@@ -389,47 +449,6 @@ fn pids_of(process: &ProcessOf) -> Vec<u32> {
 fn is_port_taken(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}").to_lowercase();
     text.contains("in use") || text.contains("eaddrinuse")
-}
-
-/// Reads lines until one is `pattern`. What it says there, by its name.
-async fn says(process: &mut Process, pattern: &str) -> anyhow::Result<(String, String)> {
-    loop {
-        let line = process.next_line().await?;
-        if let Some((key, value)) = said(&line, pattern) {
-            return Ok((key, value.to_owned()));
-        }
-        process.keep(line);
-    }
-}
-
-/// Tries whether a server answers at a port of this machine, or at a URL, whatever it says there.
-async fn try_it(at: &str) -> anyhow::Result<()> {
-    if let Ok(port) = at.parse::<u16>() {
-        timeout(READY_TRY, TcpStream::connect(("localhost", port)))
-            .await
-            .context("no connection")??;
-        return Ok(());
-    }
-    let url = reqwest::Url::parse(at).with_context(|| format!("{at} is no URL"))?;
-    if url.scheme() != "http" {
-        // Whether its certificate is right is for floodtest to say.
-        let host = url.host_str().context("it names no host")?.trim_matches(['[', ']']).to_owned();
-        let port = match url.scheme() {
-            "ws" => Some(80),
-            "wss" => Some(443),
-            _ => None,
-        };
-        let port = url.port_or_known_default().or(port).context("it names no port")?;
-        timeout(READY_TRY, TcpStream::connect((host, port))).await.context("no connection")??;
-        return Ok(());
-    }
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(READY_TRY)
-        .build()?;
-    client.get(url).send().await?;
-    Ok(())
 }
 
 /// Memory in use by the brokers at `urls`, in bytes, as they say themselves. `None` without

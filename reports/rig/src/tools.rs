@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use reports::books::FloodReport;
 use reports::run::{COMET_SERVER, Expected, files};
 
-use crate::expected::expected;
+use crate::expected::{UrlIds, expected};
 use crate::ids::id_regex;
 use crate::place;
 use crate::process::Process;
@@ -36,6 +36,10 @@ impl Stage<'_> {
         let mut flags = match &server.process {
             ProcessOf::Elsewhere(_) => return Ok(Memory { memlog: None }),
             ProcessOf::Running(flags) => flags.clone(),
+            // A server that is started again has another process, and the same port.
+            ProcessOf::Started(_) if !self.job.scenario.faults.is_empty() => {
+                words(["--listen", &servers.filled(&server.listen).join(",")])
+            }
             ProcessOf::Started(_) => {
                 let pids: Vec<String> = servers.pids().iter().map(u32::to_string).collect();
                 // It starts no others.
@@ -90,10 +94,12 @@ impl Stage<'_> {
                     .with_context(|| format!("cannot write {file}"))?;
             }
         }
-        let rate = if connections.rate > 0 { connections.rate.to_string() } else { "max".into() };
-        let mut flags = words(["--urls", &file, "--rate", &rate]);
+        let mut flags = words(["--urls", &file, "--rate", &connections.rate_text]);
         if let Some(count) = count.filter(|_| is_repeated) {
             flags.extend(words(["--connections", &count]));
+        }
+        if let Some(time) = connections.time {
+            flags.extend(words(["--for", &humantime::format_duration(time).to_string()]));
         }
         flags.extend(connections.flags.iter().map(|flag| servers.fill(flag)));
         if connections.transport == Some(Transport::Events) && !flags.contains(&SSE.to_owned()) {
@@ -107,6 +113,10 @@ impl Stage<'_> {
             // Read at the end, so that messages are judged from the first to the last. Without
             // ids in the URLs nobody can: then they are judged between those that came.
             flags.extend(words(["--sent", &self.sent_file()?]));
+            if let Some(list) = self.list()? {
+                let list = list.to_str().context("the list has a strange name")?;
+                flags.extend(words(["--follows", list]));
+            }
         }
         if let Some(expected) = self.job.scenario.expected_of_flood() {
             flags.extend(words(["--expect", &expected]));
@@ -215,7 +225,9 @@ impl Stage<'_> {
                 Ids::At(regex) => Some(regex),
                 Ids::Usual | Ids::None => None,
             };
-            expected(Path::new(&sent), Path::new(&urls), regex.as_deref(), received)?
+            let list = self.list()?;
+            let urls = UrlIds { file: Path::new(&urls), id_in_url: regex.as_deref() };
+            expected(Path::new(&sent), &urls, list.as_deref(), received)?
         } else {
             Expected::unknown("the sender has written down nothing")
         };

@@ -19,6 +19,10 @@ pub struct FloodReport {
     /// Connections begun: `established + failed`, and those that are still without a head.
     #[serde(default)]
     pub begun: u64,
+    /// Places whose first connection was begun: `asked` as soon as all are. Older reports do not
+    /// have it.
+    #[serde(default)]
+    pub places_begun: u64,
     /// Connections whose response head has arrived and that are open now.
     pub connected: u64,
     /// Connections that were established once and are closed now.
@@ -186,6 +190,12 @@ impl FloodReport {
     /// How many items of this kind were received: the figure of chunks or that of other items.
     pub fn n_of(&self, kind: ItemKind) -> u64 {
         if kind == ItemKind::Chunks { self.chunks } else { self.items }
+    }
+
+    /// Whether places had, or were to have, one connection after another: then `asked` are places,
+    /// and `begun`, `established`, `closed` and `failed` count all their connections.
+    pub fn has_lives(&self) -> bool {
+        self.reopened > 0 || self.away > 0 || self.begun > self.asked || !self.settles.is_empty()
     }
 
     /// Messages lost, duplicated and reordered together, as far as they were judged.

@@ -51,6 +51,10 @@ pub struct SendReport {
     pub void: Option<u64>,
     /// Connections that all messages are known to have reached; `None` likewise.
     pub connections: Option<u64>,
+    /// Followers that the users have whom the answered messages were about, as the server says,
+    /// logged in or not; `None` where messages go to ids alone.
+    #[serde(default)]
+    pub followers: Option<u64>,
     /// Of the answered, messages of which it is not known whether they reached anybody.
     #[serde(default)]
     pub reach_unknown: u64,
@@ -260,6 +264,25 @@ impl Books {
         books
     }
 
+    /// The identities of a run in which the server was killed and started again: what it counted
+    /// before went with it. Its own must hold since its last start; between sender and receivers
+    /// they are those of a foreign server.
+    pub fn of_restarted(
+        server: &ServerStats,
+        flood: &FloodReport,
+        send: Option<&SendReport>,
+    ) -> Self {
+        let mut books = Self::of_server(server);
+        books.lines.extend(Self::of_foreign(flood, send).lines);
+        // Whoever is connected now is so with the process that was asked.
+        books.exact(
+            "floodtest connected = server connections_parked",
+            flood.connected,
+            server.connections_parked,
+        );
+        books
+    }
+
     /// Adds what was to come, as the rig computed it from the sender's file and the URLs: each
     /// message that was answered, once for each connection that follows its id.
     #[must_use]
@@ -288,13 +311,20 @@ impl Books {
         self.exact(what, send.sent, ended);
     }
 
-    /// Adds what must hold of the connections by themselves.
+    /// Adds what must hold of the connections by themselves. Where places had several, one after
+    /// another, all of them are counted, and one that waits for its next connection is none.
     fn of_clients(&mut self, flood: &FloodReport) {
-        self.exact(
-            "floodtest asked = connected + closed + failed",
-            flood.asked,
-            flood.connected.saturating_add(flood.closed).saturating_add(flood.failed),
-        );
+        let once_open = flood.connected.saturating_add(flood.closed);
+        if !flood.has_lives() {
+            let all = once_open.saturating_add(flood.failed);
+            self.exact("floodtest asked = connected + closed + failed", flood.asked, all);
+            return;
+        }
+        let all = flood.established.saturating_add(flood.failed);
+        self.within("floodtest begun = established + failed", flood.begun, all, flood.waiting);
+        self.exact("floodtest established = connected + closed", flood.established, once_open);
+        let reasons = sum(&flood.closures);
+        self.exact("floodtest closed = closed, by reason", flood.closed, reasons);
     }
 
     /// Whether every identity holds.
@@ -451,6 +481,42 @@ mod tests {
         (flood.lost, flood.duplicated, flood.reordered) = (None, None, None);
         assert_eq!(broken(&flood, 8), ["messages sent and not judged = 0: 10 against 0"]);
         assert!(Books::of_foreign(&flood, None).balance(), "nothing was sent");
+    }
+
+    #[test]
+    fn connections_of_places_are_all_accounted_for() {
+        type Break = fn(&mut FloodReport);
+        let (server, flood, send) = good_run();
+        // Three places: one closed twice, two tries failed, and one waits for its next connection.
+        let flood = FloodReport {
+            begun: 6,
+            established: 4,
+            connected: 2,
+            closed: 2,
+            failed: 2,
+            away: 1,
+            reopened: 1,
+            closures: ByReason::from([("storm".to_owned(), 1), ("reset".to_owned(), 1)]),
+            lost_in_gaps: Some(7),
+            ..flood
+        };
+        let server = ServerStats { connections_parked: 2, ..server };
+        let broken = |flood: &FloodReport| {
+            Books::of_restarted(&server, flood, Some(&send)).shortfalls().collect::<Vec<_>>()
+        };
+        assert_eq!(broken(&flood), Vec::<String>::new(), "what was sent in a gap is not lost");
+        let breaks: [(&str, Break); 5] = [
+            ("begun", |it| it.begun += 1),
+            ("established", |it| it.established += 1),
+            ("connected", |it| it.connected -= 1),
+            ("closures", |it| _ = it.closures.insert("reset".to_owned(), 2)),
+            ("lost", |it| it.lost = Some(1)),
+        ];
+        for (figure, break_it) in breaks {
+            let mut flood = flood.clone();
+            break_it(&mut flood);
+            assert!(!broken(&flood).is_empty(), "{figure}");
+        }
     }
 
     #[test]

@@ -160,8 +160,18 @@ type Delays = fn(&Summary) -> Option<&LatencySummary>;
 
 /// All figures, in the order in which they are shown.
 pub fn all() -> Vec<Figure> {
-    let mut all = [received(), sent(), memory(), machine()].concat();
-    let received: [(&str, &str, Delays); 3] = [
+    let mut all = [received(), settled(), streams(), sent(), memory(), machine()].concat();
+    let received: [(&str, &str, Delays); 7] = [
+        ("first_item_from_due", "from when a stream was due to its first item", |it| {
+            Some(&it.received.first_item_from_due)
+        }),
+        ("first_item_from_send", "from when its request was sent to its first item", |it| {
+            Some(&it.received.first_item_from_send)
+        }),
+        ("gap", "from an item of a stream to the next", |it| Some(&it.received.gap)),
+        ("stream_time", "from when a stream's request was sent to its orderly end", |it| {
+            Some(&it.received.stream_time)
+        }),
         ("delivery_from_due", "from a message's due time to its receipt", |it| {
             Some(&it.received.delivery_from_due)
         }),
@@ -183,9 +193,9 @@ pub fn all() -> Vec<Figure> {
             Some(&it.sent.as_ref()?.lateness)
         }),
     ];
-    for (file, families) in [(files::FLOODTEST, received), (files::MSGGEN, sent)] {
+    for (file, families) in [(files::FLOODTEST, &received[..]), (files::MSGGEN, &sent[..])] {
         for (name, what, of) in families {
-            all.extend(delays(name, what, file, of));
+            all.extend(delays(name, what, file, *of));
         }
     }
     all
@@ -226,6 +236,54 @@ fn received() -> Vec<Figure> {
         }),
         figure("reordered", "messages that came after a later one", bad, |it| {
             it.received.reordered.map(|n| n as f64)
+        }),
+    ]
+}
+
+/// How connections came back: the worst of all storms and times without the server.
+fn settled() -> Vec<Figure> {
+    let figure =
+        |name, what, unit, of| plain(name, what, (unit, Worse::More), files::FLOODTEST, of);
+    vec![
+        figure("settle.t50", "until half of the connections were back", Unit::Ms, |it| {
+            it.worst_settle(|settle| settle.t50_s).map(|time_s| time_s * 1e3)
+        }),
+        figure("settle.t95", "until 95 % of them were back", Unit::Ms, |it| {
+            it.worst_settle(|settle| settle.t95_s).map(|time_s| time_s * 1e3)
+        }),
+        figure("settle.t100", "until all of them were back", Unit::Ms, |it| {
+            it.worst_settle(|settle| settle.t100_s).map(|time_s| time_s * 1e3)
+        }),
+        figure(
+            "settle.peak_connects_per_s",
+            "most connects in a second meanwhile",
+            Unit::PerSecond,
+            |it| it.worst_settle(|settle| Some(settle.peak_connects_per_s as f64)),
+        ),
+        figure("settle.failed", "connects that failed meanwhile", Unit::Count, |it| {
+            it.worst_settle(|settle| {
+                Some(settle.failed.values().fold(0, |sum: u64, n| sum.saturating_add(*n)) as f64)
+            })
+        }),
+        figure(
+            "lost_in_gaps",
+            "messages sent while a place had no connection",
+            Unit::Count,
+            |it| it.received.lost_in_gaps.map(|n| n as f64),
+        ),
+    ]
+}
+
+/// What is known of streams that end.
+fn streams() -> Vec<Figure> {
+    let rate = (Unit::PerSecond, Worse::Less);
+    let figure = |name, what, of| plain(name, what, rate, files::FLOODTEST, of);
+    vec![
+        figure("goodput.per_s", "streams a second that met what was asked of each", |it| {
+            Some(it.received.streams.as_ref()?.goodput.as_ref()?.per_s)
+        }),
+        figure("counted.per_s", "counted in a field a second, such as tokens", |it| {
+            it.received.streams.as_ref()?.counted.as_ref()?.per_s
         }),
     ]
 }

@@ -8,7 +8,7 @@ use super::limits::limits;
 use super::machine::Machine;
 use super::summary::{Rates, Summary, Verdict};
 use super::timeline::Timeline;
-use super::verdict::{caveats, expects, shortfalls};
+use super::verdict::{caveats, expects, not_valid, shortfalls};
 use super::{Expected, Run};
 use crate::books::{Books, FloodReport};
 
@@ -25,6 +25,7 @@ fn books(run: &Run) -> Books {
         ..received.clone()
     };
     let books = match (&run.server, sent) {
+        (Some(server), _) if run.faults.has_kill() => Books::of_restarted(server, received, sent),
         (Some(server), Some(sent)) => Books::of_run(server, received, sent),
         _ => Books::of_foreign(received, sent),
     };
@@ -36,6 +37,14 @@ fn books(run: &Run) -> Books {
     }
 }
 
+/// Connections opened a second. Where places had several one after another, those between the first
+/// and the last connect are no ramp, and how fast they came is in the settles.
+fn opened_per_s(received: &FloodReport) -> Option<f64> {
+    let n_more = received.established.saturating_sub(1);
+    let is_ramp = received.reopened == 0 && n_more > 0 && received.opening_s > 0.0;
+    is_ramp.then(|| n_more as f64 / received.opening_s)
+}
+
 impl Run {
     /// Computes every figure of the run, and whether it held.
     pub fn summary(&self) -> Summary {
@@ -43,12 +52,16 @@ impl Run {
         let timeline = Timeline::of(run);
         let (received, sent) = (run.received(), run.sent());
         let books = books(run);
-        let cost = Cost::of(&timeline, received.messages);
+        let mut cost = Cost::of(&timeline, received.messages);
+        if run.faults.has_kill() {
+            // The CPU time of one process is not that of the next one.
+            (cost.cpu_share, cost.cpu_us_per_message) = (None, None);
+        }
         let machine = Machine::of(&run.footprints, received);
         let per_s =
             |count: u64, time_s: f64| (count > 0 && time_s > 0.0).then(|| count as f64 / time_s);
         let rates = Rates {
-            opened_per_s: per_s(received.established.saturating_sub(1), received.opening_s),
+            opened_per_s: opened_per_s(received),
             received_per_s: sent.and_then(|sent| per_s(run.n_items(), sent.elapsed_s)),
         };
         let mut summary = Summary {
@@ -69,12 +82,18 @@ impl Run {
             received: received.clone(),
             expected: run.expected.clone(),
             sent: sent.cloned(),
+            faults: run.faults.faults.clone(),
         };
         summary.shortfalls = shortfalls(run, &timeline, &summary.books);
         let unmet = unmet(run, &summary);
         summary.shortfalls.extend(unmet);
         if !summary.shortfalls.is_empty() {
             summary.verdict = Verdict::FellShort;
+        }
+        // It comes first, since it is what the others must be read with.
+        if let Some(why) = not_valid(run) {
+            summary.shortfalls.insert(0, why);
+            summary.verdict = Verdict::NotValid;
         }
         summary
     }

@@ -20,6 +20,9 @@ pub const MEMORY: &str = "memory.tsv";
 /// When each phase began.
 pub const PHASES: &str = "phases.toml";
 
+/// What was done to the server while the run went on.
+pub const FAULTS: &str = "faults.toml";
+
 /// How many messages were to come, by what the sender wrote down and the ids of the connections.
 pub const EXPECTED: &str = "expected.toml";
 
@@ -50,6 +53,18 @@ pub const SEND_FROM_SEND: &str = "msggen-send_from_send.hlog";
 
 /// How much later than due messages were sent.
 pub const LATENESS: &str = "msggen-lateness.hlog";
+
+/// From when a connection was due to its first item.
+pub const FIRST_ITEM_FROM_DUE: &str = "floodtest-first_item_from_due.hlog";
+
+/// From when its request was sent to its first item.
+pub const FIRST_ITEM_FROM_SEND: &str = "floodtest-first_item_from_send.hlog";
+
+/// From each item of a stream to the next.
+pub const GAP: &str = "floodtest-gap.hlog";
+
+/// From when a stream's request was sent to its orderly end.
+pub const STREAM_TIME: &str = "floodtest-stream_time.hlog";
 
 /// The names that latency logs had in runs until November 2026. A log is looked for under its
 /// present name first.

@@ -6,7 +6,7 @@ use super::summary::Limit;
 use super::verdict::{expects, is_busy};
 use super::words::{NOT_MEASURED, figure, grouped, ms, of_one_core, share};
 use super::{Run, files};
-use crate::books::{ByReason, FloodReport, SendReport};
+use crate::books::{ByReason, FloodReport, Own, SendReport};
 
 /// The share of messages sent more than 1 ms after they were due above which the load was not the
 /// one that was asked for: their delays are then in the 99th percentile.
@@ -28,12 +28,51 @@ const MOST_CPU: f64 = 0.9;
 pub(super) fn limits(run: &Run, cost: &Cost, opened_per_s: Option<f64>) -> Vec<Limit> {
     let received = run.received();
     let mut limits = Vec::new();
+    limits.extend(tool("floodtest", &received.own, received.limited_by.as_deref()));
+    if let Some(sent) = run.sent() {
+        limits.extend(tool("msggen", &sent.own, sent.limited_by.as_deref()));
+    }
     limits.extend(run.sent().map(sender));
     limits.push(connections(run, received));
     limits.extend(opening(run, received, opened_per_s));
     limits.push(machine(run));
     limits.push(server(run, cost));
     limits
+}
+
+/// Whether a tool was the limit, by its own measure of itself. `None` of one that says nothing of
+/// itself, as those of former runs.
+fn tool(name: &str, own: &Own, limited_by: Option<&str>) -> Option<Limit> {
+    let is_known = own.lateness.count > 0 || own.busiest_thread_share.is_some();
+    if !is_known && limited_by.is_none() {
+        return None;
+    }
+    let is_floodtest = name == "floodtest";
+    let mut seen = Vec::new();
+    if own.lateness.count > 0 {
+        let p99 = ms(own.lateness.p99_us);
+        seen.push(if is_floodtest {
+            format!("99 % of the turns of its loop within {p99} ms")
+        } else {
+            format!("99 % of what it could send written within {p99} ms")
+        });
+    }
+    if let Some(share) = own.busiest_thread_share {
+        seen.push(format!("its busiest thread used {}", of_one_core(Some(share))));
+    }
+    if let Some(asked) = own.asked_per_s {
+        let what = if is_floodtest { "connects begun" } else { "messages sent" };
+        let (achieved, asked) = (figure(own.achieved_per_s), figure(asked));
+        seen.push(format!("{achieved} of {asked} {what} a second"));
+    }
+    Some(Limit {
+        what: if is_floodtest { "floodtest itself" } else { "msggen itself" },
+        is_limit: Some(limited_by == Some(name)),
+        seen: seen.join("; "),
+        means: "What the tool added is in the delays: they are not the server's, and a verdict on \
+                latency is not valid.",
+        file: if is_floodtest { files::FLOODTEST } else { files::MSGGEN },
+    })
 }
 
 /// Whether messages were sent when they were due.
@@ -71,8 +110,36 @@ fn sender(sent: &SendReport) -> Limit {
     }
 }
 
+/// Whether every place has a connection at the end, where they get one after another: those that
+/// closed or failed in between are the load that was asked for, or what is measured.
+fn places(received: &FloodReport) -> Limit {
+    let FloodReport { asked, established, closed, failed, away, waiting, .. } = *received;
+    let seen = format!(
+        "{} connections of {} places: {} closed{}, {} tries failed{}; {} places have none at the \
+         end",
+        grouped(established),
+        grouped(asked),
+        grouped(closed),
+        reasons(&received.closures),
+        grouped(failed),
+        reasons(&received.failures),
+        grouped(away.saturating_add(waiting))
+    );
+    Limit {
+        what: "connections",
+        // One that ends comes back: at any moment some are on their way.
+        is_limit: Some(received.settles.iter().any(|settle| settle.back < settle.closed)),
+        seen,
+        means: "Not all connections came back, so that the figures at the end are those of fewer.",
+        file: files::FLOODTEST,
+    }
+}
+
 /// Whether connections failed or closed.
 fn connections(run: &Run, received: &FloodReport) -> Limit {
+    if received.has_lives() {
+        return places(received);
+    }
     let FloodReport { failed, closed, waiting, asked, .. } = *received;
     let expects = |name| expects(&run.plan, name);
     let is_limit = [("failed", failed), ("closed", closed), ("waiting", waiting)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::folder::{LAST_UNIX_S, RunError, open, read, too_great};
-use super::{Exits, Expected, Footprints, Host, Phases, Plan, files};
+use super::{Exits, Expected, Faults, Footprints, Host, Phases, Plan, files};
 use crate::books::{FloodReport, ItemKind, SendReport, ServerStats};
 use crate::latency::{Latency, LatencySummary};
 use crate::latency_log;
@@ -51,6 +51,17 @@ pub struct Run {
     pub send_actual: Option<Delays>,
     /// From a message's due time to its actual send.
     pub lateness: Option<Delays>,
+    /// What was done to the server.
+    pub faults: Faults,
+    /// From when a connection was due to its first item. This and the next three are there where
+    /// floodtest was to look at streams that end.
+    pub first_item_from_due: Option<Delays>,
+    /// From when its request was sent to its first item.
+    pub first_item_from_send: Option<Delays>,
+    /// From each item of a stream to the next.
+    pub gap: Option<Delays>,
+    /// From when a stream's request was sent to its orderly end.
+    pub stream_time: Option<Delays>,
 }
 
 /// A latency log. The histograms of its intervals are summarised as they are read: those of an hour
@@ -107,6 +118,11 @@ impl Run {
             send_due: delays(files::SEND_FROM_DUE)?,
             send_actual: delays(files::SEND_FROM_SEND)?,
             lateness: delays(files::LATENESS)?,
+            faults: Faults::read(folder)?,
+            first_item_from_due: delays(files::FIRST_ITEM_FROM_DUE)?,
+            first_item_from_send: delays(files::FIRST_ITEM_FROM_SEND)?,
+            gap: delays(files::GAP)?,
+            stream_time: delays(files::STREAM_TIME)?,
             plan,
         })
     }

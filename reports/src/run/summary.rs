@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::Expected;
 use super::cost::Cost;
+use super::faults::Fault;
 use super::files;
 use super::folder::{RunError, replace};
 use super::machine::Machine;
 use super::timeline::Phase;
-use crate::books::{Books, FloodReport, SendReport, ServerStats};
+use crate::books::{Books, FloodReport, SendReport, ServerStats, Settle};
 use crate::latency::LatencySummary;
 
 /// Everything that is published of a run: `summary.json`.
@@ -52,6 +53,9 @@ pub struct Summary {
     pub received: FloodReport,
     /// msggen's last report; `None` if no messages were to be sent.
     pub sent: Option<SendReport>,
+    /// What was done to the server, and when; empty if nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
 }
 
 /// Something that may limit a run, and what was seen of it.
@@ -69,6 +73,17 @@ pub struct Limit {
     pub file: &'static str,
 }
 
+impl Verdict {
+    /// In words, behind `verdict: `.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::FellShort => "fell short",
+            Self::NotValid => "not valid",
+        }
+    }
+}
+
 /// Whether a run did what it was to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +92,9 @@ pub enum Verdict {
     Held,
     /// It did not; the shortfalls say why.
     FellShort,
+    /// It was judged by latency, and a tool was the limit: its delays are the tool's own, so that
+    /// they say neither that the server is fast enough nor that it is not.
+    NotValid,
 }
 
 /// Figures over time. `None` where nothing was to be counted.
@@ -93,6 +111,13 @@ impl Summary {
     /// Whether the run did what it was to do.
     pub fn held(&self) -> bool {
         self.verdict == Verdict::Held
+    }
+
+    /// The worst of all settles by `of`: the longest time, or the most. `None` without a settle,
+    /// and where one has no such figure, as when not all connections came back.
+    pub fn worst_settle(&self, of: impl Fn(&Settle) -> Option<f64>) -> Option<f64> {
+        let figures: Option<Vec<f64>> = self.received.settles.iter().map(of).collect();
+        figures?.into_iter().reduce(f64::max)
     }
 
     /// What limited the run, of all that may limit one.
@@ -115,6 +140,14 @@ impl Summary {
             ]);
         }
         delays.push(("connect_lateness", &received.connect_lateness));
+        let of_streams = [
+            ("first_item_from_due", &received.first_item_from_due),
+            ("first_item_from_send", &received.first_item_from_send),
+            ("gap", &received.gap),
+            ("stream_time", &received.stream_time),
+        ];
+        // Most runs have no streams that end, and nothing is said of what nobody asked for.
+        delays.extend(of_streams.into_iter().filter(|(_, delays)| delays.count > 0));
         delays
     }
 

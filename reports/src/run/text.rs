@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Summary;
 use super::references::article;
-use super::words::{grouped, kb, of_one_core, with_unit};
+use super::words::{figure, grouped, kb, of_one_core, with_unit};
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,6 +27,8 @@ impl fmt::Display for Summary {
         for (what, latency) in self.delays() {
             writeln!(f, "{what:<28} {latency}")?;
         }
+        self.fmt_settles(f)?;
+        self.fmt_streams(f)?;
         if self.limited_by().next().is_some() || !self.caveats.is_empty() {
             writeln!(f)?;
         }
@@ -34,11 +36,73 @@ impl fmt::Display for Summary {
             writeln!(f, "limited by {}: {}", limit.what, limit.seen)?;
         }
         self.caveats.iter().try_for_each(|caveat| writeln!(f, "note: {caveat}"))?;
-        writeln!(f, "\nverdict: {}", if self.held() { "held" } else { "fell short" })
+        writeln!(f, "\nverdict: {}", self.verdict.words())
     }
 }
 
 impl Summary {
+    /// How connections came back, for the terminal, a line each.
+    fn fmt_settles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for settle in &self.received.settles {
+            let time = |time_s: Option<f64>| {
+                time_s.map_or_else(|| "never".to_owned(), |time_s| format!("{time_s:.2} s"))
+            };
+            writeln!(
+                f,
+                "{} at {:.1} s: {} closed, 50 % back after {}, 95 % after {}, all after {}; at \
+                 most {} connects a second, {} failed",
+                settle.cause,
+                settle.at_s,
+                grouped(settle.closed),
+                time(settle.t50_s),
+                time(settle.t95_s),
+                time(settle.t100_s),
+                grouped(settle.peak_connects_per_s),
+                grouped(settle.failed.values().fold(0, |sum, n| sum.saturating_add(*n)))
+            )?;
+        }
+        let Some(slow) = &self.received.slow_readers else { return Ok(()) };
+        let ends = slow.ends.iter().map(|(reason, n)| format!(", {} {reason}", grouped(*n)));
+        writeln!(
+            f,
+            "slow readers: {}, of which {} open at the end{}",
+            grouped(slow.connections),
+            grouped(slow.open),
+            ends.collect::<String>()
+        )
+    }
+
+    /// What is known of streams that end, for the terminal, a line each.
+    fn fmt_streams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(streams) = &self.received.streams else { return Ok(()) };
+        if let (Some(done), Some(not_done)) = (streams.done, streams.not_done) {
+            let (done, not_done) = (grouped(done), grouped(not_done));
+            writeln!(f, "streams: {done} ended behind their last item, {not_done} without it")?;
+        }
+        if let Some(counted) = &streams.counted {
+            writeln!(
+                f,
+                "{}: {}{}, in {} streams; {} ended without it",
+                counted.field,
+                counted.total.map_or_else(|| "never came".to_owned(), grouped),
+                counted.per_s.map_or_else(String::new, |n| format!(", {} a second", figure(n))),
+                grouped(counted.streams),
+                grouped(counted.streams_without)
+            )?;
+        }
+        if let Some(goodput) = &streams.goodput {
+            writeln!(
+                f,
+                "goodput: {} of {} streams met {}: {} a second",
+                grouped(goodput.met),
+                grouped(goodput.of),
+                goodput.asked,
+                figure(goodput.per_s)
+            )?;
+        }
+        Ok(())
+    }
+
     /// What it cost the server, for the terminal.
     fn fmt_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (cost, received) = (&self.cost, &self.received);

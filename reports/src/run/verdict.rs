@@ -25,6 +25,56 @@ pub(super) fn expects(plan: &Plan, name: &str) -> bool {
     })
 }
 
+/// What a figure's name begins with if it is a delay, or is decided by delays. The tools take all
+/// delays alike, their own lateness too.
+const DELAYS: [&str; 13] = [
+    "lateness",
+    "connect_lateness",
+    "order_wait",
+    "delivery_from_due",
+    "delivery_from_send",
+    "send_from_due",
+    "send_from_send",
+    "first_item_from_due",
+    "first_item_from_send",
+    "gap",
+    "stream_time",
+    "goodput",
+    "settle",
+];
+
+/// Whether a run was to be judged by delays, by its expectations. How many there were is none.
+pub(super) fn is_judged_by_latency(plan: &Plan) -> bool {
+    plan.expect.iter().any(|text| {
+        let name = name_of(text);
+        let name = name.strip_prefix("msggen.").unwrap_or(name);
+        let (family, which) = name.split_once('.').unwrap_or((name, ""));
+        DELAYS.contains(&family) && which != "count" && which != "negative"
+    })
+}
+
+/// Why nothing follows from the delays that a run was judged by, if so: a tool was the limit. Then
+/// they are the tool's own, and a run that held would be as worthless as one that fell short.
+pub(super) fn not_valid(run: &Run) -> Option<String> {
+    if !is_judged_by_latency(&run.plan) {
+        return None;
+    }
+    let tools = limiting_tools(run);
+    (!tools.is_empty()).then(|| {
+        format!(
+            "not valid: the run was judged by latency, and {} was the limit, so that what was \
+             measured is not the server's",
+            tools.join(" and ")
+        )
+    })
+}
+
+/// The tools that were the limit, as they say themselves.
+pub(super) fn limiting_tools(run: &Run) -> Vec<&str> {
+    let of_sender = run.sent().and_then(|sent| sent.limited_by.as_deref());
+    [run.received().limited_by.as_deref(), of_sender].into_iter().flatten().collect()
+}
+
 /// In what respects a run fell short, a sentence each.
 pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> Vec<String> {
     let (asked, received, sent) = (run.plan.connections, run.received(), run.sent());
@@ -49,8 +99,9 @@ pub(super) fn shortfalls(run: &Run, timeline: &Timeline<'_>, books: &Books) -> V
             grouped(asked)
         ));
     }
-    // Every id that is sent to has been connected before.
-    if let Some(sent) = sent.filter(|_| !expects("void"))
+    // Every id that is sent to has been connected before. Where places get one connection after
+    // another, nobody has theirs in between.
+    if let Some(sent) = sent.filter(|_| !expects("void") && !received.has_lives())
         && let Some(void) = sent.void.filter(|void| *void > 0)
     {
         shortfalls.push(format!(
@@ -106,6 +157,14 @@ fn lost_delays(run: &Run) -> Vec<String> {
         (files::DELIVERY_FROM_DUE, &run.delivery_due, &received.delivery_from_due),
         (files::DELIVERY_FROM_SEND, &run.delivery_actual, &received.delivery_from_send),
     ];
+    let of_streams = [
+        (files::FIRST_ITEM_FROM_DUE, &run.first_item_from_due, &received.first_item_from_due),
+        (files::FIRST_ITEM_FROM_SEND, &run.first_item_from_send, &received.first_item_from_send),
+        (files::GAP, &run.gap, &received.gap),
+        (files::STREAM_TIME, &run.stream_time, &received.stream_time),
+    ];
+    // Where there is no such log, its figures are those of the reports alone.
+    logs.extend(of_streams.into_iter().filter(|(_, log, _)| log.is_some()));
     if let Some(sent) = sent {
         logs.extend([
             (files::SEND_FROM_DUE, &run.send_due, &sent.send_from_due),
@@ -194,6 +253,14 @@ fn unknowns(run: &Run) -> Vec<String> {
         unknowns.push(format!(
             "{} runs on another machine or is not known as a process here: what it cost it is not \
              known.",
+            server.name
+        ));
+    }
+    if run.faults.has_kill() {
+        unknowns.push(format!(
+            "{} was killed and started again: its counts are those since its last start, and what \
+             it had counted before is not known. What was lost is judged by the sender and the \
+             receivers alone.",
             server.name
         ));
     }

@@ -100,6 +100,13 @@ pub(crate) fn phases(run: &Run, summary: &Summary) -> Markup {
 
 /// What is not claimed.
 pub(crate) fn not_claimed(run: &Run) -> Markup {
+    let received = run.received();
+    let others = match (received.has_lives(), received.slow_readers.is_some()) {
+        (true, true) => None,
+        (true, false) => Some("Nothing about clients that read slowly."),
+        (false, true) => Some("Nothing about clients that come and go."),
+        (false, false) => Some("Nothing about clients that come and go, or that read slowly."),
+    };
     let cpus = run.host.cpus.map_or_else(|| NOT_MEASURED.to_owned(), grouped);
     let body = html! {
         ul {
@@ -112,7 +119,7 @@ pub(crate) fn not_claimed(run: &Run) -> Markup {
             } @else {
                 li { "Nothing about the network in between, which is part of every latency." }
             }
-            li { "Nothing about clients that come and go, or that read slowly." }
+            @if let Some(others) = others { li { (others) } }
             @if run.plan.server.is_counted { li { "Nothing about TLS." } }
             li {
                 "Nothing about other runs: these are the figures of one, and latency and CPU move \
@@ -125,11 +132,12 @@ pub(crate) fn not_claimed(run: &Run) -> Markup {
 }
 
 /// The files of the folder, and what they hold.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 22] = [
     (files::PLAN, "what was asked for, and the commands"),
     (files::HOST, "the machine"),
     (files::SCENARIO, "the experiment, as a file for `rig run`"),
     (files::PHASES, "when each phase began"),
+    (files::FAULTS, "what was done to the server, and when"),
     (files::EXPECTED, "how many messages were to come"),
     (files::EXITS, "how each program ended"),
     (files::MEMORY, "memory of the server and its connections, a line a sample"),
@@ -139,6 +147,10 @@ const FILES: [(&str, &str); 17] = [
     (files::SERVER_STATS, "what the server had counted at the end"),
     (files::DELIVERY_FROM_DUE, "delays from due to receipt, a histogram an interval"),
     (files::DELIVERY_FROM_SEND, "delays from send to receipt"),
+    (files::FIRST_ITEM_FROM_DUE, "delays from when a stream was due to its first item"),
+    (files::FIRST_ITEM_FROM_SEND, "delays from when its request was sent to its first item"),
+    (files::GAP, "delays from an item of a stream to the next"),
+    (files::STREAM_TIME, "delays from when a stream's request was sent to its orderly end"),
     (files::SEND_FROM_DUE, "delays from due to answer"),
     (files::SEND_FROM_SEND, "delays from send to answer"),
     (files::LATENESS, "delays from due to send"),

@@ -290,6 +290,11 @@ fn judged_by(received: &FloodReport) -> String {
 
 /// How long messages took.
 pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
+    let has_delivery = summary.received.delivery_from_due.count > 0;
+    if summary.sent.is_none() && !has_delivery && summary.received.streams.is_some() {
+        // Nobody sent messages, and what streams took stands in their own section.
+        return html! {};
+    }
     if summary.delays().iter().all(|(_, delays)| delays.count == 0) {
         let none = html! { p { "Not measured: no message had a stamp." } };
         return section("How long messages took", &[], &none);

@@ -5,6 +5,7 @@ mod figures;
 mod html;
 mod limits;
 mod references;
+mod shapes;
 mod top;
 
 use maud::html;
@@ -22,6 +23,9 @@ pub(crate) fn page(run: &Run, summary: &Summary, drawn: &Drawn) -> String {
         (top::top(run, summary))
         main {
             (limits::limits(summary))
+            (shapes::settles(summary, drawn))
+            (shapes::streams(run, summary, drawn))
+            (shapes::slow_readers(summary))
             (figures::memory(run, summary, drawn))
             (figures::latency(run, summary, drawn))
             (figures::books(run, summary))

@@ -5,8 +5,9 @@ use maud::{Markup, html};
 use super::limits;
 use reports::books::JudgedBy;
 use reports::date::utc;
+use reports::latency::LatencySummary;
 use reports::run::words::{figure, grouped, ms, time};
-use reports::run::{Plan, Run, Summary, files};
+use reports::run::{Plan, Run, Summary, Verdict, files};
 
 /// What was done, in a line.
 pub(crate) fn title(run: &Run) -> String {
@@ -74,7 +75,9 @@ fn fell_short(run: &Run, summary: &Summary) -> Markup {
     };
     html! {
         p.verdict.short {
-            strong { "Fell short" }
+            strong {
+                @if summary.verdict == Verdict::NotValid { "Not valid" } @else { "Fell short" }
+            }
             @match (cause, rest.len()) {
                 (Some(cause), _) => { ": " (cause) "." },
                 (None, 1) => { ", in one respect:" },
@@ -91,6 +94,9 @@ fn what_held(run: &Run, summary: &Summary) -> String {
     let (received, items) = (&summary.received, run.item_kind());
     let n_items = grouped(run.n_items());
     let connections = grouped(received.connected);
+    if received.has_lives() {
+        return what_held_with_lives(run, summary);
+    }
     let Some(sent) = &summary.sent else {
         if run.n_items() == 0 {
             return format!(
@@ -137,6 +143,66 @@ fn what_held(run: &Run, summary: &Summary) -> String {
     )
 }
 
+/// What it means that a run held in which places had one connection after another.
+fn what_held_with_lives(run: &Run, summary: &Summary) -> String {
+    let received = &summary.received;
+    let mut parts = vec![format!(
+        "{} places had {} connections one after another, and {} are open at the end.",
+        grouped(received.asked),
+        grouped(received.established),
+        grouped(received.connected)
+    )];
+    if let Some(sent) = &summary.sent {
+        parts.push(format!("{} messages were answered.", grouped(sent.answered)));
+    }
+    if run.n_items() > 0 {
+        let faults = match (received.lost, received.n_faults()) {
+            (None, _) => "whether messages were missing was not judged",
+            (Some(_), 0) => "none lost on a connection, none duplicated, none out of order",
+            (Some(_), _) => "those that were lost, duplicated or out of order were allowed",
+        };
+        let (n_items, items) = (grouped(run.n_items()), run.item_kind());
+        parts.push(format!("{n_items} {items} were received: {faults}."));
+    }
+    if let Some(lost) = received.lost_in_gaps.filter(|lost| *lost > 0) {
+        parts.push(format!("{} were sent while their place had no connection.", grouped(lost)));
+    }
+    parts.join(" ")
+}
+
+/// How connections came back, and what streams took, for those who ask for that first.
+fn keys_of_shapes(summary: &Summary) -> Vec<Key> {
+    let received = &summary.received;
+    let mut keys = Vec::new();
+    let mut key = |value: Option<String>, unit, what: &str| {
+        let (value, unit) = value.map_or_else(|| ("–".to_owned(), ""), |value| (value, unit));
+        keys.push(Key { value, unit, what: what.to_owned(), from: files::FLOODTEST });
+    };
+    if !received.settles.is_empty() {
+        let t100 = summary.worst_settle(|settle| settle.t100_s);
+        let peak = summary.worst_settle(|settle| Some(settle.peak_connects_per_s as f64));
+        key(t100.map(|it| format!("{it:.2}")), "s", "until all connections were back, at worst");
+        key(peak.map(figure), "", "connects a second meanwhile, at most");
+    }
+    let p99 = |delays: &LatencySummary| (delays.count > 0).then(|| ms(delays.p99_us));
+    if received.first_item_from_send.count > 0 {
+        let what = "to the first item from the request (TTFT), or less, for 99 % of the streams";
+        key(p99(&received.first_item_from_send), "ms", what);
+    }
+    if received.gap.count > 0 {
+        let what = "from an item of a stream to the next, or less, for 99 % of them";
+        key(p99(&received.gap), "ms", what);
+    }
+    let Some(streams) = &received.streams else { return keys };
+    if let Some(counted) = &streams.counted {
+        key(counted.per_s.map(figure), "", &format!("a second, by {}", counted.field));
+    }
+    if let Some(goodput) = &streams.goodput {
+        key(Some(figure(goodput.per_s)), "", "streams a second that met what was asked of each");
+    }
+    keys
+}
+
 /// A figure that people ask for first.
 struct Key {
     value: String,
@@ -170,16 +236,18 @@ fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
             None => Key { value: "–".to_owned(), unit: "not measured", what, from },
         }
     };
-    let connected = if run.plan.connections == summary.received.connected {
-        "connections open at the end, all that were asked for"
-    } else {
-        "connections open at the end"
-    };
+    let connected =
+        if run.plan.connections == summary.received.connected && !summary.received.has_lives() {
+            "connections open at the end, all that were asked for"
+        } else {
+            "connections open at the end"
+        };
     let n_connected = Some(grouped(summary.received.connected));
     let mut keys = vec![key(n_connected, "", connected, files::FLOODTEST)];
     if summary.sent.is_some() || run.n_items() > 0 {
         keys.push(received_key(run, summary));
     }
+    keys.extend(keys_of_shapes(summary));
     if run.plan.server.is_watched {
         let in_all = if summary.sent.is_some() {
             "of memory (RSS) in all for the server, after the last message"

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use reports::books::{ClusterStats, ServerStats};
 use reports::memory_log::{Mark, NoPss, OnPort, Sample, Share};
-use reports::run::{self, Exit, Exits, Expected, PhaseStart, Phases, files};
+use reports::run::{self, Exit, Exits, Expected, Fault, Faults, PhaseStart, Phases, files};
 use serde_json::Value;
 
 use crate::fixture::Fixture;
@@ -84,6 +84,8 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
     Exits { exits: vec![exit(Some(1), None), exit(None, Some(9)), told] }.write(folder).unwrap();
     let phase = PhaseStart { name: "sending".to_owned(), unix_ms: 1 };
     Phases { phases: vec![phase] }.write(folder).unwrap();
+    let fault = Fault { back_unix_ms: Some(2), unix_ms: 1, ..Fault::default() };
+    Faults { faults: vec![fault] }.write(folder).unwrap();
     let why = Some("nobody knows".to_owned());
     Expected { messages: Some(1), unanswered: 0, why }.write(folder).unwrap();
     charts::report(folder).unwrap();
@@ -99,6 +101,7 @@ fn every_key_of_a_run_folder_is_described_and_no_other() {
         (files::FOOTPRINT, toml(files::FOOTPRINT)),
         (files::PHASES, toml(files::PHASES)),
         (files::EXPECTED, toml(files::EXPECTED)),
+        (files::FAULTS, toml(files::FAULTS)),
         (files::MSGGEN, last(files::MSGGEN)),
         (files::SERVER_STATS, json(&text(files::SERVER_STATS))),
         ("Delays", summary["received"]["delivery_from_due"].clone()),

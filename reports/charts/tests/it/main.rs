@@ -14,4 +14,5 @@ mod format;
 mod old_runs;
 mod page;
 mod run_folder;
+mod shapes;
 mod spread;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::fixture::{FIRST_UNIX_S, Fixture};
 use crate::run_folder::{SMALL, edit_memory};
+use crate::shapes::{stormy, streaming, swept};
 
 /// What a page may take: a browser opens it at once, and a repository keeps many of them.
 const MOST_BYTES: u64 = 400_000;
@@ -461,13 +462,17 @@ fn a_browser_shows_the_page_of_every_kind_of_run_whole_at_every_width() {
     let servers = folders.map(|folders| Peer { folders });
     charts::peers(&servers, run::Command::default(), &peers).unwrap();
     let read = |path| fs::read_to_string(path).unwrap();
+    let sweep_place = tempfile::tempdir().unwrap();
     check_in_a_browser(&[
         page("a run of comet-server", &ours, 5),
         page("a run of another server", &foreign, 5),
         page("a run without messages", &quiet, 3),
         page("a run without memory", &elsewhere, 3),
         page("a run whose server died", &died, 5),
+        page("a run with storms", &stormy(), 6),
+        page("a run of streams that end", &streaming(), 6),
         Shown { of: "a comparison", page: read(compared), n_charts: 2 },
         Shown { of: "servers side by side", page: read(peers), n_charts: 0 },
+        Shown { of: "back-off windows", page: swept(sweep_place.path()).1, n_charts: 2 },
     ]);
 }

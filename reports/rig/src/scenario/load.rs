@@ -11,6 +11,9 @@ use super::table::{Section, count};
 /// How long connections are held when no messages are sent, unless the scenario says otherwise.
 const HOLD: Duration = Duration::from_mins(1);
 
+/// Connections opened a second, unless the scenario says otherwise: floodtest's default.
+const RATE: u64 = 100;
+
 /// How long messages are sent, unless the scenario says otherwise.
 const SENDING: Duration = Duration::from_mins(2);
 
@@ -18,7 +21,8 @@ const SENDING: Duration = Duration::from_mins(2);
 const SEED: u64 = 1;
 
 /// The keys of `[connections]` that are no flags of floodtest.
-const CONNECTION_KEYS: [&str; 6] = ["count", "hold", "pattern", "rate", "transport", "urls"];
+const CONNECTION_KEYS: [&str; 8] =
+    ["count", "count-field", "for", "hold", "pattern", "rate", "transport", "urls"];
 
 /// The keys of `[messages]` that are no flags of msggen.
 const MESSAGE_KEYS: [&str; 5] = ["for", "random", "rate", "sources", "to-another-node"];
@@ -32,10 +36,14 @@ pub(crate) struct Connections {
     pub(crate) transport: Option<Transport>,
     /// Connections to hold. `None`: one for each URL of the file.
     pub(crate) count: Option<u64>,
-    /// Connections opened a second; 0 for as fast as they are answered.
+    /// Connections opened a second; 0 for as fast as they are answered, and where it changes.
     pub(crate) rate: u64,
+    /// The same as floodtest takes it, which knows rates that change: `ramp:100..2000/60s`.
+    pub(crate) rate_text: String,
     /// How long they are held when nothing is sent.
     pub(crate) hold: Duration,
+    /// For how long connections are begun, whatever comes of them. `None`: until there are `count`.
+    pub(crate) time: Option<Duration>,
     /// Where a URL has its ids.
     pub(crate) id_in_url: Option<String>,
     /// Further flags.
@@ -111,8 +119,12 @@ impl Connections {
     /// What a section asks for.
     pub(super) fn of(mut section: Section) -> anyhow::Result<Self> {
         let count = section.count("count")?;
-        let rate = section.read("rate", rate)?.unwrap_or(100);
+        let (rate, rate_text) =
+            section.read("rate", rate)?.unwrap_or_else(|| (RATE, RATE.to_string()));
         let hold = section.duration("hold")?.unwrap_or(HOLD);
+        let time = section.duration("for")?;
+        // floodtest's --count is a field of items; count is how many connections there are.
+        let counted = section.text("count-field")?.map(|field| format!("--count={field}"));
         let transport = section.read("transport", Transport::of)?;
         let patterns = section.texts("pattern")?;
         let urls = match (section.text("urls")?, patterns) {
@@ -130,13 +142,17 @@ impl Connections {
                 ));
             }
         };
-        if let (Urls::Patterns(_), None) = (&urls, count) {
+        let is_endless = |pattern: &String| time.is_some() && !pattern.contains("{id}");
+        if let (Urls::Patterns(patterns), None) = (&urls, count)
+            && !patterns.iter().all(is_endless)
+        {
             return Err(section.error("it has a pattern and no count: how many connections?"));
         }
         let id_in_url = section.text("id-in-url")?;
         let (known, given) = (flags::FLOODTEST, flags::FLOODTEST_GIVEN);
-        let flags = section.flags("floodtest", known, given, &CONNECTION_KEYS)?;
-        Ok(Self { urls, transport, count, rate, hold, id_in_url, flags })
+        let mut flags = section.flags("floodtest", known, given, &CONNECTION_KEYS)?;
+        flags.extend(counted);
+        Ok(Self { urls, transport, count, rate, rate_text, hold, time, id_in_url, flags })
     }
 }
 
@@ -184,10 +200,11 @@ impl Messages {
     }
 }
 
-/// Connections a second; 0 for as fast as they are answered.
-fn rate(value: &Value) -> Result<u64, String> {
+/// Connections a second, and the same as floodtest takes it. 0 for as fast as they are answered,
+/// and for rates that change, which floodtest itself checks.
+fn rate(value: &Value) -> Result<(u64, String), String> {
     match value {
-        Value::String(text) if text == "max" => Ok(0),
-        value => count(value),
+        Value::String(text) if text == "max" || text.contains(['/', ':']) => Ok((0, text.clone())),
+        value => count(value).map(|rate| (rate, rate.to_string())),
     }
 }

@@ -1,8 +1,10 @@
 //! What an experiment is: a scenario file, read and checked.
 
 pub(crate) mod built_in;
+mod faults;
 pub(crate) mod fill;
 pub(crate) mod flags;
+mod friends;
 mod load;
 mod server;
 mod table;
@@ -12,9 +14,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use reports::run::COMET_SERVER;
 
+pub(crate) use faults::Fault;
 use fill::uses;
 use flags::{Judge, judge_of};
+pub(crate) use friends::Friends;
 pub(crate) use load::{Connections, Messages, Transport, Urls};
 pub(crate) use server::{Broker, MOST_NODES, Nodes, ProcessOf, Server, Started};
 use table::Section;
@@ -24,7 +29,7 @@ pub(crate) use table::{Place, Sheet};
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The sections of a file.
-const SECTIONS: [&str; 5] = ["server", "connections", "messages", "memory", "expect"];
+const SECTIONS: [&str; 6] = ["friends", "server", "connections", "messages", "memory", "expect"];
 
 /// An experiment.
 #[derive(Debug, Clone)]
@@ -33,6 +38,8 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     /// What its report is called. `None`: by its figures.
     pub(crate) title: Option<String>,
+    /// Who follows whom, if the server has a store of it.
+    pub(crate) friends: Option<Friends>,
     /// The server.
     pub(crate) server: Server,
     /// What floodtest does.
@@ -43,6 +50,8 @@ pub(crate) struct Scenario {
     pub(crate) memory: Vec<String>,
     /// From one sample of memory to the next. `None`: as fits the number of connections.
     pub(crate) memory_interval: Option<Duration>,
+    /// What is done to the server while the run goes on.
+    pub(crate) faults: Vec<Fault>,
     /// What the run is to show.
     pub(crate) expect: Vec<String>,
     /// The file with everything that was overridden.
@@ -78,8 +87,11 @@ impl Scenario {
     pub(crate) fn of(name: String, mut sheet: Sheet) -> anyhow::Result<Self> {
         let text = sheet.to_text();
         let title = sheet.top.text("title")?;
-        sheet.top.clone().finish(&["title", "[server]", "[connections]", "[messages]"])?;
+        let faults = sheet.top.read("faults", faults::faults)?.unwrap_or_default();
+        let known = ["title", "[[faults]]", "[server]", "[connections]", "[messages]"];
+        sheet.top.clone().finish(&known)?;
         sheet.check_names(&SECTIONS)?;
+        let friends = sheet.take("friends").map(Friends::of).transpose()?;
         let server = Server::of(sheet.take("server").unwrap_or_else(|| Section::absent("server")))?;
         let Some(connections) = sheet.take("connections") else {
             bail!("the scenario has no section [connections]: what floodtest is to hold");
@@ -109,11 +121,13 @@ impl Scenario {
         let this = Self {
             name,
             title,
+            friends,
             server,
             connections,
             messages,
             memory,
             memory_interval,
+            faults,
             expect,
             text,
         };
@@ -123,6 +137,35 @@ impl Scenario {
 
     /// Refuses what does not go together.
     fn check(&self) -> anyhow::Result<()> {
+        if !self.faults.is_empty() {
+            ensure!(
+                self.server.is_one(),
+                "faults are done to one server that the rig starts: [server] needs a command, and \
+                 no other nodes"
+            );
+            // The log of its memory goes on with whoever owns the port then.
+            ensure!(
+                !self.server.listen.is_empty(),
+                "faults need listen in [server]: the port by which its processes are found again"
+            );
+        }
+        if self.friends.is_some() {
+            let is_used = match &self.server.process {
+                ProcessOf::Started(it) if it.command[0] == COMET_SERVER => {
+                    uses(&it.command, "friends")
+                }
+                _ => false,
+            };
+            ensure!(
+                is_used,
+                "[friends] makes a store for comet-server: [server] needs a command of it with \
+                 --friends {{friends}}"
+            );
+            ensure!(
+                self.server.is_one(),
+                "[friends] is for one server: others would not have the store"
+            );
+        }
         if self.server.broker != Broker::None {
             let is_used = match &self.server.process {
                 ProcessOf::Started(it) => uses(&it.command, "broker"),
@@ -135,7 +178,9 @@ impl Scenario {
 
     /// How long messages are sent, or connections held.
     pub(crate) fn duration(&self) -> Duration {
-        self.messages.as_ref().map_or(self.connections.hold, |messages| messages.duration)
+        let connections = &self.connections;
+        let held = connections.time.unwrap_or(connections.hold);
+        self.messages.as_ref().map_or(held, |messages| messages.duration)
     }
 
     /// The expectations that are put to `judge`'s program, as one list.

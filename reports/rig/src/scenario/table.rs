@@ -126,6 +126,18 @@ impl Sheet {
         self.section_or_new(section, place).put(key, value.into(), place.clone());
     }
 
+    /// Puts a value above the sections, whatever was there.
+    pub(crate) fn top_put(&mut self, key: &str, value: Value, place: Place) {
+        self.text = None;
+        self.top.put(key, value, place);
+    }
+
+    /// Takes away a key above the sections.
+    pub(crate) fn top_remove(&mut self, key: &str) {
+        self.text = None;
+        self.top.take(key);
+    }
+
     /// Takes a key away.
     pub(crate) fn remove(&mut self, section: &str, key: &str) {
         self.text = None;

@@ -218,7 +218,7 @@ fn flags_of_the_tools_are_known_by_name() {
             .lines()
             .filter_map(|line| line.trim_start().split_once("--"))
             .filter(|(before, _)| before.is_empty() || before.ends_with(", "))
-            .filter_map(|(_, flag)| flag.split([' ', '[', '=']).next())
+            .filter_map(|(_, flag)| flag.split([' ', '[', '=', ',', ':']).next())
             .filter(|flag| !["help", "version"].contains(flag))
             .collect();
         assert!(flags.len() > 8, "{program}: {help}");
