@@ -112,7 +112,7 @@ fn messages(text: &mut Text, report: &FloodReport) {
     }
 }
 
-/// What is known of streams that end, if they are measured.
+/// What is known of streams that end.
 fn streams(text: &mut Text, report: &FloodReport) {
     let delays = [
         (
@@ -133,11 +133,7 @@ fn streams(text: &mut Text, report: &FloodReport) {
         ),
     ];
     for (name, what, delays) in delays {
-        // Where nobody asked for them there are none, which is not the same as none so far; but
-        // only the first connections of a run see the difference.
-        if delays.count > 0 {
-            summary(text, name, what, delays);
-        }
+        summary(text, name, what, delays);
     }
     let Some(Streams { done, not_done, counted, goodput }) = &report.streams else { return };
     let n_counted = counted.as_ref().and_then(|counted| counted.total);
