@@ -206,7 +206,13 @@ impl Outcome {
                 && (self.ends == Ends::Fault || !Reason::is_orderly_word(reason))
         };
         let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
-        let counted: ByReason = counted.map(|(reason, n)| (reason.clone(), *n)).collect();
+        // Nor what a server does to slow readers: that is what was to be seen.
+        let of_slow = |reason: &String| {
+            report.slow_readers.as_ref().and_then(|it| it.ends.get(reason)).copied().unwrap_or(0)
+        };
+        let counted =
+            counted.map(|(reason, n)| (reason.clone(), n.saturating_sub(of_slow(reason))));
+        let counted: ByReason = counted.filter(|(_, n)| *n > 0).collect();
         let n_closed: u64 = counted.values().sum();
         if n_closed > 0 {
             let why = listed(&counted);
