@@ -20,6 +20,10 @@ const FAILED_WAIT: Duration = Duration::from_millis(10);
 /// Doublings of a back-off that are counted: 2³⁰ times any time is beyond its bound.
 const MAX_DOUBLINGS: u32 = 30;
 
+/// Bytes that a slow reader may read a second. It reads ten times a second, and the kernel lets a
+/// socket hold some 200 KB by default (`net.core.rmem_max`).
+const MAX_SLOW_BYTES_PER_S: u64 = 1024 * 1024;
+
 /// Storms that a run may have; each has its own figures in the report.
 const MAX_STORMS: usize = 100;
 
@@ -288,7 +292,7 @@ pub struct Slow {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not slow readers: \"{0}\"; write how many connections and how much each reads, as in \
-     1%:1KiB/s, or 1%:0 for nothing at all; more than 0 % and at most 100 %"
+     1%:1KiB/s, or 1%:0 for nothing at all; more than 0 % and at most 100 %, and at most 1MiB/s"
 )]
 pub struct SlowError(String);
 
@@ -302,6 +306,9 @@ impl FromStr for Slow {
                 "0" => 0,
                 _ => units::parse_bytes(rate.strip_suffix("/s")?).ok()?,
             };
+            if bytes_per_s > MAX_SLOW_BYTES_PER_S {
+                return None;
+            }
             Some(Self { part: part_of(part)?, bytes_per_s })
         };
         slow().ok_or_else(|| SlowError(text.to_owned()))
@@ -373,7 +380,7 @@ mod tests {
         }
         assert_eq!("1%:1KiB/s".parse(), Ok(Slow { part: 0.01, bytes_per_s: 1024 }));
         assert_eq!("2.5%:0".parse(), Ok(Slow { part: 0.025, bytes_per_s: 0 }));
-        for text in ["1%", "1%:1KiB", "0%:0", "101%:0", "1:0", "1%:-1/s"] {
+        for text in ["1%", "1%:1KiB", "0%:0", "101%:0", "1:0", "1%:-1/s", "1%:2MiB/s"] {
             assert!(text.parse::<Slow>().is_err(), "{text}");
         }
     }

@@ -6,9 +6,11 @@
 //!
 //! - this file: the TLS of one connection
 //! - `trust`: whom to trust and what to show
+//! - `sessions`: sessions that are gone on with, if that is asked for
 //! - `fault`: what goes wrong, in words
 
 pub(crate) mod fault;
+mod sessions;
 pub(crate) mod trust;
 
 use std::fmt;

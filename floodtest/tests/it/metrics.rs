@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use reports::books::FloodReport;
+use reports::books::{Counted, FloodReport, Goodput, Own, Streams};
 use reports::latency::LatencySummary;
 use rustix::process::Signal;
 
@@ -143,6 +143,13 @@ fn the_schema_lists_every_series_and_no_others() {
         reordered: Some(1),
         median_jump: Some(1),
         content_types: reasons,
+        streams: Some(Streams {
+            done: Some(1),
+            not_done: Some(1),
+            counted: Some(Counted { total: Some(1), ..Counted::default() }),
+            goodput: Some(Goodput::default()),
+        }),
+        own: Own { busiest_thread_share: Some(0.5), ..Own::default() },
         ..FloodReport::default()
     };
     let text = floodtest::metrics::text(&report);
