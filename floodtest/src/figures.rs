@@ -150,8 +150,8 @@ fn of_connections(report: &FloodReport) -> Figures {
     clippy::cast_sign_loss,
     reason = "a time within the run is positive and far below 2^64 microseconds"
 )]
-fn slowest(report: &FloodReport, time_s: impl Fn(&Settle) -> Option<f64>) -> Figure {
-    let times: Option<Vec<f64>> = report.settles.iter().map(time_s).collect();
+fn slowest(report: &FloodReport, of: impl Fn(&Settle) -> Option<f64>) -> Figure {
+    let times: Option<Vec<f64>> = report.settles.iter().map(of).collect();
     match times.map(|times| times.into_iter().reduce(f64::max)) {
         Some(Some(slowest_s)) => Figure::Time((slowest_s * 1e6).round() as u64),
         Some(None) => Figure::Null(Unit::Time, "nothing settled"),

@@ -143,15 +143,13 @@ fn a_stream_is_resumed_and_what_it_brings_again_is_no_duplicate() {
         let events = |numbers: &[u64]| numbers.iter().map(|n| event(*n)).collect::<String>();
         // The id of an event that is cut off does not count.
         let cut = "id: never\ndata: x";
-        match life {
-            0 => send(stream, &format!("{EVENTS}retry: 1\n\n{}{cut}", events(&[1, 2, 3]))),
-            _ => {
-                let line = format!("Last-Event-ID: e-{id}-3\r\n");
-                assert!(request.contains(&line), "{request}");
-                send(stream, &format!("{EVENTS}{}", events(&[2, 3, 4, 5])));
-                hold(stream);
-            }
+        if life == 0 {
+            return send(stream, &format!("{EVENTS}retry: 1\n\n{}{cut}", events(&[1, 2, 3])));
         }
+        let line = format!("Last-Event-ID: e-{id}-3\r\n");
+        assert!(request.contains(&line), "{request}");
+        send(stream, &format!("{EVENTS}{}", events(&[2, 3, 4, 5])));
+        hold(stream);
     });
     let urls = server.urls(3);
     let mut running = begin(&urls, &["--reopen", "server"]);
