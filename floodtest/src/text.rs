@@ -78,8 +78,8 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     } else {
         writeln!(
             f,
-            "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} waiting \
-             for a head + {} not begun",
+            "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} \
+             waiting for a head + {} not begun",
             asked - connected,
             n_headless(report).saturating_sub(*waiting),
             asked.saturating_sub(n_places)

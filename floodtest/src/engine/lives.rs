@@ -185,8 +185,8 @@ impl Engine<'_> {
         places.has_settled
     }
 
-    /// Notes the first place that is away at the end because of an end that is not in order, and how
-    /// many are being opened again.
+    /// Notes the first place that is away at the end because of an end that is not in order, and
+    /// how many are being opened again.
     pub(super) fn name_away(&mut self) {
         let Some(places) = &self.places else { return };
         let is_it = |column: &Column| column.is_away() && !column.is_in_order();
@@ -231,12 +231,13 @@ impl Engine<'_> {
         self.tally.away -= 1;
         self.tally.away_in_order -= u64::from(column.is_in_order());
         column.set_away(false, false);
+        let attempt = column.attempt();
         places.urls.go_to(&self.job.lines, number)?;
         let mut request = std::mem::take(&mut self.request);
         let (target, carried, tls) = Self::compose(
             self.job,
             &mut places.urls,
-            number,
+            (number, attempt),
             places.again.resume(index),
             self.trust.as_ref(),
             (&mut request, &mut self.outgoing),

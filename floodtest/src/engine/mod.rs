@@ -235,8 +235,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Whether no connection will be opened any more. Those that may wait for ever for their heads
-    /// are as good as open: a long poll is answered when there is something to say. Where places get
-    /// one connection after the other, whether each has had its first try.
+    /// are as good as open: a long poll is answered when there is something to say. Where places
+    /// get one connection after the other, whether each has had its first try.
     fn is_settled(&mut self) -> bool {
         if self.places.is_some() {
             return self.have_all_tried();
