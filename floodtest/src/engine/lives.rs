@@ -42,7 +42,13 @@ impl Engine<'_> {
     /// Whether the place of a connection that ends so gets another one.
     pub(super) fn has_next(&self, reason: Reason) -> bool {
         self.places.is_some()
-            && (reason == Reason::Lifetime || self.job.shape.reopen != Reopen::Never)
+            && match self.job.shape.reopen {
+                _ if reason == Reason::Lifetime => true,
+                Reopen::Never => false,
+                // By the standard of event streams, this asks clients not to come back.
+                Reopen::Server => reason != Reason::Status(204),
+                _ => true,
+            }
     }
 
     /// Notes that a connection was established.
