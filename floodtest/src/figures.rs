@@ -143,15 +143,15 @@ fn of_connections(report: &FloodReport) -> Figures {
         .with_delays("delivery_from_send", &report.delivery_from_send)
 }
 
-/// The longest of a time of all settles, in microseconds; not known if there is none, or if in one of
-/// them not so many came back.
+/// The longest of a time of all settles, in microseconds; not known if there is none, or if in one
+/// of them not so many came back.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a time within the run is positive and far below 2^64 microseconds"
 )]
-fn slowest(report: &FloodReport, time_s: impl Fn(&Settle) -> Option<f64>) -> Figure {
-    let times: Option<Vec<f64>> = report.settles.iter().map(time_s).collect();
+fn slowest(report: &FloodReport, of: impl Fn(&Settle) -> Option<f64>) -> Figure {
+    let times: Option<Vec<f64>> = report.settles.iter().map(of).collect();
     match times.map(|times| times.into_iter().reduce(f64::max)) {
         Some(Some(slowest_s)) => Figure::Time((slowest_s * 1e6).round() as u64),
         Some(None) => Figure::Null(Unit::Time, "nothing settled"),

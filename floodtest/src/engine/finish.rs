@@ -88,8 +88,8 @@ impl Engine<'_> {
         Finished { end, tally: self.tally, worst, slow: self.slow.ends }
     }
 
-    /// All connections that were established, one for each place, with the ids that their URLs say. A file that cannot
-    /// be read any more leaves them without ids, which is reported.
+    /// All connections that were established, one for each place, with the ids that their URLs say.
+    /// A file that cannot be read any more leaves them without ids, which is reported.
     fn connections(&mut self) -> Vec<Connection> {
         let mut connections = Vec::new();
         let mut has_urls =

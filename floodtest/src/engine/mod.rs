@@ -167,7 +167,6 @@ impl<'a> Engine<'a> {
         started_at: Instant,
     ) -> Result<Self, Error> {
         let places = if job.shape.has_lives() { Some(urls.reopen()?) } else { None };
-        let places = places.map(|urls| Box::new(Places::new(urls)));
         urls.rewind()?;
         urls.skip(job.share.index)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -181,6 +180,7 @@ impl<'a> Engine<'a> {
         }
         let n_asked = job.share.n_of(job.n_asked);
         let n_asked = usize::try_from(n_asked).expect("as many descriptors are allowed");
+        let places = places.map(|urls| Box::new(Places::new(urls, n_asked.min(MAX_ROWS_AT_ONCE))));
         let accounting = &job.accounting;
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
@@ -258,8 +258,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Whether no connection will be opened any more. Those that may wait for ever for their heads
-    /// are as good as open: a long poll is answered when there is something to say. Where places get
-    /// one connection after the other, whether each has had its first try.
+    /// are as good as open: a long poll is answered when there is something to say. Where places
+    /// get one connection after the other, whether each has had its first try.
     fn is_settled(&mut self) -> bool {
         if self.places.is_some() {
             return self.have_all_tried();

@@ -26,7 +26,7 @@ use crate::decode::{DecodeError, Progress};
 use crate::reason::Reason;
 pub use fault::{Alert, TlsFault};
 pub(crate) use trust::Trust;
-pub use trust::{TlsArgs, TrustError};
+pub use trust::{TlsArgs, TlsResume, TrustError};
 
 /// Bytes that rustls may need for what it sends at once: a hello with its extensions, or the end
 /// of a handshake; it says so when it needs more.
