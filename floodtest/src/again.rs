@@ -9,9 +9,9 @@ const MAX_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What servers have said about how to come back.
 ///
-/// For each event stream with ids there is its last one, 128 bytes at most, and some 40 bytes of the
-/// table; likewise 8 bytes for each whose server has said `retry:`. Only event streams that may be
-/// opened again are here.
+/// For each event stream with ids there is its last one, 128 bytes at most, and some 40 bytes of
+/// the table; likewise 8 bytes for each whose server has said `retry:`. Only event streams that may
+/// be opened again are here.
 #[derive(Debug, Default)]
 pub(crate) struct Again {
     /// The last id of each stream.

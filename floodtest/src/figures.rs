@@ -143,8 +143,8 @@ fn of_connections(report: &FloodReport) -> Figures {
         .with_delays("delivery_from_send", &report.delivery_from_send)
 }
 
-/// The longest of a time of all settles, in microseconds; not known if there is none, or if in one of
-/// them not so many came back.
+/// The longest of a time of all settles, in microseconds; not known if there is none, or if in one
+/// of them not so many came back.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -11,7 +11,7 @@
 //! - `engine`, `job`, `dial`, [`tls`], `redirect`: the one loop that opens, holds and listens, and
 //!   what it is to do.
 //! - [`shape`], `dice`: how long connections live, what follows their ends, storms and slow
-//!   readers;   what chance decides, by `--seed`.
+//!   readers; what chance decides, by `--seed`.
 //! - `workers`, `share`: the same in several processes, where one may not open as many files.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
 //! - [`items`]: from the bytes of a body to its items and the marks of messages; pure.
@@ -21,7 +21,7 @@
 //!   come back.
 //! - `receipt`: from what one `recv` brought into both.
 //! - `tally`, `settling`, `slow_end`, `kinds`, [`reason`], `report`: what is counted, why
-//!   connections ended, and which   figures come of it.
+//!   connections ended, and which figures come of it.
 //! - `reporter`: the reports while it goes on, and when it was held long enough.
 //! - [`end`], [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
 //! - [`text`], [`live`], [`metrics`](mod@metrics), `shown`: how it is said, at the end, on a

@@ -1,5 +1,7 @@
 //! What a terminal shows while a run goes on.
 
+use std::time::Duration;
+
 use reports::books::{FloodReport, Goodput, Settle};
 
 use crate::outcome::listed;
@@ -13,10 +15,11 @@ pub struct Style {
     pub is_coloured: bool,
 }
 
-/// The lines that show `report`, each ended.
-pub fn view(report: &FloodReport, style: Style) -> String {
+/// The lines that show `report`, each ended. `storms` are the times of all storms, in order, after
+/// the first connection of the run was due.
+pub fn view(report: &FloodReport, storms: &[Duration], style: Style) -> String {
     let mut view = String::new();
-    for line in lines(report) {
+    for line in lines(report, storms) {
         let mut shown: String = line.text.chars().take(style.columns.max(1) - 1).collect();
         if line.is_bad && style.is_coloured {
             shown = format!("\x1b[31m{shown}\x1b[0m");
@@ -36,7 +39,7 @@ struct Line {
 }
 
 /// The lines of the view.
-fn lines(report: &FloodReport) -> Vec<Line> {
+fn lines(report: &FloodReport, storms: &[Duration]) -> Vec<Line> {
     let FloodReport { asked, begun, connected, closed, failed, items, recent, .. } = report;
     let per_s = |n: u64| if recent.seconds > 0.0 { n as f64 / recent.seconds } else { 0.0 };
     let good = |text| Line { text, is_bad: false };
@@ -65,6 +68,11 @@ fn lines(report: &FloodReport) -> Vec<Line> {
     if let Some(goodput) = report.streams.as_ref().and_then(|streams| streams.goodput.as_ref()) {
         let Goodput { met, of, per_s, .. } = goodput;
         lines.push(good(format!("goodput: {met} of {of} streams, {per_s:.1}/s")));
+    }
+    let next = storms.iter().find(|at| at.as_secs_f64() > report.elapsed_s);
+    if let Some(at) = next {
+        let in_s = at.as_secs_f64() - report.elapsed_s;
+        lines.push(good(format!("the next storm is in {in_s:.0} s")));
     }
     if let Some(settle) = report.settles.last() {
         lines.push(good(storm(settle, report.elapsed_s)));
@@ -179,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_view_has_rates_latency_and_reasons() {
-        let shown = view(&report(), PLAIN);
+        let shown = view(&report(), &[], PLAIN);
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(
             lines,
@@ -230,7 +238,8 @@ mod tests {
             limited_by: Some("floodtest".to_owned()),
             ..FloodReport::default()
         };
-        let shown = view(&report, Style { columns: 80, is_coloured: false });
+        let storms = [60, 75, 120].map(Duration::from_secs);
+        let shown = view(&report, &storms, Style { columns: 80, is_coloured: false });
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(
             lines,
@@ -241,6 +250,7 @@ mod tests {
                 "first item (TTFT): p50 45.678 ms, p99 123.456 ms, max 9876.543 ms",
                 "gap (inter-chunk): p50 200.123 ms, p99 123.456 ms, max 9876.543 ms",
                 "goodput: 9000 of 10000 streams, 45.6/s",
+                "the next storm is in 45 s",
                 "storm 50% 15 s ago: 9876/10000 back, 50% 1.2 s, 95% 12.3 s, peak 12345/s",
                 "limited by floodtest: latencies are not the server's alone",
             ]
@@ -250,9 +260,9 @@ mod tests {
     #[test]
     fn no_line_is_as_long_as_the_terminal_is_wide_and_colour_can_be_had_or_not() {
         let narrow = Style { columns: 20, is_coloured: false };
-        let shown = view(&report(), narrow);
+        let shown = view(&report(), &[], narrow);
         assert!(shown.lines().all(|line| line.chars().count() < 20), "{shown}");
-        let coloured = view(&report(), Style { is_coloured: true, ..PLAIN });
+        let coloured = view(&report(), &[], Style { is_coloured: true, ..PLAIN });
         assert!(coloured.contains("\n\x1b[31mfailed: 8 refused\x1b[0m\n"), "{coloured}");
         assert!(coloured.starts_with("12 s: "), "{coloured}");
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
@@ -93,7 +94,10 @@ fn hold(
     };
     let streams = output::start(&io::stdout(), form, &io::stderr(), when_broken);
     let (stdout, stderr) = streams.context("cannot start a thread for the output")?;
-    let mut printer = Printer { json: args.json, stdout, stderr, metrics: None };
+    let mut storms: Vec<_> = shape.storm.iter().map(|storm| storm.at).collect();
+    storms.sort_unstable();
+    let json = args.json;
+    let mut printer = Printer { json, stdout, stderr, storms, metrics: None };
     if let Some(profile) = about_streams.profile {
         printer.say(&format!("--profile stands for {profile}; flags that are given win"));
     }
@@ -215,6 +219,8 @@ struct Printer {
     stdout: Stream,
     /// Where people are told.
     stderr: Stream,
+    /// When the storms of the run are, in their order.
+    storms: Vec<Duration>,
     /// Where Prometheus is told, if it is.
     metrics: Option<Publisher<FloodReport>>,
 }
@@ -283,7 +289,7 @@ impl Observer for Printer {
 
     fn progress(&mut self, report: &FloodReport) {
         self.publish(report);
-        self.stderr.show(live::view(report, style()));
+        self.stderr.show(live::view(report, &self.storms, style()));
     }
 
     fn trouble(&mut self, what: &str) {

@@ -21,7 +21,8 @@ const BINS_PER_S: u32 = 1_000 / BIN_MS;
 /// the time. What comes later is counted in the last of them.
 const MAX_BINS: usize = 60_000;
 
-/// Two processes notice the same absence of a server at moments that are no further apart than this.
+/// Two processes notice the same absence of a server at moments that are no further apart than
+/// this.
 const SAME_ABSENCE_MS: u32 = 2_000;
 
 /// What closed the connections.

@@ -13,8 +13,8 @@ use crate::dice::{self, Choice};
 /// `retry:`. The standard leaves it open ("a few seconds"); Chrome takes 3 s, Firefox 5 s.
 const BROWSERS_WAIT: Duration = Duration::from_secs(3);
 
-/// What `at-once` waits after a connect that failed. Without any wait a server that is away would be
-/// asked in a loop that takes the whole core, and nothing would be learnt by it.
+/// What `at-once` waits after a connect that failed. Without any wait a server that is away would
+/// be asked in a loop that takes the whole core, and nothing would be learnt by it.
 const FAILED_WAIT: Duration = Duration::from_millis(10);
 
 /// Doublings of a back-off that are counted: 2³⁰ times any time is beyond its bound.
@@ -53,9 +53,9 @@ impl Shape {
         self.lifetime.is_some() || self.reopen != Reopen::Never
     }
 
-    /// Source ports that connections hold which we have closed, of `n` places: each for a minute, in
-    /// `TIME_WAIT`, since it was we who closed. Those that are thrown away (RST) hold none, nor do
-    /// those that the server has closed.
+    /// Source ports that connections hold which we have closed, of `n` places: each for a minute,
+    /// in `TIME_WAIT`, since it was we who closed. Those that are thrown away (RST) hold none, nor
+    /// do those that the server has closed.
     pub(crate) fn n_ports_held(&self, n: u64) -> u64 {
         let mut held = 0.0;
         if let Some(lifetime) = self.lifetime {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use reports::books::{
     ByReason, Counted, Example, Extent, FloodReport, Goodput, ItemKind, Judged, JudgedBy, Settle,
-    Streams,
+    SlowReader, SlowReaders, Streams,
 };
 use reports::expect::NOT_JUDGED;
 use reports::latency::LatencySummary;
@@ -31,6 +31,9 @@ impl fmt::Display for FinalText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &self.0.report;
         connections(f, report)?;
+        if let Some(slow) = &report.slow_readers {
+            slow_readers(f, slow)?;
+        }
         items(f, report)?;
         messages(f, report)?;
         if !report.worst.is_empty() {
@@ -83,8 +86,8 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     } else {
         writeln!(
             f,
-            "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} waiting \
-             for a head + {} not begun",
+            "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} \
+             waiting for a head + {} not begun",
             asked - connected,
             n_headless(report).saturating_sub(*waiting),
             asked.saturating_sub(n_places)
@@ -99,6 +102,33 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
         let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
         writeln!(f, "              first {reason}{detail}: {url}")
     })
+}
+
+/// Slow readers that a final text names; the JSON report has more of them.
+const MAX_SLOW_SHOWN: usize = 10;
+
+/// What became of slow readers.
+fn slow_readers(f: &mut fmt::Formatter<'_>, slow: &SlowReaders) -> fmt::Result {
+    let SlowReaders { connections, open, ends, readers } = slow;
+    writeln!(
+        f,
+        "slow readers  {connections} = {open} still open + {} that ended{}",
+        connections.saturating_sub(*open),
+        why(ends)
+    )?;
+    for reader in readers.iter().take(MAX_SLOW_SHOWN) {
+        let SlowReader { url, bytes_per_s, bytes, end, after_s } = reader;
+        let rate = match bytes_per_s {
+            0 => "read nothing".to_owned(),
+            n => format!("read {n} bytes/s"),
+        };
+        let after = after_s.map(|s| format!(" after {s:.1} s")).unwrap_or_default();
+        writeln!(f, "              {rate}: {end}{after} and {bytes} bytes: {url}")?;
+    }
+    match readers.len().checked_sub(MAX_SLOW_SHOWN).filter(|n| *n > 0) {
+        Some(n_more) => writeln!(f, "              and {n_more} more"),
+        None => Ok(()),
+    }
 }
 
 /// The connections of places that have had several, and how they came back.

@@ -283,7 +283,8 @@ mod tests {
     proptest! {
         #[test]
         fn due_times_rise_and_n_before_is_their_inverse(
-            rates in proptest::collection::vec((0.0_f64..5_000.0, 0.1_f64..5_000.0, 1_u64..90), 1..5),
+            rates in proptest::collection::vec(
+                (0.0_f64..5_000.0, 0.1_f64..5_000.0, 1_u64..90), 1..5),
             ks in proptest::collection::vec(0_u64..400_000, 1..30),
         ) {
             let step = |(from, to, lasts): (f64, f64, u64)| step(from, to, Some(lasts));

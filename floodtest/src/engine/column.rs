@@ -58,6 +58,11 @@ impl Column {
         self.set(LIFE_BITS, FAILED_BITS, (self.n_failed() + 1).min(most));
     }
 
+    /// Which of its tries to connect the next one is.
+    pub(super) fn attempt(self) -> u32 {
+        self.get(0, LIFE_BITS + FAILED_BITS)
+    }
+
     /// Whether nothing has become of it so far.
     pub(super) fn is_first(self) -> bool {
         self.life() == 0 && self.n_failed() == 0

@@ -102,7 +102,8 @@ impl Engine<'_> {
         let filling = Filling { fields: following.fields.as_deref(), place };
         let mut request = std::mem::take(&mut self.request);
         let n_redirects = following.n_redirects + 1;
-        let redirected = Redirected { is_elsewhere, is_get, n_redirects };
+        let attempt = handshake.map_or(0, |it| it.attempt);
+        let redirected = Redirected { is_elsewhere, is_get, n_redirects, attempt };
         self.job.requests.write(&url, filling, redirected, &mut request);
         if let Some(places) = &mut self.places
             && places.again.is_resumed(row_number(row))

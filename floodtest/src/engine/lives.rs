@@ -42,7 +42,13 @@ impl Engine<'_> {
     /// Whether the place of a connection that ends so gets another one.
     pub(super) fn has_next(&self, reason: Reason) -> bool {
         self.places.is_some()
-            && (reason == Reason::Lifetime || self.job.shape.reopen != Reopen::Never)
+            && match self.job.shape.reopen {
+                _ if reason == Reason::Lifetime => true,
+                Reopen::Never => false,
+                // By the standard of event streams, this asks clients not to come back.
+                Reopen::Server => reason != Reason::Status(204),
+                _ => true,
+            }
     }
 
     /// Notes that a connection was established.
@@ -185,8 +191,8 @@ impl Engine<'_> {
         places.has_settled
     }
 
-    /// Notes the first place that is away at the end because of an end that is not in order, and how
-    /// many are being opened again.
+    /// Notes the first place that is away at the end because of an end that is not in order, and
+    /// how many are being opened again.
     pub(super) fn name_away(&mut self) {
         let Some(places) = &self.places else { return };
         let is_it = |column: &Column| column.is_away() && !column.is_in_order();
@@ -231,12 +237,13 @@ impl Engine<'_> {
         self.tally.away -= 1;
         self.tally.away_in_order -= u64::from(column.is_in_order());
         column.set_away(false, false);
+        let attempt = column.attempt();
         places.urls.go_to(&self.job.lines, number)?;
         let mut request = std::mem::take(&mut self.request);
         let (target, carried, tls) = Self::compose(
             self.job,
             &mut places.urls,
-            number,
+            (number, attempt),
             places.again.resume(index),
             self.trust.as_ref(),
             (&mut request, &mut self.outgoing),

@@ -67,8 +67,8 @@ impl Engine<'_> {
         Ok(true)
     }
 
-    /// Whether all that was dialed was refused, so that it makes no sense to go on. Where it is
-    /// tried again, it does.
+    /// Whether all that was dialed was refused, so that it makes no sense to go on. Where it is to
+    /// be tried again, it does.
     pub(super) fn nobody_listens(&self) -> bool {
         let n_refused = self.tally.failures.of(Reason::Refused);
         n_refused > 0
@@ -190,7 +190,7 @@ impl Engine<'_> {
         let (target, carried, tls) = Self::compose(
             self.job,
             self.urls,
-            number,
+            (number, 0),
             None,
             self.trust.as_ref(),
             (&mut request, &mut self.outgoing),
@@ -211,13 +211,13 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Puts together what the connection of this number in the plan asks for, by the present line
-    /// of `urls`; the request, or the hello of its TLS, is written into `request`. `last_event` is
-    /// what came last on the one before.
+    /// Puts together what a place of this number in the plan asks for, by the present line of
+    /// `urls`; the request, or the hello of its TLS, is written into `request`. It is this try of
+    /// the place, and `last_event` is what came last on the connection before.
     pub(super) fn compose(
         job: &mut Job,
         urls: &mut UrlFile,
-        number: u64,
+        (number, attempt): (u64, u32),
         last_event: Option<&[u8]>,
         trust: Option<&Trust>,
         (request, outgoing): (&mut Vec<u8>, &mut Vec<u8>),
@@ -228,13 +228,15 @@ impl Engine<'_> {
         let Some(target) = target.filter(|_| is_good) else {
             return Err(Error::FileChanged { path: urls.name(), line });
         };
-        job.requests.write(&url, filling, Redirected::default(), request);
+        let redirected = Redirected { attempt, ..Redirected::default() };
+        job.requests.write(&url, filling, redirected, request);
         if let Some(id) = last_event {
             job.requests.add_last_event(id, request);
         }
         let follows = job.requests.max_redirects > 0;
         let following = follows.then(|| Box::new(Following::new(&url, filling)));
-        let handshake = url.is_ws.then_some(Handshake { place: number, n_redirects: 0 });
+        let handshake = Handshake { place: number, n_redirects: 0, attempt };
+        let handshake = url.is_ws.then_some(handshake);
         let needs_fields = url.is_ws && job.requests.sockets.needs_fields();
         let fields = filling.fields.filter(|_| needs_fields).map(Into::into);
         let carried = Carried { following, handshake, fields };

@@ -62,7 +62,8 @@ fn slot_of(due_ms: u32) -> usize {
 }
 
 impl Queue {
-    /// Puts a place into the queue, which is not in it. A time that is past is the next millisecond.
+    /// Puts a place into the queue, which is not in it. A time that is past is the next
+    /// millisecond.
     pub(super) fn insert(&mut self, all: &mut [impl Queued], row: u32, due_ms: u32) {
         let due_ms = due_ms.clamp(self.now_ms, NONE - 1);
         let slot = slot_of(due_ms);

@@ -1,7 +1,7 @@
 //! Readers that read slowly, or never: who they are, when they read, and what becomes of them.
 //!
-//! Nobody listens to what they read: it is counted in bytes, and its messages are neither judged nor
-//! timed, so that the figures are those of the others.
+//! Nobody listens to what they read: it is counted in bytes, and its messages are neither judged
+//! nor timed, so that the figures are those of the others.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +21,8 @@ use crate::shape::Slow;
 use crate::slow_end::{MAX_SLOW_ENDS, SlowEnd};
 use crate::tally::Tally;
 
-/// How often one reads, if it reads at all. All do so equally often, so that a line of them is in the
-/// order in which they are due.
+/// How often one reads, if it reads at all. All do so equally often, so that a line of them is in
+/// the order in which they are due.
 const READ_EVERY: Duration = Duration::from_millis(100);
 
 /// Bytes that the socket of a slow reader is to hold at least. By itself the kernel lets it grow to

@@ -47,6 +47,8 @@ pub(crate) struct Redirected {
     pub(crate) is_get: bool,
     /// How many redirects have led there.
     pub(crate) n_redirects: u8,
+    /// Which try of its place it is.
+    pub(crate) attempt: u32,
 }
 
 /// The requests of a run.
@@ -177,7 +179,7 @@ impl Requests {
         redirected: Redirected,
         request: &mut Vec<u8>,
     ) {
-        let Redirected { is_elsewhere, is_get, n_redirects } = redirected;
+        let Redirected { is_elsewhere, is_get, n_redirects, attempt } = redirected;
         request.clear();
         request.extend_from_slice(if is_get { b"GET" } else { self.method.as_bytes() });
         request.push(b' ');
@@ -199,7 +201,8 @@ impl Requests {
         let head = if is_elsewhere { &self.head_elsewhere } else { &self.head };
         head.write(filling, request);
         if url.is_ws {
-            self.sockets.write(Handshake { place: filling.place, n_redirects }, request);
+            let handshake = Handshake { place: filling.place, n_redirects, attempt };
+            self.sockets.write(handshake, request);
         }
         let body = self.body.as_ref().filter(|_| !is_get);
         if let Some(body) = body {
@@ -346,7 +349,7 @@ mod tests {
             method: "POST".to_owned(),
             ..args(&["Authorization: Basic c2VjcmV0", "Cookie: secret", "Host: secret", "X-A: b"])
         };
-        let elsewhere = Redirected { is_elsewhere: true, is_get: true, n_redirects: 1 };
+        let elsewhere = Redirected { is_elsewhere: true, is_get: true, n_redirects: 1, attempt: 0 };
         let request = request(&args, "http://h/x", elsewhere);
         assert!(request.starts_with("GET /x HTTP/1.1\r\nHost: h\r\n"), "{request}");
         assert!(request.ends_with("X-A: b\r\n\r\n") && !request.contains("ecret"), "{request}");

@@ -57,6 +57,8 @@ pub(crate) struct Handshake {
     pub(crate) place: u64,
     /// How many redirects have led there.
     pub(crate) n_redirects: u8,
+    /// Which try of its place it is.
+    pub(crate) attempt: u32,
 }
 
 impl Sockets {
@@ -179,8 +181,9 @@ impl Sockets {
 
     /// The key of a handshake: 16 bytes that are others for each, and are not kept anywhere.
     fn key(&self, handshake: Handshake) -> String {
-        let Handshake { place, n_redirects } = handshake;
-        let first = mix(mix(self.seed ^ place).wrapping_add(u64::from(n_redirects)));
+        let Handshake { place, n_redirects, attempt } = handshake;
+        let which = u64::from(attempt) << 8 | u64::from(n_redirects);
+        let first = mix(mix(self.seed ^ place).wrapping_add(which));
         let second = mix(first ^ self.seed);
         let mut key = [0; 16];
         key[..8].copy_from_slice(&first.to_le_bytes());
@@ -273,7 +276,7 @@ mod tests {
     #[test]
     fn each_handshake_has_a_key_of_16_bytes_of_its_own() {
         let sockets = Sockets::new(&SocketArgs::default()).unwrap();
-        let key = |place, n_redirects| sockets.key(Handshake { place, n_redirects });
+        let key = |place, n_redirects| sockets.key(Handshake { place, n_redirects, attempt: 0 });
         let mut keys: Vec<_> = (0..100).flat_map(|place| [key(place, 0), key(place, 1)]).collect();
         assert!(keys.iter().all(|key| BASE64.decode(key).unwrap().len() == 16));
         assert_eq!(keys[0], key(0, 0), "it is known again when the response comes");
@@ -284,7 +287,7 @@ mod tests {
     }
 
     /// The first handshake of a run.
-    const FIRST: Handshake = Handshake { place: 0, n_redirects: 0 };
+    const FIRST: Handshake = Handshake { place: 0, n_redirects: 0, attempt: 0 };
 
     #[test]
     fn a_response_opens_a_websocket_or_says_why_not() {

@@ -29,8 +29,7 @@ pub(crate) struct Tally {
     /// Of these, those whose connection ended as it was to: we closed it, or the server did in an
     /// order that is no fault.
     pub(crate) away_in_order: u64,
-    /// Of these, the first by its number among those where that is not so; the final counts have
-    /// it.
+    /// The first by its number of the others that wait; the final counts have it.
     pub(crate) first_away: Option<u64>,
     /// Connections without a head that are not the first of their place; the final counts have it.
     pub(crate) reopening: u64,

@@ -1,8 +1,8 @@
 //! Sessions of TLS that are gone on with (`--tls-resume on`).
 //!
 //! The store of rustls keeps eight tickets of TLS 1.3 for a server, and a ticket is good for one
-//! connection: of ten thousand that come back at once, eight would resume. Here there are as many as
-//! places may want.
+//! connection: of ten thousand that come back at once, eight would resume. Here there are as many
+//! as places may want.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -11,8 +11,8 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// Tickets that a process keeps for each server, the newest ones. With the server's certificates each
-/// takes some 3 KB, so that all of them take 60 MB.
+/// Tickets that a process keeps for each server, the newest ones. With the server's certificates
+/// each takes some 3 KB, so that all of them take 60 MB.
 const MAX_TICKETS: usize = 20_000;
 
 /// Servers that are remembered. A URL file mostly names one.

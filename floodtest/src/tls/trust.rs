@@ -47,8 +47,8 @@ pub struct TlsArgs {
     pub key: Option<PathBuf>,
 
     /// Whether connections to https:// URLs go on with a session of an earlier one where the server
-    /// offers it, as browsers do when they come back. off: each makes a whole handshake, the dearest
-    /// case for the server.
+    /// offers it, as browsers do when they come back. off: each makes a whole handshake, the
+    /// dearest case for the server.
     #[arg(long, value_name = "WHETHER", default_value = "off")]
     pub tls_resume: TlsResume,
 }

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use reports::books::FloodReport;
+use reports::sent::{End, Header, IdLine};
 use reports::stamp::{Mark, Sender, Stamp};
 use rustix::process::Signal;
 
@@ -476,4 +477,111 @@ fn tls_is_resumed_if_that_is_asked_for() {
         balanced(&report);
         assert_eq!(*resumed.lock().unwrap(), (8, n_resumed), "{resume}");
     }
+}
+
+#[test]
+fn what_was_sent_is_compared_over_all_lives_of_a_place() {
+    let server = server(|id, life, _, stream| {
+        let id = id as u64;
+        let text = match (id, life) {
+            // 3 and 4 are in the gap, and 4 was refused by the server; 8 came behind the last life.
+            (1, 0) => all_stamped(1, &[1, 2]),
+            (1, _) => all_stamped(1, &[5, 6, 7]),
+            // 2 and 3 are missing, and nobody knows what was before the second connection.
+            (2, 0) => all_stamped(2, &[1]),
+            // One that hears nothing begins anew with each life.
+            _ => String::new(),
+        };
+        send(stream, &format!("{HEAD}{text}"));
+        if life > 0 {
+            hold(stream);
+        }
+    });
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let now_us = reports::stamp::as_us(reports::stamp::wall_now());
+    let first_due_unix_us = now_us + 3_600_000_000;
+    let header = Header { sent: 1, sender: SENDER, first_due_unix_us, ..Header::default() };
+    let (failed, no_line) = (vec![(4, 4)], IdLine::default());
+    let of_1 = IdLine { id: 1, n: 8, failed, ..no_line.clone() };
+    let of_2 = IdLine { id: 2, n: 3, ..no_line };
+    let end = End { end: true, last_answer_unix_us: 5, ..End::default() };
+    let lines = [
+        serde_json::to_string(&header).unwrap(),
+        serde_json::to_string(&of_1).unwrap(),
+        serde_json::to_string(&of_2).unwrap(),
+        serde_json::to_string(&end).unwrap(),
+    ];
+    std::io::Write::write_all(&mut file, (lines.join("\n") + "\n").as_bytes()).unwrap();
+    let urls = server.urls(3);
+    let sent = file.path().to_str().unwrap();
+    let flags = ["--reopen", "at-once", "--sent", sent, "--settle", "0s"];
+    let mut running = begin(&urls, &flags);
+    running
+        .wait_for(|report| report.connected == 3 && report.reopened == 3 && report.messages == 6);
+    running.signal(Signal::INT);
+    let ended = running.end();
+    let report = ended.report();
+    balanced(&report);
+    // 8 of id 1 is lost behind the last that came; 3 of id 1, and 2 and 3 of id 2, in gaps.
+    assert_eq!((report.lost, report.lost_in_gaps), (Some(1), Some(3)), "{report:?}");
+    assert_eq!((report.duplicated, report.reordered), (Some(0), Some(0)));
+    assert_eq!((report.late_joiners, report.heard), (0, 2), "{report:?}");
+}
+
+#[test]
+fn a_redirect_is_followed_anew_in_each_life() {
+    let server = server(|id, life, request, stream| {
+        if id < 10 {
+            let to = format!("Location: /test/{}\r\n", id * 10);
+            send(stream, &format!("HTTP/1.1 307 Go\r\n{to}Content-Length: 0\r\n\r\n"));
+        } else {
+            assert_eq!(request.contains("Last-Event-ID: 7\r\n"), life > 0, "{request}");
+            send(stream, &format!("{EVENTS}id: 7\ndata: x\n\n"));
+            if life == 2 {
+                hold(stream);
+            }
+        }
+    });
+    let urls = server.urls(2);
+    let mut running = begin(&urls, &["--reopen", "at-once", "--follow"]);
+    running.wait_for(|report| report.connected == 2 && report.reopened == 4);
+    running.signal(Signal::INT);
+    let report = running.end().with_code(0).report();
+    balanced(&report);
+    assert_eq!((report.begun, report.resumed, report.failed), (6, 4, 0));
+}
+
+#[test]
+fn workers_have_their_part_of_slow_readers() {
+    let server = server(|_, _, _, stream| {
+        send(stream, OUR_HEAD);
+        hold(stream);
+    });
+    let urls = server.urls(100);
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "20ms"];
+    let mut running = start_limited(100, &[&args[..], &["--slow", "7%:0"]].concat());
+    running.wait_for(|report| report.connected == 100);
+    running.signal(Signal::INT);
+    let slow = running.end().with_code(0).report().slow_readers.unwrap();
+    assert_eq!((slow.connections, slow.open, slow.readers.len()), (7, 7, 7));
+    let urls: BTreeSet<_> = slow.readers.iter().map(|it| it.url.clone()).collect();
+    assert_eq!(urls.len(), 7, "{urls:?}");
+}
+
+#[test]
+fn places_of_a_worker_that_dies_are_missing() {
+    let server = server(|_, _, _, stream| {
+        send(stream, OUR_HEAD);
+        hold(stream);
+    });
+    let urls = server.urls(100);
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "20ms"];
+    let mut running = start_limited(100, &[&args[..], &["--reopen", "at-once"]].concat());
+    running.wait_for(|report| report.connected == 100);
+    crate::support::signal(crate::support::children(running.pid())[0], Signal::KILL);
+    running.wait_for(|report| report.closed > 0);
+    running.signal(Signal::INT);
+    let ended = running.end().with_code(1);
+    balanced(&ended.report());
+    ended.mentioning("places had no connection when it ended").mentioning("worker 1 died");
 }
