@@ -220,7 +220,7 @@ impl Engine<'_> {
                 let at_once = Some(Duration::ZERO);
                 let _ = rustix::net::sockopt::set_socket_linger(socket, at_once);
             }
-        } else {
+        } else if self.rows[index].framer.close_code().is_none() {
             self.say_goodbye(index);
         }
         self.end(index, reason);
