@@ -71,9 +71,10 @@ impl Sender {
         fan_out.await.expect("a fan-out neither panics nor is it cancelled")
     }
 
-    /// Sends what is about `about` to whoever is logged in as one of `ids`, without waiting. Returns
-    /// how many connections were reached. If they are too many for that, or others are sending what
-    /// is about the same id, the message comes back, for [`send_about`](Self::send_about).
+    /// Sends what is about `about` to whoever is logged in as one of `ids`, without waiting.
+    /// Returns how many connections were reached. If they are too many for that, or others are
+    /// sending what is about the same id, the message comes back, for
+    /// [`send_about`](Self::send_about).
     pub(crate) fn try_send_about(&self, about: Id, ids: &[Id], text: &str) -> Result<u64, Message> {
         let begun_at = Instant::now();
         let message = Message::new(text);

@@ -1,8 +1,8 @@
 //! A whole store from an edge list: sorted in runs of bounded memory, then written in order.
 //!
 //! The text has a line `A B` for each edge: A follows B. Blank lines and lines that begin with `#`
-//! are skipped. The store is made in a folder of its own beside the one that it is for, and gets its
-//! name when everything is durable: so there is all or nothing.
+//! are skipped. The store is made in a folder of its own beside the one that it is for, and gets
+//! its name when everything is durable: so there is all or nothing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
