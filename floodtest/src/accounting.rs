@@ -30,6 +30,8 @@ pub struct Accounting {
     pub judge: Option<JudgeBy>,
     /// The files in which senders say what they sent.
     pub sent: Vec<PathBuf>,
+    /// The edge list that says whom users follow, if messages go to followers.
+    pub follows: Option<PathBuf>,
     /// How long after the sender's last answer a message may come.
     pub settle: Duration,
     /// Where a URL says which ids its connection follows.
@@ -46,6 +48,7 @@ impl Default for Accounting {
             numbers: None,
             judge: None,
             sent: Vec::new(),
+            follows: None,
             settle: DEFAULT_SETTLE,
             id_in_url: IdInUrl::default(),
             max_windows: DEFAULT_MAX_WINDOWS,
@@ -54,6 +57,11 @@ impl Default for Accounting {
 }
 
 impl Accounting {
+    /// Whether the server's numbers are the ids of its events, as the user says.
+    pub(crate) fn numbers_are_ids(&self) -> bool {
+        matches!(self.sequence, Some(Sequence::EventId))
+    }
+
     /// Whether the user asked for messages to be judged, so that a run in which they could not be
     /// has fallen short.
     pub fn is_asked_for(&self) -> bool {

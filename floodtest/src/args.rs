@@ -17,6 +17,7 @@ use crate::generate::Pattern;
 use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
 use crate::request::RequestArgs;
+use crate::shape::{Lifetime, Reopen, Shape, Slow, Storm};
 use crate::sources::SourceIps;
 use crate::streams::args::{Profile, StreamArgs};
 use crate::tls::TlsArgs;
@@ -42,6 +43,9 @@ pub struct Cli {
     /// Flags about streams that end.
     #[command(flatten)]
     pub streams: StreamArgs,
+    /// Flags about the shape of its load.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
 }
 
 /// What floodtest does besides holding connections.
@@ -76,8 +80,9 @@ pub struct HoldArgs {
     pub urls: PathBuf,
 
     /// Connections to begin a second, whatever the server does; or max: as fast as they are
-    /// answered. The default is the article's.
-    #[arg(long, value_name = "N|max", default_value = "100")]
+    /// answered; or steps, of which the last may be without an end: 100/30s,ramp:100..2000/1m,500.
+    /// The default is the article's.
+    #[arg(long, value_name = "N|max|STEPS", default_value = "100")]
     pub rate: Rate,
 
     /// Connections in all [default: one for each URL]. More than there are URLs: the file is
@@ -155,6 +160,57 @@ pub struct HoldArgs {
     pub log_interval: Duration,
 }
 
+/// The flags about the shape of a load.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Shape of the load")]
+pub struct ShapeArgs {
+    /// How long to begin connections at the rate; they are as many as fall due, or --connections
+    /// if those are fewer, and the URL file is gone through again if need be.
+    #[arg(long = "for", value_name = "TIME", value_parser = positive_duration)]
+    pub begins_for: Option<Duration>,
+
+    /// Close each connection after this time and open it anew (churn): 30s, exp:30s (distributed
+    /// exponentially, with this mean) or uniform:10s..60s.
+    #[arg(long, value_name = "TIME")]
+    pub lifetime: Option<Lifetime>,
+
+    /// What follows an end that was not ours, a failed connect, and a storm: never, at-once,
+    /// after:1s, backoff:100ms..30s (a time between zero and the first, which doubles with each
+    /// connect that fails, up to the second), or server (retry: of an event stream, Retry-After;
+    /// 3 s without).
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    pub reopen: Reopen,
+
+    /// Close so many of the open connections at this time after the start: 60s:50%, or
+    /// 60s:50%:reset to throw them away. May be repeated; needs --reopen.
+    #[arg(long, value_name = "TIME:PERCENT[:reset]")]
+    pub storm: Vec<Storm>,
+
+    /// Read so many of the connections slowly: 1%:1KiB/s, or 1%:0 for never. What comes on them
+    /// is counted in bytes, and its messages are neither judged nor timed. May be repeated.
+    #[arg(long, value_name = "PERCENT:BYTES/s")]
+    pub slow: Vec<Slow>,
+
+    /// What all choices depend on: lifetimes, waits, whom a storm closes, who is slow. Runs with
+    /// the same seed make the same ones.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl ShapeArgs {
+    /// What these flags say.
+    fn shape(&self) -> Shape {
+        Shape {
+            begins_for: self.begins_for,
+            lifetime: self.lifetime,
+            reopen: self.reopen,
+            storms: self.storm.clone(),
+            slow: self.slow.clone(),
+            seed: self.seed,
+        }
+    }
+}
+
 /// The flags about messages.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Messages")]
@@ -186,6 +242,11 @@ pub struct AccountingArgs {
     #[arg(long, value_name = "FILE")]
     pub sent: Vec<PathBuf>,
 
+    /// Who follows whom, `A B` a line: A follows B. With --sent of msggen --followers a connection
+    /// is to get what is about its ids and about all whom these follow.
+    #[arg(long, value_name = "FILE", requires = "sent")]
+    pub follows: Option<PathBuf>,
+
     /// How long after the sender's last answer a message may still come, with --sent.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::parse_duration)]
     pub settle: Duration,
@@ -211,6 +272,7 @@ impl AccountingArgs {
             numbers: self.numbers,
             judge: self.judge,
             sent: self.sent.clone(),
+            follows: self.follows.clone(),
             settle: self.settle,
             id_in_url: self.id_in_url.clone(),
             max_windows: self.max_windows,
@@ -245,6 +307,7 @@ impl HoldArgs {
         &self,
         accounting: &AccountingArgs,
         streams: &StreamArgs,
+        shape: &ShapeArgs,
         is_terminal: bool,
     ) -> Config {
         let ends = self.ends.or(streams.profile.map(Profile::ends)).unwrap_or_default();
@@ -253,7 +316,8 @@ impl HoldArgs {
         let is_expected = expected.into_iter().any(figures::is_of_streams);
         Config {
             urls: self.urls.clone(),
-            rate: self.rate,
+            rate: self.rate.clone(),
+            shape: shape.shape(),
             connections: self.connections,
             hold: self.hold,
             report_every: self.report,
@@ -329,7 +393,7 @@ mod tests {
     #[test]
     fn a_run_needs_only_urls() {
         let cli = Cli::try_parse_from(["floodtest", "--urls", "mochi-urls.txt"]).unwrap();
-        let config = cli.hold.unwrap().config(&cli.accounting, &cli.streams, false);
+        let config = cli.hold.unwrap().config(&cli.accounting, &cli.streams, &cli.shape, false);
         assert_eq!(config.rate, Rate::PerSecond(100.0));
         assert_eq!((config.connections, config.hold), (None, None));
         assert_eq!(config.report_every, Duration::from_secs(10));
@@ -359,6 +423,10 @@ mod tests {
             ("--connections", "0", "at least 1"),
             ("--connections", "18446744073709551615", "at most 9223372036854775807"),
             ("--rate", "0", "or max"),
+            ("--lifetime", "0s", "a time of more than zero"),
+            ("--reopen", "backoff:1s", "backoff:100ms..30s"),
+            ("--storm", "60s:150%", "at most 100 %"),
+            ("--slow", "1%:1KiB", "1%:1KiB/s"),
             ("--source-ip", "localhost", "127.0.0.2-127.0.0.60"),
             ("--expect", "conected>1", "there is no figure \"conected\""),
             ("--sequence", "seq=[0-9]+", "into a group, as in 'seq=([0-9]+)'"),

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use reports::schedule::{Schedule, Step, Steps, StepsError};
 use reports::{out, units};
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
 use crate::end::Ends;
 use crate::request::RequestArgs;
+use crate::shape::Shape;
 use crate::sources::SourceIps;
 use crate::streams::plan::StreamPlan;
 use crate::tls::TlsArgs;
@@ -23,6 +25,8 @@ pub struct Config {
     pub rate: Rate,
     /// How many connections there are in all; as many as URLs if it is not said.
     pub connections: Option<u64>,
+    /// How long connections live, what follows their ends, and which are read slowly.
+    pub shape: Shape,
     /// How long to hold them after the last attempt to open one has ended; until the signal to
     /// stop if it is not said.
     pub hold: Option<Duration>,
@@ -58,10 +62,16 @@ pub struct Config {
 
 impl Config {
     /// How many connections a second are to be begun; `None` if as many as possible.
-    pub(crate) fn asked_per_s(&self) -> Option<f64> {
-        match self.rate {
-            Rate::PerSecond(rate) => Some(rate),
+    /// Where that changes, it is the mean until the last one was begun, `opening_s` seconds after
+    /// the first.
+    pub(crate) fn asked_per_s(&self, opening_s: f64) -> Option<f64> {
+        match &self.rate {
+            Rate::PerSecond(rate) => Some(*rate),
             Rate::Max => None,
+            Rate::Steps(steps) => {
+                let n = steps.n_before(Duration::from_secs_f64(opening_s));
+                (opening_s > 0.0).then(|| n as f64 / opening_s)
+            }
         }
     }
 
@@ -84,25 +94,77 @@ impl Config {
 }
 
 /// How many connections a second are begun.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Rate {
     /// So many, on a fixed schedule (open loop).
     PerSecond(f64),
     /// As many as are answered, flat out.
     Max,
+    /// So many as these steps say, on a fixed schedule.
+    Steps(Steps),
+}
+
+impl Rate {
+    /// When connection `number` is due, counted from the start; `None` if it never is.
+    pub(crate) fn due(&self, number: u64) -> Option<Duration> {
+        match self {
+            Self::PerSecond(rate) => Some(Schedule::per_second(*rate).due(number)),
+            Self::Max => Some(Duration::ZERO),
+            Self::Steps(steps) => steps.due(number),
+        }
+    }
+
+    /// How many connections fall due within `time`; `None` if there is no end of them.
+    pub(crate) fn n_within(&self, time: Duration) -> Option<u64> {
+        match self {
+            // What is due at its very end is not within it.
+            Self::PerSecond(rate) => {
+                let last = time.saturating_sub(Duration::from_nanos(1));
+                Some(Schedule::per_second(*rate).n_due(last))
+            }
+            Self::Max => None,
+            Self::Steps(steps) => Some(steps.n_before(time)),
+        }
+    }
+
+    /// How many connections fall due at all; `None` if there is no end of them.
+    pub(crate) fn n_in_all(&self) -> Option<u64> {
+        match self {
+            Self::Steps(steps) => steps.lasts().map(|lasts| steps.n_before(lasts)),
+            Self::PerSecond(_) | Self::Max => None,
+        }
+    }
 }
 
 /// Connections a second that may be asked for. More than this no machine opens, and `max` is
 /// the word for it.
 const MAX_PER_SECOND: f64 = 1e6;
 
-/// The slowest rate: one connection in about a quarter of an hour.
+/// The slowest rate: one connection in about a quarter of an hour. A ramp may come from nothing, or
+/// go down to it.
 const MIN_PER_SECOND: f64 = 1e-3;
+
+/// Steps that a rate may have: more than anybody types.
+const MAX_STEPS: usize = 1_000;
 
 /// Why a text is not a [`Rate`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a rate: \"{0}\"; write connections a second, 0.001 to 1m, or max")]
-pub struct RateError(String);
+pub enum RateError {
+    /// It is neither a number nor a word.
+    #[error(
+        "not a rate: \"{0}\"; write connections a second, 0.001 to 1m, or max, or steps: \
+         100/30s,ramp:100..2000/1m,500"
+    )]
+    NotARate(String),
+    /// Its steps make no sense together.
+    #[error("not a rate: \"{text}\": {problem}; write steps as 100/30s,ramp:100..2000/1m,500")]
+    Steps {
+        /// All of it.
+        text: String,
+        /// What is wrong.
+        problem: StepsError,
+    },
+}
 
 impl FromStr for Rate {
     type Err = RateError;
@@ -111,12 +173,42 @@ impl FromStr for Rate {
         if text == "max" {
             return Ok(Self::Max);
         }
-        let count = || units::parse_count(text).ok().map(|count| count as f64);
-        let rate = text.parse::<f64>().ok().or_else(count);
-        rate.filter(|rate| (MIN_PER_SECOND..=MAX_PER_SECOND).contains(rate))
-            .map(Self::PerSecond)
-            .ok_or_else(|| RateError(text.to_owned()))
+        if let Some(rate) = rate_of(text, MIN_PER_SECOND) {
+            return Ok(Self::PerSecond(rate));
+        }
+        let not_a_rate = || RateError::NotARate(text.to_owned());
+        let steps: Option<Vec<Step>> = text.split(',').map(step_of).collect();
+        let steps = steps.filter(|steps| steps.len() <= MAX_STEPS).ok_or_else(not_a_rate)?;
+        let steps = Steps::new(steps);
+        steps
+            .map(Self::Steps)
+            .map_err(|problem| RateError::Steps { text: text.to_owned(), problem })
     }
+}
+
+/// Reads a number of connections a second from `least` on.
+fn rate_of(text: &str, least: f64) -> Option<f64> {
+    let count = || units::parse_count(text).ok().map(|count| count as f64);
+    let rate = text.parse::<f64>().ok().or_else(count);
+    rate.filter(|rate| (least..=MAX_PER_SECOND).contains(rate))
+}
+
+/// Reads a step: `100/30s`, `ramp:100..2000/60s`, or a rate without an end.
+fn step_of(text: &str) -> Option<Step> {
+    let (rates, lasts) = match text.split_once('/') {
+        Some((rates, lasts)) => (rates, Some(units::parse_duration(lasts).ok()?)),
+        None => (text, None),
+    };
+    let (from_per_s, to_per_s) = if let Some(ramp) = rates.strip_prefix("ramp:") {
+        // Without a time a ramp has no slope.
+        lasts?;
+        let (from, to) = ramp.split_once("..")?;
+        (rate_of(from, 0.0)?, rate_of(to, 0.0)?)
+    } else {
+        let rate = rate_of(rates, MIN_PER_SECOND)?;
+        (rate, rate)
+    };
+    Some(Step { from_per_s, to_per_s, lasts })
 }
 
 #[cfg(test)]
@@ -133,8 +225,26 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(rate), "{text}");
         }
-        for text in ["", "0", "-1", "inf", "nan", "2m", "fast", "0.0001"] {
-            assert_eq!(text.parse::<Rate>(), Err(RateError(text.into())), "{text}");
+        for text in ["", "0", "-1", "inf", "nan", "2m", "fast", "0.0001", "ramp:1..2", "1/2", "1,x"]
+        {
+            assert_eq!(text.parse::<Rate>(), Err(RateError::NotARate(text.into())), "{text}");
         }
+    }
+
+    #[test]
+    fn a_rate_may_change_in_steps() {
+        let rate: Rate = "100/30s,ramp:100..500/1m,500".parse().unwrap();
+        let s = Duration::from_secs;
+        assert_eq!(rate.due(3_000), Some(s(30)));
+        assert_eq!(rate.n_within(s(90)), Some(3_000 + 18_000));
+        assert_eq!(rate.n_in_all(), None);
+        let down: Rate = "ramp:2k..0/1m".parse().unwrap();
+        assert_eq!((down.n_in_all(), down.due(60_000)), (Some(60_000), None));
+        let endless = "5,ramp:1..2/1s".parse::<Rate>().unwrap_err().to_string();
+        assert!(endless.contains("only the last step may go without a time"), "{endless}");
+        let nothing = "ramp:0..0/1s".parse::<Rate>().unwrap_err().to_string();
+        assert!(nothing.contains("a rate must be more than zero"), "{nothing}");
+        let rate = Rate::PerSecond(50.0);
+        assert_eq!((rate.n_within(s(60)), Rate::Max.n_within(s(60))), (Some(3_000), None));
     }
 }

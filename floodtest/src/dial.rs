@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_reuseaddr};
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, bind, connect, send, socket_with,
 };
@@ -11,14 +11,23 @@ use rustix::net::{
 use crate::reason::Reason;
 use crate::targets::Endpoint;
 
-/// Begins a connection to `endpoint`, and sends as much of `request` as goes at once.
+/// Begins a connection to `endpoint`, whose socket is to hold `receive_bytes` if
+/// that is said, and sends as much of `request` as goes at once.
 ///
 /// On loopback the handshake is complete when `connect` returns, so that the request can go with
 /// it; that saves waiting for the socket to become writable. Over a network nothing goes yet, and
 /// the result is 0 bytes.
-pub(crate) fn dial(endpoint: &mut Endpoint, request: &[u8]) -> Result<(OwnedFd, usize), Reason> {
+pub(crate) fn dial(
+    endpoint: &mut Endpoint,
+    request: &[u8],
+    receive_bytes: Option<usize>,
+) -> Result<(OwnedFd, usize), Reason> {
     loop {
         let socket = open(endpoint)?;
+        if let Some(receive_bytes) = receive_bytes {
+            // Before it connects: the window that it offers follows from it.
+            set_socket_recv_buffer_size(&socket, receive_bytes)?;
+        }
         bind_source(&socket, endpoint)?;
         match connect(&socket, &endpoint.address) {
             Ok(()) | Err(Errno::INPROGRESS) => {

@@ -22,7 +22,7 @@ pub enum End {
 }
 
 /// What a response means that comes to its proper end before the run does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Ends {
     /// A shortfall: connections are to be held.
     #[default]

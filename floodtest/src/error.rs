@@ -1,9 +1,11 @@
 //! Why a run cannot be made.
 
+use reports::edges::EdgeListError;
 use reports::out::OutError;
 
 use crate::limits;
 use crate::request::error::RequestError;
+use crate::shape::ShapeError;
 use crate::targets::TargetError;
 use crate::tls::trust::TrustError;
 use crate::urls::UrlFileError;
@@ -23,6 +25,12 @@ pub enum Error {
         /// The line.
         line: u64,
     },
+    /// The file of `--follows` cannot be used.
+    #[error("--follows: {0}")]
+    Follows(#[from] EdgeListError),
+    /// What is asked of the shape of the load makes no sense together.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A destination cannot be dialed.
     #[error(transparent)]
     Target(#[from] TargetError),

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use reports::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
 use crate::config::{Config, Rate};
+use crate::end::Ends;
 use crate::prepare::Prepared;
 use crate::request::Requests;
+use crate::shape::Shape;
 use crate::share::Share;
 use crate::sources::SourceIps;
 use crate::streams::plan::StreamPlan;
 use crate::targets::Targets;
 use crate::tls::{TlsArgs, Trust, TrustError};
+use crate::urls::LineIndex;
 
 /// What one process is to do: the whole run, or a share of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +26,12 @@ pub(crate) struct Job {
     pub(crate) share: Share,
     /// How many the whole run begins a second.
     pub(crate) rate: Rate,
+    /// How long they live, what follows their ends, and which are read slowly.
+    pub(crate) shape: Shape,
+    /// What an orderly end of a response means.
+    pub(crate) ends: Ends,
+    /// Where the URLs are in their file, if places have more than one connection.
+    pub(crate) lines: LineIndex,
     /// How long a connect may take, the handshake of TLS included.
     pub(crate) connect_timeout: Duration,
     /// How long a response head may take after the request, if there is a limit.
@@ -48,7 +56,10 @@ impl Job {
         Self {
             n_asked: prepared.dry_run.asked,
             share: Share::WHOLE,
-            rate: config.rate,
+            rate: config.rate.clone(),
+            shape: std::mem::take(&mut prepared.shape),
+            ends: config.ends,
+            lines: std::mem::take(&mut prepared.lines),
             connect_timeout: config.connect_timeout,
             head_timeout: config.head_timeout,
             accounting: config.accounting.clone(),
@@ -63,13 +74,5 @@ impl Job {
     /// How TLS is spoken, if it may have to be.
     pub(crate) fn trust(&self) -> Result<Option<Trust>, TrustError> {
         Trust::if_needed(&self.tls, self.targets.n_tls(), self.requests.max_redirects > 0)
-    }
-
-    /// When the connections of the whole run are due.
-    pub(crate) fn schedule(&self) -> Schedule {
-        match self.rate {
-            Rate::PerSecond(rate) => Schedule::per_second(rate),
-            Rate::Max => Schedule::at_once(),
-        }
     }
 }

@@ -10,15 +10,18 @@
 //!   the first connect.
 //! - `engine`, `job`, `dial`, [`tls`], `redirect`: the one loop that opens, holds and listens, and
 //!   what it is to do.
+//! - [`shape`], `dice`: how long connections live, what follows their ends, storms and slow
+//!   readers;   what chance decides, by `--seed`.
 //! - `workers`, `share`: the same in several processes, where one may not open as many files.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
 //! - [`items`]: from the bytes of a body to its items and the marks of messages; pure.
 //! - [`judge`], [`accounting`]: which messages have come, what is missing, and how much of that is
 //!   known; what the user says about it.
-//! - `outbox`: the frames that are sent on WebSockets.
+//! - `outbox`: the frames that are sent on WebSockets; `again`: what servers have said about how to
+//!   come back.
 //! - `receipt`: from what one `recv` brought into both.
-//! - `tally`, `kinds`, [`reason`], `report`: what is counted, why connections ended, and which
-//!   figures come of it.
+//! - `tally`, `settling`, `slow_end`, `kinds`, [`reason`], `report`: what is counted, why
+//!   connections ended, and which   figures come of it.
 //! - `reporter`: the reports while it goes on, and when it was held long enough.
 //! - [`end`], [`outcome`], [`figures`]: how it ended, and whether that is what was asked for.
 //! - [`text`], [`live`], [`metrics`](mod@metrics), `shown`: how it is said, at the end, on a
@@ -28,10 +31,12 @@
 //! Nothing here prints or chooses an exit code.
 
 pub mod accounting;
+mod again;
 pub mod args;
 pub mod config;
 pub mod decode;
 mod dial;
+mod dice;
 mod dry_run;
 pub mod end;
 mod engine;
@@ -57,8 +62,11 @@ mod report;
 mod reporter;
 pub mod request;
 mod run;
+mod settling;
+pub mod shape;
 mod share;
 mod shown;
+mod slow_end;
 pub mod sources;
 pub mod streams;
 mod tally;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use floodtest::args::{AccountingArgs, Cli, Command, HoldArgs, UrlsArgs};
+use floodtest::args::{AccountingArgs, Cli, Command, HoldArgs, ShapeArgs, UrlsArgs};
 use floodtest::live::{self, Style};
 use floodtest::streams::args::StreamArgs;
 use floodtest::text::{FinalText, StatsLine};
@@ -50,8 +50,10 @@ fn main() -> ExitCode {
         (Some(Command::Completions { shell }), _) => write_completions(shell),
         (Some(Command::Man), _) => write_manual(),
         (Some(Command::Worker { urls }), _) => run_worker(&urls),
-        (None, Some(args)) if args.plan => show_dry_run(&args, &cli.accounting, &cli.streams),
-        (None, Some(args)) => hold(&args, &cli.accounting, &cli.streams),
+        (None, Some(args)) if args.plan => {
+            show_dry_run(&args, &cli.accounting, &cli.streams, &cli.shape)
+        }
+        (None, Some(args)) => hold(&args, &cli.accounting, &cli.streams, &cli.shape),
         (None, None) => Err(anyhow::anyhow!("--urls is missing; see --help")),
     };
     let code = result.unwrap_or_else(|error| {
@@ -70,6 +72,7 @@ fn hold(
     args: &HoldArgs,
     accounting: &AccountingArgs,
     about_streams: &StreamArgs,
+    shape: &ShapeArgs,
 ) -> anyhow::Result<u8> {
     let (stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
     let is_told = Arc::new(AtomicBool::new(false));
@@ -94,7 +97,7 @@ fn hold(
     if let Some(profile) = about_streams.profile {
         printer.say(&format!("--profile stands for {profile}; flags that are given win"));
     }
-    let config = args.config(accounting, about_streams, has_live_view());
+    let config = args.config(accounting, about_streams, shape, has_live_view());
     let code = run(args, &config, &stop, &mut printer).unwrap_or_else(|error| {
         printer.say(&with_causes(error.as_ref()));
         COULD_NOT_RUN
@@ -147,8 +150,9 @@ fn show_dry_run(
     args: &HoldArgs,
     accounting: &AccountingArgs,
     streams: &StreamArgs,
+    shape: &ShapeArgs,
 ) -> anyhow::Result<u8> {
-    let dry_run = floodtest::dry_run(&args.config(accounting, streams, false))?;
+    let dry_run = floodtest::dry_run(&args.config(accounting, streams, shape, false))?;
     if args.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&dry_run)?)?;
     } else {

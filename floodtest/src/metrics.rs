@@ -4,7 +4,7 @@
 
 use metrics::Text;
 use metrics::text::Summary;
-use reports::books::{ByReason, FloodReport};
+use reports::books::{ByReason, FloodReport, Streams};
 use reports::latency::LatencySummary;
 
 use crate::reason::Reason;
@@ -34,6 +34,8 @@ pub fn text(report: &FloodReport) -> String {
     for (name, what, delays) in delays {
         summary(&mut text, name, what, delays);
     }
+    streams(&mut text, report);
+    own(&mut text, report);
     let bytes = |kb: u64| kb.saturating_mul(1024);
     let help = "RSS of all processes that hold connections.";
     text.gauge("rss_bytes", help, bytes(report.rss_kb));
@@ -47,6 +49,16 @@ fn connections(text: &mut Text, report: &FloodReport) {
     text.gauge("asked", "Connections asked for.", report.asked);
     text.counter("begun", "Connections begun, whatever became of them.", report.begun);
     text.counter("established", "Connections that were established.", report.established);
+    let help = "Places whose first connection was begun.";
+    text.gauge("places_begun", help, report.places_begun);
+    text.gauge("away", "Places that wait for their next connection.", report.away);
+    let help = "Established connections that were not the first of their place.";
+    text.counter("reopened", help, report.reopened);
+    let help = "Of these, those that were asked for with Last-Event-ID.";
+    text.counter("resumed", help, report.resumed);
+    if let Some(slow) = &report.slow_readers {
+        text.gauge("slow_readers_open", "Slow readers that are open.", slow.open);
+    }
     text.gauge("connected", "Connections open now.", report.connected);
     text.gauge("peak", "The most connections open at once.", report.peak);
     let help = "Connections whose request was sent and whose response head has not come yet.";
@@ -93,6 +105,12 @@ fn messages(text: &mut Text, report: &FloodReport) {
             text.gauge(name, help, n);
         }
     }
+    if let Some(n) = report.lost_in_gaps {
+        let help = "Messages that were sent while their place had no connection.";
+        text.gauge("lost_in_gaps", help, n);
+    }
+    let help = "Messages that resumed streams brought again.";
+    text.counter("replayed", help, report.replayed);
     let help = "Missing messages that the server never answered.";
     text.gauge("unanswered_missing", help, report.unanswered_missing);
     let help = "Messages too much older than the latest to be judged.";
@@ -108,6 +126,57 @@ fn messages(text: &mut Text, report: &FloodReport) {
         let help = "By how much the server's numbers jump at the median.";
         text.gauge("median_jump", help, jump);
     }
+}
+
+/// What is known of streams that end.
+fn streams(text: &mut Text, report: &FloodReport) {
+    let delays = [
+        (
+            "first_item_from_due",
+            "from when a connection was due to its first item",
+            &report.first_item_from_due,
+        ),
+        (
+            "first_item_from_send",
+            "from when a connection's request was sent to its first item",
+            &report.first_item_from_send,
+        ),
+        ("gap", "from each item of a stream to the next", &report.gap),
+        (
+            "stream_time",
+            "from when a stream's request was sent to its orderly end",
+            &report.stream_time,
+        ),
+    ];
+    for (name, what, delays) in delays {
+        summary(text, name, what, delays);
+    }
+    let Some(Streams { done, not_done, counted, goodput }) = &report.streams else { return };
+    let n_counted = counted.as_ref().and_then(|counted| counted.total);
+    let (met, of) = (goodput.as_ref().map(|it| it.met), goodput.as_ref().map(|it| it.of));
+    for (name, help, n) in [
+        ("streams_done", "Streams that ended in order behind the item of --done.", *done),
+        ("streams_not_done", "Streams that ended in order without it.", *not_done),
+        ("streams_counted", "Sum of the field of --count over all streams.", n_counted),
+        ("streams_good", "Streams that met what --goodput asks.", met),
+        ("streams_over", "Streams that are over, of which these are a part.", of),
+    ] {
+        if let Some(n) = n {
+            text.counter(name, help, n);
+        }
+    }
+}
+
+/// What floodtest has measured of itself.
+fn own(text: &mut Text, report: &FloodReport) {
+    let own = &report.own;
+    summary(text, "own_lateness", "that a turn of floodtest's own loop took", &own.lateness);
+    if let Some(share) = own.busiest_thread_share {
+        let help = "Share of a core that the loop ran for in its busiest second, 0 to 1.";
+        text.gauge("busiest_thread_share", help, share);
+    }
+    let help = "Whether floodtest was the limit, so that latencies are not the server's alone: 1.";
+    text.gauge("limited", help, u64::from(report.limited_by.is_some()));
 }
 
 /// One kind of delay.

@@ -55,6 +55,13 @@ pub struct Outcome {
     pub must_judge: bool,
     /// What an orderly end of a response means.
     pub ends: Ends,
+    /// Whether connections that end are followed by others (`--reopen`), so that an end is no
+    /// shortfall, but a place without a connection is.
+    pub has_reopen: bool,
+    /// Places without a connection at the end whose last one ended as it was to.
+    pub away_in_order: u64,
+    /// Places whose next connection, which was not their first one, was being opened at the end.
+    pub reopening: u64,
 }
 
 impl Outcome {
@@ -147,35 +154,12 @@ impl Outcome {
     fn missing(&self) -> Vec<String> {
         let report = &self.report;
         let asked = report.asked;
-        let mut missing = Vec::new();
-        if report.failed > 0 {
-            let why = listed(&report.failures);
-            missing.push(format!("{} of {asked} connections failed: {why}", report.failed));
-        }
-        let n_waiting = report.waiting;
-        let n_connecting = n_headless(report).saturating_sub(n_waiting);
-        if n_connecting > 0 {
-            missing.push(format!(
-                "{n_connecting} of {asked} connections were not connected yet when it ended"
-            ));
-        }
-        if n_waiting > 0 {
-            missing
-                .push(format!("{n_waiting} of {asked} connections still wait for a response head"));
-        }
-        let n_left = asked - report.begun;
+        let mut missing = if self.has_reopen { self.without() } else { self.ended() };
+        let n_left = asked.saturating_sub(report.places_begun);
         if n_left > 0 {
             missing.push(format!("{n_left} of {asked} connections were not begun when it ended"));
         }
-        let n_ended = if self.ends == Ends::Fault { 0 } else { report.ended };
-        let n_closed = report.closed.saturating_sub(n_ended);
-        if n_closed > 0 {
-            let is_counted = |reason: &str| n_ended == 0 || !Reason::is_orderly_word(reason);
-            let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
-            let why = listed(&counted.map(|(reason, n)| (reason.clone(), *n)).collect());
-            missing.push(format!("{n_closed} of {asked} connections closed before the end: {why}"));
-        }
-        if self.ends == Ends::Expected && report.connected > 0 {
+        if self.ends == Ends::Expected && report.connected > 0 && !self.has_reopen {
             let n = report.connected;
             missing.push(format!("{n} of {asked} responses had not ended when the run did"));
         }
@@ -209,6 +193,79 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The connections that were not established, or ended, where nothing follows an end.
+    fn ended(&self) -> Vec<String> {
+        let report = &self.report;
+        let asked = report.asked;
+        let mut missing = Vec::new();
+        if report.failed > 0 {
+            let why = listed(&report.failures);
+            missing.push(format!("{} of {asked} connections failed: {why}", report.failed));
+        }
+        // One that was to follow another is no more than on its way.
+        let n_opening = n_headless(report);
+        let n_waiting = report.waiting.saturating_sub(self.reopening);
+        let n_connecting = n_opening.saturating_sub(report.waiting.max(self.reopening));
+        if n_connecting > 0 {
+            missing.push(format!(
+                "{n_connecting} of {asked} connections were not connected yet when it ended"
+            ));
+        }
+        if n_waiting > 0 {
+            missing
+                .push(format!("{n_waiting} of {asked} connections still wait for a response head"));
+        }
+        // What we closed ourselves, as was asked for, is none.
+        let is_counted = |reason: &str| {
+            !Reason::is_our_word(reason)
+                && (self.ends == Ends::Fault || !Reason::is_orderly_word(reason))
+        };
+        let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
+        // Nor what a server does to slow readers: that is what was to be seen.
+        let of_slow = |reason: &String| {
+            report.slow_readers.as_ref().and_then(|it| it.ends.get(reason)).copied().unwrap_or(0)
+        };
+        let counted =
+            counted.map(|(reason, n)| (reason.clone(), n.saturating_sub(of_slow(reason))));
+        let counted: ByReason = counted.filter(|(_, n)| *n > 0).collect();
+        let n_closed: u64 = counted.values().sum();
+        if n_closed > 0 {
+            let why = listed(&counted);
+            missing.push(format!("{n_closed} of {asked} connections closed before the end: {why}"));
+        }
+        missing
+    }
+
+    /// The places without a connection, where each end is followed by another one.
+    fn without(&self) -> Vec<String> {
+        let report = &self.report;
+        let n_opening = n_headless(report);
+        let n = report
+            .places_begun
+            .saturating_sub(report.connected + n_opening)
+            .saturating_sub(self.away_in_order);
+        if n == 0 {
+            return Vec::new();
+        }
+        let url = report.examples.iter().find(|it| it.reason == "away").map(|it| &it.url);
+        let first = url.map(|url| format!(", the first {url}")).unwrap_or_default();
+        let all: ByReason =
+            report.failures.iter().chain(&report.closures).fold(ByReason::new(), |mut all, it| {
+                if !Reason::is_our_word(it.0) {
+                    *all.entry(it.0.clone()).or_default() += it.1;
+                }
+                all
+            });
+        vec![format!(
+            "{n} of {} places had no connection when it ended{first}; connections that failed or \
+             ended in all: {}",
+            report.asked,
+            listed(&all)
+        )]
+    }
+}
+
 /// Why losses are not judged where that was not asked for.
 const RISING: &str = "the server's numbers are rising, not consecutive";
 
@@ -232,7 +289,7 @@ mod tests {
 
     /// A run of ten connections that ended so.
     fn outcome(end: End, begun: u64, report: FloodReport) -> Outcome {
-        let report = FloodReport { asked: 10, begun, ..report };
+        let report = FloodReport { asked: 10, begun, places_begun: begun, ..report };
         Outcome {
             end,
             report,
@@ -240,6 +297,9 @@ mod tests {
             is_remote: false,
             must_judge: false,
             ends: Ends::Fault,
+            has_reopen: false,
+            away_in_order: 0,
+            reopening: 0,
         }
     }
 
@@ -264,8 +324,8 @@ mod tests {
         let expected = [
             "3 of 10 connections failed: 2 status 503, 1 reset",
             "1 of 10 connections were not connected yet when it ended",
-            "1 of 10 connections were not begun when it ended",
             "2 of 10 connections closed before the end: 2 cut",
+            "1 of 10 connections were not begun when it ended",
             "7 messages lost",
         ];
         assert_eq!(outcome(End::Stopped, 9, report).shortfalls(None), expected);

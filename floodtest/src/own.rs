@@ -26,7 +26,7 @@ const MAX_WANTED: f64 = 0.9;
 /// The share of a second in which the loop waited for a core beyond which it is short as well, if
 /// it ran no more than twice as long. Beside a program that takes all of its core it waits longer
 /// than it runs; on a machine with a core to spare, for less than a hundredth of the time.
-const MAX_WAITED: f64 = 0.1;
+const MAX_WAITED: f64 = 0.05;
 
 /// The share of a second that the loop must have run or waited in order to count as having had
 /// something to do.
@@ -37,7 +37,7 @@ const MIN_WANTED: f64 = 0.01;
 const MIN_SHORT_S: f64 = 2.0;
 const MIN_SHORT_PART: f64 = 0.1;
 
-/// The part of the bytes a second that came before, below which a server counts as standing still.
+/// The part of the items a second that came before, below which a server counts as standing still.
 /// What it sends when it goes on again comes at once, and no tool takes it as fast.
 const STILL_PART: f64 = 0.1;
 
@@ -75,24 +75,27 @@ pub(crate) struct OwnCounts {
     short_waited_s: f64,
     /// Seconds more for which being short says nothing, as the server had stood still.
     excused_s: f64,
-    /// Seconds in which bytes came as usual.
+    /// Seconds in which items came as usual.
     usual_s: f64,
-    /// The bytes of these.
-    usual_bytes: f64,
+    /// The items of these.
+    usual_items: f64,
 }
 
 impl OwnCounts {
-    /// Takes in about a second: how long it was, what the loop has used in it, and how many bytes
-    /// came.
-    pub(crate) fn second(&mut self, seconds: f64, used: Used, bytes: u64) {
-        let bytes = bytes as f64;
+    /// Takes in about a second: how long it was, what the loop has used in it, and how many items
+    /// came. As long as none have come there is nothing that could be late.
+    pub(crate) fn second(&mut self, seconds: f64, used: Used, items: u64) {
         let wanted = (used.ran_s + used.waited_s) / seconds;
         self.busiest_share = Some(self.busiest_share.unwrap_or(0.0).max(used.ran_s / seconds));
+        if items == 0 && self.usual_s + self.short_s <= 0.0 {
+            return;
+        }
+        let items = items as f64;
         // Of a second in which the loop was short too little may have come because of that.
         let waited_for = used.waited_s / seconds > MAX_WAITED && used.waited_s * 2.0 > used.ran_s;
         let is_short = wanted > MAX_WANTED || waited_for;
-        let usual = if self.usual_s > 0.0 { self.usual_bytes / self.usual_s } else { 0.0 };
-        let is_still = !is_short && bytes / seconds < usual * STILL_PART;
+        let usual = if self.usual_s > 0.0 { self.usual_items / self.usual_s } else { 0.0 };
+        let is_still = !is_short && items / seconds < usual * STILL_PART;
         if wanted >= MIN_WANTED {
             self.active_s += seconds;
         }
@@ -101,7 +104,7 @@ impl OwnCounts {
         } else if !is_short {
             self.excused_s = 0.0;
             self.usual_s += seconds;
-            self.usual_bytes += bytes;
+            self.usual_items += items;
         } else if self.excused_s > 0.0 {
             self.excused_s -= seconds;
         } else {
@@ -185,11 +188,11 @@ mod tests {
     use super::*;
 
     /// What was measured in seconds of which each is what the thread ran, what it waited, and the
-    /// bytes that came.
+    /// items that came.
     fn measured(seconds: &[(f64, f64, u64)]) -> OwnCounts {
         let mut own = OwnCounts::default();
-        for (ran_s, waited_s, bytes) in seconds {
-            own.second(1.0, Used { ran_s: *ran_s, waited_s: *waited_s }, *bytes);
+        for (ran_s, waited_s, items) in seconds {
+            own.second(1.0, Used { ran_s: *ran_s, waited_s: *waited_s }, *items);
         }
         own
     }
@@ -214,6 +217,8 @@ mod tests {
         assert!(!is_limited(&measured(&seldom)), "for a small part of the time");
         let idle = [[QUIET; 100].as_slice(), &[HELD_UP; 3]].concat();
         assert!(is_limited(&measured(&idle)), "when there was something to do");
+        let opening = measured(&[(0.5, 0.5, 0); 5]);
+        assert!(!is_limited(&opening), "nothing could be late: {opening:?}");
         assert_eq!(measured(&[USUAL, FULL]).busiest_share, Some(0.97));
     }
 

@@ -1,14 +1,19 @@
 //! What a run will do and on what, worked out before the first connect.
 
+use std::time::Duration;
+
+use reports::edges;
+
 use crate::config::{Config, Rate};
 use crate::dry_run::{DryRun, DryRunTarget};
 use crate::error::Error;
 use crate::limits;
 use crate::request::{RequestError, Requests};
+use crate::shape::{Shape, ShapeError};
 use crate::sources::{SourceIps, is_local};
-use crate::targets::Targets;
+use crate::targets::{Target, Targets};
 use crate::tls::Trust;
-use crate::urls::UrlFile;
+use crate::urls::{LineIndex, UrlFile};
 
 /// Bytes of the kernel for this end of an idle connection: 9 to 10 KB were measured for both ends
 /// on loopback, from sockets, inodes, file and epoll entries.
@@ -19,6 +24,12 @@ const OUR_BYTES: u64 = 48;
 
 /// Bytes beside that for a connection whose stream is measured.
 const STREAM_BYTES: u64 = 12;
+
+/// Bytes of this program beside that, where a place has more than one connection: a column.
+const COLUMN_BYTES: u64 = 12;
+
+/// Bytes of this program for a slow reader: its part of a table.
+const SLOW_BYTES: u64 = 150;
 
 /// Bytes of this program for the TLS of a connection, in addition, as measured with 5,000 by
 /// the step `tls` of bench/bars.sh.
@@ -40,6 +51,10 @@ pub(crate) struct Prepared {
     pub(crate) targets: Targets,
     /// How TLS is spoken, if it is.
     pub(crate) trust: Option<Trust>,
+    /// The shape of the load, checked.
+    pub(crate) shape: Shape,
+    /// Where the URLs are, if places have more than one connection.
+    pub(crate) lines: LineIndex,
 }
 
 impl Prepared {
@@ -48,8 +63,15 @@ impl Prepared {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let requests = Requests::new(&config.request, config.is_sse, config.accounting.stream)?;
         let mut urls = UrlFile::open(&config.urls)?;
-        let (mut targets, n_urls, asked) =
-            Targets::survey(&mut urls, &requests, config.connections)?;
+        if let Some(path) = &config.accounting.follows {
+            // It is read at the end; a bad line is to be known before the first connect.
+            edges::each(path, |_, _| {})?;
+        }
+        let n_due = n_due(config)?;
+        let (mut targets, index, asked) = Targets::survey(&mut urls, &requests, n_due)?;
+        let n_urls = index.n_urls;
+        // A rate whose last step comes to its end leaves the rest out.
+        let asked = config.rate.n_in_all().map_or(asked, |n_due| asked.min(n_due));
         if !targets.has_sockets && requests.sockets.is_asked_for() {
             return Err(RequestError::NoSockets.into());
         }
@@ -61,22 +83,33 @@ impl Prepared {
         if let Some(ip) = config.source_ips.as_ref().and_then(SourceIps::first_foreign) {
             return Err(Error::ForeignSource(ip));
         }
-        targets.resolve(&config.urls, asked, config.source_ips.as_ref())?;
+        let n_ports = asked.saturating_add(config.shape.n_ports_held(asked));
+        targets.resolve(&config.urls, (asked, n_ports), config.source_ips.as_ref())?;
         let n_tls = targets.n_tls();
         let trust = Trust::if_needed(&config.tls, n_tls, requests.max_redirects > 0)?;
-        let rate_per_s = match config.rate {
-            Rate::PerSecond(rate) => Some(rate),
-            Rate::Max => None,
+        let opening = config.rate.due(asked.saturating_sub(1)).unwrap_or_default();
+        let (rate_per_s, opening_s) = match config.rate {
+            Rate::PerSecond(rate) => (Some(rate), Some(opening.as_secs_f64())),
+            Rate::Max => (None, None),
+            // On the average.
+            Rate::Steps(_) => {
+                let seconds = opening.as_secs_f64();
+                let rate = (seconds > 0.0).then(|| asked.saturating_sub(1) as f64 / seconds);
+                (rate, Some(seconds))
+            }
         };
+        let mut shape = config.shape.clone();
+        shape.check(lasts(config, opening))?;
+        let lines = if shape.has_lives() { index } else { LineIndex::default() };
         let mut dry_run = DryRun {
             urls: n_urls,
             asked,
             rate_per_s,
-            opening_s: rate_per_s.map(|rate| asked.saturating_sub(1) as f64 / rate),
+            opening_s,
             open_files,
             workers,
             connections_per_process: asked.div_ceil(workers.max(1)),
-            memory_kb: kb(asked, OUR_BYTES)
+            memory_kb: kb(asked, OUR_BYTES + beside_rows(&config.shape))
                 + kb(if config.streams.is_measured { asked } else { 0 }, STREAM_BYTES)
                 + kb(n_tls.min(asked), TLS_BYTES)
                 + kb(workers + 1, PROCESS_BYTES),
@@ -86,7 +119,8 @@ impl Prepared {
             warnings: config.cautions(),
         };
         dry_run.warnings.extend(dry_run.memory_warning());
-        Ok(Self { dry_run, urls, requests, targets, trust })
+        dry_run.warnings.extend(ports_warning(&targets, n_ports));
+        Ok(Self { dry_run, urls, requests, targets, trust, shape, lines })
     }
 
     /// Whether a destination is on another machine.
@@ -94,6 +128,52 @@ impl Prepared {
         let mut addresses = self.dry_run.targets.iter().flat_map(|target| &target.addresses);
         addresses.any(|address| !is_local(address.ip()))
     }
+}
+
+/// How many connections are asked for, if it is not one for each URL: `--connections`, or as many
+/// as fall due in the time of `--for` if those are fewer.
+fn n_due(config: &Config) -> Result<Option<u64>, ShapeError> {
+    let Some(time) = config.shape.begins_for else { return Ok(config.connections) };
+    let n_due = config.rate.n_within(time).ok_or(ShapeError::ForMax)?;
+    Ok(Some(config.connections.map_or(n_due, |asked| asked.min(n_due))))
+}
+
+/// How long the run of `config` lasts after its first connection was due, if that is known: until
+/// its last one is due, and `--hold`. What that one takes to be opened comes on top.
+fn lasts(config: &Config, opening: Duration) -> Option<Duration> {
+    let hold = config.hold.filter(|_| config.rate != Rate::Max)?;
+    Some(opening.saturating_add(hold))
+}
+
+/// Bytes for each connection beside its row, on the average, that the shape of the load takes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a small number is none that is larger"
+)]
+fn beside_rows(shape: &Shape) -> u64 {
+    let columns = if shape.has_lives() { COLUMN_BYTES } else { 0 };
+    let slow: f64 = shape.slow.iter().map(|slow| slow.part).sum();
+    columns + (slow.min(1.0) * SLOW_BYTES as f64).ceil() as u64
+}
+
+/// That there may be too few source ports to a target, where what we close holds its port for a
+/// while.
+fn ports_warning(targets: &Targets, n_ports: u64) -> Option<String> {
+    let n_of = |target: &Target| target.endpoints.first().map(|it| it.sources.capacity());
+    let target = targets.dialed().min_by_key(|target| n_of(target))?;
+    let n_there = n_of(target)?;
+    let n_held = n_ports.min(n_ports.saturating_sub(target.n_connections));
+    (n_there < target.n_connections + n_held && n_held > 0).then(|| {
+        format!(
+            "{} has {n_there} source ports, and about {} will be taken: what is closed here holds \
+             its port for a minute, unless the kernel gives it away before (tcp_tw_reuse); where \
+             there are no more, connects fail with \"no ports\"; name more source addresses with \
+             --source-ip",
+            target.authority,
+            target.n_connections + n_held
+        )
+    })
 }
 
 /// Worker processes for `asked` connections; 0 when one process is enough.

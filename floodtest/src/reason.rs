@@ -12,8 +12,8 @@ use crate::tls::fault::TlsFault;
 ///
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
 /// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`,
-/// `bad upgrade`, `bad frame`, `bad tls`, `ended`, `close 1001`, `cut`, `worker 2 died`, or the
-/// operating system's own text.
+/// `bad upgrade`, `bad frame`, `bad tls`, `ended`, `close 1001`, `cut`, `lifetime`, `storm`,
+/// `worker 2 died`, or the operating system's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nobody listens there.
@@ -50,6 +50,10 @@ pub enum Reason {
     Close(u16),
     /// The connection was closed without that: of a WebSocket, without a close frame.
     Cut,
+    /// We closed it, because its `--lifetime` was over.
+    Lifetime,
+    /// We closed it in a `--storm`.
+    Storm,
     /// The worker process of this number, counted from 1, has died and its connections with it.
     WorkerDied(u16),
     /// Anything else that the operating system says, by its number.
@@ -75,6 +79,8 @@ impl fmt::Display for Reason {
             Self::Ended => f.write_str("ended"),
             Self::Close(code) => write!(f, "close {code}"),
             Self::Cut => f.write_str("cut"),
+            Self::Lifetime => f.write_str("lifetime"),
+            Self::Storm => f.write_str("storm"),
             Self::WorkerDied(number) => write!(f, "worker {number} died"),
             Self::Os(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
         }
@@ -83,7 +89,7 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// One of each kind whose word has no number in it.
-    const PLAIN: [Self; 14] = [
+    const PLAIN: [Self; 16] = [
         Self::Refused,
         Self::Reset,
         Self::TimedOut,
@@ -98,6 +104,8 @@ impl Reason {
         Self::BadTls(TlsFault::Protocol),
         Self::Ended,
         Self::Cut,
+        Self::Lifetime,
+        Self::Storm,
     ];
 
     /// The keys that can be named before anything has happened.
@@ -121,6 +129,16 @@ impl Reason {
     /// Whether it is the end that the server meant, of its response or of its WebSocket.
     pub fn is_orderly(self) -> bool {
         matches!(self, Self::Ended | Self::Close(1000 | 1001))
+    }
+
+    /// Whether it was we who closed the connection, as was asked for.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Lifetime | Self::Storm)
+    }
+
+    /// Whether `word` is what a close of ours is counted under.
+    pub fn is_our_word(word: &str) -> bool {
+        [Self::Lifetime, Self::Storm].iter().any(|reason| reason.to_string() == word)
     }
 
     /// Whether `word` is what an orderly end is counted under.

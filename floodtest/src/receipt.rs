@@ -5,9 +5,10 @@ use std::time::Instant;
 use reports::stamp::{Clock, Stamp};
 
 use crate::accounting::Accounting;
+use crate::again::Again;
 use crate::decode::{self, Head, MediaType, UpgradeFault};
 use crate::items::{ItemSink, Items, Scratch, Sequence, Stream};
-use crate::judge::{Case, Judge, Window};
+use crate::judge::{Case, Judge, Life, Window};
 use crate::outbox::Outbox;
 use crate::request::sockets::{Handshake, Sockets};
 use crate::request::{Established, Filling};
@@ -64,6 +65,8 @@ pub(crate) struct Marks<'a> {
     pub(crate) sockets: &'a Sockets,
     /// What is to be sent on this one.
     pub(crate) outbox: &'a mut Outbox,
+    /// What servers say about how to come back, where somebody does.
+    pub(crate) again: Option<&'a mut Again>,
 }
 
 /// What is a connection's own.
@@ -78,6 +81,8 @@ pub(crate) struct Own<'a> {
     pub(crate) window: &'a mut Window,
     /// As in [`Case`].
     pub(crate) faults: &'a mut u16,
+    /// As in [`Case`].
+    pub(crate) life: Life,
 }
 
 /// What all connections share.
@@ -98,19 +103,30 @@ pub(crate) struct Shared<'a> {
     pub(crate) outbox: &'a mut Outbox,
     /// As in [`Marks`].
     pub(crate) streams: Option<&'a mut Pacing>,
+    /// As in [`Marks`].
+    pub(crate) again: Option<&'a mut Again>,
 }
 
 impl<'a> Receipt<'a> {
     /// Makes ready for what comes next on a connection.
     pub(crate) fn new(own: Own<'a>, scratch: &'a mut Scratch, shared: Shared<'a>) -> Self {
-        let Own { row, items, head_ms, window, faults } = own;
-        let Shared { accounting, tally, judge, clock, established, sockets, outbox, streams } =
-            shared;
+        let Own { row, items, head_ms, window, faults, life } = own;
+        let Shared {
+            accounting,
+            tally,
+            judge,
+            clock,
+            established,
+            sockets,
+            outbox,
+            streams,
+            again,
+        } = shared;
         let sequence = accounting.sequence.as_ref();
         let is_comet = items.is_comet(sequence);
         let marks = Marks {
             counts_messages: items.are_messages(),
-            case: Case { row, window, faults, is_comet, tally },
+            case: Case { row, window, faults, is_comet, life, tally },
             judge,
             clock,
             received_at: None,
@@ -118,6 +134,7 @@ impl<'a> Receipt<'a> {
             streams,
             sockets,
             outbox,
+            again,
         };
         let (stream, opening) = (accounting.stream, None);
         Self { items, scratch, head_ms, stream, sequence, established, opening, marks }
@@ -149,11 +166,17 @@ impl decode::Sink for Receipt<'_> {
         }
         case.tally.connected += 1;
         case.tally.peak = case.tally.peak.max(case.tally.connected);
-        *case.window = Window::default();
-        let after = received_at.saturating_duration_since(clock.started_at());
-        // Rounded up, so that no head seems to have come before it did.
-        *self.head_ms =
-            u32::try_from(after.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1));
+        if case.window.has_begun() {
+            // The numbers go on from the connection before, and what is judged of their beginning
+            // with them.
+            case.tally.went_on += 1;
+        } else {
+            *case.window = Window::default();
+            let after = received_at.saturating_duration_since(clock.started_at());
+            // Rounded up, so that no head seems to have come before it did.
+            *self.head_ms =
+                u32::try_from(after.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1));
+        }
         *self.items = Items::new(head, self.stream);
         match self.items.kind() {
             Some(kind) => case.tally.item_kind = case.tally.item_kind.and(kind),
@@ -291,6 +314,22 @@ impl ItemSink for Marks<'_> {
 
     fn encoded(&mut self, n: u64) {
         self.case.tally.encoded_bytes += n;
+    }
+
+    fn wants_ids(&self) -> bool {
+        self.again.is_some()
+    }
+
+    fn event_id(&mut self, id: &[u8]) {
+        if let Some(again) = &mut self.again {
+            again.event_id(self.case.row, id);
+        }
+    }
+
+    fn retry(&mut self, ms: u64) {
+        if let Some(again) = &mut self.again {
+            again.retry(self.case.row, ms);
+        }
     }
 
     fn n_to_answer(&self) -> usize {

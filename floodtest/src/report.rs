@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reports::books::{Extent, FloodReport, Judged, JudgedBy};
+use reports::books::{Extent, FloodReport, Judged, JudgedBy, SlowReaders};
 
 use crate::judge::NumbersAre;
 use crate::judge::joined::Joined;
@@ -13,6 +13,8 @@ use crate::tally::Tally;
 pub(crate) struct Judging {
     /// What the server's numbers count, if it was said.
     pub(crate) numbers_are: Option<NumbersAre>,
+    /// Whether some connections are to be read slowly.
+    pub(crate) has_slow: bool,
 }
 
 impl Judging {
@@ -24,6 +26,12 @@ impl Judging {
             elapsed_s: elapsed.as_secs_f64(),
             asked,
             begun: tally.begun,
+            places_begun: tally.places_begun,
+            away: tally.away,
+            reopened: tally.reopened,
+            resumed: tally.resumed,
+            replayed: tally.found.replayed,
+            settles: tally.settlings.iter().map(|it| it.report(&tally.delivery_from_due)).collect(),
             connected: tally.connected,
             closed: tally.closed,
             established,
@@ -46,7 +54,14 @@ impl Judging {
             numbered: tally.numbered,
             unnumbered: tally.unnumbered,
             heard: tally.heard,
-            unheard: established.saturating_sub(tally.heard),
+            // What goes on was heard before.
+            unheard: established.saturating_sub(tally.went_on).saturating_sub(tally.heard),
+            slow_readers: self.has_slow.then(|| SlowReaders {
+                connections: tally.slow_connections,
+                open: tally.slow_open,
+                ends: tally.slow_ends.by_word(),
+                readers: Vec::new(),
+            }),
             opening_s: Duration::from_micros(opening_us).as_secs_f64(),
             connect_lateness: tally.connect_lateness.summary(),
             delivery_from_due: tally.delivery_from_due.summary(),
@@ -77,6 +92,12 @@ impl Judging {
         let is_lost_known = !self.hides_losses(tally) && !joined.iter().any(|it| it.has_more_gaps);
         report.lost = is_lost_known.then_some(lost);
         report.duplicated = Some(tally.found.duplicated);
+        if tally.n_by_stamps > 0 || tally.went_on > 0 {
+            let in_gaps: u64 = joined.iter().map(|it| it.in_gaps).sum();
+            let not_in_gaps: u64 = joined.iter().map(|it| it.not_in_gaps).sum();
+            let n = tally.found.lost_in_gaps().saturating_sub(not_in_gaps);
+            report.lost_in_gaps = is_lost_known.then_some(n.saturating_add(in_gaps));
+        }
         let is_unordered = joined.iter().any(|it| it.is_unordered);
         report.reordered = (!is_unordered).then_some(tally.found.reordered);
         report.unanswered_missing = joined.iter().map(|it| it.unanswered_missing).sum();

@@ -1,9 +1,11 @@
 //! Reports on a run while it goes on, keeps its logs, and ends it when it was held long enough.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::time::{Duration, Instant};
 
-use reports::books::{Example, FloodReport, Recent, WorstConnection};
+use reports::books::{Example, FloodReport, Recent, SlowReader, WorstConnection};
 use reports::latency::LatencyCounts;
 use reports::out::Out;
 use reports::stamp::Clock;
@@ -17,6 +19,8 @@ use crate::limits::rss_kb;
 use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
 use crate::report::Judging;
+use crate::shape::Reopen;
+use crate::slow_end::SlowEnd;
 use crate::streams::counts::StreamCounts;
 use crate::streams::summary;
 use crate::tally::{self, Tally};
@@ -57,6 +61,24 @@ impl Before {
         recent
     }
 }
+
+/// Connections that the final report names.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// Those with the most faults in the numbers of their messages.
+    pub(crate) worst: Vec<Worst>,
+    /// What became of slow readers.
+    pub(crate) slow: Vec<SlowEnd>,
+}
+
+/// Slow readers that a report names: some 100 KB of it. The log of `--out` has all.
+const MAX_SLOW_READERS: usize = 1_000;
+
+/// The log of slow readers in the folder of `--out`.
+const SLOW_LOG: &str = "slow.ndjson";
+
+/// How a slow reader is said to have ended that is open at the end.
+const OPEN: &str = "open";
 
 /// Reports to an observer on a run.
 pub(crate) struct Reporter<'a> {
@@ -136,21 +158,37 @@ impl<'a> Reporter<'a> {
         mut self,
         end: End,
         tally: &Tally,
-        worst: Vec<Worst>,
+        named: Named,
         urls: &mut UrlFile,
     ) -> Outcome {
+        let Named { worst, slow } = named;
         let now = Instant::now();
         let mut report = self.report(now, tally, FINAL);
         name_connections(&mut report, tally, worst, urls);
+        let problem = self.name_slow(&mut report, slow, urls).err();
         self.log(now, tally, &report);
         if end != End::ObserverLeft {
             // Whether the observer still listens makes no difference any more.
             let _ = self.observer.report(&report);
         }
         let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
+        let log_shortfall = log_shortfall
+            .or_else(|| problem.map(|error| format!("{SLOW_LOG} could not be written: {error}")));
         let (is_remote, ends) = (self.is_remote, self.config.ends);
         let must_judge = self.config.accounting.is_asked_for();
-        Outcome { end, report, log_shortfall, is_remote, must_judge, ends }
+        let has_reopen = self.config.shape.reopen != Reopen::Never;
+        let away_in_order = tally.away_in_order;
+        Outcome {
+            end,
+            report,
+            log_shortfall,
+            is_remote,
+            must_judge,
+            ends,
+            has_reopen,
+            away_in_order,
+            reopening: tally.reopening,
+        }
     }
 
     /// The report of this moment, the next of those that `which` says.
@@ -162,7 +200,8 @@ impl<'a> Reporter<'a> {
         let (rss_start_kb, rss_kb) = (self.rss_start_kb, self.rss_kb);
         let mut counted = self.judging().report(tally, self.n_asked, elapsed);
         counted.is_final = is_final;
-        tally.own.write(&mut counted, &tally.connect_lateness, self.config.asked_per_s());
+        let asked_per_s = self.config.asked_per_s(counted.opening_s);
+        tally.own.write(&mut counted, &tally.connect_lateness, asked_per_s);
         if let Some(counts) = tally.streams.as_deref().or(self.no_streams.as_deref()) {
             let start_us = tally.dialed_us.map_or(0, |(first_us, _)| first_us);
             summary::write(&mut counted, &self.config.streams, counts, start_us, elapsed);
@@ -171,9 +210,43 @@ impl<'a> Reporter<'a> {
         FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
     }
 
+    /// Names the slow readers: the first of them in the report, and all of them in a log.
+    fn name_slow(
+        &self,
+        report: &mut FloodReport,
+        mut slow: Vec<SlowEnd>,
+        urls: &mut UrlFile,
+    ) -> io::Result<()> {
+        let Some(readers) = &mut report.slow_readers else { return Ok(()) };
+        slow.sort_by_key(|it| it.number);
+        if (slow.len() as u64) < readers.connections {
+            let n_more = readers.connections - slow.len() as u64;
+            report.notes.push(format!("{n_more} slow readers are counted and not named"));
+        }
+        let numbers: BTreeSet<u64> = slow.iter().map(|it| it.number).collect();
+        // A file that cannot be read any more leaves them without URLs.
+        let by_number = urls.pick(&numbers).unwrap_or_default();
+        let all = slow.iter().map(|it| SlowReader {
+            url: by_number.get(&it.number).cloned().unwrap_or_default(),
+            bytes_per_s: it.bytes_per_s,
+            bytes: it.bytes,
+            end: it.reason.map_or_else(|| OPEN.to_owned(), |reason| reason.to_string()),
+            after_s: it.reason.map(|_| f64::from(it.after_ms) / 1e3),
+        });
+        readers.readers = all.clone().take(MAX_SLOW_READERS).collect();
+        let Some(folder) = &self.config.out else { return Ok(()) };
+        let mut log = BufWriter::new(File::create(folder.path.join(SLOW_LOG))?);
+        for reader in all {
+            serde_json::to_writer(&mut log, &reader)?;
+            log.write_all(b"\n")?;
+        }
+        log.flush()
+    }
+
     /// What the figures depend on beside the counts.
     fn judging(&self) -> Judging {
-        Judging { numbers_are: self.config.accounting.numbers }
+        let has_slow = !self.config.shape.slow.is_empty();
+        Judging { numbers_are: self.config.accounting.numbers, has_slow }
     }
 
     /// Reports something that went wrong and does not end the run.
@@ -212,7 +285,7 @@ impl Listener for Reporter<'_> {
                 self.rss_kb = rss_kb(&self.pids);
             }
             let settled_at = *self.settled_at.get_or_insert(now);
-            if tally.connected + tally.waiting == 0 {
+            if tally.n_alive() == 0 {
                 return Some(End::NothingOpen);
             }
             if self.config.hold.is_some_and(|hold| now - settled_at >= hold) {
@@ -251,6 +324,9 @@ impl Listener for Reporter<'_> {
     }
 }
 
+/// What a place is called that has no connection at the end, because of an end or a failure.
+const AWAY: &str = "away";
+
 /// Puts the URLs of what went wrong into the final report. They are read from the file again: to
 /// remember them would cost memory for each connection.
 fn name_connections(
@@ -261,8 +337,8 @@ fn name_connections(
 ) {
     Worst::sort(&mut worst);
     let reasons = || tally.failures.iter().chain(tally.closures.iter());
-    let numbers: BTreeSet<u64> =
-        worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first)).collect();
+    let numbers = worst.iter().map(|worst| worst.number).chain(reasons().map(|it| it.first));
+    let numbers: BTreeSet<u64> = numbers.chain(tally.first_away).collect();
     // A file that cannot be read any more leaves the report without URLs; its counts stand.
     let by_number: BTreeMap<u64, String> = urls.pick(&numbers).unwrap_or_default();
     if report.lost.is_none() {
@@ -278,4 +354,7 @@ fn name_connections(
         let detail = it.detail.clone().or_else(|| it.reason.detail());
         Some(Example { reason: it.reason.to_string(), detail, url })
     }));
+    let away = tally.first_away.and_then(|number| by_number.get(&number).cloned());
+    let away = away.map(|url| Example { reason: AWAY.to_owned(), detail: None, url });
+    report.examples.extend(away);
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
-use crate::reporter::Reporter;
+use crate::reporter::{Named, Reporter};
 use crate::{limits, workers};
 
 /// What a run of `config` would do, or why it cannot be made. Nothing is connected.
@@ -45,6 +45,6 @@ pub fn run(
     let Prepared { urls, trust, .. } = &mut prepared;
     let (stop, started_at) = (stop.as_fd(), clock.started_at());
     let engine = Engine::new(&mut job, urls, trust.take(), stop, clock, started_at)?;
-    let Finished { end, tally, worst } = engine.run(&mut reporter)?;
-    Ok(reporter.finish(end, &tally, worst, urls))
+    let Finished { end, tally, worst, slow } = engine.run(&mut reporter)?;
+    Ok(reporter.finish(end, &tally, Named { worst, slow }, urls))
 }

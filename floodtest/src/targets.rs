@@ -9,7 +9,7 @@ use crate::request::Requests;
 use crate::share::Share;
 use crate::sources::{SourceIps, Sources, is_local};
 use crate::url::Url;
-use crate::urls::{Entry, UrlFile, UrlFileError};
+use crate::urls::{Entry, LineIndex, UrlFile, UrlFileError};
 
 /// Targets that redirects may add to those of the URL file: a server can name 65,535 ports of each
 /// host.
@@ -218,26 +218,27 @@ impl Targets {
         Some(place)
     }
 
-    /// Looks at every line of `file`; all targets, how many URLs there are, and how many
-    /// connections are asked for: `connections`, or as many as there are URLs.
+    /// Looks at every line of `file`; all targets, where the URLs are, and how many connections are
+    /// asked for: `connections`, or as many as there are URLs.
     pub(crate) fn survey(
         file: &mut UrlFile,
         requests: &Requests,
         connections: Option<u64>,
-    ) -> Result<(Self, u64, u64), UrlFileError> {
+    ) -> Result<(Self, LineIndex, u64), UrlFileError> {
         let mut targets = Self::default();
-        let mut n_urls = 0;
+        let mut index = LineIndex::default();
         while file.advance()? {
             let Entry { line, url, filling } = file.entry(0)?;
             let checked = requests.check(&url, filling);
             let place = targets.find_or_add(&url, line);
             targets.has_sockets |= url.is_ws;
             checked.map_err(|problem| file.line_error(problem))?;
-            if connections.is_none_or(|connections| n_urls < connections) {
+            if connections.is_none_or(|connections| index.n_urls < connections) {
                 targets.list[place].n_connections += 1;
             }
-            n_urls += 1;
+            index.push(file);
         }
+        let n_urls = index.n_urls;
         if n_urls == 0 {
             return Err(file.empty_error());
         }
@@ -246,14 +247,16 @@ impl Targets {
         for target in &mut targets.list {
             target.n_connections = target.n_connections.saturating_mul(n_rounds).min(n_asked);
         }
-        Ok((targets, n_urls, n_asked))
+        Ok((targets, index, n_asked))
     }
 
-    /// Finds out the addresses of all targets that will be dialed, and where from.
+    /// Finds out the addresses of all targets that will be dialed, and where from: for `n_asked`
+    /// connections, which together hold `n_ports` ports, those that are closed but not yet free
+    /// included.
     pub(crate) fn resolve(
         &mut self,
         path: &std::path::Path,
-        n_asked: u64,
+        (n_asked, n_ports): (u64, u64),
         asked: Option<&SourceIps>,
     ) -> Result<(), TargetError> {
         let mut n_by_address = HashMap::<SocketAddr, u64>::new();
@@ -266,7 +269,7 @@ impl Targets {
             };
             let addresses = (target.host.as_str(), target.port).to_socket_addrs();
             for address in addresses.map_err(|error| unknown(error.to_string()))? {
-                let sources = Sources::new(address.ip(), n_asked, asked);
+                let sources = Sources::new(address.ip(), n_ports, asked);
                 if sources.ips().first().is_some_and(|ip| is_local(*ip)) {
                     target.endpoints.push(Endpoint { address, sources });
                 }
@@ -301,9 +304,8 @@ mod tests {
         }
         let mut urls = UrlFile::open(file.path()).unwrap();
         let requests = Requests::default();
-        let (targets, n_urls, n_asked) =
-            Targets::survey(&mut urls, &requests, connections).unwrap();
-        assert_eq!(n_urls, lines.len() as u64);
+        let (targets, index, n_asked) = Targets::survey(&mut urls, &requests, connections).unwrap();
+        assert_eq!(index.n_urls, lines.len() as u64);
         let list = targets.list.into_iter();
         (list.map(|target| (target.authority, target.n_connections)).collect(), n_asked)
     }
@@ -324,14 +326,18 @@ mod tests {
         targets.at(place).n_connections = 124_001;
         let asked = "127.0.0.2-127.0.0.3".parse().unwrap();
         let path = std::path::Path::new("urls.txt");
-        let error = targets.resolve(path, 124_001, Some(&asked)).unwrap_err().to_string();
+        let error =
+            targets.resolve(path, (124_001, 124_001), Some(&asked)).unwrap_err().to_string();
         assert_eq!(
             error,
             "cannot hold 124001 connections to 127.0.0.1:9: 124000 source ports are fewer; name \
              more source addresses with --source-ip, each has 62000"
         );
         targets.at(place).endpoints.clear();
-        assert!(targets.resolve(path, 124_001, None).is_ok(), "loopback has more of its own");
+        assert!(
+            targets.resolve(path, (124_001, 124_001), None).is_ok(),
+            "loopback has more of its own"
+        );
     }
 
     #[test]

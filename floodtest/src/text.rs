@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use reports::books::{ByReason, Example, Extent, FloodReport, ItemKind, Judged, JudgedBy};
+use reports::books::{
+    ByReason, Counted, Example, Extent, FloodReport, Goodput, ItemKind, Judged, JudgedBy, Settle,
+    Streams,
+};
 use reports::expect::NOT_JUDGED;
 use reports::latency::LatencySummary;
 
@@ -40,7 +43,9 @@ impl fmt::Display for FinalText<'_> {
         {
             writeln!(f, "{CLOCKS}")?;
         }
+        streams(f, report)?;
         writeln!(f, "connect_lateness  {}", report.connect_lateness)?;
+        own(f, report)?;
         memory(f, report)?;
         report.notes.iter().try_for_each(|note| writeln!(f, "note          {note}"))
     }
@@ -60,6 +65,7 @@ out negative are counted above and are in no percentile.";
 fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
     let FloodReport { asked, begun, established, peak, connected, failed, closed, waiting, .. } =
         report;
+    let n_places = report.places_begun;
     write!(
         f,
         "connections   {asked} asked, {established} established, {peak} open at most, {connected} \
@@ -67,18 +73,23 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     )?;
     if report.opening_s > 0.0 {
         // From the first to the last connect there is one interval fewer than connects.
-        let per_s = begun.saturating_sub(1) as f64 / report.opening_s;
+        let per_s = n_places.saturating_sub(1) as f64 / report.opening_s;
         write!(f, "; begun within {:.3} s ({per_s:.1}/s)", report.opening_s)?;
     }
     writeln!(f)?;
-    writeln!(
-        f,
-        "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} waiting \
-         for a head + {} not begun",
-        asked - connected,
-        n_headless(report).saturating_sub(*waiting),
-        asked - begun
-    )?;
+    if *begun > n_places {
+        // Places have had several connections, so that these do not add up to places.
+        lives(f, report)?;
+    } else {
+        writeln!(
+            f,
+            "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} waiting \
+             for a head + {} not begun",
+            asked - connected,
+            n_headless(report).saturating_sub(*waiting),
+            asked.saturating_sub(n_places)
+        )?;
+    }
     writeln!(f, "failed        {failed}{}", why(&report.failures))?;
     writeln!(f, "closed        {closed}{}", why(&report.closures))?;
     if !report.content_types.is_empty() {
@@ -88,6 +99,44 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
         let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
         writeln!(f, "              first {reason}{detail}: {url}")
     })
+}
+
+/// The connections of places that have had several, and how they came back.
+fn lives(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let FloodReport { asked, begun, established, failed, away, reopened, resumed, waiting, .. } =
+        report;
+    let n_opening = n_headless(report);
+    writeln!(
+        f,
+        "lives         {begun} begun = {established} established + {failed} failed + {} connecting \
+         + {waiting} waiting for a head; {reopened} were not the first of their place, {resumed} \
+         resumed",
+        n_opening.saturating_sub(*waiting)
+    )?;
+    let n_places = report.places_begun;
+    let n_over = n_places.saturating_sub(report.connected + n_opening + away);
+    writeln!(
+        f,
+        "places        {asked} = {} open + {n_opening} opening + {away} away + {n_over} over + {} \
+         not begun",
+        report.connected,
+        asked.saturating_sub(n_places)
+    )?;
+    for settle in &report.settles {
+        let Settle { cause, at_s, closed, back, t50_s, t95_s, t100_s, .. } = settle;
+        let s = |time: &Option<f64>| time.map_or("never".to_owned(), |s| format!("{s:.2} s"));
+        writeln!(
+            f,
+            "settle        {cause} at {at_s:.1} s: {back} of {closed} back; 50 % after {}, 95 % \
+             after {}, all after {}; {} connects in one second at most, failed: {}",
+            s(t50_s),
+            s(t95_s),
+            s(t100_s),
+            settle.peak_connects_per_s,
+            listed(&settle.failed)
+        )?;
+    }
+    Ok(())
 }
 
 /// What came, by framing and as items.
@@ -115,6 +164,8 @@ fn messages(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
     )?;
     let further = [
         (report.unanswered_missing, "missing that the server never answered"),
+        (report.lost_in_gaps.unwrap_or_default(), "lost while their place had no connection"),
+        (report.replayed, "brought again by resumed streams"),
         (report.too_old, "too old to be judged"),
         (report.unjudged, "beyond --max-windows"),
         (report.late_joiners, "connections that came after the first message was due"),
@@ -163,6 +214,52 @@ fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
         writeln!(f, "  {:<11} {:>17} {:>19}", "negative", due.negative, sent.negative)?;
     }
     Ok(())
+}
+
+/// What was measured of streams, and which of them were as they should be. The field's words stand
+/// beside ours.
+fn streams(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    for (name, word, delays) in [
+        ("first_item_from_due", "", &report.first_item_from_due),
+        ("first_item_from_send", " (TTFT)", &report.first_item_from_send),
+        ("gap", " (inter-chunk latency)", &report.gap),
+        ("stream_time", "", &report.stream_time),
+    ] {
+        if delays.count > 0 {
+            writeln!(f, "{name}{word}  {delays}")?;
+        }
+    }
+    let Some(Streams { done, not_done, counted, goodput }) = &report.streams else {
+        return Ok(());
+    };
+    if let (Some(done), Some(not_done)) = (done, not_done) {
+        writeln!(f, "done          {done} streams; {not_done} ended without the item of --done")?;
+    }
+    if let Some(Counted { field, total, streams, streams_without, per_s }) = counted {
+        write!(f, "counted       ")?;
+        match total {
+            Some(total) => write!(f, "{total} {field}, {:.1}/s", per_s.unwrap_or_default())?,
+            None => write!(f, "{field} never came")?,
+        }
+        writeln!(f, " ({streams} streams had it, {streams_without} ended without)")?;
+    }
+    if let Some(Goodput { asked, met, of, per_s }) = goodput {
+        writeln!(f, "goodput       {met} of {of} streams, {per_s:.2}/s: {asked}")?;
+    }
+    Ok(())
+}
+
+/// What floodtest itself adds.
+fn own(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    let own = &report.own;
+    if own.lateness.count == 0 {
+        return Ok(());
+    }
+    write!(f, "own lateness  {}", own.lateness)?;
+    if let Some(share) = own.busiest_thread_share {
+        write!(f, "; {:.0} % of a core in its busiest second", share * 100.0)?;
+    }
+    writeln!(f)
 }
 
 /// What a connection costs here.
@@ -249,6 +346,7 @@ memory        4050 KB, 4000 KB before the first connect
         let report = FloodReport {
             asked: 1_010,
             begun: 1_000,
+            places_begun: 1_000,
             connected: 995,
             closed: 2,
             closures: [("cut".to_owned(), 2)].into(),
@@ -286,6 +384,9 @@ memory        4050 KB, 4000 KB before the first connect
             is_remote: false,
             must_judge: false,
             ends: Ends::Fault,
+            has_reopen: false,
+            away_in_order: 0,
+            reopening: 0,
         };
         assert_eq!(FinalText(&outcome).to_string(), EVERY_FIGURE);
     }
@@ -301,6 +402,9 @@ memory        4050 KB, 4000 KB before the first connect
             is_remote: false,
             must_judge: false,
             ends: Ends::Fault,
+            has_reopen: false,
+            away_in_order: 0,
+            reopening: 0,
         };
         let text = FinalText(&outcome).to_string();
         let line =
@@ -320,6 +424,9 @@ memory        4050 KB, 4000 KB before the first connect
                 is_remote,
                 must_judge: false,
                 ends: Ends::Fault,
+                has_reopen: false,
+                away_in_order: 0,
+                reopening: 0,
             };
             FinalText(&outcome).to_string()
         };

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
 use crate::request::{Filling, LineError, fill, has_place};
 use crate::url::{Url, UrlError, shown};
@@ -17,6 +18,30 @@ use crate::url::{Url, UrlError, shown};
 /// Bytes that a line may have. A server takes a request head of 8 KiB, so a longer URL could not
 /// be asked for; and a file that is one endless line would otherwise be read into memory.
 const MAX_LINE_BYTES: usize = 8 * 1024;
+
+/// URLs from one whose place in the file is known to the next. Lines are not held: to go to any of
+/// them, a few KB from the known one on are read again.
+const INDEX_EVERY: u64 = 64;
+
+/// Where the URLs are in a file, a quarter of a byte for each: for places that are dialed again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct LineIndex {
+    /// Of each 64th URL, the first one included: where its line begins, and how many lines are
+    /// before it.
+    marks: Vec<(u64, u64)>,
+    /// How many URLs there are.
+    pub(crate) n_urls: u64,
+}
+
+impl LineIndex {
+    /// Takes in the URL at which `file` is, the next one.
+    pub(crate) fn push(&mut self, file: &UrlFile) {
+        if self.n_urls.is_multiple_of(INDEX_EVERY) {
+            self.marks.push((file.line_at, file.number - 1));
+        }
+        self.n_urls += 1;
+    }
+}
 
 /// Why a URL file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +129,10 @@ pub(crate) struct UrlFile {
     line: Vec<u8>,
     /// The present line's number, from 1.
     number: u64,
+    /// Where it begins in the file.
+    line_at: u64,
+    /// Where the next one begins.
+    next_at: u64,
     /// The present URL, where there was something to fill in.
     filled: Vec<u8>,
 }
@@ -117,7 +146,30 @@ impl UrlFile {
             return Err(UrlFileError::NotAFile { path: path.display().to_string() });
         }
         let reader = BufReader::new(File::open(path).map_err(read_error)?);
-        Ok(Self { path: path.to_owned(), reader, line: Vec::new(), number: 0, filled: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            reader,
+            line: Vec::new(),
+            number: 0,
+            line_at: 0,
+            next_at: 0,
+            filled: Vec::new(),
+        })
+    }
+
+    /// The same file once more, read from its beginning.
+    pub(crate) fn reopen(&self) -> Result<Self, UrlFileError> {
+        Self::open(&self.path)
+    }
+
+    /// Goes to the URL of the connection of number `number`, wherever in the file that is.
+    pub(crate) fn go_to(&mut self, index: &LineIndex, number: u64) -> Result<(), UrlFileError> {
+        let url = number.checked_rem(index.n_urls).ok_or_else(|| self.empty_error())?;
+        let mark = usize::try_from(url / INDEX_EVERY).ok().and_then(|at| index.marks.get(at));
+        let (at, n_before) = mark.copied().ok_or_else(|| self.empty_error())?;
+        self.reader.seek(SeekFrom::Start(at)).map_err(|reason| self.read_error(reason))?;
+        (self.number, self.next_at) = (n_before, at);
+        (0..=url % INDEX_EVERY).try_for_each(|_| self.advance_round())
     }
 
     /// Goes to the next URL; false at the end of the file.
@@ -203,7 +255,7 @@ impl UrlFile {
     /// Goes back to the file's beginning.
     pub(crate) fn rewind(&mut self) -> Result<(), UrlFileError> {
         self.reader.rewind().map_err(|reason| self.read_error(reason))?;
-        self.number = 0;
+        (self.number, self.next_at) = (0, 0);
         Ok(())
     }
 
@@ -215,6 +267,7 @@ impl UrlFile {
     /// Reads the next line, without its line feed; false at the end of the file.
     fn read_line(&mut self) -> Result<bool, UrlFileError> {
         self.line.clear();
+        self.line_at = self.next_at;
         let mut is_whole = false;
         while !is_whole {
             let buffer = match self.reader.fill_buf() {
@@ -233,6 +286,7 @@ impl UrlFile {
             self.line.extend_from_slice(&buffer[..end.unwrap_or(buffer.len())]);
             let n_used = end.map_or(buffer.len(), |end| end + 1);
             self.reader.consume(n_used);
+            self.next_at += n_used as u64;
             if self.line.len() > MAX_LINE_BYTES {
                 return Err(UrlFileError::TooLong {
                     path: self.path.display().to_string(),
@@ -334,6 +388,30 @@ mod tests {
         let expected =
             [(0, "http://a/1"), (2, "http://a/3"), (4, "http://a/2"), (300, "http://a/1")];
         assert_eq!(picked, expected.map(|(number, url)| (number, url.to_owned())).into());
+    }
+
+    #[test]
+    fn any_url_is_found_again() {
+        let mut text = b"\xEF\xBB\xBF# many\r\n".to_vec();
+        for n in 0..200 {
+            let comment = if n % 7 == 0 { "# a line of another length\n\n" } else { "" };
+            text.extend_from_slice(format!("{comment}http://a/{n}\r\n").as_bytes());
+        }
+        let (_temporary, mut urls) = file(&text);
+        let (mut index, mut lines) = (LineIndex::default(), Vec::new());
+        while urls.advance().unwrap() {
+            index.push(&urls);
+            lines.push(urls.entry(0).unwrap().line);
+        }
+        assert_eq!((index.n_urls, index.marks.len()), (200, 4));
+        let mut again = urls.reopen().unwrap();
+        for number in [0, 63, 64, 199, 128, 1, 200, 463, 7] {
+            again.go_to(&index, number).unwrap();
+            let entry = again.entry(0).unwrap();
+            assert_eq!(entry.url.path, format!("/{}", number % 200));
+            assert_eq!(entry.line, lines[usize::try_from(number % 200).unwrap()], "{number}");
+        }
+        assert!(again.go_to(&LineIndex::default(), 0).is_err());
     }
 
     #[test]

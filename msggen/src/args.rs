@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Parser;
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use regex::bytes::Regex;
 use reports::expect::Expectations;
 use reports::out;
@@ -18,9 +18,11 @@ use reports::units::{parse_bytes, parse_count, parse_duration};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use crate::config::Config;
+use crate::control::Whom;
 use crate::error::Error;
 use crate::escapes::unescape;
 use crate::form::{SocketForm, Wants};
+use crate::graph::{HIGHEST_FOLLOWS, HIGHEST_USERS, Shape};
 use crate::ids::{Audience, HIGHEST_ID, Odds, Population};
 use crate::interval::Interval;
 use crate::message::{DEFAULT_TEXT, Text};
@@ -59,6 +61,58 @@ const LONGEST_TIME: Duration = Duration::from_hours(365 * 24);
 ///
 /// Exit code: 0 when every message was answered, on schedule, and the run shows what is expected of
 /// it; 1 when it fell short of that; 2 when nothing could be sent or nothing was answered.
+#[derive(Debug, Parser)]
+#[command(name = "msggen", version)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of sending messages.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of a run.
+    #[command(flatten)]
+    pub send: Option<Args>,
+}
+
+/// What msggen does besides sending messages.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Writes a graph of who follows whom, `A B` a line: A follows B
+    Friends(FriendsArgs),
+}
+
+/// The flags of `msggen friends`.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct FriendsArgs {
+    /// Users, with the ids from 1 to this, such as 1m
+    #[arg(long, value_name = "N", value_parser = users)]
+    pub users: u64,
+
+    /// Others that each user follows
+    #[arg(long, value_name = "N", default_value = "15", value_parser = follows)]
+    pub follows: u64,
+
+    /// ba: a few are followed by thousands, by preferential attachment (Barabási–Albert), which
+    /// holds 4 bytes for each edge; uniform: all alike, by chance; ring: the next ones
+    #[arg(long, value_name = "SHAPE", default_value = "ba")]
+    pub shape: Shape,
+
+    /// Repeat the graph that had this seed [default: a random one, which is reported]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+
+    /// File to write to, there when it is complete [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+impl FriendsArgs {
+    /// What the graph follows from.
+    pub fn seed_or_random(&self) -> u64 {
+        self.seed.unwrap_or_else(random_seed)
+    }
+}
+
+/// The flags of a run.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "msggen", version)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -137,6 +191,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = batch,
           help_heading = "Where to")]
     pub batch: usize,
+
+    /// Send to all who follow the id as well: each message is about a user. The server is a
+    /// comet-server with --friends
+    #[arg(long, conflicts_with = "to", help_heading = "To whom")]
+    pub followers: bool,
 
     /// Any other HTTP server: the URL of a request, with {id}, {message}, {k}, {source} and
     /// {n}; or ws:// and wss://, where --body goes over --connections WebSockets. Several share the
@@ -285,7 +344,8 @@ impl Args {
         let text = Text { template: self.message.clone(), size: self.size };
         let token = self.token_file.as_deref().map(read_token).transpose()?;
         let route = if self.to.is_empty() {
-            Route::control(&self.server, self.batch)?
+            let whom = if self.followers { Whom::Followers } else { Whom::Id };
+            Route::control(&self.server, self.batch, whom)?
         } else if self.to.iter().any(|url| is_socket(url)) {
             Route::sockets(&self.to, self.socket_form(token.as_ref())?)?
         } else {
@@ -446,6 +506,16 @@ fn at_least_one(text: &str) -> Result<u64, String> {
 fn max_id(text: &str) -> Result<u64, String> {
     count_in(text, HIGHEST_ID, "larger ids do not exist")
         .map_err(|error| format!("{error}; ids are drawn from 1..=MAX"))
+}
+
+/// Reads the number of users.
+fn users(text: &str) -> Result<u64, String> {
+    count_in(text, HIGHEST_USERS, "ids have 32 bits here")
+}
+
+/// Reads the number of others that a user follows.
+fn follows(text: &str) -> Result<u64, String> {
+    count_in(text, HIGHEST_FOLLOWS, "all that a user follows are looked through for each")
 }
 
 /// Reads the number of sources.

@@ -8,10 +8,22 @@ use serde::Deserialize;
 
 use crate::http1::Answer;
 use crate::receipt::{HIGHEST_CONNECTIONS, Miss, Reason, Receipt};
+use crate::template::push_number;
+
+/// To whom a message to an id goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// To the connections of the id.
+    Id,
+    /// To those of all who follow the id, and of the id itself: the message is *about* it.
+    Followers,
+}
 
 /// The control door of one server, as its requests name it.
 #[derive(Debug)]
 pub struct ControlClient {
+    /// To whom messages go.
+    whom: Whom,
     /// `POST {path}/send`: what every request begins with.
     start: String,
     /// What follows the path, up to the length of the body.
@@ -20,7 +32,7 @@ pub struct ControlClient {
 
 impl ControlClient {
     /// The control door at `server`, which may want a `token`.
-    pub fn new(server: &Url, token: Option<&HeaderValue>) -> Self {
+    pub fn new(server: &Url, token: Option<&HeaderValue>, whom: Whom) -> Self {
         let start = format!("POST {}/send", server.path().trim_end_matches('/'));
         let host = server.host_str().expect("a checked server URL has a host");
         let port = server.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -30,13 +42,33 @@ impl ControlClient {
             head.extend_from_slice(token.as_bytes());
             head.extend_from_slice(b"\r\n");
         }
-        Self { start, head }
+        Self { whom, start, head }
     }
 
     /// Writes the request that sends `message` to `id`.
     pub fn write_one(&self, id: u64, message: &str, to: &mut Vec<u8>) {
-        write!(to, "{}/{id}", self.start).expect("memory takes everything");
+        let query = if self.whom == Whom::Followers { "?to=followers" } else { "" };
+        write!(to, "{}/{id}{query}", self.start).expect("memory takes everything");
         self.write_rest("", message, to);
+    }
+
+    /// Begins the line that sends a message to `id`, up to the message.
+    pub fn begin_line(&self, id: u64, line: &mut String) {
+        line.push_str("{\"id\":");
+        push_number(id, line);
+        if self.whom == Whom::Followers {
+            line.push_str(",\"to\":\"followers\"");
+        }
+        line.push_str(",\"msg\":\"");
+    }
+
+    /// What the answer to a request with `n` messages says of them, which were one or lines.
+    pub fn receipt(&self, answer: &Answer, n: u64, are_lines: bool) -> Receipt {
+        if are_lines {
+            receipt_of_batch(answer, n, self.whom)
+        } else {
+            receipt_of_one(answer, self.whom)
+        }
     }
 
     /// Writes the request that sends what `lines` say.
@@ -62,6 +94,8 @@ struct SingleAnswer {
     /// anybody else who listens there. Older servers call them nodes.
     #[serde(alias = "nodes")]
     subscribers: Option<u64>,
+    /// Followers that the id has, if the message went to them.
+    followers: Option<u64>,
 }
 
 /// What the door answers to a batch, be it to the whole one or up to a line that it refused.
@@ -71,6 +105,8 @@ struct BatchAnswer {
     messages: Option<u64>,
     /// Connections that they reached.
     connections: Option<u64>,
+    /// Followers that their ids have, if they went to these.
+    followers: Option<u64>,
     /// Of the messages, those to an id that nobody was logged in as. Older servers say `void`.
     #[serde(rename = "messages_void", alias = "void")]
     void: Option<u64>,
@@ -81,38 +117,60 @@ struct BatchAnswer {
 }
 
 /// What the answer to a single message says of it.
-pub fn receipt_of_one(answer: &Answer) -> Receipt {
+fn receipt_of_one(answer: &Answer, whom: Whom) -> Receipt {
     match parsed(answer) {
-        SingleAnswer { connections: Some(connections), subscribers }
-            if answer.is_success() && connections <= HIGHEST_CONNECTIONS =>
+        SingleAnswer { connections: Some(connections), subscribers, followers }
+            if answer.is_success()
+                && connections <= HIGHEST_CONNECTIONS
+                && are_told(followers, 1, whom) =>
         {
             // Whether subscribers have connections is not known here.
             let is_known = connections > 0 || subscribers.unwrap_or_default() == 0;
-            Receipt::taken(is_known.then_some(connections))
+            let receipt = Receipt::taken(is_known.then_some(connections));
+            Receipt { followers: told_of(followers, whom), ..receipt }
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
 }
 
 /// What the answer to a batch says of its `n` messages.
-pub fn receipt_of_batch(answer: &Answer, n: u64) -> Receipt {
+fn receipt_of_batch(answer: &Answer, n: u64, whom: Whom) -> Receipt {
     match parsed(answer) {
         // More than was sent, or more void than taken: not an answer to this request.
         BatchAnswer {
             messages: Some(answered),
             connections: Some(connections),
+            followers,
             void: Some(void),
             unknown,
         } if answered <= n
             && void.checked_add(unknown).is_some_and(|sum| sum <= answered)
-            && connections <= answered.saturating_mul(HIGHEST_CONNECTIONS) =>
+            && connections <= answered.saturating_mul(HIGHEST_CONNECTIONS)
+            && are_told(followers, answered, whom) =>
         {
             let miss = (answered < n).then_some(Miss::Failed(refusal(answer)));
             let reached = answered - void - unknown;
-            Receipt { answered, reached, void, connections, miss, ..Receipt::default() }
+            let followers = told_of(followers, whom);
+            Receipt { answered, reached, void, connections, followers, miss, ..Receipt::default() }
         }
         _ => Receipt::nothing(Miss::Failed(refusal(answer))),
     }
+}
+
+/// Whether an answer tells of followers what it is to tell of `n` messages. A server that knows
+/// nothing of followers sends to the id alone, and says nothing of them.
+fn are_told(followers: Option<u64>, n: u64, whom: Whom) -> bool {
+    match (followers, whom) {
+        (_, Whom::Id) => true,
+        (Some(followers), Whom::Followers) => followers <= n.saturating_mul(HIGHEST_CONNECTIONS),
+        // Lines that were refused before any was sent reached nobody.
+        (None, Whom::Followers) => n == 0,
+    }
+}
+
+/// The followers that are told of, where they are of interest.
+fn told_of(followers: Option<u64>, whom: Whom) -> u64 {
+    if whom == Whom::Followers { followers.unwrap_or_default() } else { 0 }
 }
 
 /// Why messages were not taken that an answer was given to.
@@ -138,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_message_that_reached_nobody_went_into_the_void() {
-        let receipt = |n| receipt_of_one(&answer(200, &format!("{{\"connections\": {n}}}")));
+        let receipt =
+            |n| receipt_of_one(&answer(200, &format!("{{\"connections\": {n}}}")), Whom::Id);
         let void = Receipt { answered: 1, void: 1, ..Receipt::default() };
         assert_eq!(receipt(0), void);
         assert_eq!(receipt(3), Receipt { reached: 1, void: 0, connections: 3, ..void });
@@ -149,7 +208,7 @@ mod tests {
         for name in ["subscribers", "nodes"] {
             let one = |connections, subscribers| {
                 let body = json!({ "connections": connections, name: subscribers });
-                let receipt = receipt_of_one(&answer(200, &body.to_string()));
+                let receipt = receipt_of_one(&answer(200, &body.to_string()), Whom::Id);
                 (receipt.answered, receipt.reached, receipt.void)
             };
             // A subscriber may be another server with its connections, or a monitor without any.
@@ -161,13 +220,15 @@ mod tests {
         );
         let told = Receipt { answered: 50, ..Receipt::default() };
         let receipt = Receipt { reached: 2, void: 10, connections: 2, ..told };
-        assert_eq!(receipt_of_batch(&answer(200, body), 50), receipt);
+        assert_eq!(receipt_of_batch(&answer(200, body), 50, Whom::Id), receipt);
     }
 
     #[test]
     fn more_connections_than_any_server_has_are_a_bad_answer() {
         let bad = Receipt::nothing(Miss::Failed(Reason::BadAnswer));
-        let one = |n: u64| receipt_of_one(&answer(200, &json!({ "connections": n }).to_string()));
+        let one = |n: u64| {
+            receipt_of_one(&answer(200, &json!({ "connections": n }).to_string()), Whom::Id)
+        };
         assert_eq!(one(HIGHEST_CONNECTIONS).connections, HIGHEST_CONNECTIONS);
         assert_eq!([one(HIGHEST_CONNECTIONS + 1), one(u64::MAX)], [bad; 2]);
     }
@@ -178,7 +239,7 @@ mod tests {
         let miss = Some(Miss::Failed(Reason::Status(400)));
         let told = Receipt { answered: 2, miss, ..Receipt::default() };
         let receipt = Receipt { reached: 1, void: 1, connections: 5, ..told };
-        assert_eq!(receipt_of_batch(&answer(400, body), 10), receipt);
+        assert_eq!(receipt_of_batch(&answer(400, body), 10, Whom::Id), receipt);
     }
 
     #[test]
@@ -197,22 +258,64 @@ mod tests {
             r#"{"messages":3,"connections":1,"void":1,"unknown":18446744073709551615}"#,
             r#"{"messages":3,"connections":18446744073709551615,"void":0}"#,
         ] {
-            assert_eq!(receipt_of_batch(&answer(200, body), 10), bad, "{body}");
+            assert_eq!(receipt_of_batch(&answer(200, body), 10, Whom::Id), bad, "{body}");
         }
     }
 
     #[test]
     fn a_refusal_without_figures_failed_as_a_whole() {
         let refused = Receipt::nothing(Miss::Failed(Reason::Status(503)));
-        assert_eq!(receipt_of_batch(&answer(503, "come back later"), 10), refused);
-        assert_eq!(receipt_of_one(&answer(503, "{\"connections\": 1}")), refused);
+        assert_eq!(receipt_of_batch(&answer(503, "come back later"), 10, Whom::Id), refused);
+        assert_eq!(receipt_of_one(&answer(503, "{\"connections\": 1}"), Whom::Id), refused);
+    }
+
+    #[test]
+    fn answers_about_users_tell_how_many_follow_them_and_other_answers_do_not() {
+        let bad = Receipt::nothing(Miss::Failed(Reason::BadAnswer));
+        let one = |body, whom| receipt_of_one(&answer(200, body), whom);
+        let told = r#"{"connections":3,"followers":15}"#;
+        let receipt = Receipt { followers: 15, ..Receipt::taken(Some(3)) };
+        assert_eq!(one(told, Whom::Followers), receipt);
+        // One that sent to the id alone.
+        assert_eq!(one(r#"{"connections":3}"#, Whom::Followers), bad);
+        let impossible = format!(r#"{{"connections":3,"followers":{}}}"#, 1_u64 << 32);
+        assert_eq!(one(&impossible, Whom::Followers), bad);
+
+        let lines = |body| receipt_of_batch(&answer(200, body), 2, Whom::Followers);
+        let body = r#"{"messages":2,"connections":4,"messages_void":1,"followers":30}"#;
+        let taken = Receipt { answered: 2, reached: 1, void: 1, connections: 4, ..receipt };
+        assert_eq!(lines(body), Receipt { followers: 30, ..taken });
+        assert_eq!(lines(r#"{"messages":2,"connections":4,"messages_void":1}"#), bad);
+        let body = r#"{"error":"line 1: no id","messages":0,"connections":0,"messages_void":0}"#;
+        let refused = receipt_of_batch(&answer(400, body), 2, Whom::Followers);
+        assert_eq!(refused, Receipt::nothing(Miss::Failed(Reason::Status(400))));
+    }
+
+    #[test]
+    fn messages_about_users_say_so_in_the_path_and_in_lines() {
+        let url = Url::parse("http://h:1").unwrap();
+        for (whom, path, line) in [
+            (Whom::Id, "POST /send/7 HTTP/1.1\r\n", r#"{"id":7,"msg":""#),
+            (
+                Whom::Followers,
+                "POST /send/7?to=followers HTTP/1.1\r\n",
+                r#"{"id":7,"to":"followers","msg":""#,
+            ),
+        ] {
+            let client = ControlClient::new(&url, None, whom);
+            let (mut written, mut begun) = (Vec::new(), String::new());
+            client.write_one(7, "hi", &mut written);
+            assert!(written.starts_with(path.as_bytes()), "{}", written.escape_ascii());
+            client.begin_line(7, &mut begun);
+            assert_eq!(begun, line);
+        }
     }
 
     #[test]
     fn an_ipv6_host_keeps_its_brackets_and_a_default_port_is_left_out() {
         let mut written = Vec::new();
         let url = |text| Url::parse(text).unwrap();
-        ControlClient::new(&url("http://[::1]/x"), None).write_one(7, "hi", &mut written);
+        ControlClient::new(&url("http://[::1]/x"), None, Whom::Id).write_one(7, "hi", &mut written);
         assert_eq!(
             written,
             b"POST /x/send/7 HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 2\r\n\r\nhi"

@@ -7,7 +7,7 @@ use reports::expect::ExpectError;
 use reports::out;
 
 use crate::upgrade::Refusal;
-use crate::{ids, numbers, sent_file, tls};
+use crate::{ids, numbers, tls, whole_file};
 
 /// Why a run could not begin. The message names the cause and, where there is one, a fix.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +158,7 @@ pub enum Error {
     Out(#[from] out::OutError),
     /// The file of `--sent` cannot be written.
     #[error(transparent)]
-    Sent(#[from] sent_file::SentFileError),
+    Sent(#[from] whole_file::WholeFileError),
     /// The operating system gives no random number.
     #[error("cannot draw a random number: {0}")]
     Random(#[source] io::Error),

@@ -29,6 +29,8 @@
 //! - [`socket`], [`upgrade`], [`link`](mod@link): messages over WebSockets; the handshake; one
 //!   WebSocket.
 //! - [`stream`], [`tls`]: plain connections and TLS; whom to trust.
+//! - [`graph`]: `msggen friends`, who follows whom.
+//! - [`whole_file`]: files that are there as a whole or not at all.
 //! - [`shutdown`]: how a run is told to end.
 //! - [`descriptors`]: room for the connections.
 //!
@@ -51,6 +53,7 @@ pub mod error;
 pub mod escapes;
 pub mod foreign;
 pub mod form;
+pub mod graph;
 pub mod http1;
 pub mod ids;
 pub mod interval;
@@ -80,6 +83,7 @@ pub mod timer;
 pub mod tls;
 pub mod upgrade;
 pub mod verdict;
+pub mod whole_file;
 
 pub use config::Config;
 pub use error::Error;

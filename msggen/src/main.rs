@@ -1,6 +1,6 @@
 //! `msggen`: reads its flags, runs, prints the reports, and chooses the exit code.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use clap::Parser as _;
 use metrics::Publisher;
-use msggen::args::Args;
+use msggen::args::{Args, Cli, Command, FriendsArgs};
+use msggen::graph::Graph;
 use msggen::tally::Counts;
+use msggen::whole_file::{self, Temporary};
 use msggen::{Observer, Outcome, Verdict, shutdown};
 use reports::causes::with_causes;
 use reports::output::{self, Form, Patience, Stream};
@@ -27,8 +29,8 @@ const FELL_SHORT: u8 = 1;
 const COULD_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let text = error.to_string();
             return could_not_run(text.trim_start_matches("error: ").trim_end());
@@ -39,7 +41,35 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    execute(&args).unwrap_or_else(|error| could_not_run(&with_causes(error.as_ref())))
+    let result = match (cli.command, cli.send) {
+        (Some(Command::Friends(args)), _) => write_friends(&args),
+        (None, Some(args)) => execute(&args),
+        (None, None) => Err(anyhow::anyhow!("--num, --interval and --max are missing; see --help")),
+    };
+    result.unwrap_or_else(|error| could_not_run(&with_causes(error.as_ref())))
+}
+
+/// `msggen friends …`: writes a graph.
+fn write_friends(args: &FriendsArgs) -> anyhow::Result<ExitCode> {
+    let seed = args.seed_or_random();
+    let graph = Graph::new(args.shape, args.users, args.follows, seed)?;
+    if args.seed.is_none() {
+        let _ =
+            writeln!(io::stderr(), "msggen: the seed is {seed}; --seed {seed} repeats this graph");
+    }
+    let Some(path) = &args.out else {
+        return match graph.write(&mut io::stdout().lock()) {
+            // Whoever closed stdout has read enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+            result => Ok(result.map(|()| ExitCode::SUCCESS).context("cannot write to stdout")?),
+        };
+    };
+    whole_file::check(path)?;
+    let temporary = Temporary::create(path)?;
+    let written = graph.write(&mut temporary.file());
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    temporary.complete()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs what `args` ask for, and waits until what it said is read. An error means that there is

@@ -84,6 +84,7 @@ fn counts(text: &mut Text, outcome: &Outcome) {
         ("reached", "Answered messages that are known to have reached somebody.", figures.reached),
         ("void", "Answered messages that are known to have reached nobody.", figures.void),
         ("connections", "Connections that answered messages reached.", figures.connections),
+        ("followers", "Followers of the users that they were about.", figures.followers),
     ] {
         if let Some(n) = n {
             text.counter(name, help, n);

@@ -293,8 +293,15 @@ mod tests {
         woken
     }
 
-    const ANSWERED: Receipt =
-        Receipt { answered: 9, written: 0, reached: 0, void: 0, connections: 0, miss: None };
+    const ANSWERED: Receipt = Receipt {
+        answered: 9,
+        written: 0,
+        reached: 0,
+        void: 0,
+        connections: 0,
+        followers: 0,
+        miss: None,
+    };
 
     #[test]
     fn a_lane_sends_behind_its_own_messages_and_others_wait_in_line() {

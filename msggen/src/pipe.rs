@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
 
-use crate::control::{ControlClient, receipt_of_batch, receipt_of_one};
+use crate::control::ControlClient;
 use crate::http1::{Answer, State};
 use crate::message::Draft;
 use crate::order::{Hold, Numbers, PipeKey, Waiting};
 use crate::pool::{Held, Pool};
 use crate::receipt::{Miss, Reason, Receipt};
 use crate::shared::Shared;
-use crate::template::{push_json, push_number};
+use crate::template::push_json;
 
 /// A control door and the connections to it.
 #[derive(Debug)]
@@ -181,9 +181,7 @@ impl ControlPipe {
             body.clear();
             if self.target.batch > 1 {
                 for draft in drafts {
-                    body.push_str("{\"id\":");
-                    push_number(draft.id, &mut body);
-                    body.push_str(",\"msg\":\"");
+                    self.target.client.begin_line(draft.id, &mut body);
                     message.clear();
                     shared.text.write(draft, source, sent_at, stamps, &mut message);
                     push_json(&message, &mut body);
@@ -318,7 +316,7 @@ impl ControlPipe {
 
     /// What an answer says of the `n` messages of its request.
     fn receipt(&self, answer: &Answer, n: u64) -> Receipt {
-        if self.target.batch > 1 { receipt_of_batch(answer, n) } else { receipt_of_one(answer) }
+        self.target.client.receipt(answer, n, self.target.batch > 1)
     }
 
     /// Counts what became of a request, the oldest one.

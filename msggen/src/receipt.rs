@@ -27,6 +27,8 @@ pub struct Receipt {
     pub void: u64,
     /// Connections that all of them are known to have reached.
     pub connections: u64,
+    /// Followers that their ids have, where messages go to these.
+    pub followers: u64,
     /// What became of the other messages of the request; none when there are no others.
     pub miss: Option<Miss>,
 }

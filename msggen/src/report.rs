@@ -121,6 +121,9 @@ impl Outcome {
             (Some(reached), Some(void), Some(connections)) => {
                 writeln!(f, "  reached  {reached:>12}  {connections} connections")?;
                 writeln!(f, "  void     {void:>12}")?;
+                if let Some(followers) = figures.followers {
+                    writeln!(f, "followers  {followers:>12}  of the users that they were about")?;
+                }
                 if figures.reach_unknown > 0 {
                     writeln!(f, "  not known{:>12}", figures.reach_unknown)?;
                 }
@@ -248,6 +251,7 @@ pub fn figures(outcome: &Outcome) -> Figures {
         .with("reached", known(reached))
         .with("void", known(void))
         .with("connections", known(connections))
+        .with("followers", taken(outcome.figures.followers, "not sent to followers"))
         .with("elapsed_s", Figure::Number(elapsed_s))
         .with("asked_per_s", Figure::Number(asked_per_s))
         .with("achieved_per_s", Figure::Number(achieved_per_s))

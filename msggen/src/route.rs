@@ -6,6 +6,7 @@ use std::str::FromStr;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
+use crate::control::Whom;
 use crate::error::Error;
 use crate::form::{Form, SocketForm, Wants};
 use crate::ids::HIGHEST_ID;
@@ -21,6 +22,8 @@ pub enum Route {
         servers: Vec<Url>,
         /// Overdue messages that may go in one request; 1 gives each a request of its own.
         batch: usize,
+        /// Whether they go to all who follow an id.
+        whom: Whom,
     },
     /// To any other HTTP servers.
     Foreign {
@@ -40,9 +43,13 @@ pub enum Route {
 
 impl Route {
     /// The control doors that were given.
-    pub fn control(servers: &[String], batch: usize) -> Result<Self, Error> {
+    pub fn control(servers: &[String], batch: usize, whom: Whom) -> Result<Self, Error> {
+        if let (Whom::Followers, [_, second, ..]) = (whom, servers) {
+            let why = "--followers goes to one server, the one that has --friends".to_owned();
+            return Err(Error::Server { text: second.clone(), why });
+        }
         let servers = servers.iter().map(|text| parse_server(text)).collect::<Result<_, _>>()?;
-        Ok(Self::Control { servers, batch })
+        Ok(Self::Control { servers, batch, whom })
     }
 
     /// The requests that were given. Each is tried with the messages of `text`: what is a request
@@ -138,6 +145,14 @@ impl Route {
             Self::Control { .. } => true,
             Self::Foreign { form: Form { wants, .. }, .. }
             | Self::Sockets { form: SocketForm { wants, .. }, .. } => wants.reached.is_some(),
+        }
+    }
+
+    /// To whom a message to an id goes.
+    pub fn whom(&self) -> Whom {
+        match self {
+            Self::Control { whom, .. } => *whom,
+            Self::Foreign { .. } | Self::Sockets { .. } => Whom::Id,
         }
     }
 

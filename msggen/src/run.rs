@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::config::Config;
 use crate::connector::{Connector, find};
-use crate::control::ControlClient;
+use crate::control::{ControlClient, Whom};
 use crate::cores::Cores;
 use crate::error::Error;
 use crate::foreign::ForeignTarget;
@@ -36,7 +36,7 @@ use crate::stream::Tls;
 use crate::tally::{Counts, SERIES, Tally};
 use crate::timer::Timer;
 use crate::upgrade::Upgrade;
-use crate::{descriptors, own, random, sent_file, tls};
+use crate::{descriptors, own, random, sent_file, tls, whole_file};
 
 /// From when a schedule is made to when its first message is due: time for 10,000 sources to get
 /// ready, so that the first ones are no later than the others.
@@ -85,7 +85,7 @@ pub async fn run(
     if config.numbers_messages() && asked > HIGHEST_NUMBER {
         return Err(Error::TooManyNumbers { n_sources, n_messages });
     }
-    config.sent.as_deref().map(sent_file::check).transpose()?;
+    config.sent.as_deref().map(whole_file::check).transpose()?;
     descriptors::make_room(&config)?;
     let (targets, unserved) = targets(&config).await?;
     let clock = Clock::start();
@@ -163,10 +163,10 @@ async fn targets(config: &Config) -> Result<(Vec<Target>, Vec<Unserved>), Error>
 
     let (mut targets, mut all_unserved) = (Vec::new(), Vec::new());
     match &config.route {
-        Route::Control { servers, batch } => {
+        Route::Control { servers, batch, whom } => {
             for server in servers {
                 let (_, connector) = connector(server).await?;
-                let client = ControlClient::new(server, config.token.as_ref());
+                let client = ControlClient::new(server, config.token.as_ref(), *whom);
                 let pool = Arc::new(Pool::new(connector));
                 targets.push(Target::Control(Arc::new(ControlTarget {
                     client,
@@ -353,6 +353,7 @@ impl Run {
             targets: config.route.targets(),
             first_due_unix_us: self.clock.unix_us(first_due_at),
             unordered: self.is_unordered,
+            followers: config.route.whom() == Whom::Followers,
         };
         let figures = &outcome.figures;
         let end = End {

@@ -1,9 +1,8 @@
 //! The file of `--sent`: what was sent to each id, for whoever judges what arrived.
 //!
-//! It is written when the run ends, line by line, under a random name in the same folder, and gets
-//! its own name when it is complete: whoever finds it has all of it.
+//! It is written when the run ends, line by line. Whoever finds it has all of it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,22 +11,14 @@ use serde::Serialize;
 
 use crate::misses::{HIGHEST_RANGES, Misses};
 use crate::order::Numbers;
-use crate::random::from_system;
+use crate::whole_file::{Temporary, WholeFileError};
 
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
 pub enum SentFileError {
     /// It cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file, or the one that was to become it.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Something that cannot be replaced by a file has its name.
-    #[error("cannot write {}: it is there and is no regular file; name another", .0.display())]
-    NoFile(PathBuf),
+    #[error(transparent)]
+    File(#[from] WholeFileError),
     /// More was refused than is kept.
     #[error(
         "{} was not written: the messages that were not answered are more than {HIGHEST_RANGES} \
@@ -49,17 +40,6 @@ pub enum SentFileError {
     },
 }
 
-/// Checks before the run that a file can be written at `path` after it.
-pub fn check(path: &Path) -> Result<(), SentFileError> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(SentFileError::NoFile(path.to_owned()));
-        }
-        _ => {}
-    }
-    Temporary::create(path).map(drop)
-}
-
 /// Writes the file. `end` has the totals of messages; how many ids were sent to is counted here.
 pub fn write(
     path: &Path,
@@ -71,8 +51,8 @@ pub fn write(
         return Err(SentFileError::TooManyRanges(path.to_owned()));
     }
     let temporary = Temporary::create(path)?;
-    write_lines(path, &temporary.file, header, numbers, end)?;
-    temporary.rename(path)
+    write_lines(path, temporary.file(), header, numbers, end)?;
+    Ok(temporary.complete()?)
 }
 
 /// Writes all lines into `file`, which is to be at `path`.
@@ -84,7 +64,7 @@ fn write_lines(
     mut end: End,
 ) -> Result<(), SentFileError> {
     let mut lines = Lines { to: BufWriter::new(file), line: Vec::new() };
-    let failed = |source| SentFileError::Write { path: path.to_owned(), source };
+    let failed = |source| WholeFileError::Write { path: path.to_owned(), source };
     lines.write(header).map_err(failed)?;
     for (id, n) in numbers.table().each() {
         // Copied, which costs nothing for most ids: they have none.
@@ -99,8 +79,8 @@ fn write_lines(
         end.ids += 1;
     }
     lines.write(&end).map_err(failed)?;
-    let file = lines.to.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.sync_all().map_err(failed)
+    lines.to.flush().map_err(failed)?;
+    Ok(())
 }
 
 /// The lines of the file.
@@ -119,47 +99,5 @@ impl<W: Write> Lines<W> {
         self.line.push(b'\n');
         self.to.write_all(&self.line)?;
         Ok(self.line.len() as u64)
-    }
-}
-
-/// A file that is to get another name. It is removed if it does not.
-struct Temporary {
-    /// The file.
-    file: File,
-    /// Its name for now; none when it has the other one.
-    path: Option<PathBuf>,
-}
-
-impl Temporary {
-    /// Creates a file in the folder of `path`, under a name that nobody can foresee.
-    fn create(path: &Path) -> Result<Self, SentFileError> {
-        let error = |source| SentFileError::Write { path: path.to_owned(), source };
-        let name = path.file_name().ok_or_else(|| error(io::ErrorKind::InvalidFilename.into()))?;
-        let random = from_system().map_err(error)?;
-        let mut temporary_name = name.to_owned();
-        temporary_name.push(format!(".{random:016x}.tmp"));
-        let temporary = path.with_file_name(temporary_name);
-        // A link that somebody put there is not followed: whatever has the name, it is refused.
-        let file =
-            OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(error)?;
-        Ok(Self { file, path: Some(temporary) })
-    }
-
-    /// Gives it its own name.
-    fn rename(mut self, path: &Path) -> Result<(), SentFileError> {
-        let error = |source| SentFileError::Write { path: path.to_owned(), source };
-        let temporary = self.path.as_ref().expect("it is renamed once");
-        fs::rename(temporary, path).map_err(error)?;
-        self.path = None;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Half a file helps nobody.
-            let _ = fs::remove_file(path);
-        }
     }
 }

@@ -7,6 +7,7 @@ use reports::books::{ByReason, Own, SendReport};
 use reports::latency::Latency;
 use reports::out::Series;
 
+use crate::control::Whom;
 use crate::message::Draft;
 use crate::receipt::{Miss, Reason, Receipt};
 use crate::route::Route;
@@ -25,6 +26,8 @@ pub struct Tally {
     asked_per_s: f64,
     /// Whether the servers say whom messages reached.
     tells_reach: bool,
+    /// Whether messages go to all who follow an id.
+    to_followers: bool,
     /// Whether servers answer messages.
     has_answers: bool,
     /// The counts that are shown while the run goes on.
@@ -50,8 +53,8 @@ pub struct Tally {
     last_answer_at: Option<Instant>,
     /// From when messages were due to when they were sent.
     lateness: Latency,
-    /// From when messages were due and nothing but msggen kept them from being written, to when they
-    /// were sent.
+    /// From when messages were due and nothing but msggen kept them from being written, to when
+    /// they were sent.
     own_lateness: Latency,
     /// How long numbered messages waited for those before them to the same id.
     order_wait: Latency,
@@ -76,6 +79,8 @@ pub struct Counts {
     pub void: u64,
     /// Connections that the answered ones are known to have reached.
     pub connections: u64,
+    /// Followers that the ids of the answered ones have, where messages go to these.
+    pub followers: u64,
     /// Messages that the server does not have.
     pub failed: u64,
     /// Messages that the server may or may not have.
@@ -112,6 +117,7 @@ impl Tally {
             started_at,
             asked_per_s,
             tells_reach: route.tells_reach(),
+            to_followers: route.whom() == Whom::Followers,
             has_answers: route.has_answers(),
             counts: Counts::default(),
             failures: BTreeMap::new(),
@@ -181,6 +187,8 @@ impl Tally {
         // Beyond what is a number nobody counts.
         let connections = self.counts.connections.saturating_add(receipt.connections);
         self.counts.connections = connections;
+        let followers = self.counts.followers.saturating_add(receipt.followers);
+        self.counts.followers = followers;
         if receipt.n_taken() > 0 {
             self.last_answer_at = self.last_answer_at.max(Some(ended_at));
         }
@@ -217,6 +225,7 @@ impl Tally {
             reached: self.tells_reach.then_some(counts.reached),
             void: self.tells_reach.then_some(counts.void),
             connections: self.tells_reach.then_some(counts.connections),
+            followers: self.to_followers.then_some(counts.followers),
             reach_unknown: counts.reach_unknown(),
             failed: counts.failed,
             failures: by_name(&self.failures),

@@ -9,6 +9,7 @@
 //! - [`share`]: which of several servers has an id.
 //! - [`stamp`]: the mark that a message carries, and the one clock that it is read from.
 //! - [`sent`]: what a sender says that it sent.
+//! - [`edges`]: who follows whom, as text.
 //! - [`expect`]: what a run is expected to show, and what of it it did not.
 //! - [`latency`]: a histogram of delays and its summary.
 //! - [`latency_log`]: a histogram an interval, in the format of HdrHistogram's own tools.
@@ -27,6 +28,7 @@ pub mod causes;
 #[cfg(feature = "run")]
 pub mod compare;
 pub mod date;
+pub mod edges;
 pub mod expect;
 pub mod latency;
 pub mod latency_log;

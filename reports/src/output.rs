@@ -299,8 +299,16 @@ impl Writer {
     /// Writes whatever is said.
     fn run(mut self) {
         while let Some((index, text, is_view)) = self.next() {
-            self.erase();
-            let written = write(&mut self.sinks[index].writer, &text);
+            let written = match self.shown {
+                Some((shown, n_lines)) if is_view && shown == index && !text.is_empty() => {
+                    self.shown = None;
+                    write(&mut self.sinks[index].writer, &over(n_lines, &text))
+                }
+                _ => {
+                    self.erase();
+                    write(&mut self.sinks[index].writer, &text)
+                }
+            };
             if is_view && !text.is_empty() {
                 self.shown = Some((index, text.lines().count()));
             }
@@ -366,6 +374,19 @@ impl Drop for Stream {
         self.queue.lock().n_left += 1;
         self.queue.changed.notify_all();
     }
+}
+
+/// `view` in the place of another one of `n_lines`, in one write and without a moment in which
+/// nothing is there: each line is written over an old one, and only what stands behind it is
+/// erased.
+fn over(n_lines: usize, view: &str) -> String {
+    let mut text = format!("\x1b[{n_lines}F");
+    for line in view.lines() {
+        text.push_str(line);
+        text.push_str("\x1b[K\n");
+    }
+    text.push_str("\x1b[J");
+    text
 }
 
 /// Writes all of `text`, however long that takes.
@@ -474,6 +495,21 @@ mod tests {
         assert_eq!(stdout.error().unwrap().kind(), ErrorKind::BrokenPipe);
         stdout.last("y\n".to_owned());
         stdout.finish(&mut Patience::new(&|| false)).expect("nothing waits for it");
+    }
+
+    #[test]
+    fn a_view_is_drawn_over_the_one_before_and_nothing_of_that_stays() {
+        let (out, terminal) = pipe().unwrap();
+        let (stdout, stderr) = start(&terminal, Form::Text, &terminal, || ()).unwrap();
+        drop(terminal);
+        let all = || stderr.finish(&mut Patience::new(&|| false)).unwrap();
+        for view in ["one\ntwo\nthree\n", "1\n2\n", ""] {
+            stderr.show(view.to_owned());
+            all();
+        }
+        drop((stdout, stderr));
+        let expected = "one\ntwo\nthree\n\x1b[3F1\x1b[K\n2\x1b[K\n\x1b[J\x1b[2F\x1b[J";
+        assert_eq!(rest(out), expected);
     }
 
     #[test]

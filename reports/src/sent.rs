@@ -50,6 +50,9 @@ pub struct Header {
     /// says nothing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unordered: bool,
+    /// Whether messages went to all who follow an id, and to the id.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub followers: bool,
 }
 
 /// Whether a flag need not be written.

@@ -9,6 +9,8 @@ use humantime::parse_duration;
 
 use crate::cluster;
 use crate::config::{Config, DEFAULT_MAX_IDS};
+use crate::friends;
+use crate::friends::command::FriendsCommand;
 use crate::limits::MIN_OPEN_FILES;
 use crate::token;
 
@@ -26,8 +28,11 @@ const MAX_MAX_IDS: u64 = 2_000_000_000;
 ///
 /// Clients follow ids at /test/{id}; messages come in at the control door.
 #[derive(Debug, clap::Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What is done instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Where clients connect; may be repeated. Port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: Vec<SocketAddr>,
@@ -94,9 +99,25 @@ pub struct Args {
     /// What this node is called in logs and counts. [default: a random number]
     #[arg(long, value_name = "NAME", requires = "cluster")]
     pub name: Option<String>,
+    /// The folder of a store of who follows whom, which is made if it is not there. With it
+    /// messages can be sent to all followers of a user, and the control door has /friends.
+    #[arg(long, value_name = "DIR")]
+    pub friends: Option<PathBuf>,
+    /// Memory in which pages of that store are kept, beside what the system keeps of its file.
+    #[arg(long, value_name = "SIZE", default_value = "24MiB", value_parser = parse_size)]
+    #[arg(requires = "friends")]
+    pub friends_cache: usize,
     /// What is logged to stderr.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Log::Warn)]
     pub log: Log,
+}
+
+/// What is done instead of serving.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Makes, writes out and checks stores of who follows whom.
+    #[command(subcommand)]
+    Friends(FriendsCommand),
 }
 
 /// What is logged.
@@ -178,6 +199,10 @@ impl Args {
                 ca: self.cluster_ca.as_ref(),
             };
             config.cluster = Some(options.config()?);
+        }
+        if let Some(folder) = &self.friends {
+            // Last, as it makes a folder.
+            config.friends = Some(friends::Opened::open(folder, self.friends_cache)?);
         }
         Ok(config)
     }

@@ -4,6 +4,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use crate::cluster::config::ClusterConfig;
+use crate::friends::Opened;
 use crate::limits;
 use crate::request::MAX_IDS;
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub control_hosts: Vec<String>,
     /// How this server is a node of a cluster, if it is.
     pub cluster: Option<ClusterConfig>,
+    /// Who follows whom, if that is stored here.
+    pub friends: Option<Opened>,
 }
 
 impl Config {
@@ -72,6 +75,7 @@ impl Config {
             control_token: None,
             control_hosts: Vec::new(),
             cluster: None,
+            friends: None,
         }
     }
     /// Ids that the connections of one address may follow together, where they may be

@@ -23,6 +23,7 @@ mod control;
 #[cfg(test)]
 mod fake_wire;
 mod framing;
+pub mod friends;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_properties;
 pub mod limits;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::framing::MAX_MESSAGE_BYTES;
+use crate::friends::Change;
 use crate::request::check_id;
 use crate::router::Id;
 
@@ -20,6 +21,17 @@ pub(crate) struct Line<'line> {
     /// The message.
     #[serde(borrow)]
     pub(crate) msg: Cow<'line, str>,
+    /// Whether it is about the id and for all that follow it, and not for the id alone.
+    #[serde(default)]
+    pub(crate) to: Option<To>,
+}
+
+/// Whom a message is for that is not for an id alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum To {
+    /// The id, and all that follow it.
+    Followers,
 }
 
 /// Cuts what comes in into lines. It holds the part of a line that ended a piece, and nothing else.
@@ -40,6 +52,19 @@ impl Lines {
         &'a mut self,
         piece: &mut &'piece [u8],
     ) -> Option<Result<Line<'a>, String>>
+    where
+        'piece: 'a,
+    {
+        self.next_with(piece, read)
+    }
+
+    /// The same for lines that are no messages, and are read by `read`: it gets a line and its
+    /// number.
+    pub(crate) fn next_with<'a, 'piece, T>(
+        &'a mut self,
+        piece: &mut &'piece [u8],
+        read: impl FnOnce(&'a [u8], u64) -> Result<T, String>,
+    ) -> Option<Result<T, String>>
     where
         'piece: 'a,
     {
@@ -77,6 +102,14 @@ impl Lines {
 
     /// The message of the last line, which may come without its line feed: the end is as good.
     pub(crate) fn last(&mut self) -> Option<Result<Line<'_>, String>> {
+        self.last_with(read)
+    }
+
+    /// The same for lines that are no messages.
+    pub(crate) fn last_with<'a, T>(
+        &'a mut self,
+        read: impl FnOnce(&'a [u8], u64) -> Result<T, String>,
+    ) -> Option<Result<T, String>> {
         self.forget_done();
         self.n_seen += 1;
         self.is_done = true;
@@ -129,6 +162,31 @@ fn read(line: &[u8], number: u64) -> Result<Line<'_>, String> {
         return Err(wrong(format!("a message is at most {MAX_MESSAGE_BYTES} bytes")));
     }
     Ok(line)
+}
+
+/// A line that changes who follows whom: an object with one of these fields.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+enum ChangeLine {
+    /// The first begins to follow the second.
+    Follow([Id; 2]),
+    /// The first no longer follows the second.
+    Unfollow([Id; 2]),
+}
+
+/// Reads a line that changes who follows whom.
+pub(crate) fn read_change(line: &[u8], number: u64) -> Result<Change, String> {
+    let wrong = |why: String| format!("line {number}: {why}");
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong("not an object: write {\"follow\":[7,9]} where 7 follows 9".to_owned()));
+    }
+    let line = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+    let ([follower, friend], begins) = match line {
+        ChangeLine::Follow(pair) => (pair, true),
+        ChangeLine::Unfollow(pair) => (pair, false),
+    };
+    let (follower, friend) = (check_id(follower).map_err(wrong)?, check_id(friend).map_err(wrong)?);
+    Ok(Change { follower, friend, begins })
 }
 
 /// The error of a line that is too long.

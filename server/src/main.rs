@@ -1,14 +1,15 @@
 //! The `comet-server` command: flags in, two printed addresses, an exit code out.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use comet_server::args::{Args, Log as Level};
+use comet_server::args::{Args, Command, Log as Level};
+use comet_server::friends::command::FriendsCommand;
 use comet_server::logging::Log;
 use comet_server::{allocator, cluster, limits, runtime, serve};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Friends(command)) = &args.command {
+        return run_friends(command);
+    }
     let config = args.config(limits::raise_open_files())?;
     let listeners = args.listen.iter().map(|&at| bind(at)).collect::<anyhow::Result<Vec<_>>>()?;
     let control = bind(args.control)?;
@@ -78,6 +82,35 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
     runtime.shutdown_background();
     code
+}
+
+/// Does something with a whole store of friends.
+fn run_friends(command: &FriendsCommand) -> anyhow::Result<ExitCode> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut stderr = io::stderr();
+    let is_watched = stderr.is_terminal();
+    let mut progress = |line: &str| {
+        if is_watched {
+            _ = write!(stderr, "\r{line:<20}");
+        }
+    };
+    let done = command.run(&mut out, &mut progress);
+    if is_watched && matches!(command, FriendsCommand::Load { .. }) {
+        _ = writeln!(io::stderr());
+    }
+    let done = done.and_then(|is_well| Ok(out.flush().map(|()| is_well)?));
+    let is_well = match done {
+        // Who reads a dump may have read enough.
+        Err(error) if is_broken_pipe(&error) => true,
+        done => done?,
+    };
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Whether nobody reads stdout any longer.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// SIGINT and SIGTERM.

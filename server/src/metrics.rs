@@ -14,6 +14,7 @@ use strum::VariantArray as _;
 use crate::close::{ByCode, ByReason, CloseReason};
 use crate::cluster::health::ClusterStats;
 use crate::control::counts::ControlStats;
+use crate::friends::FriendsStats;
 use crate::stats::Stats;
 
 /// The media type of [`text()`].
@@ -71,8 +72,23 @@ impl Collector for Counts {
             out.encode_descriptor("uptime", help, Some(&Unit::Seconds), MetricType::Gauge)?;
         ConstGauge::new(stats.uptime_s).encode(uptime)?;
         encode_control(out, &stats.control)?;
+        if let Some(friends) = &stats.friends {
+            encode_friends(out, friends)?;
+        }
         stats.cluster.as_ref().map_or(Ok(()), |cluster| encode_cluster(out, cluster))
     }
+}
+
+/// Writes what happened to the store of friends.
+fn encode_friends(out: &mut DescriptorEncoder<'_>, stats: &FriendsStats) -> fmt::Result {
+    let help = "Followers of users whom messages to followers were about.";
+    counter(out, "followers", help, stats.followers)?;
+    let help = "Changes of who follows whom that were made durable.";
+    counter(out, "follow_changes", help, stats.follow_changes)?;
+    let help = "Changes of who follows whom that changed nothing.";
+    counter(out, "follow_changes_unchanged", help, stats.follow_changes_unchanged)?;
+    let help = "Requests that the store of friends did not take, or that failed on the disk.";
+    counter(out, "friends_failed", help, stats.friends_failed)
 }
 
 /// Writes what was counted at the control door.
@@ -213,7 +229,8 @@ mod tests {
         let cluster = Some(ClusterStats::default());
         let (accept, router) = (AcceptStats::default(), RouterStats::default());
         let control = ControlCounts::default().stats(0);
-        let stats = Stats::new(&accept, router, 0, false, Duration::ZERO, control, cluster);
+        let mut stats = Stats::new(&accept, router, 0, false, Duration::ZERO, control, cluster);
+        stats.friends = Some(FriendsStats::default());
         let mut in_stats = BTreeSet::new();
         add_keys("", &serde_json::to_value(&stats).unwrap(), &mut in_stats);
 

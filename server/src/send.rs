@@ -1,13 +1,14 @@
 //! Sending from tasks: small sends at once, fan-outs in slices and in order.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 use crate::framing::Message;
-use crate::router::{Id, Router, Sent};
+use crate::router::{Id, Router, SLICE, Sent};
 use crate::sync::Mutex;
 use crate::wire::Poller;
 
@@ -70,6 +71,76 @@ impl Sender {
         fan_out.await.expect("a fan-out neither panics nor is it cancelled")
     }
 
+    /// Sends what is about `about` to whoever is logged in as one of `ids`, without waiting.
+    /// Returns how many connections were reached. If they are too many for that, or others are
+    /// sending what is about the same id, the message comes back, for
+    /// [`send_about`](Self::send_about).
+    pub(crate) fn try_send_about(&self, about: Id, ids: &[Id], text: &str) -> Result<u64, Message> {
+        let begun_at = Instant::now();
+        let message = Message::new(text);
+        if ids.len() > SLICE {
+            return Err(message);
+        }
+        let mut targets = Vec::new();
+        self.router.add_targets(ids, &mut targets);
+        let mut fan_out = self.router.fan_out_to(about, targets);
+        if fan_out.n_targets() > SLICE {
+            return Err(message);
+        }
+        // Connections that several see must all see in the same order.
+        let Some(_turn) = Turns::try_take(&self.turns, about) else { return Err(message) };
+        let n_reached = fan_out.step(&self.router, &message).expect("it is one slice");
+        self.durations.observe(begun_at.elapsed().as_secs_f64());
+        Ok(n_reached)
+    }
+
+    /// Sends what is about `about` to whoever is logged in as one of the ids that `parts` gives, a
+    /// part after the other, each connection once. An error of it means that nothing was sent.
+    /// Returns how many connections were reached, and what gave the parts.
+    ///
+    /// It is a task of its own, as [`send_to_many`](Self::send_to_many) is.
+    pub(crate) async fn send_about<P>(
+        self,
+        about: Id,
+        message: Message,
+        parts: P,
+    ) -> Result<(u64, P), P::Error>
+    where
+        P: Parts + Send + 'static,
+        P::Error: Send + 'static,
+    {
+        let sending = tokio::spawn(self.fan_out_about(about, message, parts));
+        sending.await.expect("a fan-out neither panics nor is it cancelled")
+    }
+
+    /// Finds the connections, and sends to them, letting others in after every slice.
+    async fn fan_out_about<P: Parts>(
+        self,
+        about: Id,
+        message: Message,
+        mut parts: P,
+    ) -> Result<(u64, P), P::Error> {
+        let _turn = Turns::take(self.turns, about).await;
+        let begun_at = Instant::now();
+        // All of them before the first gets it: one that has several of the ids gets it once. They
+        // are no more than logins.
+        let mut targets = Vec::new();
+        while let Some(ids) = parts.next().await? {
+            for some in ids.chunks(SLICE) {
+                self.router.add_targets(some, &mut targets);
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut fan_out = self.router.fan_out_to(about, targets);
+        loop {
+            if let Some(n_reached) = fan_out.step(&self.router, &message) {
+                self.durations.observe(begun_at.elapsed().as_secs_f64());
+                return Ok((n_reached, parts));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Sends to many connections, letting others in after every slice.
     async fn fan_out(self, id: Id, message: Message) -> u64 {
         let _turn = Turns::take(self.turns, id).await;
@@ -85,6 +156,15 @@ impl Sender {
     }
 }
 
+/// Ids that come in parts.
+pub(crate) trait Parts {
+    /// Why no more come.
+    type Error;
+
+    /// The next part; `None` behind the last one.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<Id>>, Self::Error>> + Send;
+}
+
 /// The ids that have a fan-out on its way or waiting, each with a fair lock.
 #[derive(Debug, Default)]
 struct Turns(Mutex<HashMap<Id, Arc<tokio::sync::Mutex<()>>>>);
@@ -95,6 +175,15 @@ impl Turns {
         let lock = turns.of(id);
         let guard = lock.lock_owned().await;
         Turn { turns, id, guard: Some(guard) }
+    }
+
+    /// The turn to send to `id`, if nobody has it or waits for it.
+    fn try_take(turns: &Arc<Self>, id: Id) -> Option<Turn> {
+        let mut locks = turns.0.lock();
+        let Entry::Vacant(vacant) = locks.entry(id) else { return None };
+        let lock = Arc::clone(vacant.insert(Arc::default()));
+        let guard = lock.try_lock_owned().expect("nobody else has a new lock");
+        Some(Turn { turns: Arc::clone(turns), id, guard: Some(guard) })
     }
 
     /// The lock of an id.
@@ -128,6 +217,19 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_turn_is_taken_at_once_only_if_nobody_has_it() {
+        let turns = Arc::new(Turns::default());
+        let first = Turns::try_take(&turns, 7).unwrap();
+        assert!(Turns::try_take(&turns, 7).is_none());
+        assert!(Turns::try_take(&turns, 8).is_some());
+        drop(first);
+        let waited_for = Turns::take(Arc::clone(&turns), 7).await;
+        assert!(Turns::try_take(&turns, 7).is_none());
+        drop(waited_for);
+        assert!(turns.0.lock().is_empty());
+    }
 
     #[tokio::test]
     async fn turns_are_first_come_first_served_and_leave_nothing_behind() {

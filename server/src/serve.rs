@@ -17,9 +17,10 @@ use crate::close::CloseReason;
 use crate::cluster::departures::Departures;
 use crate::config::Config;
 use crate::control::api::ControlApi;
+use crate::friends::Friends;
 use crate::limits::{self, CHATTY_BYTES};
 use crate::pending::{AcceptStats, Pending, PendingLimits};
-use crate::router::{Limits, Router};
+use crate::router::{Limits, Presence, Router};
 use crate::send::Sender;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -92,6 +93,7 @@ impl Running {
         let departures = config.cluster.as_ref().map(|cluster| Arc::new(Departures::new(cluster)));
         let (router, pollers) = open_router(&config, addresses.as_ref(), departures.as_ref())?;
         let sender = Sender::new(Arc::clone(&router));
+        let friends = start_friends(&config, &router)?;
         let mut tasks = JoinSet::new();
         let cluster = config.cluster.clone().zip(departures).map(|(config, departures)| {
             cluster::start(config, departures, Arc::clone(&router), sender.clone(), &mut tasks)
@@ -109,7 +111,8 @@ impl Running {
         let acceptor = Acceptor::new(listeners, pending, addresses)?;
 
         let is_down_too = is_down.clone();
-        let shared = Shared::new(config, router, sender, cluster, accept_stats, is_down_too);
+        let shared =
+            Shared::new(config, router, sender, cluster, friends, accept_stats, is_down_too);
         let shared = Arc::new(shared);
         control.set_nonblocking(true)?;
         let control = tokio::net::TcpListener::from_std(control)?;
@@ -167,6 +170,14 @@ fn open_router(
         max_ids: config.max_ids,
     };
     Ok((Arc::new(Router::new(pollers, rand::rng().random(), limits)), waiters))
+}
+
+/// Starts the store of friends, if there is one. The router tells it who is logged in.
+fn start_friends(config: &Config, router: &Router<Poller>) -> io::Result<Option<Arc<Friends>>> {
+    let Some(store) = config.friends.clone() else { return Ok(None) };
+    let presence = Arc::new(Presence::new(config.max_ids, rand::rng().random()));
+    router.tell(&presence);
+    Friends::start(store, presence).map(|friends| Some(Arc::new(friends)))
 }
 
 /// Starts what happens to parked connections by itself: events of their sockets, and sweeps.

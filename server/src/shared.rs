@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::cluster::node::Cluster;
 use crate::config::Config;
 use crate::control::counts::ControlStats;
+use crate::friends::Friends;
 use crate::pending::AcceptStats;
 use crate::router::Router;
 use crate::send::Sender;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) sender: Sender,
     /// The other nodes, if there are any.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    /// Who follows whom, if that is stored here.
+    pub(crate) friends: Option<Arc<Friends>>,
     /// What was counted before connections were parked.
     accept_stats: Arc<Mutex<AcceptStats>>,
     /// Senders that left in mid-message.
@@ -43,11 +46,23 @@ impl Shared {
         router: Arc<Router<Poller>>,
         sender: Sender,
         cluster: Option<Arc<Cluster>>,
+        friends: Option<Arc<Friends>>,
         accept_stats: Arc<Mutex<AcceptStats>>,
         is_down: watch::Receiver<bool>,
     ) -> Self {
-        let (n_aborted, started_at) = (AtomicU64::new(0), Instant::now());
-        Self { config, router, sender, cluster, accept_stats, n_aborted, started_at, is_down }
+        let n_aborted = AtomicU64::new(0);
+        let started_at = Instant::now();
+        Self {
+            config,
+            router,
+            sender,
+            cluster,
+            friends,
+            accept_stats,
+            n_aborted,
+            started_at,
+            is_down,
+        }
     }
 
     /// Counts a sender that left in mid-message.
@@ -62,7 +77,10 @@ impl Shared {
         let is_down = *self.is_down.borrow();
         let uptime = self.started_at.elapsed();
         let cluster = self.cluster.as_ref().map(|cluster| cluster.stats());
-        Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime, control, cluster)
+        let mut stats =
+            Stats::new(&accept, self.router.stats(), n_aborted, is_down, uptime, control, cluster);
+        stats.friends = self.friends.as_ref().map(|friends| friends.stats());
+        stats
     }
 
     /// Whether connections are accepted: not while descriptors have run out, nor at the end.

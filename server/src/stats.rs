@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cluster::health::ClusterStats;
 use crate::control::counts::ControlStats;
+use crate::friends::FriendsStats;
 use crate::pending::AcceptStats;
 use crate::router::RouterStats;
 
@@ -39,6 +40,9 @@ pub struct Stats {
     /// What happened in the cluster, if this is a node of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterStats>,
+    /// What happened to the store of friends, if there is one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub friends: Option<FriendsStats>,
 }
 
 impl Stats {
@@ -64,6 +68,7 @@ impl Stats {
             control,
             router,
             cluster,
+            friends: None,
         }
     }
 }

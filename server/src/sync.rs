@@ -2,8 +2,8 @@
 //!
 //! A test compiles the router with another version of this file, which tries out orders of locking.
 
-pub(crate) use std::sync::MutexGuard;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::Notify;
 
@@ -27,12 +27,36 @@ impl<T> Mutex<T> {
 
     /// Waits for the lock.
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(|_| {
-            // Kept until somebody waits for it, so it is never missed.
-            POISONED.notify_one();
-            panic!("a panic has left a table of the server half changed")
-        })
+        self.0.lock().unwrap_or_else(|_| ring())
     }
+}
+
+/// The same for a lock that many may hold who only read.
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+
+impl<T> RwLock<T> {
+    /// A lock around `value`.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::sync::RwLock::new(value))
+    }
+
+    /// Waits until nobody writes.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(|_| ring())
+    }
+
+    /// Waits until nobody else has it.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(|_| ring())
+    }
+}
+
+/// Ends whoever met a poisoned lock, and the server.
+fn ring() -> ! {
+    // Kept until somebody waits for it, so it is never missed.
+    POISONED.notify_one();
+    panic!("a panic has left a table of the server half changed")
 }
 
 /// Waits until a poisoned lock is met.

@@ -37,6 +37,8 @@ pub struct Head {
     pub location: Option<Box<[u8]>>,
     /// What the `WWW-Authenticate` field says, if there is one.
     pub authenticate: Option<Box<[u8]>>,
+    /// How many seconds the `Retry-After` field asks for, if it gives them as a number.
+    pub retry_after_s: Option<u32>,
     /// What it says about another protocol, if its status is 101.
     pub upgrade: Option<Box<Upgrade>>,
 }
@@ -294,6 +296,8 @@ struct Fields {
     location: Option<Box<[u8]>>,
     /// The value of `WWW-Authenticate`, the first where there are several.
     authenticate: Option<Box<[u8]>>,
+    /// The value of `Retry-After`, if that is a number.
+    retry_after_s: Option<u32>,
     /// What is said about another protocol.
     upgrade: Upgrade,
 }
@@ -327,6 +331,8 @@ impl Fields {
             self.media_type = Some(MediaType::of(value));
         } else if name.eq_ignore_ascii_case(b"location") {
             self.location = Some(value.into());
+        } else if name.eq_ignore_ascii_case(b"retry-after") {
+            self.retry_after_s = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
         } else if name.eq_ignore_ascii_case(b"www-authenticate") {
             self.authenticate.get_or_insert_with(|| value.into());
         } else if name.eq_ignore_ascii_case(b"content-encoding") {
@@ -347,7 +353,8 @@ impl Fields {
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::UntilClose,
         };
-        let Self { is_ours, media_type, is_encoded, location, authenticate, upgrade, .. } = self;
+        let Self { is_ours, media_type, is_encoded, location, authenticate, .. } = self;
+        let (retry_after_s, upgrade) = (self.retry_after_s, self.upgrade);
         let upgrade = Upgrade { is_http_1_1: minor_version == 1, ..upgrade };
         Ok(Head {
             status,
@@ -359,6 +366,7 @@ impl Fields {
             is_lenient,
             location,
             authenticate,
+            retry_after_s,
             upgrade: (status == 101).then(|| Box::new(upgrade)),
         })
     }

@@ -19,6 +19,8 @@ pub struct Refusal {
     pub location: Option<Box<[u8]>>,
     /// Its `WWW-Authenticate`.
     authenticate: Option<Box<[u8]>>,
+    /// How many seconds it asks for until the next try.
+    pub retry_after_s: Option<u32>,
     /// How its body ends.
     framing: Framing,
     /// The beginning of its body, framing included.
@@ -28,9 +30,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with this head, and what came of its body.
     pub(super) fn new(head: Head, body: &[u8]) -> Self {
-        let Head { status, framing, location, authenticate, .. } = head;
+        let Head { status, framing, location, authenticate, retry_after_s, .. } = head;
         let framing = if matches!(status, 204 | 304) { Framing::Length(0) } else { framing };
-        let mut refusal = Self { status, location, authenticate, framing, body: Vec::new() };
+        let body_so_far = Vec::new();
+        let mut refusal =
+            Self { status, location, authenticate, retry_after_s, framing, body: body_so_far };
         refusal.feed(body);
         refusal
     }

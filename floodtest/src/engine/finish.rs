@@ -12,6 +12,7 @@ use super::row::{Row, row_number};
 use crate::end::End;
 use crate::error::Error;
 use crate::judge::Judge;
+use crate::judge::follows::Follows;
 use crate::judge::sent::{Connection, Join};
 use crate::worst::Worst;
 
@@ -61,8 +62,12 @@ impl Engine<'_> {
         let mut by_row = self.judge.finish_extras(&mut self.tally);
         let connections =
             if self.job.accounting.sent.is_empty() { Vec::new() } else { self.connections() };
+        let ids = || connections.iter().flat_map(|it| it.ids.iter().copied()).collect();
+        let follows = self.job.accounting.follows.as_ref();
+        let follows = follows.map(|path| Follows::read(path, &ids()));
         let join = Join {
             connections: &connections,
+            follows: follows.as_ref(),
             judge: &self.judge,
             ended_unix_us,
             settle: self.job.accounting.settle,
@@ -72,6 +77,8 @@ impl Engine<'_> {
             joined.by_row.iter().for_each(|(row, n)| *by_row.entry(*row).or_default() += n);
             self.tally.joined.push(joined);
         }
+        self.name_away();
+        self.name_slow();
         let mut worst = Vec::new();
         for (index, row) in self.rows.iter().enumerate() {
             let n_missing = Judge::finish(&row.window, &mut self.tally);
@@ -83,11 +90,11 @@ impl Engine<'_> {
             }
         }
         Worst::sort(&mut worst);
-        Finished { end, tally: self.tally, worst }
+        Finished { end, tally: self.tally, worst, slow: self.slow.ends }
     }
 
-    /// All connections that were established, with the ids that their URLs say. A file that cannot
-    /// be read any more leaves them without ids, which is reported.
+    /// All connections that were established, one for each place, with the ids that their URLs say.
+    /// A file that cannot be read any more leaves them without ids, which is reported.
     fn connections(&mut self) -> Vec<Connection> {
         let mut connections = Vec::new();
         let mut has_urls =
@@ -97,8 +104,10 @@ impl Engine<'_> {
                 has_urls &= self.urls.skip(self.job.share.of - 1).is_ok();
             }
             has_urls &= self.urls.advance_round().is_ok();
+            let life = self.life(index);
             let Row { window, framer, head_ms, .. } = &self.rows[index];
-            if !framer.has_head() {
+            if !framer.has_head() && !window.has_begun() || self.slow.has(index) {
+                // Nobody has listened to what came for a slow reader.
                 continue;
             }
             let ids = match self.urls.entry(self.job.share.number(index)) {
@@ -110,7 +119,13 @@ impl Engine<'_> {
                 ids,
                 window: *window,
                 head_unix_us: self.unix_us(*head_ms),
-                closed_unix_us: framer.closed_at_ms().map(|at_ms| self.unix_us(at_ms)),
+                closed_unix_us: match framer.closed_at_ms() {
+                    Some(at_ms) => Some(self.unix_us(at_ms)),
+                    // A place that had a connection and has none now was not there at the end.
+                    None if !framer.has_head() => Some(0),
+                    None => None,
+                },
+                life,
             });
         }
         connections

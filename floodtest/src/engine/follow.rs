@@ -4,7 +4,7 @@ use super::Engine;
 use super::following::origin;
 use super::open::begin_tls;
 use super::opening::{Carried, Stage};
-use super::row::Row;
+use super::row::row_number;
 use crate::decode::{Beginning, DecodeError, Framer, Progress, Refusal};
 use crate::reason::Reason;
 use crate::receipt::Receipt;
@@ -104,10 +104,16 @@ impl Engine<'_> {
         let n_redirects = following.n_redirects + 1;
         let redirected = Redirected { is_elsewhere, is_get, n_redirects };
         self.job.requests.write(&url, filling, redirected, &mut request);
+        if let Some(places) = &mut self.places
+            && places.again.is_resumed(row_number(row))
+            && let Some(id) = places.again.resume(row_number(row))
+        {
+            self.job.requests.add_last_event(id, &mut request);
+        }
         let tls = begin_tls(self.trust.as_ref(), &url, &mut request, &mut self.outgoing);
         let next = url.to_string().into();
 
-        self.rows[row] = Row::default();
+        self.rows[row].forget_connection();
         self.tls.remove(&row);
         self.forget(row);
         self.tally.redirects += 1;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::end::End;
+use crate::slow_end::SlowEnd;
 use crate::tally::Tally;
 use crate::worst::Worst;
 
@@ -28,4 +29,6 @@ pub(crate) struct Finished {
     pub(crate) tally: Tally,
     /// The connections with the most faults in the numbers of their messages.
     pub(crate) worst: Vec<Worst>,
+    /// What became of slow readers.
+    pub(crate) slow: Vec<SlowEnd>,
 }

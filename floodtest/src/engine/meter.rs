@@ -25,8 +25,8 @@ pub(super) struct Meter {
     looked_at: Instant,
     /// What it said.
     used: Used,
-    /// Bytes that had been received.
-    bytes: u64,
+    /// Items that had been received.
+    items: u64,
     /// Whether connections were being opened as fast as possible then, for which a whole core is
     /// as it should be.
     was_flat_out: bool,
@@ -43,7 +43,7 @@ impl Meter {
             woke_at: now,
             looked_at: now,
             used: Used::default(),
-            bytes: 0,
+            items: 0,
             was_flat_out: false,
             schedstat,
         };
@@ -61,12 +61,12 @@ impl Meter {
         own.turns.record(now.saturating_duration_since(self.woke_at));
     }
 
-    /// Asks the kernel, if it is time. `bytes` is what was received so far; `is_flat_out` whether
+    /// Asks the kernel, if it is time. `items` is how many came so far; `is_flat_out` whether
     /// connections are being opened as fast as possible.
     pub(super) fn look(
         &mut self,
         now: Instant,
-        bytes: u64,
+        items: u64,
         is_flat_out: bool,
         own: &mut OwnCounts,
     ) {
@@ -80,9 +80,9 @@ impl Meter {
                 ran_s: used.ran_s - self.used.ran_s,
                 waited_s: used.waited_s - self.used.waited_s,
             };
-            own.second(time.as_secs_f64(), since, bytes - self.bytes);
+            own.second(time.as_secs_f64(), since, items - self.items);
         }
-        (self.looked_at, self.used, self.bytes) = (now, used, bytes);
+        (self.looked_at, self.used, self.items) = (now, used, items);
         self.was_flat_out = is_flat_out;
     }
 

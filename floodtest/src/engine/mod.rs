@@ -8,6 +8,10 @@
 //! - `flight`: how many of these at once
 //! - `row`, `opening`, `following`: what is kept of every connection, of one without a head, and
 //!   for a redirect
+//! - `lives`, `places`, `column`, `queue`: one connection of a place after the other, and what is
+//!   kept for that beside the rows, where it is asked for
+//! - `settle`: storms, and servers that are away
+//! - `slow`: readers that read slowly, or never
 //! - `receive`, `transport`: from a readable socket, plain or TLS, to counted chunks, and to the
 //!   close
 //! - `closing`: the ends of WebSockets
@@ -19,16 +23,22 @@
 
 mod alarm;
 mod closing;
+mod column;
 mod finish;
 mod flight;
 mod follow;
 mod following;
 pub(crate) mod listener;
+mod lives;
 mod meter;
 mod open;
 mod opening;
+mod places;
+mod queue;
 mod receive;
 mod row;
+mod settle;
+mod slow;
 mod transport;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -36,12 +46,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use reports::schedule::Schedule;
 use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::config::Rate;
 use crate::end::End;
 use crate::error::Error;
 use crate::forever::FOREVER;
@@ -60,7 +70,9 @@ use flight::Flight;
 use listener::{Finished, Listener};
 use meter::Meter;
 use opening::{Opening, Unsent};
+use places::Places;
 use row::Row;
+use slow::SlowReaders;
 
 /// Bytes received at once: as much as a socket usually has, so that one `recv` empties it.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -87,8 +99,6 @@ pub(crate) struct Engine<'a> {
     n_asked: usize,
     /// Where the URLs come from.
     urls: &'a mut UrlFile,
-    /// When connections are due.
-    schedule: Schedule,
     /// The clock that stamps are compared with.
     clock: Clock,
     /// What tells it what to do.
@@ -105,8 +115,12 @@ pub(crate) struct Engine<'a> {
     epoll: OwnedFd,
     /// The timer.
     alarm: Alarm,
-    /// All connections begun so far, in the order of the schedule.
+    /// All places begun so far, in the order of the schedule.
     rows: Vec<Row>,
+    /// What is kept of them beside their rows, if they have more than one connection.
+    places: Option<Box<Places>>,
+    /// The slow readers among them.
+    slow: SlowReaders,
     /// What is known only of those without a head, by row.
     opening: BTreeMap<usize, Opening>,
     /// What is left of the requests of those that have a head, by row: a server may answer a
@@ -152,6 +166,7 @@ impl<'a> Engine<'a> {
         clock: Clock,
         started_at: Instant,
     ) -> Result<Self, Error> {
+        let places = if job.shape.has_lives() { Some(urls.reopen()?) } else { None };
         urls.rewind()?;
         urls.skip(job.share.index)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -165,12 +180,12 @@ impl<'a> Engine<'a> {
         }
         let n_asked = job.share.n_of(job.n_asked);
         let n_asked = usize::try_from(n_asked).expect("as many descriptors are allowed");
+        let places = places.map(|urls| Box::new(Places::new(urls, n_asked.min(MAX_ROWS_AT_ONCE))));
         let accounting = &job.accounting;
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
         let n_rows = n_asked.min(MAX_ROWS_AT_ONCE);
         Ok(Self {
-            schedule: job.schedule(),
             streams: Pacing::new(&job.streams, started_at, n_rows),
             meter: Meter::new(),
             job,
@@ -185,6 +200,8 @@ impl<'a> Engine<'a> {
             epoll,
             alarm,
             rows: Vec::with_capacity(n_rows),
+            places,
+            slow: SlowReaders::default(),
             opening: BTreeMap::new(),
             unsent: HashMap::new(),
             controls: HashMap::new(),
@@ -205,7 +222,7 @@ impl<'a> Engine<'a> {
     pub(crate) fn run(mut self, listener: &mut dyn Listener) -> Result<Finished, Error> {
         let mut events = Vec::with_capacity(MAX_EVENTS);
         let end = loop {
-            let is_behind = self.dial_due()?;
+            let is_behind = self.dial_due()? | self.turn_places()? | self.turn_slow();
             let now = Instant::now();
             self.check_deadlines(now);
             self.check_closing(now);
@@ -214,7 +231,8 @@ impl<'a> Engine<'a> {
                 break End::NobodyListens { authority };
             }
             let is_reporting = now >= listener.next_at();
-            if let Some(end) = listener.tick(now, &self.tally, self.is_settled()) {
+            let is_settled = self.is_settled();
+            if let Some(end) = listener.tick(now, &self.tally, is_settled) {
                 break end;
             }
             // A report takes time as well, which nobody but us takes.
@@ -235,13 +253,17 @@ impl<'a> Engine<'a> {
     /// Takes in that the loop has done `now` what there was to do.
     fn note_turn(&mut self, now: Instant) {
         self.meter.turned(now, &mut self.tally.own);
-        let is_flat_out = self.schedule.is_at_once() && self.rows.len() < self.n_asked;
-        self.meter.look(now, self.tally.bytes, is_flat_out, &mut self.tally.own);
+        let is_flat_out = self.job.rate == Rate::Max && self.rows.len() < self.n_asked;
+        self.meter.look(now, self.tally.items, is_flat_out, &mut self.tally.own);
     }
 
     /// Whether no connection will be opened any more. Those that may wait for ever for their heads
-    /// are as good as open: a long poll is answered when there is something to say.
-    fn is_settled(&self) -> bool {
+    /// are as good as open: a long poll is answered when there is something to say. Where places
+    /// get one connection after the other, whether each has had its first try.
+    fn is_settled(&mut self) -> bool {
+        if self.places.is_some() {
+            return self.have_all_tried();
+        }
         self.rows.len() == self.n_asked && !self.has_deadlines()
     }
 
@@ -271,8 +293,11 @@ impl<'a> Engine<'a> {
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
         let mut at = self.started_at + FOREVER;
-        if self.rows.len() < self.n_asked && !self.schedule.is_at_once() {
+        if self.rows.len() < self.n_asked && self.job.rate != Rate::Max {
             at = at.min(self.due_at(self.rows.len()));
+        }
+        for next_at in [self.next_place_at(), self.slow.next_at()].into_iter().flatten() {
+            at = at.min(next_at);
         }
         if self.has_deadlines() {
             at = at.min(self.next_check_at);
@@ -288,8 +313,9 @@ impl<'a> Engine<'a> {
         at
     }
 
-    /// When the connection in `row` is due.
+    /// When the first connection in `row` is due.
     fn due_at(&self, row: usize) -> Instant {
-        self.started_at + self.schedule.due(self.job.share.number(row))
+        let due = self.job.rate.due(self.job.share.number(row));
+        self.started_at + due.unwrap_or(FOREVER).min(FOREVER)
     }
 }

@@ -5,22 +5,26 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::Engine;
+use super::column::Column;
 use super::flight::max_in_flight;
 use super::following::Following;
 use super::opening::{Attempt, Carried, Opening, Stage, Unsent};
-use super::row::Row;
+use super::row::{Row, row_number};
+use crate::config::Rate;
 use crate::decode::Beginning;
 use crate::dial::dial;
 use crate::error::Error;
+use crate::job::Job;
 use crate::reason::Reason;
 use crate::request::Redirected;
 use crate::request::sockets::Handshake;
+use crate::shape::Reopen;
 use crate::tls::{Tls, TlsFault, Trust};
 use crate::url::Url;
-use crate::urls::Entry;
+use crate::urls::{Entry, UrlFile};
 
 /// Connects that are begun before the sockets are looked at again.
-const MAX_DIALS_AT_ONCE: usize = 64;
+pub(super) const MAX_DIALS_AT_ONCE: usize = 64;
 
 /// Refused connects after which a run without any established one gives up, where refusals take a
 /// while to come back. Where they come at once, the first is enough.
@@ -34,6 +38,9 @@ const CHECK_EVERY: Duration = Duration::from_millis(250);
 /// the same packet as their head, and the others directly behind.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
+/// Where a connection goes, what is kept for later, and its TLS.
+type Composed = (usize, Carried, Result<Option<Box<Tls>>, TlsFault>);
+
 impl Engine<'_> {
     /// Begins the connections that are due; whether more are due already.
     pub(super) fn dial_due(&mut self) -> Result<bool, Error> {
@@ -43,7 +50,7 @@ impl Engine<'_> {
                 return Ok(false);
             }
             let now = Instant::now();
-            if self.schedule.is_at_once() {
+            if self.job.rate == Rate::Max {
                 let (max, n_rows) = (max_in_flight(self.job.share.of), self.rows.len());
                 if !self.flight.has_room(now, max, &mut self.opening, n_rows) {
                     return Ok(false);
@@ -60,10 +67,12 @@ impl Engine<'_> {
         Ok(true)
     }
 
-    /// Whether all that was dialed was refused, so that it makes no sense to go on.
+    /// Whether all that was dialed was refused, so that it makes no sense to go on. Where it is
+    /// tried again, it does.
     pub(super) fn nobody_listens(&self) -> bool {
         let n_refused = self.tally.failures.of(Reason::Refused);
         n_refused > 0
+            && self.job.shape.reopen == Reopen::Never
             && n_refused == self.tally.failed
             && self.tally.connected + self.tally.closed == 0
             && (self.opening.is_empty() || n_refused >= MAX_REFUSED)
@@ -169,7 +178,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Begins the next connection.
+    /// Begins the first connection of the next place.
     fn dial_next(&mut self, now: Instant) -> Result<(), Error> {
         if !self.rows.is_empty() {
             self.urls.skip(self.job.share.of - 1)?;
@@ -177,30 +186,59 @@ impl Engine<'_> {
         self.urls.advance_round()?;
         let row = self.rows.len();
         let number = self.job.share.number(row);
-        let Entry { line, url, filling } = self.urls.entry(number)?;
-        let target = self.job.targets.find(&url);
-        let is_good = self.job.requests.check(&url, filling).is_ok();
-        let Some(target) = target.filter(|_| is_good) else {
-            return Err(Error::FileChanged { path: self.urls.name(), line });
-        };
         let mut request = std::mem::take(&mut self.request);
-        self.job.requests.write(&url, filling, Redirected::default(), &mut request);
-        let follows = self.job.requests.max_redirects > 0;
-        let following = follows.then(|| Box::new(Following::new(&url, filling)));
-        let handshake = url.is_ws.then_some(Handshake { place: number, n_redirects: 0 });
-        let needs_fields = url.is_ws && self.job.requests.sockets.needs_fields();
-        let fields = filling.fields.filter(|_| needs_fields).map(Into::into);
-        let carried = Carried { following, handshake, fields };
-        let tls = begin_tls(self.trust.as_ref(), &url, &mut request, &mut self.outgoing);
+        let (target, carried, tls) = Self::compose(
+            self.job,
+            self.urls,
+            number,
+            None,
+            self.trust.as_ref(),
+            (&mut request, &mut self.outgoing),
+        )?;
         self.rows.push(Row::default());
-        let due_at = if self.schedule.is_at_once() { now } else { self.due_at(row) };
+        let due_at = if self.job.rate == Rate::Max { now } else { self.due_at(row) };
         if let Some(streams) = &mut self.streams {
             streams.begin(row, due_at);
         }
+        if let Some(places) = &mut self.places {
+            places.columns.push(Column::default());
+        }
+        let (n_asked, shape) = (self.job.n_asked, &self.job.shape);
+        self.slow.add(row_number(row), number, n_asked, &shape.slow, shape.seed);
         self.tally.dialed(now.saturating_duration_since(self.started_at));
         self.dial(row, target, tls, &request, carried);
         self.request = request;
         Ok(())
+    }
+
+    /// Puts together what the connection of this number in the plan asks for, by the present line
+    /// of `urls`; the request, or the hello of its TLS, is written into `request`. `last_event` is
+    /// what came last on the one before.
+    pub(super) fn compose(
+        job: &mut Job,
+        urls: &mut UrlFile,
+        number: u64,
+        last_event: Option<&[u8]>,
+        trust: Option<&Trust>,
+        (request, outgoing): (&mut Vec<u8>, &mut Vec<u8>),
+    ) -> Result<Composed, Error> {
+        let Entry { line, url, filling } = urls.entry(number)?;
+        let target = job.targets.find(&url);
+        let is_good = job.requests.check(&url, filling).is_ok();
+        let Some(target) = target.filter(|_| is_good) else {
+            return Err(Error::FileChanged { path: urls.name(), line });
+        };
+        job.requests.write(&url, filling, Redirected::default(), request);
+        if let Some(id) = last_event {
+            job.requests.add_last_event(id, request);
+        }
+        let follows = job.requests.max_redirects > 0;
+        let following = follows.then(|| Box::new(Following::new(&url, filling)));
+        let handshake = url.is_ws.then_some(Handshake { place: number, n_redirects: 0 });
+        let needs_fields = url.is_ws && job.requests.sockets.needs_fields();
+        let fields = filling.fields.filter(|_| needs_fields).map(Into::into);
+        let carried = Carried { following, handshake, fields };
+        Ok((target, carried, begin_tls(trust, &url, request, outgoing)))
     }
 
     /// Dials a target. With TLS `request` is its hello; the request follows when it can be
@@ -247,8 +285,10 @@ impl Engine<'_> {
         attempt: Attempt,
         request: &[u8],
     ) -> Result<(), (Reason, Attempt)> {
+        let receive_bytes = self.slow.receive_bytes(row);
         let dialed = self.job.targets.at(attempt.target);
-        let (socket, n_sent) = match dial(&mut dialed.endpoints[attempt.endpoint], request) {
+        let endpoint = &mut dialed.endpoints[attempt.endpoint];
+        let (socket, n_sent) = match dial(endpoint, request, receive_bytes) {
             Ok(dialed) => dialed,
             Err(reason) => return Err((reason, attempt)),
         };
@@ -284,7 +324,7 @@ impl Engine<'_> {
     /// Tries the next address of a connection that failed for `reason`. If it was connected, or
     /// there is none, the connection has failed.
     fn give_up(&mut self, row: usize, reason: Reason) {
-        self.rows[row] = Row::default();
+        self.rows[row].forget_connection();
         let opening = self.forget(row).expect("only an opening connection is given up");
         let Opening { mut attempt, unsent, .. } = opening;
         let next = self.job.targets.at(attempt.target).endpoint_after(attempt.endpoint);
@@ -302,6 +342,7 @@ impl Engine<'_> {
         self.job.targets.at(target).was_refused |= reason == Reason::Refused;
         self.tls.remove(&row);
         self.tally.failed(reason, self.job.share.number(row), || None);
+        self.note_end(row, reason, false, None);
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a readable socket to items and marks, and to the close.
 
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -13,7 +13,6 @@ use super::row::{Row, row_number};
 use super::transport::{Read, Shown, Transport};
 use crate::decode::{Beginning, Framer, Refusal};
 use crate::items::Scratch;
-use crate::judge::Judge;
 use crate::reason::Reason;
 use crate::receipt::{Own, Receipt, Shared};
 
@@ -45,6 +44,9 @@ impl Engine<'_> {
             && let Err(reason) = self.send_rest(row)
         {
             return self.end(row, reason);
+        }
+        if self.slow.has(row) && self.rows[row].framer.has_head() {
+            return self.ready_slow(row, flags);
         }
         if flags.intersects(EventFlags::IN | ENDING) {
             match self.receive(row, flags) {
@@ -78,7 +80,7 @@ impl Engine<'_> {
     }
 
     /// Takes out of the tables what is kept of a connection. Most have nothing there.
-    fn take_kept(&mut self, index: usize) -> Kept {
+    pub(super) fn take_kept(&mut self, index: usize) -> Kept {
         let Row { framer, items, .. } = &self.rows[index];
         let has_scratch = items.has_scratch();
         let scratch = if has_scratch { self.scratches.remove(&row_number(index)) } else { None };
@@ -90,7 +92,7 @@ impl Engine<'_> {
 
     /// Puts back what must be kept of a connection, whatever came of the receiving: it must be
     /// there when the connection's end is counted.
-    fn put_back(&mut self, index: usize, kept: Kept) {
+    pub(super) fn put_back(&mut self, index: usize, kept: Kept) {
         let Row { framer, items, .. } = &mut self.rows[index];
         let Kept { mut scratch, control, unsent } = kept;
         // All connections without a scratch of their own share one that is empty.
@@ -117,6 +119,7 @@ impl Engine<'_> {
         flags: EventFlags,
         kept: &mut Kept,
     ) -> Result<Flow, Reason> {
+        let life = self.life(index);
         let Row { socket: Some(socket), window, framer, head_ms, faults, items } =
             &mut self.rows[index]
         else {
@@ -136,7 +139,7 @@ impl Engine<'_> {
         let tls = if self.tls.is_empty() { None } else { self.tls.get_mut(&index) };
         let tls = tls.map(|tls| &mut **tls);
         let mut transport = Transport::new(socket, tls, &mut self.buffer, &mut self.outgoing);
-        let own = Own { row: row_number(index), items, head_ms, window, faults };
+        let own = Own { row: row_number(index), items, head_ms, window, faults, life };
         self.outbox.clear();
         let shared = Shared {
             accounting: &self.job.accounting,
@@ -147,6 +150,7 @@ impl Engine<'_> {
             sockets: &self.job.requests.sockets,
             outbox: &mut self.outbox,
             streams: self.streams.as_deref_mut(),
+            again: self.places.as_mut().map(|places| &mut places.again),
         };
         let scratch = kept.scratch.as_mut().unwrap_or(&mut self.scratch);
         let mut receipt = Receipt::new(own, scratch, shared);
@@ -171,6 +175,7 @@ impl Engine<'_> {
                 if !opening.unsent.is_empty() {
                     self.unsent.insert(row, opening.unsent);
                 }
+                self.note_established(row);
             }
         } else if is_refused {
             self.note_refusal(row);
@@ -187,7 +192,7 @@ impl Engine<'_> {
         self.tls.remove(&index);
         let number = self.job.share.number(index);
         if !self.rows[index].framer.has_head() {
-            self.rows[index] = Row::default();
+            self.rows[index].forget_connection();
             self.tally.failed(reason, number, || {
                 let refusal = opening.as_ref().and_then(|opening| opening.beginning.refusal());
                 let detail = refusal.and_then(Refusal::detail);
@@ -195,30 +200,45 @@ impl Engine<'_> {
                 let parts: Vec<_> = detail.into_iter().chain(why_not).collect();
                 (!parts.is_empty()).then(|| parts.join("; "))
             });
+            let refusal = opening.as_ref().and_then(|opening| opening.beginning.refusal());
+            let asked_s = refusal.and_then(|refusal| refusal.retry_after_s);
+            let asked = asked_s.map(|seconds| Duration::from_secs(seconds.into()));
+            self.note_end(index, reason, false, asked);
             return;
         }
+        if opening.is_some() {
+            // Its head and its end came at once.
+            self.note_established(index);
+        }
         self.end_body(index, reason.is_orderly());
+        self.note_slow_end(index, reason);
+        self.judge_end(index, reason);
         let row = &mut self.rows[index];
         row.socket = None;
         let now = Instant::now();
         if let Some(streams) = &mut self.streams {
-            let counts = self.tally.streams.get_or_insert_default();
-            streams.over(row_number(index), now, reason.is_orderly(), counts);
+            let (row, counts) = (row_number(index), self.tally.streams.get_or_insert_default());
+            if reason.is_ours() || self.slow.has(index) {
+                // It has not ended by itself, or nobody has read what it was.
+                streams.leave(row, counts);
+            } else {
+                streams.over(row, now, reason.is_orderly(), counts);
+            }
         }
         let after = now.saturating_duration_since(self.clock.started_at());
         row.framer.close(u32::try_from(after.as_millis()).unwrap_or(u32::MAX));
-        Judge::closed(&mut row.window, &mut self.tally);
         self.tally.closed(reason, number);
+        self.note_end(index, reason, true, None);
     }
 
     /// Counts what is complete now that nothing more comes on a connection. `is_proper` if its
     /// body came to the end that the server meant.
     pub(super) fn end_body(&mut self, index: usize, is_proper: bool) {
-        let number = row_number(index);
+        let (number, life) = (row_number(index), self.life(index));
         let mut kept = self.scratches.remove(&number);
         let scratch = kept.as_mut().unwrap_or(&mut self.scratch);
         let Row { window, head_ms, faults, items, .. } = &mut self.rows[index];
-        let own = Own { row: number, items, head_ms, window, faults };
+        let own = Own { row: number, items, head_ms, window, faults, life };
         let shared = Shared {
             accounting: &self.job.accounting,
             tally: &mut self.tally,
@@ -228,6 +248,7 @@ impl Engine<'_> {
             sockets: &self.job.requests.sockets,
             outbox: &mut self.outbox,
             streams: self.streams.as_deref_mut(),
+            again: self.places.as_mut().map(|places| &mut places.again),
         };
         Receipt::new(own, scratch, shared).end(is_proper);
         *self.scratch = Scratch::default();
@@ -235,13 +256,13 @@ impl Engine<'_> {
 }
 
 /// What is kept of a connection, out of its tables while it is received from.
-struct Kept {
+pub(super) struct Kept {
     /// An item or a mark that has not come whole.
     scratch: Option<Box<Scratch>>,
     /// A control frame that has not come whole.
-    control: Vec<u8>,
+    pub(super) control: Vec<u8>,
     /// What the socket has not taken, of a connection with a head.
-    unsent: Unsent,
+    pub(super) unsent: Unsent,
 }
 
 /// Reads what has come for a connection of the plan's number `number`, shows it, and sends what is

@@ -1,4 +1,4 @@
-//! What is kept of every connection.
+//! What is kept of every place.
 
 use std::os::fd::OwnedFd;
 
@@ -6,14 +6,16 @@ use crate::decode::body::Framer;
 use crate::items::Items;
 use crate::judge::window::Window;
 
-/// One connection. Its size times a million is the product.
+/// One place, which has a connection, and may have one after the other. Its size times a million is
+/// the product.
 #[derive(Debug, Default)]
 pub(super) struct Row {
     /// Which of its messages have come.
     pub(super) window: Window,
     /// The response as far as it was read. With a head, the connection counts as established.
     pub(super) framer: Framer,
-    /// When the head came, in milliseconds after the clock's start.
+    /// When the head came, in milliseconds after the clock's start: that of the first connection on
+    /// which the numbers of the present window came.
     pub(super) head_ms: u32,
     /// The socket; `None` once the connection failed or closed.
     pub(super) socket: Option<OwnedFd>,
@@ -21,6 +23,15 @@ pub(super) struct Row {
     pub(super) faults: u16,
     /// What its body consists of.
     pub(super) items: Items,
+}
+
+impl Row {
+    /// Forgets the connection that the place has had. What is known of its messages stays: they go
+    /// on over the next one.
+    pub(super) fn forget_connection(&mut self) {
+        let Self { window, head_ms, faults, .. } = *self;
+        *self = Self { window, head_ms, faults, ..Self::default() };
+    }
 }
 
 /// The number of a row, of which there are fewer than 2³²: as many as descriptors.

@@ -50,6 +50,8 @@ pub(super) struct Transport<'a> {
     outgoing: &'a mut Vec<u8>,
     /// Bytes in front of the buffer that came before: the beginning of a record.
     start: usize,
+    /// Bytes that are received at once, if there is room for them.
+    most: usize,
 }
 
 impl<'a> Transport<'a> {
@@ -61,7 +63,12 @@ impl<'a> Transport<'a> {
         buffer: &'a mut [u8],
         outgoing: &'a mut Vec<u8>,
     ) -> Self {
-        Self { socket, tls, buffer, outgoing, start: 0 }
+        Self { socket, tls, buffer, outgoing, start: 0, most: usize::MAX }
+    }
+
+    /// Receives no more than `most` bytes at once.
+    pub(super) fn reading_at_most(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Whether TLS is spoken.
@@ -76,8 +83,9 @@ impl<'a> Transport<'a> {
             None => 0,
             Some(tls) => tls.put_back(self.buffer)?,
         };
+        let end = self.start.saturating_add(self.most).min(self.buffer.len());
         loop {
-            match recv(self.socket, &mut self.buffer[self.start..], RecvFlags::empty()) {
+            match recv(self.socket, &mut self.buffer[self.start..end], RecvFlags::empty()) {
                 Ok((_, 0)) => return Ok(Read::Closed),
                 Ok((_, n)) => return Ok(Read::Bytes(n)),
                 Err(Errno::AGAIN) => return Ok(Read::Nothing),

@@ -7,12 +7,16 @@
 use memchr::memchr2;
 use reports::stamp::leading_number;
 
-/// Bytes that are kept of a line that does not lie whole in what was received at once. The longest
-/// of which more than its first byte matters is `id:` with a space and the 20 digits of a number.
-const KEPT_BYTES: usize = 28;
+/// Bytes that an id may have with which a stream is opened again (`Last-Event-ID`). The longest in
+/// use are some 40; a longer one is not sent.
+pub(super) const MAX_ID_BYTES: usize = 128;
+
+/// Bytes that are kept of a line that does not lie whole in what was received at once: a byte order
+/// mark, `id:` with a space, an id, and one more that shows that it is too long.
+const KEPT_BYTES: usize = MAX_ID_BYTES + 8;
 
 /// The beginning of a line that has not come whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartialLine {
     /// Its first bytes.
     bytes: [u8; KEPT_BYTES],
@@ -20,6 +24,12 @@ pub(super) struct PartialLine {
     n_kept: u8,
     /// Whether the line is longer.
     is_longer: bool,
+}
+
+impl Default for PartialLine {
+    fn default() -> Self {
+        Self { bytes: [0; KEPT_BYTES], n_kept: 0, is_longer: false }
+    }
 }
 
 impl PartialLine {
@@ -33,7 +43,7 @@ impl PartialLine {
         let start = usize::from(self.n_kept);
         let n = more.len().min(KEPT_BYTES - start);
         self.bytes[start..start + n].copy_from_slice(&more[..n]);
-        self.n_kept += u8::try_from(n).expect("28 at most");
+        self.n_kept += u8::try_from(n).expect("136 at most");
         self.is_longer |= n < more.len();
     }
 }
@@ -49,6 +59,8 @@ pub(super) enum Line {
     Data,
     /// The event's id, if that is a number.
     Id(Option<u64>),
+    /// How many milliseconds to wait before the stream is opened again.
+    Retry(u64),
     /// A field that does not matter here, or that nobody knows.
     Other,
 }
@@ -73,27 +85,34 @@ pub(super) fn split(bytes: &[u8]) -> Piece<'_> {
 }
 
 /// Takes in a piece of a line; what the line says if that is its end. `is_first` is for the first
-/// line of a stream, before which a byte order mark may stand.
+/// line of a stream, before which a byte order mark may stand. If it is an id its text is put into
+/// `id`, where that is wanted.
 pub(super) fn take(
     partial: &mut PartialLine,
     piece: &[u8],
     is_end: bool,
     is_first: bool,
+    id: Option<&mut Option<Box<[u8]>>>,
 ) -> Option<Line> {
     if !is_end {
         partial.push(piece);
         return None;
     }
     if partial.is_empty() {
-        return Some(interpret(piece, false, is_first));
+        return Some(interpret(piece, false, is_first, id));
     }
     let mut whole = std::mem::take(partial);
     whole.push(piece);
-    Some(interpret(&whole.bytes[..whole.n_kept.into()], whole.is_longer, is_first))
+    Some(interpret(&whole.bytes[..whole.n_kept.into()], whole.is_longer, is_first, id))
 }
 
 /// What a line says. `is_longer` if only its beginning is here.
-fn interpret(line: &[u8], is_longer: bool, is_first: bool) -> Line {
+fn interpret(
+    line: &[u8],
+    is_longer: bool,
+    is_first: bool,
+    id: Option<&mut Option<Box<[u8]>>>,
+) -> Line {
     const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     let line = if is_first { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
     if line.is_empty() {
@@ -107,9 +126,22 @@ fn interpret(line: &[u8], is_longer: bool, is_first: bool) -> Line {
         (b"id", _) => {
             let value = value.strip_prefix(b":").unwrap_or(value);
             let value = value.strip_prefix(b" ").unwrap_or(value);
+            // By the standard, one with a zero byte is none.
+            if let Some(id) = id
+                && !value.contains(&0)
+            {
+                let is_good = !is_longer && value.len() <= MAX_ID_BYTES;
+                *id = Some(if is_good { value.into() } else { Box::default() });
+            }
             // An id that only begins with digits is a name.
             let number = leading_number(value).filter(|(_, rest)| rest.is_empty() && !is_longer);
             Line::Id(number.map(|(number, _)| number))
+        }
+        (b"retry", _) => {
+            let value = value.strip_prefix(b":").unwrap_or(value);
+            let value = value.strip_prefix(b" ").unwrap_or(value);
+            let number = leading_number(value).filter(|(_, rest)| rest.is_empty() && !is_longer);
+            number.map_or(Line::Other, |(ms, _)| Line::Retry(ms))
         }
         _ => Line::Other,
     }
@@ -140,16 +172,42 @@ mod tests {
             ("ids: 17", Line::Other),
             (" data: x", Line::Other),
             ("event: x", Line::Other),
-            ("retry: 10", Line::Other),
+            ("retry: 10", Line::Retry(10)),
+            ("retry: 1.5", Line::Other),
         ] {
             for cut in 0..=line.len() {
                 let (left, right) = line.as_bytes().split_at(cut);
                 let mut partial = PartialLine::default();
                 if !left.is_empty() {
-                    assert_eq!(take(&mut partial, left, false, false), None);
+                    assert_eq!(take(&mut partial, left, false, false, None), None);
                 }
-                assert_eq!(take(&mut partial, right, true, false), Some(said), "{line:?} {cut}");
+                let taken = take(&mut partial, right, true, false, None);
+                assert_eq!(taken, Some(said), "{line:?} {cut}");
                 assert!(partial.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_id_is_the_same_wherever_it_is_cut() {
+        let (long, too_long) = ("x".repeat(MAX_ID_BYTES), "x".repeat(MAX_ID_BYTES + 1));
+        for (line, text) in [
+            ("id: 17-a b", Some("17-a b")),
+            ("id", Some("")),
+            ("id:", Some("")),
+            ("id: a\0b", None),
+            ("data: 17", None),
+            (&format!("id: {long}"), Some(long.as_str())),
+            (&format!("id: {too_long}"), Some("")),
+        ] {
+            for cut in 0..line.len() {
+                let (left, right) = line.as_bytes().split_at(cut);
+                let (mut partial, mut id) = (PartialLine::default(), None);
+                if !left.is_empty() {
+                    take(&mut partial, left, false, false, None);
+                }
+                take(&mut partial, right, true, false, Some(&mut id));
+                assert_eq!(id.as_deref(), text.map(str::as_bytes), "{line:?} {cut}");
             }
         }
     }
@@ -157,7 +215,7 @@ mod tests {
     #[test]
     fn a_byte_order_mark_stands_before_the_first_line_only() {
         let line = b"\xef\xbb\xbfdata: x";
-        let take = |is_first| take(&mut PartialLine::default(), line, true, is_first);
+        let take = |is_first| take(&mut PartialLine::default(), line, true, is_first, None);
         assert_eq!((take(true), take(false)), (Some(Line::Data), Some(Line::Other)));
     }
 }

@@ -137,6 +137,18 @@ pub trait ItemSink {
     fn text(&mut self, text: Option<&[u8]>) {
         let _ = text;
     }
+    /// Whether the ids of events matter, because their stream may be opened again.
+    fn wants_ids(&self) -> bool {
+        false
+    }
+    /// An event is complete that has this id; an empty one takes back those before.
+    fn event_id(&mut self, id: &[u8]) {
+        let _ = id;
+    }
+    /// The server asks for so many milliseconds until its stream is opened again.
+    fn retry(&mut self, ms: u64) {
+        let _ = ms;
+    }
     /// How many bytes [`ItemSink::answer`] wants of a message.
     fn n_to_answer(&self) -> usize {
         0
@@ -203,6 +215,8 @@ pub struct Scratch {
     line: PartialLine,
     /// The number of the item, which counts when the item is complete.
     number: ItemNumber,
+    /// The id of the event likewise, where that matters.
+    id: Option<Box<[u8]>>,
     /// What may become a match of the pattern.
     tail: Tail,
     /// The byte before the next one of the item, if the pattern looks at it.
@@ -224,6 +238,7 @@ impl Scratch {
             && self.comet == CometFinder::default()
             && self.line.is_empty()
             && self.number == ItemNumber::None
+            && self.id.is_none()
             && self.tail.is_empty()
             && self.previous.is_none()
             && self.seen.is_empty()
@@ -571,10 +586,12 @@ impl Items {
             self.stamps(&bytes[..n_read], scratch, sink);
             self.set(AFTER_CR, piece.end == Some(b'\r'));
             let is_first = !self.has(STARTED);
+            let (is_end, id) = (piece.end.is_some(), &mut scratch.id);
             if sink.wants_text() {
-                scratch.text.push_line(piece.line, piece.end.is_some(), is_first);
+                scratch.text.push_line(piece.line, is_end, is_first);
             }
-            let line = events::take(&mut scratch.line, piece.line, piece.end.is_some(), is_first);
+            let id = sink.wants_ids().then_some(id);
+            let line = events::take(&mut scratch.line, piece.line, is_end, is_first, id);
             if let Numbers::Pattern(pattern) = numbers
                 && sink.wants_numbers()
             {
@@ -597,6 +614,11 @@ impl Items {
         numbers: Numbers<'_>,
         sink: &mut impl ItemSink,
     ) {
+        if line == Line::Blank
+            && let Some(id) = scratch.id.take()
+        {
+            sink.event_id(&id);
+        }
         match line {
             Line::Comment => sink.comment(),
             Line::Data => self.set(HAS_CONTENT, true),
@@ -604,7 +626,8 @@ impl Items {
                 scratch.number = number.map_or(ItemNumber::None, ItemNumber::Is);
             }
             Line::Id(_) | Line::Other => {}
-            // By the standard, what has no data is no event.
+            Line::Retry(ms) => sink.retry(ms),
+            // By the standard, what has no data is no event; its id counts all the same.
             Line::Blank if self.has(HAS_CONTENT) => self.item(scratch, sink),
             Line::Blank => self.begin_item(scratch),
         }

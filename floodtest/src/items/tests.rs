@@ -62,6 +62,7 @@ fn head(framing: Framing, content: Content) -> Head {
         media_type: None,
         is_lenient: false,
         location: None,
+        retry_after_s: None,
         authenticate: None,
         upgrade: None,
     }

@@ -23,6 +23,11 @@ pub(crate) struct Joined {
     pub(crate) lost: u64,
     /// Messages that seemed lost and failed or were never answered.
     pub(crate) not_lost: u64,
+    /// Messages after the last that came to a place that had another connection since: lost in a
+    /// gap.
+    pub(crate) in_gaps: u64,
+    /// Messages that seemed lost in a gap and failed or were never answered.
+    pub(crate) not_in_gaps: u64,
     /// Messages that are missing and were never answered.
     pub(crate) unanswered_missing: u64,
     /// Connections that messages were sent to.
@@ -52,6 +57,8 @@ impl Joined {
         self.has_more_gaps |= other.has_more_gaps;
         self.lost += other.lost;
         self.not_lost += other.not_lost;
+        self.in_gaps += other.in_gaps;
+        self.not_in_gaps += other.not_in_gaps;
         self.unanswered_missing += other.unanswered_missing;
         self.n_expected += other.n_expected;
         self.n_beginning += other.n_beginning;

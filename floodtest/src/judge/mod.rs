@@ -6,9 +6,11 @@
 //!
 //! - `window`: which numbers of a series have come
 //! - `extra`: the table of further windows
+//! - `follows`: whom the users of connections follow
 //! - `sent`, `joined`: what was sent, from the sender's file, and what of it is missing
 
 mod extra;
+pub(crate) mod follows;
 pub(crate) mod joined;
 pub(crate) mod sent;
 pub(crate) mod window;
@@ -97,6 +99,14 @@ const HAS_JUMPED: u8 = 8;
 /// The gaps that were open at the close are counted.
 const IS_CLOSED: u8 = 16;
 
+/// The place has had another connection since the latest number came.
+const IN_GAP: u8 = 32;
+
+/// What a further window keeps of the life in which its latest number came: the last bits of the
+/// life's number, in its flags. A place that hears nothing of a series for exactly so many lives is
+/// taken for one that had a connection all the time.
+const LIFE_BITS: u8 = 31;
+
 /// A gap, or a number that came though it was below its series' base.
 #[derive(Debug, Clone, Copy)]
 struct Gap {
@@ -131,6 +141,22 @@ pub(crate) struct Judge {
     has_more_gaps: bool,
 }
 
+/// Which of its place's connections one is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// How many there were before it.
+    pub(crate) number: u32,
+    /// Whether the server was told which message came last.
+    pub(crate) is_resumed: bool,
+}
+
+impl Life {
+    /// What a further window keeps of it.
+    fn bits(self) -> u8 {
+        self.number.to_le_bytes()[0] & LIFE_BITS
+    }
+}
+
 /// What a mark is judged with.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
@@ -142,6 +168,8 @@ pub(crate) struct Case<'a> {
     pub(crate) faults: &'a mut u16,
     /// Whether its numbers are those of this project's server, which begin at 1.
     pub(crate) is_comet: bool,
+    /// Which of its place's connections it is.
+    pub(crate) life: Life,
     /// The counters of the run.
     pub(crate) tally: &'a mut Tally,
 }
@@ -195,10 +223,10 @@ impl Judge {
             if case.is_comet {
                 case.tally.n_from_one += 1;
             }
-        } else {
+        } else if case.window.flags & IN_GAP == 0 {
             Self::follow(number, case);
         }
-        let found = case.window.record(number, |_| {});
+        let found = record_first(case, number, |_| {});
         case.count(found);
         true
     }
@@ -257,12 +285,13 @@ impl Judge {
             }
         };
         let is_first = (case.window.sender, case.window.id) == (sender, mark.id);
+        let life = case.life;
         let found = if mark.n == 0 || mark.n == u64::MAX {
             None
         } else if is_first {
-            Some(case.window.record(mark.n, notice))
+            Some(record_first(case, mark.n, notice))
         } else {
-            self.extras.change(key, mark.n, |window| window.record(mark.n, notice))
+            self.extras.change(key, mark.n, |window| record_further(window, life, mark.n, notice))
         };
         match found {
             Some(found) => case.count(found),
@@ -310,6 +339,25 @@ impl Judge {
         Some(place)
     }
 
+    /// Takes in the end of a connection whose place gets another one. Stamps go on over it, and so
+    /// do numbers if the server is told which came last (`keeps_numbers`); otherwise they begin
+    /// again.
+    pub(crate) fn end_life(
+        window: &mut Window,
+        faults: &mut u16,
+        keeps_numbers: bool,
+        tally: &mut Tally,
+    ) {
+        if window.flags & BY_STAMPS != 0 || keeps_numbers && window.flags & BY_NUMBERS != 0 {
+            window.flags = window.flags & !IS_SINGLE | IN_GAP;
+            return;
+        }
+        let n_missing = window.n_missing();
+        tally.found.lost = tally.found.lost.saturating_add(n_missing);
+        *faults = faults.saturating_add(u16::try_from(n_missing).unwrap_or(u16::MAX));
+        *window = Window::default();
+    }
+
     /// Counts the gaps of a connection that was closed.
     pub(crate) fn closed(window: &mut Window, tally: &mut Tally) {
         window.flags |= IS_CLOSED;
@@ -335,4 +383,33 @@ impl Judge {
         }
         by_row
     }
+}
+
+/// Takes in a number of the first window of a connection.
+fn record_first(case: &mut Case<'_>, number: u64, notice: impl FnMut(Notice)) -> Found {
+    let window = &mut *case.window;
+    if window.flags & IN_GAP == 0 {
+        return window.record(number, notice);
+    }
+    if number > window.latest() {
+        window.flags &= !IN_GAP;
+    }
+    window.record_after_gap(number, case.life.is_resumed, notice)
+}
+
+/// Takes in a number of a further window.
+fn record_further(
+    window: &mut Window,
+    life: Life,
+    number: u64,
+    notice: impl FnMut(Notice),
+) -> Found {
+    if !window.has_begun() || window.flags & LIFE_BITS == life.bits() {
+        window.flags = window.flags & !LIFE_BITS | life.bits();
+        return window.record(number, notice);
+    }
+    if number > window.latest() {
+        window.flags = window.flags & !LIFE_BITS | life.bits();
+    }
+    window.record_after_gap(number, life.is_resumed, notice)
 }

@@ -13,9 +13,10 @@ use std::time::Duration;
 use reports::sent::{IdLine, Range, Sent, SentError};
 use reports::stamp::as_us;
 
+use super::follows::{Follows, FollowsError};
 use super::joined::Joined;
 use super::window::{Notice, Window};
-use super::{BY_STAMPS, Judge};
+use super::{BY_STAMPS, IN_GAP, Judge, LIFE_BITS, Life};
 
 /// A connection as far as it matters here.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) head_unix_us: u64,
     /// When it was closed, if it was.
     pub(crate) closed_unix_us: Option<u64>,
+    /// Which of its place's connections it is.
+    pub(crate) life: Life,
 }
 
 /// What was sent, compared with what came.
@@ -37,6 +40,8 @@ pub(crate) struct Connection {
 pub(crate) struct Join<'a> {
     /// The connections that were established.
     pub(crate) connections: &'a [Connection],
+    /// Whom their ids follow, if `--follows` says it.
+    pub(crate) follows: Option<&'a Result<Follows, FollowsError>>,
     /// Who knows their windows.
     pub(crate) judge: &'a Judge,
     /// When the last bytes were received, in microseconds since the Unix epoch.
@@ -44,6 +49,12 @@ pub(crate) struct Join<'a> {
     /// How long a message may take after the sender's last answer.
     pub(crate) settle: Duration,
 }
+
+/// Connections whose series are put together at a time: with 16 of them each, some 30 MB.
+const CONNECTIONS_AT_A_TIME: usize = 10_000;
+
+/// What is said of a file that cannot be compared without knowing who follows whom.
+const NO_FOLLOWS: &str = "its messages went to followers; --follows FILE says who they are";
 
 /// How many numbers of a range were answered, and how many never were; the others failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +108,11 @@ struct Series {
     lost: Vec<Range>,
     /// Numbers that came though they were below the base.
     early: Vec<u64>,
+    /// Numbers that were left out while there was no connection.
+    in_gaps: Vec<Range>,
+    /// Whether there was another connection since the latest number came, so that what is missing
+    /// behind it may have been sent before there was.
+    is_in_gap: bool,
 }
 
 impl Join<'_> {
@@ -119,70 +135,117 @@ impl Join<'_> {
             self.connections.iter().flat_map(|it| it.ids.iter().copied()).collect();
         ids.extend(self.connections.iter().map(|it| it.window.id));
         ids.extend(judge.extras.iter().map(|(_, window)| window.id));
-        let sent = Sent::read(path, |id| ids.contains(&id))?;
+        let follows = self.follows.and_then(|follows| follows.as_ref().ok());
+        let is_followed = |id| follows.is_some_and(|follows| follows.has_followed(id));
+        let sent = Sent::read(path, |id| ids.contains(&id) || is_followed(id))?;
+        // Of messages to ids alone it does not matter who follows whom.
+        let follows = match (sent.header.followers, self.follows) {
+            (false, _) => None,
+            (true, Some(Ok(follows))) => Some(follows),
+            (true, Some(Err(error))) => {
+                joined.problem = Some(error.to_string());
+                return Ok(());
+            }
+            (true, None) => {
+                joined.problem = Some(format!("{}: {NO_FOLLOWS}", path.display()));
+                return Ok(());
+            }
+        };
         joined.sender = Some(sent.header.sender);
         joined.is_unordered = sent.header.unordered;
         joined.has_end = sent.end.is_some();
         joined.has_more_gaps = judge.has_more_gaps;
         let sender = judge.places.get(&sent.header.sender).copied();
-        let mut series = self.series(sender);
-        for connection in self.connections {
-            if connection.ids.is_empty() {
-                joined.n_without_ids += 1;
-            }
-            let is_early = connection.head_unix_us <= sent.header.first_due_unix_us;
-            let is_last = sent.end.as_ref().is_some_and(|end| {
-                let until_us = connection.closed_unix_us.unwrap_or(self.ended_unix_us);
-                until_us >= end.last_answer_unix_us.saturating_add(as_us(self.settle))
-            });
-            let mut is_expected = false;
-            for (id, series) in series.remove(&connection.row).unwrap_or_default() {
-                let Some(line) = sent.ids.get(&id) else { continue };
-                is_expected |= series.is_followed;
-                let (is_early, is_last) =
-                    (is_early && series.is_followed, is_last && series.is_followed);
-                let n_missing = series.compare(line, is_early, is_last, joined);
-                if n_missing > 0 {
-                    *joined.by_row.entry(connection.row).or_default() += n_missing;
-                }
-            }
-            if is_expected {
-                joined.n_expected += 1;
-                joined.n_beginning += u64::from(is_early);
-                joined.n_late += u64::from(!is_early);
-                joined.n_end += u64::from(is_last);
+        // In parts, since a connection that follows many has as many series.
+        for connections in self.connections.chunks(CONNECTIONS_AT_A_TIME) {
+            let mut series = series(judge, sender, connections, follows);
+            for connection in connections {
+                let of_row = series.remove(&connection.row).unwrap_or_default();
+                self.compare_connection(connection, of_row, &sent, joined);
             }
         }
         Ok(())
     }
 
-    /// All series by the sender at this place, by connection and id; where there is none, those
-    /// that connections follow.
-    fn series(&self, sender: Option<u16>) -> HashMap<u32, HashMap<u64, Series>> {
-        let mut all = HashMap::<u32, HashMap<u64, Series>>::new();
-        for connection in self.connections {
-            let of_row = all.entry(connection.row).or_default();
-            for id in &connection.ids {
-                of_row.entry(*id).or_default().is_followed = true;
-            }
-            let window = &connection.window;
-            if window.flags & BY_STAMPS != 0 && Some(window.sender) == sender {
-                of_row.entry(window.id).or_default().window = Some(*window);
+    /// Compares what came on a connection, in these series, with what was sent.
+    fn compare_connection(
+        &self,
+        connection: &Connection,
+        series: HashMap<u64, Series>,
+        sent: &Sent,
+        joined: &mut Joined,
+    ) {
+        if connection.ids.is_empty() {
+            joined.n_without_ids += 1;
+        }
+        let is_early = connection.head_unix_us <= sent.header.first_due_unix_us;
+        let is_last = sent.end.as_ref().is_some_and(|end| {
+            let until_us = connection.closed_unix_us.unwrap_or(self.ended_unix_us);
+            until_us >= end.last_answer_unix_us.saturating_add(as_us(self.settle))
+        });
+        let mut is_expected = false;
+        for (id, series) in series {
+            let Some(line) = sent.ids.get(&id) else { continue };
+            is_expected |= series.is_followed;
+            let (is_early, is_last) =
+                (is_early && series.is_followed, is_last && series.is_followed);
+            let n_missing = series.compare(line, is_early, is_last, joined);
+            if n_missing > 0 {
+                *joined.by_row.entry(connection.row).or_default() += n_missing;
             }
         }
-        let is_its = |place: u16| Some(place) == sender;
-        for (row, window) in self.judge.extras.iter().filter(|(_, it)| is_its(it.sender)) {
-            all.entry(row).or_default().entry(window.id).or_default().window = Some(window);
+        if is_expected {
+            joined.n_expected += 1;
+            joined.n_beginning += u64::from(is_early);
+            joined.n_late += u64::from(!is_early);
+            joined.n_end += u64::from(is_last);
         }
-        for gap in self.judge.gaps.iter().filter(|gap| is_its(gap.sender)) {
-            let series = all.entry(gap.row).or_default().entry(gap.id).or_default();
-            match gap.notice {
-                Notice::Lost(from, to) => series.lost.push((from, to)),
-                Notice::Early(number) => series.early.push(number),
-            }
-        }
-        all
     }
+}
+
+/// All series of these connections, whose rows rise, by the sender at this place: by connection and
+/// id; where there is none, those that connections follow.
+fn series(
+    judge: &Judge,
+    sender: Option<u16>,
+    connections: &[Connection],
+    follows: Option<&Follows>,
+) -> HashMap<u32, HashMap<u64, Series>> {
+    let mut all = HashMap::<u32, HashMap<u64, Series>>::new();
+    for connection in connections {
+        let of_row = all.entry(connection.row).or_default();
+        for id in &connection.ids {
+            of_row.entry(*id).or_default().is_followed = true;
+            // What is about a user comes once, by however many of its ids a connection follows it.
+            for followed in follows.map_or(&[][..], |follows| follows.of(*id)) {
+                of_row.entry(*followed).or_default().is_followed = true;
+            }
+        }
+        let window = &connection.window;
+        if window.flags & BY_STAMPS != 0 && Some(window.sender) == sender {
+            let series = of_row.entry(window.id).or_default();
+            series.window = Some(*window);
+            series.is_in_gap = window.flags & IN_GAP != 0;
+        }
+    }
+    let is_its = |place: u16| Some(place) == sender;
+    let lives: HashMap<u32, u8> = connections.iter().map(|it| (it.row, it.life.bits())).collect();
+    for (row, window) in judge.extras.iter().filter(|(_, it)| is_its(it.sender)) {
+        let (Some(life), Some(of_row)) = (lives.get(&row), all.get_mut(&row)) else { continue };
+        let series = of_row.entry(window.id).or_default();
+        series.window = Some(window);
+        series.is_in_gap = *life != window.flags & LIFE_BITS;
+    }
+    for gap in judge.gaps.iter().filter(|gap| is_its(gap.sender)) {
+        let Some(of_row) = all.get_mut(&gap.row) else { continue };
+        let series = of_row.entry(gap.id).or_default();
+        match gap.notice {
+            Notice::Lost(from, to) => series.lost.push((from, to)),
+            Notice::Early(number) => series.early.push(number),
+            Notice::InGap(from, to) => series.in_gaps.push((from, to)),
+        }
+    }
+    all
 }
 
 impl Series {
@@ -213,7 +276,16 @@ impl Series {
                     add(Missing::in_range(line, 1, before).without(came));
                 }
                 if is_last {
-                    add(Missing::in_range(line, window.latest() + 1, line.n));
+                    let missing = Missing::in_range(line, window.latest() + 1, line.n);
+                    if self.is_in_gap {
+                        joined.in_gaps += missing.answered;
+                    } else {
+                        add(missing);
+                    }
+                }
+                for (from, to) in &self.in_gaps {
+                    let missing = Missing::in_range(line, *from, *to);
+                    joined.not_in_gaps += missing.failed + missing.unanswered;
                 }
                 let open = window.missing().map(|number| (number, number));
                 for (from, to) in self.lost.iter().copied().chain(open) {

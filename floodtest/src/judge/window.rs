@@ -31,6 +31,12 @@ pub struct Found {
     /// Numbers that are older than the window, or that follow such a one: of these it is not known
     /// whether they came before, or whether the count began anew.
     pub too_old: u64,
+    /// Numbers that were left out while a place had no connection.
+    pub in_gaps: u64,
+    /// Numbers that a resumed stream brought again.
+    pub replayed: u64,
+    /// Numbers among those that were left out in a gap, and came all the same.
+    pub late_from_gaps: u64,
 }
 
 impl Found {
@@ -47,6 +53,14 @@ impl Found {
         self.duplicated += more.duplicated;
         self.reordered += more.reordered;
         self.too_old += more.too_old;
+        self.in_gaps = self.in_gaps.saturating_add(more.in_gaps);
+        self.replayed += more.replayed;
+        self.late_from_gaps += more.late_from_gaps;
+    }
+
+    /// Numbers that never came because their place had no connection when they were sent.
+    pub fn lost_in_gaps(&self) -> u64 {
+        self.in_gaps.saturating_sub(self.late_from_gaps)
     }
 
     /// Takes back what was added.
@@ -66,6 +80,8 @@ pub enum Notice {
     Lost(u64, u64),
     /// This number came, though it is below the base.
     Early(u64),
+    /// These numbers, both ends included, were left out while there was no connection.
+    InGap(u64, u64),
 }
 
 /// The last 64 numbers of one series.
@@ -91,6 +107,10 @@ pub struct Window {
 /// A number older than the window has come, and none that is newer than the latest since.
 const IS_BEHIND: u8 = 128;
 
+/// The base is behind a gap between two connections: what is below it and in the window was left
+/// out in that gap.
+const HAS_GAP: u8 = 64;
+
 impl Window {
     /// For numbers that begin at 1, so that a first number of 3 means two lost ones.
     pub fn from_one() -> Self {
@@ -114,6 +134,41 @@ impl Window {
         self.flags &= !IS_BEHIND;
         let lost = self.advance(number, &mut notice);
         Found { messages: 1, lost, ..Found::default() }
+    }
+
+    /// Takes in a number on the connection that follows the one before, and on which no new number
+    /// has come yet; what is wrong with it. `is_resumed` if the server was told which message came
+    /// last, so that it may bring some again.
+    ///
+    /// What a new number leaves out was sent while there was no connection, or was on its way when
+    /// the one before came to its end: nobody can tell which. It is in the gap, and not lost. What
+    /// was missing before that is lost now.
+    pub fn record_after_gap(
+        &mut self,
+        number: u64,
+        is_resumed: bool,
+        mut notice: impl FnMut(Notice),
+    ) -> Found {
+        if self.next > 0 && number < self.next && is_resumed {
+            let was_behind = self.flags & IS_BEHIND;
+            let old = self.record_old(number, &mut notice);
+            self.flags = self.flags & !IS_BEHIND | was_behind;
+            // What was missing and is brought after all is as it should be.
+            let replayed = old.duplicated + old.too_old;
+            return Found { duplicated: 0, too_old: 0, reordered: 0, replayed, ..old };
+        }
+        if number <= self.next || self.next == 0 {
+            return self.record(number, notice);
+        }
+        let lost = self.n_missing();
+        self.missing().for_each(|number| notice(Notice::Lost(number, number)));
+        let (first, by) = (self.next, number - self.latest());
+        notice(Notice::InGap(first, number - 1));
+        let missing =
+            if by < WINDOW_NUMBERS { self.missing << by | ones(by - 1) << 1 } else { u64::MAX - 1 };
+        (self.next, self.missing, self.span) = (number + 1, missing, 0);
+        self.flags = self.flags & !IS_BEHIND | HAS_GAP;
+        Found { messages: 1, lost, in_gaps: number - first, ..Found::default() }
     }
 
     /// Whether a number has come.
@@ -173,6 +228,9 @@ impl Window {
             return Found { duplicated, too_old, ..Found::default() };
         }
         self.missing &= !gap;
+        if age > u64::from(self.span) && self.flags & HAS_GAP != 0 {
+            return Found { messages: 1, reordered: 1, late_from_gaps: 1, ..Found::default() };
+        }
         if age > u64::from(self.span) {
             self.n_before = self.n_before.saturating_sub(1);
             notice(Notice::Early(number));
@@ -322,6 +380,54 @@ mod tests {
         let numbers: Vec<u64> = (1..=100).chain(1..=120).collect();
         let expected = Found { messages: 120, too_old: 100, ..Found::default() };
         assert_eq!(found(&numbers), expected);
+    }
+
+    #[test]
+    fn what_is_left_out_between_two_connections_is_not_lost() {
+        let mut window = Window::from_first();
+        let mut all = Found::default();
+        let mut notices = Vec::new();
+        for number in [5, 6, 8] {
+            all.add(window.record(number, |_| {}));
+        }
+        all.add(window.record_after_gap(12, false, |notice| notices.push(notice)));
+        let expected = Found { messages: 4, lost: 1, in_gaps: 3, ..Found::default() };
+        assert_eq!(
+            (all, window.n_missing()),
+            (expected, 0),
+            "7 is lost; 9, 10 and 11 are in a gap"
+        );
+        assert_eq!(notices, [Notice::Lost(7, 7), Notice::InGap(9, 11)]);
+        for number in [14, 10] {
+            all.add(window.record(number, |_| {}));
+        }
+        assert_eq!((all.lost_in_gaps(), all.reordered, window.n_missing()), (2, 1, 1));
+        assert_eq!(all.messages, 6);
+    }
+
+    #[test]
+    fn without_a_gap_nothing_changes() {
+        let mut window = Window::from_first();
+        window.record(5, |_| {});
+        window.record(7, |_| {});
+        let found = window.record_after_gap(8, false, |_| {});
+        assert_eq!(found, Found { messages: 1, ..Found::default() });
+        assert_eq!(window.n_missing(), 1, "6 may still come");
+    }
+
+    #[test]
+    fn what_a_resumed_stream_brings_again_is_no_duplicate() {
+        let mut window = Window::from_first();
+        let mut all = Found::default();
+        for number in [1, 2, 4] {
+            all.add(window.record(number, |_| {}));
+        }
+        for number in [2, 3, 4] {
+            all.add(window.record_after_gap(number, true, |_| {}));
+        }
+        all.add(window.record_after_gap(5, true, |_| {}));
+        let expected = Found { messages: 5, replayed: 2, ..Found::default() };
+        assert_eq!((all, window.n_missing()), (expected, 0));
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(crate) struct Redirected {
 
 /// The requests of a run.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of the fields")]
 pub(crate) struct Requests {
     /// The method.
     method: String,
@@ -58,6 +59,8 @@ pub(crate) struct Requests {
     has_host: bool,
     /// Whether a field says who asks.
     has_authorization: bool,
+    /// Whether a field says which event came last.
+    has_last_event: bool,
     /// All fields but those that the URL and the body say.
     head: Template,
     /// Of these, what another server may see.
@@ -113,6 +116,7 @@ impl Requests {
         Ok(Self {
             method: method(&args.method)?,
             has_host: headers.iter().any(|header| header.is("host")),
+            has_last_event: headers.iter().any(|header| header.is("last-event-id")),
             has_authorization: headers.iter().any(|header| header.is("authorization")),
             head: fields(&headers, all, is_sse),
             head_elsewhere: fields(&headers, public, is_sse),
@@ -205,6 +209,21 @@ impl Requests {
         request.extend_from_slice(b"\r\n");
         if let Some(body) = body {
             body.write(filling, request);
+        }
+    }
+}
+
+impl Requests {
+    /// Says in a request, as it was written, which event of its stream came last, unless a field of
+    /// `--header` does.
+    pub(crate) fn add_last_event(&self, id: &[u8], request: &mut Vec<u8>) {
+        if self.has_last_event {
+            return;
+        }
+        // Behind the request line, where the order of fields does not matter.
+        if let Some(end) = request.iter().position(|byte| *byte == b'\n') {
+            let line = [b"Last-Event-ID: ", id, b"\r\n"].concat();
+            request.splice((end + 1)..=end, line);
         }
     }
 }

@@ -191,6 +191,13 @@ impl Pacing {
         }
     }
 
+    /// Takes in that a stream is left while it goes on: nothing is known of its end.
+    pub(crate) fn leave(&mut self, row: u32, counts: &mut StreamCounts) {
+        if let Some(number) = self.counted.remove(&row) {
+            counts.count(number);
+        }
+    }
+
     /// Counts what was found in streams that go on when the run ends.
     pub(crate) fn finish(&mut self, counts: &mut StreamCounts) {
         self.counted.drain().for_each(|(_, number)| counts.count(number));
@@ -257,7 +264,7 @@ mod tests {
         let start = Instant::now();
         let mut counts = StreamCounts::default();
         let mut pacing = pacing(StreamPlan::default(), start);
-        let before_wrap = Duration::from_micros(u64::from(u32::MAX) * UNIT_US) - 5 * MS;
+        let before_wrap = Duration::from_micros(u64::from(u32::MAX) * UNIT_US - 5_000);
         pacing.begin(0, start + before_wrap);
         pacing.sent(0, start + before_wrap + MS);
         pacing.item(0, start + before_wrap + 10 * MS, &mut counts);

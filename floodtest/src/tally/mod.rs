@@ -14,6 +14,7 @@ use crate::judge::window::Found;
 use crate::kinds::Kinds;
 use crate::own::OwnCounts;
 use crate::reason::Reason;
+use crate::settling::Settling;
 use crate::streams::counts::StreamCounts;
 
 /// The counters of a run.
@@ -21,6 +22,32 @@ use crate::streams::counts::StreamCounts;
 pub(crate) struct Tally {
     /// Connections begun.
     pub(crate) begun: u64,
+    /// Places whose first connection was begun.
+    pub(crate) places_begun: u64,
+    /// Places whose connection has ended or failed, and that wait for the next one.
+    pub(crate) away: u64,
+    /// Of these, those whose connection ended as it was to: we closed it, or the server did in an
+    /// order that is no fault.
+    pub(crate) away_in_order: u64,
+    /// Of these, the first by its number among those where that is not so; the final counts have
+    /// it.
+    pub(crate) first_away: Option<u64>,
+    /// Connections without a head that are not the first of their place; the final counts have it.
+    pub(crate) reopening: u64,
+    /// Established connections that were not the first of their place.
+    pub(crate) reopened: u64,
+    /// Of these, those on which the numbers of the one before go on.
+    pub(crate) went_on: u64,
+    /// Of these, event streams whose server was told which event came last.
+    pub(crate) resumed: u64,
+    /// Established connections of slow readers.
+    pub(crate) slow_connections: u64,
+    /// Of these, those that are open.
+    pub(crate) slow_open: u64,
+    /// Why the others have ended.
+    pub(crate) slow_ends: Reasons,
+    /// How connections come back that were closed at once.
+    pub(crate) settlings: Vec<Settling>,
     /// Connections whose head has arrived and that are open now.
     pub(crate) connected: u64,
     /// Connections that were established once and are closed now.
@@ -224,12 +251,18 @@ impl Tally {
         totals
     }
 
-    /// Counts a connect that is begun at `at` after the start.
+    /// Counts the first connect of a place, which is begun at `at` after the start.
     pub(crate) fn dialed(&mut self, at: Duration) {
         let at_us = as_us(at);
         self.begun += 1;
+        self.places_begun += 1;
         let (first_us, _) = self.dialed_us.unwrap_or((at_us, at_us));
         self.dialed_us = Some((first_us, at_us));
+    }
+
+    /// How many places have a connection, or are to get one.
+    pub(crate) fn n_alive(&self) -> u64 {
+        self.begun - self.closed - self.failed + self.away
     }
 
     /// Counts connection `number`, which was never established. Its detail is asked for only where
@@ -271,10 +304,15 @@ impl Tally {
     /// the first of these connections.
     pub(crate) fn abandon(&mut self, reason: Reason, first: u64) {
         self.waiting = 0;
+        // Nobody will bring them back.
+        (self.away, self.away_in_order) = (0, 0);
         let n_opening = self.begun - self.connected - self.closed - self.failed;
         if n_opening > 0 {
             self.failed += n_opening;
             self.failures.count(reason, n_opening, first);
+        }
+        if self.slow_open > 0 {
+            self.slow_ends.count(reason, std::mem::take(&mut self.slow_open), first);
         }
         if self.connected > 0 {
             self.closed += self.connected;
@@ -286,6 +324,23 @@ impl Tally {
     /// not have been at the same time.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.begun += other.begun;
+        self.places_begun += other.places_begun;
+        self.away += other.away;
+        self.away_in_order += other.away_in_order;
+        self.first_away = match (self.first_away, other.first_away) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        self.reopening += other.reopening;
+        self.reopened += other.reopened;
+        self.went_on += other.went_on;
+        self.resumed += other.resumed;
+        self.slow_connections += other.slow_connections;
+        self.slow_open += other.slow_open;
+        self.slow_ends.merge(&other.slow_ends);
+        for settling in &other.settlings {
+            settling.merge_into(&mut self.settlings, &other.delivery_from_due);
+        }
         self.connected += other.connected;
         self.closed += other.closed;
         self.failed += other.failed;

@@ -7,6 +7,7 @@ use super::*;
 use crate::accounting::Accounting;
 use crate::decode::{Beginning, ChunkFault, Framer};
 use crate::items::{Items, Scratch};
+use crate::judge::Life;
 use crate::judge::{Judge, Window};
 use crate::outbox::Outbox;
 use crate::receipt::{Own, Receipt, Shared};
@@ -44,21 +45,23 @@ fn read(fields: &str, body: &str, accounting: &Accounting) -> Connection {
         head_ms: &mut head_ms,
         window: &mut window,
         faults: &mut faults,
+        life: Life::default(),
     };
     let clock = &Clock::start();
     let established = Established::default();
     let (sockets, outbox) = (&Sockets::default(), &mut Outbox::default());
     let judge = &mut judge;
-    let (tally_here, streams) = (&mut tally, None);
+    let (streams, again) = (None, None);
     let shared = Shared {
         accounting,
-        tally: tally_here,
+        tally: &mut tally,
         judge,
         clock,
         established,
         sockets,
         outbox,
         streams,
+        again,
     };
     let mut receipt = Receipt::new(own, &mut scratch, shared);
     receipt.marks.received_unix_us = Some(5_000_000);
@@ -151,7 +154,7 @@ fn numbers_that_jump_on_most_connections_are_no_losses_unless_it_is_said() {
     assert_eq!(report.median_jump, Some(13));
     assert!(report.notes[0].starts_with("the numbers of 1 of 1 connections jump"), "{report:?}");
     let numbers_are = Some(crate::judge::NumbersAre::Consecutive);
-    let report = Judging { numbers_are }.report(&tally, 1, Duration::ZERO);
+    let report = Judging { numbers_are, ..Judging::default() }.report(&tally, 1, Duration::ZERO);
     assert_eq!((report.messages, report.median_jump), (3, None));
     assert!(report.lost.is_some());
 }

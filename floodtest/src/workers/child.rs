@@ -30,7 +30,9 @@ const MAX_ASKED_AT_ONCE: usize = 64;
 /// An error of the run is told to the parent; the errors returned here are those of talking to it.
 pub fn run_worker(urls: &Path, parent: &UnixStream) -> io::Result<()> {
     match carry_out(urls, parent) {
-        Ok(Finished { end, tally, worst }) => say(parent, &Said::Done { end, tally, worst }),
+        Ok(Finished { end, tally, worst, slow }) => {
+            say(parent, &Said::Done { end, tally, worst, slow })
+        }
         Err(Error::Os(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
         Err(error) => say(parent, &Said::<Tally>::Failed(with_causes(&error))),
     }
@@ -76,7 +78,8 @@ struct Parent<'a> {
 impl Parent<'_> {
     /// Sends the counts; the end if nobody listens any more.
     fn send_counts(&self, tally: &Tally) -> Option<End> {
-        let said = Said::Counts { n_asked: self.n_asked, tally };
+        let (n_asked, is_settled) = (self.n_asked, self.has_reported);
+        let said = Said::Counts { n_asked, is_settled, tally };
         say(self.stream, &said).is_err().then_some(End::Stopped)
     }
 }
@@ -87,7 +90,7 @@ impl Listener for Parent<'_> {
     }
 
     fn tick(&mut self, _: Instant, tally: &Tally, is_settled: bool) -> Option<End> {
-        if is_settled && tally.connected + tally.waiting == 0 {
+        if is_settled && tally.n_alive() == 0 {
             return Some(End::NothingOpen);
         }
         if !is_settled || std::mem::replace(&mut self.has_reported, true) {

@@ -13,6 +13,7 @@ use crate::end::End;
 use crate::error::Error;
 use crate::job::Job;
 use crate::reason::Reason;
+use crate::slow_end::SlowEnd;
 use crate::tally::Tally;
 use crate::worst::Worst;
 
@@ -45,14 +46,14 @@ pub(super) struct Handle {
     pub(super) n_answered: u64,
     /// Its connections with the most faults, once it has ended.
     pub(super) worst: Vec<Worst>,
+    /// What became of its slow readers, likewise.
+    pub(super) slow: Vec<SlowEnd>,
     /// Which one it is, from 1 on.
     number: u16,
     /// The number in the run of its first connection.
     first: u64,
-    /// Its connections.
-    n_connections: u64,
-    /// Whether connections may wait for their response heads for ever.
-    may_wait: bool,
+    /// Whether it has said that it will not open a connection of a new place any more.
+    is_settled: bool,
     /// The process.
     child: Child,
     /// The way to it.
@@ -79,10 +80,10 @@ impl Handle {
             tally: Tally::default(),
             n_answered: 0,
             worst: Vec::new(),
+            slow: Vec::new(),
             number,
             first: job.share.index,
-            n_connections: job.share.n_of(job.n_asked),
-            may_wait: job.head_timeout.is_none(),
+            is_settled: false,
             child,
             stream,
             received: Vec::new(),
@@ -133,9 +134,7 @@ impl Handle {
 
     /// Whether it will not open any connection any more.
     pub(super) fn is_settled(&self) -> bool {
-        let Tally { connected, closed, failed, waiting, .. } = self.tally;
-        let waiting = if self.may_wait { waiting } else { 0 };
-        !self.is_running() || connected + closed + failed + waiting == self.n_connections
+        !self.is_running() || self.is_settled
     }
 
     /// Asks for its counts.
@@ -174,12 +173,13 @@ impl Handle {
     /// Takes in one thing that it has said; whether that was more than an answer.
     fn take_in(&mut self, said: serde_json::Result<Said<Tally>>) -> Result<bool, Error> {
         match said {
-            Ok(Said::Counts { n_asked, tally }) => {
+            Ok(Said::Counts { n_asked, is_settled, tally }) => {
                 let is_answer = n_asked > self.n_answered;
-                (self.n_answered, self.tally) = (n_asked, tally);
+                (self.n_answered, self.is_settled, self.tally) = (n_asked, is_settled, tally);
                 Ok(!is_answer)
             }
-            Ok(Said::Done { end, tally, worst }) => {
+            Ok(Said::Done { end, tally, worst, slow }) => {
+                self.slow = slow;
                 (self.state, self.tally, self.worst) = (State::Done(end), tally, worst);
                 // It has nothing left to do but to go.
                 let _ = self.child.wait();

@@ -29,8 +29,9 @@ use crate::forever::FOREVER;
 use crate::job::Job;
 use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
-use crate::reporter::Reporter;
+use crate::reporter::{Named, Reporter};
 use crate::share::Share;
+use crate::slow_end::SlowEnd;
 use crate::tally::Tally;
 use crate::worst::Worst;
 use handle::{Handle, State};
@@ -67,8 +68,8 @@ pub(crate) fn run(
     workers.begin(clock.unix_us(clock.started_at()))?;
     let end = workers.follow(&mut reporter, stop)?;
     workers.end(&mut reporter)?;
-    let worst = workers.worst();
-    Ok(reporter.finish(end, &workers.merged(), worst, &mut prepared.urls))
+    let named = Named { worst: workers.worst(), slow: workers.slow() };
+    Ok(reporter.finish(end, &workers.merged(), named, &mut prepared.urls))
 }
 
 /// All workers of a run.
@@ -220,5 +221,10 @@ impl Workers {
     /// The connections with the most faults.
     fn worst(&mut self) -> Vec<Worst> {
         self.handles.iter_mut().flat_map(|handle| std::mem::take(&mut handle.worst)).collect()
+    }
+
+    /// What became of the slow readers.
+    fn slow(&mut self) -> Vec<SlowEnd> {
+        self.handles.iter_mut().flat_map(|handle| std::mem::take(&mut handle.slow)).collect()
     }
 }

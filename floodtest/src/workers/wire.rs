@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::end::End;
+use crate::slow_end::SlowEnd;
 use crate::worst::Worst;
 
 /// The byte that asks for the counts.
@@ -21,6 +22,8 @@ pub(super) enum Said<T> {
     Counts {
         /// How often it was asked so far.
         n_asked: u64,
+        /// Whether it will not open a connection of a new place any more.
+        is_settled: bool,
         /// The counts.
         tally: T,
     },
@@ -32,6 +35,8 @@ pub(super) enum Said<T> {
         tally: T,
         /// Its connections with the most faults.
         worst: Vec<Worst>,
+        /// What became of its slow readers.
+        slow: Vec<SlowEnd>,
     },
     /// It cannot go on, and says why.
     Failed(String),

@@ -4,11 +4,13 @@
 
 mod attacks;
 mod endings;
+mod followers;
 mod frames;
 mod https;
 mod input;
 mod liar;
 mod life;
+mod lives;
 mod messages;
 mod metrics;
 mod own;

@@ -20,8 +20,8 @@ const N: u64 = 20;
 /// How long a server waits between two messages on a connection.
 const EVERY: Duration = Duration::from_millis(4);
 
-/// A server that sends a message on each connection every few milliseconds, until its client leaves;
-/// and for how long it does not, if it `stands_still`.
+/// A server that sends a message on each connection every few milliseconds until its client
+/// leaves, but for as long as it `stands_still`.
 fn pacing(stands_still: &Arc<AtomicBool>) -> Server {
     let stands_still = Arc::clone(stands_still);
     Server::start(move |_, stream| {

@@ -5,9 +5,11 @@ use std::fs;
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use reports::books::FloodReport;
 use reports::latency_log;
+use reports::stamp::as_us;
 use rustix::process::Signal;
 
 use crate::support::{Server, UrlFile, chunk, hold, run, send, start, start_limited};
@@ -26,6 +28,11 @@ fn event(data: &str) -> String {
 
 /// How long a server of these tests waits where it is to be seen that it does, in seconds.
 const PAUSE_S: f64 = 0.3;
+
+/// Seconds in microseconds.
+fn us(seconds: f64) -> u64 {
+    as_us(Duration::from_secs_f64(seconds))
+}
 
 /// A server of one connection that goes on when it is told to, and who tells it.
 fn told(
@@ -59,7 +66,7 @@ fn the_first_item_the_gaps_and_the_end_are_measured_each_from_its_beginning() {
         let waited = running.wait_for(|report| report.elapsed_s >= came.elapsed_s + PAUSE_S);
         teller.send(()).unwrap();
         // By the clock of floodtest: so long there was nothing, and when that was over.
-        (((waited.elapsed_s - came.elapsed_s) * 1e6) as u64, (waited.elapsed_s * 1e6) as u64)
+        (us(waited.elapsed_s - came.elapsed_s), us(waited.elapsed_s))
     };
     let first = after(0);
     let (pause_us, ended_us) = (after(2).0, after(3));
@@ -120,7 +127,7 @@ fn a_server_that_stands_still_is_seen_from_when_connections_were_due() {
         teller.send(()).unwrap();
     }
     let report = running.end().with_code(0).report();
-    let least_us = ((waited.elapsed_s - 0.01) * 1e6) as u64;
+    let least_us = us(waited.elapsed_s - 0.01);
     assert_eq!(report.first_item_from_due.count, n, "{report:?}");
     // The last one was due 9 ms after the start.
     assert!(report.first_item_from_due.max_us >= least_us, "{report:?}");
@@ -300,4 +307,37 @@ fn a_stream_that_goes_on_at_the_end_is_neither_good_nor_bad() {
     // What it has counted so far was sent, whatever comes.
     let counted = streams.counted.unwrap();
     assert_eq!((counted.total, counted.streams_without), (Some(15), 0));
+}
+
+#[test]
+fn each_connection_of_a_place_is_a_stream_of_its_own() {
+    // Every one counts for itself, and those that we close are no streams that have ended.
+    let server = Server::start(|k, stream| {
+        send(stream, &[EVENTS, &event("{\"n\":5}")].concat());
+        if k < 20 {
+            send(stream, &[&event("end"), LAST].concat());
+        } else {
+            hold(stream);
+        }
+    });
+    let urls = server.urls(2);
+    let args = ["--urls", urls.path(), "--json", "--report", "10ms", "--rate", "max"];
+    let more = ["--reopen", "at-once", "--lifetime", "300ms", "--count", "n", "--done", "end"];
+    let goodput = ["--ends", "ok", "--goodput", "stream_time<1h"];
+    let mut running = start(&[&args[..], &more, &goodput].concat());
+    running.wait_for(|report| report.closures.get("lifetime").is_some_and(|n| *n >= 4));
+    running.signal(Signal::INT);
+    let report = running.end().with_code(0).report();
+    let streams = report.streams.unwrap();
+    assert_eq!((streams.done, streams.not_done), (Some(20), Some(0)), "{streams:?}");
+    let goodput = streams.goodput.unwrap();
+    assert_eq!((goodput.met, goodput.of), (20, 20), "{goodput:?}");
+    let counted = streams.counted.unwrap();
+    let n = counted.streams;
+    assert_eq!(counted.total, Some(5 * n), "{counted:?}");
+    assert!(n >= 24 && n <= report.established, "{counted:?}");
+    assert_eq!(report.first_item_from_due.count, report.first_item_from_send.count);
+    assert_eq!((report.gap.count, report.stream_time.count), (20, 20));
+    let most_us = us(report.elapsed_s);
+    assert!(report.first_item_from_due.max_us <= most_us, "{:?}", report.first_item_from_due);
 }

@@ -411,6 +411,7 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         tls: floodtest::tls::TlsArgs::default(),
         ends: floodtest::end::Ends::default(),
         streams: floodtest::streams::plan::StreamPlan::default(),
+        shape: floodtest::shape::Shape::default(),
         progress_every: None,
         out: None,
         worker: env!("CARGO_BIN_EXE_floodtest").into(),

@@ -6,6 +6,7 @@ mod bad_input;
 mod encoders;
 mod ending;
 mod foreign;
+mod friends;
 mod https;
 mod library;
 mod lies;

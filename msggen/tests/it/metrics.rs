@@ -123,6 +123,7 @@ fn the_schema_lists_every_series_and_no_others() {
         reached: Some(1),
         void: Some(1),
         connections: Some(1),
+        followers: Some(1),
         own: Own { busiest_thread_share: Some(0.5), ..Own::default() },
         ..SendReport::default()
     };

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use regex::bytes::Regex;
 use reports::books::FloodReport;
+use reports::edges;
 use reports::run::Expected;
 use reports::sent::{Range, Sent};
 
@@ -18,12 +19,23 @@ const ID_IN_URL: &str = "/test/([0-9,]+)";
 /// The most that a line of a URL file may have, in bytes; floodtest refuses longer ones.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
+/// The connections of a run, by their URLs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UrlIds<'a> {
+    /// The file with the URLs.
+    pub(crate) file: &'a Path,
+    /// Where a URL has its ids; `None`: where floodtest looks by default.
+    pub(crate) id_in_url: Option<&'a str>,
+}
+
 /// How many messages were to come: Σ over all ids (messages to it that were answered × connections
-/// that follow it). `flood` is the last report before connections were closed.
+/// that follow it). If messages went to followers, these are the connections of the id itself and
+/// of all who follow it by the list `friends`, each once. `flood` is the last report before
+/// connections were closed.
 pub(crate) fn expected(
     sent_file: &Path,
-    url_file: &Path,
-    id_in_url: Option<&str>,
+    urls: &UrlIds<'_>,
+    friends: Option<&Path>,
     flood: &FloodReport,
 ) -> anyhow::Result<Expected> {
     // Who came late or left has not had all of it, and which messages those are is not written
@@ -35,15 +47,24 @@ pub(crate) fn expected(
         let why = "the heads of some connections came after the first message was due";
         return Ok(Expected::unknown(why));
     }
-    let ids = Regex::new(id_in_url.unwrap_or(ID_IN_URL)).context("id-in-url")?;
+    let ids = Regex::new(urls.id_in_url.unwrap_or(ID_IN_URL)).context("id-in-url")?;
     ensure!(ids.captures_len() == 2, "id-in-url needs one group, around the ids");
-    let Some(followers) = followers(url_file, &ids, flood.asked)? else {
-        return Ok(Expected::unknown("not every URL says which ids its connection follows"));
-    };
     let sent = Sent::read(sent_file, |_| true)?;
     if sent.end.is_none() {
         return Ok(Expected::unknown("the sender did not come to its end"));
     }
+    let mut logins = Vec::new();
+    if !read_logins(urls.file, &ids, flood.asked, &mut logins)? {
+        return Ok(Expected::unknown("not every URL says which ids its connection follows"));
+    }
+    if sent.header.followers {
+        let Some(friends) = friends else {
+            let why = "messages went to followers, and there is no list of them";
+            return Ok(Expected::unknown(why));
+        };
+        follow(friends, &mut logins)?;
+    }
+    let followers = counts(logins);
     let mut expected = Expected { messages: Some(0), ..Expected::default() };
     for line in sent.ids.values() {
         let followers = followers.get(&line.id).copied().unwrap_or_default();
@@ -56,17 +77,44 @@ pub(crate) fn expected(
     Ok(expected)
 }
 
-/// How many connections follow each id, of `n` connections to the URLs in the file, in turn; `None`
-/// if a URL has no id.
-fn followers(file: &Path, ids: &Regex, n: u64) -> anyhow::Result<Option<HashMap<u64, u64>>> {
-    let mut followers = HashMap::new();
-    let mut left = n;
-    while left > 0 {
-        let before = left;
+/// That a connection is to hear what is sent to an id: the id, and the connection's number.
+type Login = (u64, u32);
+
+/// How many connections are to hear each id. One hears it once, for however many reasons.
+fn counts(mut logins: Vec<Login>) -> HashMap<u64, u64> {
+    logins.sort_unstable();
+    logins.dedup();
+    let mut counts = HashMap::new();
+    for (id, _) in logins {
+        *counts.entry(id).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Adds what connections are to hear because their ids follow others, by the list of who does.
+fn follow(friends: &Path, logins: &mut Vec<Login>) -> anyhow::Result<()> {
+    let mut connections = HashMap::<u64, Vec<u32>>::new();
+    for (id, connection) in &*logins {
+        connections.entry(*id).or_default().push(*connection);
+    }
+    edges::each(friends, |follower, other| {
+        let of_follower = connections.get(&follower).map_or(&[][..], Vec::as_slice);
+        logins.extend(of_follower.iter().map(|connection| (other, *connection)));
+    })?;
+    Ok(())
+}
+
+/// Adds which connection has which ids, of `n` connections to the URLs in the file, in turn.
+/// Returns whether each URL has one.
+fn read_logins(file: &Path, ids: &Regex, n: u64, logins: &mut Vec<Login>) -> anyhow::Result<bool> {
+    let n = u32::try_from(n).context("more connections than can be counted")?;
+    let mut next = 0;
+    while next < n {
+        let before = next;
         let cannot_read = || format!("cannot read {}", file.display());
         let mut lines = BufReader::new(File::open(file).with_context(cannot_read)?);
         let mut line = Vec::new();
-        while left > 0 {
+        while next < n {
             line.clear();
             let mut part = std::io::Read::take(&mut lines, MAX_LINE_BYTES);
             if part.read_until(b'\n', &mut line).with_context(cannot_read)? == 0 {
@@ -79,26 +127,19 @@ fn followers(file: &Path, ids: &Regex, n: u64) -> anyhow::Result<Option<HashMap<
             if url.is_empty() || url.starts_with(b"#") {
                 continue;
             }
-            left -= 1;
             let Some(found) = ids.captures(url).and_then(|found| found.get(1)) else {
-                return Ok(None);
+                return Ok(false);
             };
-            let mut of_line = Vec::new();
             for id in found.as_bytes().split(|byte| *byte == b',') {
-                let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse::<u64>().ok())
-                else {
-                    return Ok(None);
-                };
-                // One connection that names an id twice hears its messages once.
-                if !of_line.contains(&id) {
-                    of_line.push(id);
-                    *followers.entry(id).or_insert(0) += 1;
-                }
+                let id = std::str::from_utf8(id).ok().and_then(|id| id.parse::<u64>().ok());
+                let Some(id) = id else { return Ok(false) };
+                logins.push((id, next));
             }
+            next += 1;
         }
-        ensure!(left < before, "there is no URL in {}", file.display());
+        ensure!(before < next, "there is no URL in {}", file.display());
     }
-    Ok(Some(followers))
+    Ok(true)
 }
 
 /// How many numbers are in ranges.
@@ -112,11 +153,19 @@ mod tests {
 
     /// What is expected of connections to these URLs, where ids 7 and 8 were sent to.
     fn of(urls: &str, flood: &FloodReport) -> Expected {
+        of_sent("", urls, None, flood)
+    }
+
+    /// The same with `more` in the header of the sender's file, and a list of who follows whom.
+    fn of_sent(more: &str, urls: &str, friends: Option<&str>, flood: &FloodReport) -> Expected {
         let folder = tempfile::tempdir().unwrap();
         let (sent, list) = (folder.path().join("sent"), folder.path().join("urls"));
+        let header = format!(
+            "{{\"sent\":1,\"sender\":\"89abcdef\",\"seed\":7,\"targets\":[],\
+             \"first_due_unix_us\":5{more}}}"
+        );
         let lines = [
-            "{\"sent\":1,\"sender\":\"89abcdef\",\"seed\":7,\"targets\":[],\
-             \"first_due_unix_us\":5}",
+            header.as_str(),
             "{\"id\":7,\"n\":12,\"failed\":[[3,3],[7,9]],\"unanswered\":[[12,12]]}",
             "{\"id\":8,\"n\":4}",
             "{\"end\":true,\"last_answer_unix_us\":9,\"ids\":2,\"messages\":16,\"answered\":11,\
@@ -125,7 +174,32 @@ mod tests {
         ];
         std::fs::write(&sent, lines.join("\n")).unwrap();
         std::fs::write(&list, urls).unwrap();
-        expected(&sent, &list, None, flood).unwrap()
+        let edges = folder.path().join("friends");
+        let edges = friends.map(|friends| std::fs::write(&edges, friends).map(|()| edges).unwrap());
+        let urls = UrlIds { file: &list, id_in_url: None };
+        expected(&sent, &urls, edges.as_deref(), flood).unwrap()
+    }
+
+    #[test]
+    fn what_is_about_a_user_is_to_come_once_on_each_connection_of_its_followers_and_its_own() {
+        let flood = FloodReport { asked: 4, connected: 4, ..FloodReport::default() };
+        let urls = "http://h/test/7\nhttp://h/test/9\nhttp://h/test/7,8\nhttp://h/test/5\n";
+        // 7 follows 8, 9 follows both and one of them twice, 8 follows itself, and 4 is nobody
+        // here.
+        let friends = "7 8\n9 7\n9 8\n9 8\n8 8\n4 7\n5 4\n";
+        let followers = ",\"followers\":true";
+        let all = of_sent(followers, urls, Some(friends), &flood);
+        // Seven messages about 7 and four about 8 were answered; each reaches all but the last.
+        assert_eq!((all.messages, all.unanswered), (Some(7 * 3 + 4 * 3), 3));
+        let to_ids = of_sent("", urls, Some(friends), &flood);
+        assert_eq!(
+            to_ids.messages,
+            Some(7 * 2 + 4),
+            "of messages to ids alone the list says nothing"
+        );
+        let unknown = of_sent(followers, urls, None, &flood);
+        assert_eq!(unknown.messages, None);
+        assert!(unknown.why.unwrap().contains("there is no list of them"));
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub(crate) async fn run(job: &Job, is_sending: &Cell<bool>) -> anyhow::Result<Pa
     place::note(&mut stage.plan, &stage.folder, program, &repeated)?;
 
     let is_started = stage.plan.server.is_started;
+    stage.befriend().await?;
     stage.progress.begin(if is_started { "starting the server" } else { "looking for the server" });
     let servers = stage.start_all().await?;
     let exits = match stage.load(&servers, is_sending).await {

@@ -1,5 +1,5 @@
 //! What is asked of an experiment: a scenario, and the command lines of `run`, `c10k`, `cluster`,
-//! `c1m`, `storm` and `llm`, which override some of it.
+//! `c1m`, `friends`, `storm` and `llm`, which override some of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct Job {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArgs {
     /// The scenario file, or the name of a built-in scenario: c10k, cluster, c1m,
-    /// storm, llm
+    /// friends, storm, llm
     file: String,
     /// Override a value of it; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
@@ -208,6 +208,67 @@ impl Overrides {
 /// A count as TOML has it.
 fn whole(n: u64) -> toml::Value {
     toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// What is asked of friends.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FriendsArgs {
+    /// Users. [default: 1m]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    users: Option<u64>,
+    /// Others that each user follows. [default: 15]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    follows: Option<u64>,
+    /// How users choose whom they follow: ba, uniform or ring, as in msggen friends. [default: ba]
+    #[arg(long, value_name = "SHAPE")]
+    shape: Option<String>,
+    /// Users that are logged in, on a connection each. [default: 10k, or all users if they are
+    /// fewer]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    connections: Option<u64>,
+    /// What the connections are [default: chunks]
+    #[arg(long, value_name = "KIND")]
+    transport: Option<Transport>,
+    /// Connections opened a second, or max: as fast as they are answered. [default: 1000]
+    #[arg(long, value_name = "N|max", value_parser = rate)]
+    rate: Option<u64>,
+    /// Messages sent a second, over all sources. [default: 16666]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    messages_per_second: Option<u64>,
+    /// Concurrent sources of messages. [default: 1000]
+    #[arg(long, value_name = "K", value_parser = positive)]
+    sources: Option<u64>,
+    /// Overdue messages that a source may send in one request. [default: 100]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch: Option<u64>,
+    /// Print the scenario instead of running it, with what was overridden
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Users that are logged in unless it is said: as many as a process holds nearly everywhere.
+const FRIENDS_LOGGED_IN: u64 = 10_000;
+
+impl FriendsArgs {
+    /// What they ask for.
+    pub(crate) fn job(self) -> anyhow::Result<Job> {
+        let mut sheet = Overrides::of("friends");
+        sheet.count("friends", "users", self.users);
+        sheet.count("friends", "follows", self.follows);
+        sheet.set("friends", "shape", self.shape);
+        let fewer = self.users.filter(|users| *users < FRIENDS_LOGGED_IN);
+        sheet.count("connections", "count", self.connections.or(fewer));
+        sheet.set("connections", "transport", self.transport.map(Transport::name));
+        sheet.rate(self.rate);
+        // Messages are about any of the users.
+        sheet.count("messages", "max", self.users);
+        sheet.count("messages", "rate", self.messages_per_second);
+        sheet.count("messages", "sources", self.sources);
+        sheet.count("messages", "batch", self.batch);
+        sheet.job("friends", self.common)
+    }
 }
 
 /// What is asked of the C10K experiment.

@@ -8,6 +8,7 @@ mod compare;
 mod expected;
 mod experiment;
 mod footprint;
+mod friends;
 mod host;
 mod ids;
 mod init;
@@ -40,7 +41,9 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use compare::CompareArgs;
 use init::InitArgs;
 use interrupts::{Handling, Interrupts};
-use job::{AttachArgs, C1mArgs, C10kArgs, ClusterArgs, Job, LlmArgs, RunArgs, StormArgs};
+use job::{
+    AttachArgs, C1mArgs, C10kArgs, ClusterArgs, FriendsArgs, Job, LlmArgs, RunArgs, StormArgs,
+};
 use peers::PeersArgs;
 use preflight::Preflight;
 use programs::Programs;
@@ -83,6 +86,9 @@ enum Command {
     Cluster(ClusterArgs),
     /// The article's title: a million connections to as many servers as the open-file limit demands
     C1m(C1mArgs),
+    /// Part 3 of the article: a million users who follow 15 others each, and messages about random
+    /// ones of them to all who follow them and are logged in
+    Friends(FriendsArgs),
     /// Reconnect storms: half of 10,000 connections are closed at once, then the server is killed
     /// and started again; how fast all are back, and what it costs those who stayed
     Storm(Box<StormArgs>),
@@ -119,6 +125,7 @@ fn main() -> ExitCode {
         Command::C10k(args) => args.job().and_then(|job| experiment(&job)),
         Command::Cluster(args) => args.job().and_then(|job| experiment(&job)),
         Command::C1m(args) => c1m(args),
+        Command::Friends(args) => run(args.print, args.job()),
         Command::Storm(args) => storm(*args),
         Command::Llm(args) => run(args.print, args.job()),
         Command::Abuse(args) => abuse(args),

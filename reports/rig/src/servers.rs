@@ -336,6 +336,9 @@ impl Stage<'_> {
                 std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
                 values.insert("dir".to_owned(), dir);
             }
+            if uses(&started.command, "friends") {
+                values.insert("friends".to_owned(), self.store_path()?);
+            }
             values.extend(servers.broker.clone().map(|url| ("broker".to_owned(), url)));
             let command: Vec<String> =
                 started.command.iter().map(|word| fill(word, &values)).collect();

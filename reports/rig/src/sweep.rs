@@ -1,5 +1,5 @@
-//! `rig storm --sweep`: the same storms with several back-off windows in turn, and one page with how
-//! fast all connections were back in each.
+//! `rig storm --sweep`: the same storms with several back-off windows in turn, and one page with
+//! how fast all connections were back in each.
 
 use std::fs;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use reports::books::FloodReport;
 use reports::run::{COMET_SERVER, Expected, files};
 
-use crate::expected::expected;
+use crate::expected::{UrlIds, expected};
 use crate::ids::id_regex;
 use crate::place;
 use crate::process::Process;
@@ -113,6 +113,10 @@ impl Stage<'_> {
             // Read at the end, so that messages are judged from the first to the last. Without
             // ids in the URLs nobody can: then they are judged between those that came.
             flags.extend(words(["--sent", &self.sent_file()?]));
+            if let Some(list) = self.list()? {
+                let list = list.to_str().context("the list has a strange name")?;
+                flags.extend(words(["--follows", list]));
+            }
         }
         if let Some(expected) = self.job.scenario.expected_of_flood() {
             flags.extend(words(["--expect", &expected]));
@@ -221,7 +225,9 @@ impl Stage<'_> {
                 Ids::At(regex) => Some(regex),
                 Ids::Usual | Ids::None => None,
             };
-            expected(Path::new(&sent), Path::new(&urls), regex.as_deref(), received)?
+            let list = self.list()?;
+            let urls = UrlIds { file: Path::new(&urls), id_in_url: regex.as_deref() };
+            expected(Path::new(&sent), &urls, list.as_deref(), received)?
         } else {
             Expected::unknown("the sender has written down nothing")
         };

@@ -19,6 +19,10 @@ pub struct FloodReport {
     /// Connections begun: `established + failed`, and those that are still without a head.
     #[serde(default)]
     pub begun: u64,
+    /// Places whose first connection was begun: `asked` as soon as all are. Older reports do not
+    /// have it.
+    #[serde(default)]
+    pub places_begun: u64,
     /// Connections whose response head has arrived and that are open now.
     pub connected: u64,
     /// Connections that were established once and are closed now.

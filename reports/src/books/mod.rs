@@ -51,6 +51,10 @@ pub struct SendReport {
     pub void: Option<u64>,
     /// Connections that all messages are known to have reached; `None` likewise.
     pub connections: Option<u64>,
+    /// Followers that the users have whom the answered messages were about, as the server says,
+    /// logged in or not; `None` where messages go to ids alone.
+    #[serde(default)]
+    pub followers: Option<u64>,
     /// Of the answered, messages of which it is not known whether they reached anybody.
     #[serde(default)]
     pub reach_unknown: u64,

@@ -14,7 +14,7 @@ pub struct Settle {
     pub cause: String,
     /// Seconds since the first connection of the run was due, when the first of them closed.
     pub at_s: f64,
-    /// Places whose connection closed.
+    /// Places whose connection closed; one that closed again before all were back counts again.
     pub closed: u64,
     /// Of these, places that have a connection again.
     pub back: u64,
@@ -28,12 +28,12 @@ pub struct Settle {
     pub peak_connects_per_s: u64,
     /// Connects of this time that failed, by reason.
     pub failed: ByReason,
-    /// From a message's due time to its receipt, in the time before: as long as that after, at
-    /// most.
+    /// From a message's due time to its receipt, in the time before: since the one before it had
+    /// settled, or since the start of the run.
     pub delivery_before: LatencySummary,
-    /// The same from `at_s` until all were back, or the end.
+    /// The same from `at_s` until all had been back for a second, or the end.
     pub delivery_during: LatencySummary,
-    /// The same after all were back, until the next storm or the end.
+    /// The same after that, until the next one or the end.
     pub delivery_after: LatencySummary,
 }
 

@@ -75,6 +75,12 @@ impl Cluster {
         tokio::spawn(sending).await.expect("sending neither panics nor is it cancelled")
     }
 
+    /// Publishes a message in the channel of each id, and sends it to nobody here. Returns how many
+    /// subscribers each had.
+    pub(crate) async fn publish_for(&self, ids: &[Id], text: &str) -> Vec<Result<u64, Failure>> {
+        self.publish(ids.iter().map(|&id| (id, Publication::Message(text)))).await
+    }
+
     /// Publishes in the channel of an id. Returns how many nodes must answer, and how many
     /// subscribers there were.
     async fn publish_counted(

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::connection::{Connection, Fault};
 use super::head::{Ask, Call, Denial};
-use super::ndjson;
 use super::rest::{Rest, Sending, Sent};
+use super::{friends, ndjson};
 use crate::answer::{self, OK};
 use crate::cluster::node::Cluster;
 use crate::logout;
@@ -22,10 +22,8 @@ impl Connection {
     /// Does what a request asks for, and appends the answer; or returns what has to be waited for.
     pub(super) fn carry_out(&mut self, ask: &mut Ask) -> Option<Rest> {
         match ask.call {
-            Ok(Call::Send { id, is_counted }) => match self.take_message(ask) {
-                Ok(Some(n_bytes)) => {
-                    self.post_message(id, is_counted, n_bytes, ask).map(Rest::Sending)
-                }
+            Ok(Call::Send { .. }) => match self.take_message(ask) {
+                Ok(Some(n_bytes)) => self.post_message(n_bytes, ask).map(Rest::Sending),
                 Ok(None) => Some(Rest::Message),
                 Err(fault) => {
                     self.give_up(ask, &fault);
@@ -34,6 +32,13 @@ impl Connection {
             },
             Ok(Call::SendLines) => Some(Rest::Lines),
             Ok(Call::LogOut(id)) => Some(Rest::LogOut(id)),
+            Ok(Call::ChangeFriends) => Some(Rest::Changes),
+            Ok(Call::CountFriends(user)) => {
+                Some(Rest::Sending(Box::pin(friends::count(Arc::clone(self.shared()), user))))
+            }
+            Ok(Call::ListFriends(asked)) => {
+                Some(Rest::Sending(Box::pin(friends::list(Arc::clone(self.shared()), asked))))
+            }
             _ => {
                 self.answer_at_once(ask);
                 None
@@ -49,15 +54,16 @@ impl Connection {
                 let n_connections = logout::log_out(&self.shared().router, id).await as u64;
                 return self.answer_connections(ask, n_connections);
             }
-            (Rest::Message, Ok(Call::Send { id, is_counted })) => {
-                let (id, is_counted) = (*id, *is_counted);
-                match self.message(ask).await {
-                    Ok(n_bytes) => match self.post_message(id, is_counted, n_bytes, ask) {
-                        Some(sending) => sending,
-                        None => return,
-                    },
-                    Err(fault) => return self.give_up(ask, &fault),
-                }
+            (Rest::Message, _) => match self.message(ask).await {
+                Ok(n_bytes) => match self.post_message(n_bytes, ask) {
+                    Some(sending) => sending,
+                    None => return,
+                },
+                Err(fault) => return self.give_up(ask, &fault),
+            },
+            (Rest::Changes, _) => {
+                let (status, outcome) = friends::post_changes(self, ask).await;
+                return self.answer_json(ask, status, &outcome);
             }
             _ => {
                 let (status, outcome) = ndjson::post_lines(self, ask).await;
@@ -88,7 +94,12 @@ impl Connection {
             Err(denial) => return self.deny(self.frame(ask), denial),
         };
         match call {
-            Call::Send { .. } | Call::SendLines | Call::LogOut(_) => {}
+            Call::Send { .. }
+            | Call::SendLines
+            | Call::LogOut(_)
+            | Call::ChangeFriends
+            | Call::CountFriends(_)
+            | Call::ListFriends(_) => {}
             Call::CountLogins(id) => {
                 let n_connections = self.shared().router.n_logins(id) as u64;
                 self.answer_connections(ask, n_connections);
@@ -111,16 +122,17 @@ impl Connection {
 
     /// `POST /send/{id}`: sends the message of `n_bytes` at the front of the window, and appends
     /// the answer; or returns what is to be waited for first.
-    fn post_message(
-        &mut self,
-        id: Id,
-        is_counted: bool,
-        n_bytes: usize,
-        ask: &Ask,
-    ) -> Option<Sending> {
+    fn post_message(&mut self, n_bytes: usize, ask: &Ask) -> Option<Sending> {
+        let Ok(Call::Send { id, is_counted, to_followers }) = ask.call else {
+            unreachable!("a message is posted for nothing else")
+        };
         let shared = self.shared();
         let begun = match std::str::from_utf8(&self.window()[..n_bytes]) {
             Err(error) => Err(format!("the message is not UTF-8: {error}")),
+            Ok(text) if to_followers => {
+                let sending = friends::send_to_followers(Arc::clone(shared), id, text.to_owned());
+                Ok(Err(Box::pin(sending) as Sending))
+            }
             Ok(text) => Ok(match &shared.cluster {
                 Some(cluster) => {
                     let (cluster, text) = (Arc::clone(cluster), text.to_owned());

@@ -12,6 +12,7 @@ use super::guard::{Guard, Stranger, field};
 use crate::answer::Frame;
 use crate::close::CloseReason;
 use crate::framing::MAX_MESSAGE_BYTES;
+use crate::friends::{Direction, PAGE_IDS};
 use crate::refusal::Refusal;
 use crate::request::{self, MAX_FIELDS, parse_id};
 use crate::router::Id;
@@ -46,6 +47,8 @@ pub(crate) enum Call {
         id: Id,
         /// Whether all nodes of a cluster are asked how many connections it reached.
         is_counted: bool,
+        /// Whether it is about the id and for all that follow it.
+        to_followers: bool,
     },
     /// `POST /send`: the body is lines of JSON.
     SendLines,
@@ -53,12 +56,31 @@ pub(crate) enum Call {
     CountLogins(Id),
     /// `DELETE /logins/{id}`.
     LogOut(Id),
+    /// `POST /friends`: the body is lines of JSON.
+    ChangeFriends,
+    /// `GET /friends/{id}`: how many they are.
+    CountFriends(Id),
+    /// `GET /friends/{id}?list=…`.
+    ListFriends(List),
     /// `GET /stats`.
     Stats,
     /// `GET /metrics`.
     Metrics,
     /// `GET /healthz`.
     Health,
+}
+
+/// Part of a list of friends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct List {
+    /// Whose.
+    pub(crate) user: Id,
+    /// Followers, or who is followed.
+    pub(crate) direction: Direction,
+    /// Behind which id it begins; 0 is before all.
+    pub(crate) after: Id,
+    /// How many ids at most.
+    pub(crate) limit: usize,
 }
 
 /// Why what was asked for is not done.
@@ -214,35 +236,89 @@ fn route(
     let parts = (parts.next().unwrap_or(""), parts.next(), parts.next());
     match (parts, method) {
         (("send", Some(text), None), "POST") => {
-            let call = Call::Send { id: id(text)?, is_counted: query == "count=exact" };
+            let to_followers = to_followers(query)?;
+            let is_counted = query == "count=exact";
+            let call = Call::Send { id: id(text)?, is_counted, to_followers };
             match body {
                 Body::Length(n) if *n > MAX_MESSAGE_BYTES as u64 => Err(too_large()),
                 _ => Ok(call),
             }
         }
         (("send", None, None), "POST") => {
-            let media_type = field(fields, "content-type").unwrap_or_default();
-            let media_type = media_type.split(|&byte| byte == b';').next().unwrap_or_default();
-            if media_type.trim_ascii().eq_ignore_ascii_case(NDJSON.as_bytes()) {
-                return Ok(Call::SendLines);
-            }
-            let why = format!("POST /send takes lines of JSON, as Content-Type: {NDJSON}");
-            Err(Denial::new("415 Unsupported Media Type", why))
+            check_lines(path, fields)?;
+            Ok(Call::SendLines)
         }
-        (("send", _, None), _) => Err(Denial::not_allowed("POST")),
+        (("friends", None, None), "POST") => {
+            check_lines(path, fields)?;
+            Ok(Call::ChangeFriends)
+        }
+        (("send", _, None) | ("friends", None, None), _) => Err(Denial::not_allowed("POST")),
         (("logins", Some(text), None), "GET" | "HEAD") => Ok(Call::CountLogins(id(text)?)),
         (("logins", Some(text), None), "DELETE") => Ok(Call::LogOut(id(text)?)),
         (("logins", Some(_), None), _) => Err(Denial::not_allowed("GET, HEAD, DELETE")),
+        (("friends", Some(text), None), "GET" | "HEAD") => friends(id(text)?, query),
         (("stats", None, None), "GET" | "HEAD") => Ok(Call::Stats),
         (("metrics", None, None), "GET" | "HEAD") => Ok(Call::Metrics),
         (("healthz", None, None), "GET" | "HEAD") => Ok(Call::Health),
-        (("stats" | "metrics" | "healthz", None, None), _) => Err(Denial::not_allowed("GET, HEAD")),
+        (("stats" | "metrics" | "healthz", None, None) | ("friends", Some(_), None), _) => {
+            Err(Denial::not_allowed("GET, HEAD"))
+        }
         _ => Err(Denial::new(
             "404 Not Found",
-            "there is nothing here; see /send/{id}, /send, /logins/{id}, /stats, /metrics and \
-             /healthz",
+            "there is nothing here; see /send/{id}, /send, /logins/{id}, /friends/{id}, /friends, \
+             /stats, /metrics and /healthz",
         )),
     }
+}
+
+/// Checks that a body is lines of JSON.
+fn check_lines(path: &str, fields: &[Header<'_>]) -> Result<(), Denial> {
+    let media_type = field(fields, "content-type").unwrap_or_default();
+    let media_type = media_type.split(|&byte| byte == b';').next().unwrap_or_default();
+    if media_type.trim_ascii().eq_ignore_ascii_case(NDJSON.as_bytes()) {
+        return Ok(());
+    }
+    let why = format!("POST {path} takes lines of JSON, as Content-Type: {NDJSON}");
+    Err(Denial::new("415 Unsupported Media Type", why))
+}
+
+/// Whether a query asks for a message to go to all followers. Nothing else can be asked for then.
+fn to_followers(query: &str) -> Result<bool, Denial> {
+    if !query.split('&').any(|pair| pair.split('=').next() == Some("to")) {
+        return Ok(false);
+    }
+    if query == "to=followers" {
+        return Ok(true);
+    }
+    let why = "write ?to=followers, and nothing else: how many they are is answered anyway";
+    Err(Denial::new("400 Bad Request", why))
+}
+
+/// What a query asks of the friends of a user.
+fn friends(user: Id, query: &str) -> Result<Call, Denial> {
+    let bad = |why: String| Denial::new("400 Bad Request", why);
+    let (mut direction, mut after, mut limit) = (None, 0, PAGE_IDS);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=').unwrap_or((pair, "")) {
+            ("list", "followers") => direction = Some(Direction::Followers),
+            ("list", "follows") => direction = Some(Direction::Follows),
+            ("after", "0") => after = 0,
+            ("after", text) => after = parse_id(text).map_err(bad)?,
+            ("limit", text) => {
+                let parsed = text.parse().ok().filter(|limit| (1..=PAGE_IDS).contains(limit));
+                let why = || bad(format!("limit is 1 to {PAGE_IDS}"));
+                limit = parsed.ok_or_else(why)?;
+            }
+            _ => {
+                let why = "write ?list=followers or ?list=follows, and &after= and &limit= if you \
+                           like";
+                return Err(bad(why.to_owned()));
+            }
+        }
+    }
+    let count = Call::CountFriends(user);
+    Ok(direction
+        .map_or(count, |direction| Call::ListFriends(List { user, direction, after, limit })))
 }
 
 /// 413.

@@ -2,13 +2,16 @@
 //!
 //! Read it in this order: this file (accepting), `places` (who may stay), `connection` (from
 //! requests to answers) and `transfer` (its waits), `head`, `guard` and `body` (what a request is,
-//! and whose), `calls` and `ndjson` (what it does).
+//! and whose), `calls`, `ndjson`, `friends` and
+//! `followers` (what it does).
 
 pub(crate) mod api;
 pub(crate) mod body;
 mod calls;
 mod connection;
 pub(crate) mod counts;
+mod followers;
+mod friends;
 pub(crate) mod guard;
 pub(crate) mod head;
 mod held;

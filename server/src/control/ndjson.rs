@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::connection::Connection;
+use super::followers;
 use super::head::{Ask, Denial};
 use crate::answer::OK;
 use crate::cluster::node::Cluster;
 use crate::framing::MAX_MESSAGE_BYTES;
-use crate::lines::{Line, Lines};
+use crate::lines::{Line, Lines, To};
 use crate::router::Id;
 use crate::send::{MESSAGES_AT_A_TIME, Sender};
 use crate::shared::Shared;
@@ -29,6 +30,9 @@ struct Outcome {
     connections: u64,
     /// Messages that reached nobody.
     messages_void: u64,
+    /// Followers of those whom messages to followers were about, if there were such messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    followers: Option<u64>,
     /// What the cluster has to say, if there is one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterOutcome>,
@@ -129,17 +133,18 @@ async fn send_piece(
 /// Where lines go.
 enum Sink<'shared> {
     /// To the connections of this server, each line at once.
-    Server(&'shared Sender),
+    Server(Lookups<'shared>),
     /// To all nodes of the cluster, many lines together.
     Cluster(Batch<'shared>),
 }
 
 impl<'shared> Sink<'shared> {
     /// Where the lines go that come to a server.
-    fn of(shared: &'shared Shared) -> Self {
+    fn of(shared: &'shared Arc<Shared>) -> Self {
         match &shared.cluster {
-            None => Self::Server(&shared.sender),
+            None => Self::Server(Lookups { shared, waiting: Vec::new(), n_bytes: 0 }),
             Some(cluster) => Self::Cluster(Batch {
+                shared,
                 cluster,
                 messages: Vec::new(),
                 n_bytes: 0,
@@ -150,25 +155,24 @@ impl<'shared> Sink<'shared> {
 
     /// Takes a line, and sends it now or with others.
     async fn take(&mut self, line: &Line<'_>, outcome: &mut Outcome) -> Result<(), End> {
-        let sender = match self {
-            Self::Server(sender) => sender,
-            Self::Cluster(batch) => return batch.add(line, outcome).await,
-        };
-        let n_reached = sender.send_to(line.id, &line.msg).await;
-        outcome.messages += 1;
-        outcome.connections += n_reached;
-        outcome.messages_void += u64::from(n_reached == 0);
-        // Others have their turn: a body may be endless.
-        if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
-            tokio::task::yield_now().await;
+        match self {
+            // What comes behind a line that waits has to wait as well.
+            Self::Server(lookups) if line.to.is_some() || !lookups.waiting.is_empty() => {
+                lookups.add(line, outcome).await
+            }
+            Self::Server(lookups) => {
+                send_line(&lookups.shared.sender, line.id, &line.msg, outcome).await;
+                Ok(())
+            }
+            Self::Cluster(batch) if line.to.is_some() => batch.send_about(line, outcome).await,
+            Self::Cluster(batch) => batch.add(line, outcome).await,
         }
-        Ok(())
     }
 
     /// Sends what was taken and still waits.
     async fn flush(&mut self, outcome: &mut Outcome) -> Result<(), End> {
         match self {
-            Self::Server(_) => Ok(()),
+            Self::Server(lookups) => lookups.send(outcome).await,
             Self::Cluster(batch) => batch.publish(outcome).await,
         }
     }
@@ -182,8 +186,86 @@ impl<'shared> Sink<'shared> {
     }
 }
 
+/// Sends a line to the connections of an id of this server.
+async fn send_line(sender: &Sender, id: Id, msg: &str, outcome: &mut Outcome) {
+    let n_reached = sender.send_to(id, msg).await;
+    outcome.count(n_reached);
+    // Others have their turn: a body may be endless.
+    if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Outcome {
+    /// Counts a message.
+    fn count(&mut self, n_reached: u64) {
+        self.messages += 1;
+        self.connections += n_reached;
+        self.messages_void += u64::from(n_reached == 0);
+    }
+
+    /// Counts the followers of a message to followers.
+    fn count_followers(&mut self, n: u64) {
+        *self.followers.get_or_insert(0) += n;
+    }
+}
+
+/// Lines whose followers are looked up together: each alone would wait for a thread that reads.
+/// Lines to one id that come behind them are among them.
+struct Lookups<'shared> {
+    /// The server.
+    shared: &'shared Arc<Shared>,
+    /// The lines, the oldest first, and whether they are to followers.
+    waiting: Vec<(Id, String, Option<To>)>,
+    /// Bytes in them.
+    n_bytes: usize,
+}
+
+impl Lookups<'_> {
+    /// Adds a line, and sends them all when they are enough.
+    async fn add(&mut self, line: &Line<'_>, outcome: &mut Outcome) -> Result<(), End> {
+        self.waiting.push((line.id, line.msg.clone().into_owned(), line.to));
+        self.n_bytes += line.msg.len();
+        if self.waiting.len() == LINES_IN_BATCH || self.n_bytes >= MAX_MESSAGE_BYTES {
+            self.send(outcome).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is there.
+    async fn send(&mut self, outcome: &mut Outcome) -> Result<(), End> {
+        self.n_bytes = 0;
+        let lines = std::mem::take(&mut self.waiting);
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let not_sent = |error: followers::NotSent| End::NotSent(error.why);
+        let friends = followers::friends(self.shared).map_err(not_sent)?;
+        let users = lines.iter().filter(|(.., to)| to.is_some()).map(|(id, ..)| (*id, 0));
+        let audiences = friends.audiences(users.collect()).await;
+        let mut audiences = audiences.map_err(|error| not_sent(error.into()))?.into_iter();
+        for (id, msg, to) in lines {
+            if to.is_none() {
+                send_line(&self.shared.sender, id, &msg, outcome).await;
+                continue;
+            }
+            let audience = audiences.next().unwrap_or_default();
+            let sent = followers::send_to(self.shared, id, &msg, audience).await;
+            let reached = sent.map_err(not_sent)?;
+            outcome.count(reached.connections);
+            outcome.count_followers(reached.followers);
+            if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Lines that are published together: each alone would wait for the broker.
 struct Batch<'shared> {
+    /// The server.
+    shared: &'shared Arc<Shared>,
     /// What publishes them.
     cluster: &'shared Arc<Cluster>,
     /// The messages, the oldest first.
@@ -204,6 +286,35 @@ impl Batch<'_> {
             self.publish(outcome).await?;
         }
         Ok(())
+    }
+
+    /// Sends a line to followers, behind those that wait.
+    async fn send_about(&mut self, line: &Line<'_>, outcome: &mut Outcome) -> Result<(), End> {
+        self.publish(outcome).await?;
+        let counts = &mut self.counts;
+        match followers::send(self.shared, line.id, &line.msg).await {
+            Ok(reached) => {
+                outcome.messages += 1;
+                outcome.connections += reached.connections;
+                outcome.count_followers(reached.followers);
+                let subscribers = reached.subscribers.unwrap_or_default();
+                let is_here = reached.connections > 0;
+                outcome.messages_void += u64::from(!is_here && subscribers == 0);
+                counts.unknown += u64::from(!is_here && subscribers > 0);
+                counts.subscribers = counts.subscribers.saturating_add(subscribers);
+                Ok(())
+            }
+            Err(not_sent) => {
+                counts.failed += 1;
+                let mut why = not_sent.why;
+                if let Some(partly) = not_sent.partly {
+                    counts.unconfirmed += u64::from(partly.sent + partly.unconfirmed > 0);
+                    let (sent, failed) = (partly.sent, partly.failed);
+                    why = format!("{why}; sent to {sent} ids, not to {failed}");
+                }
+                Err(End::NotSent(why))
+            }
+        }
     }
 
     /// Sends what is there.

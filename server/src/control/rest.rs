@@ -12,6 +12,8 @@ pub(super) enum Rest {
     Lines,
     /// A send.
     Sending(Sending),
+    /// Changes of friends, in lines.
+    Changes,
     /// Logging out.
     LogOut(Id),
 }
@@ -20,7 +22,7 @@ pub(super) enum Rest {
 pub(super) enum Sent {
     /// It reached so many connections of this server.
     Here(u64),
-    /// It was for all nodes of a cluster: status and body of the answer.
+    /// More is to be said of it: status and body of the answer.
     ToAll(&'static str, String),
 }
 

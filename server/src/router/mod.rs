@@ -17,6 +17,7 @@ mod id;
 mod index;
 mod listen;
 mod meter;
+mod presence;
 mod relief;
 mod room;
 mod rows;
@@ -29,6 +30,7 @@ mod wire;
 
 pub use self::id::Id;
 pub use self::meter::{Meter, SharedTail};
+pub use self::presence::Presence;
 pub use self::room::Room;
 pub use self::rows::RowRef;
 pub use self::slices::{FanOut, LogOut, SLICE};

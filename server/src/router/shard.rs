@@ -7,6 +7,7 @@ use super::extras::{Aliases, Extras};
 use super::id::{Id, IdHasher};
 use super::index::{Found, Index};
 use super::meter::Meter;
+use super::presence::Presence;
 use super::rows::{Alias, Body, Connection, Noted, RowRef, Rows};
 use super::stats::RouterStats;
 use super::wire::{Limits, Wire};
@@ -40,6 +41,8 @@ pub(super) struct Shard<W: Wire> {
     pub(super) limits: Limits,
     /// Ids of all connections of all shards.
     n_logins: Arc<AtomicU64>,
+    /// Who is told of ids that come and leave, if anybody asks for them without a lock.
+    pub(super) presence: Option<Arc<Presence>>,
 }
 
 impl<W: Wire> Shard<W> {
@@ -63,6 +66,7 @@ impl<W: Wire> Shard<W> {
             stats: RouterStats::default(),
             limits,
             n_logins,
+            presence: None,
         }
     }
 
@@ -89,6 +93,9 @@ impl<W: Wire> Shard<W> {
         head: &[u8],
         aliases: Aliases,
     ) -> Result<(), CloseReason> {
+        // Before the peer sees the head: it may ask somebody to send to it right then.
+        let id = self.rows.get(row.slot).id;
+        self.arrive(id);
         // An empty socket buffer takes a head whole. One that does not is no usable connection.
         let refused = match W::try_write(&socket, head) {
             Ok(n) if n == head.len() => {
@@ -101,6 +108,11 @@ impl<W: Wire> Shard<W> {
         if let Some(reason) = refused {
             self.wire.closing(&socket, 1 + aliases.n());
             self.rows.free(row.slot);
+            if let (Some(presence), Found::Nobody) =
+                (&self.presence, self.index.find(id, &self.rows))
+            {
+                presence.leave(id);
+            }
             self.orphans.extend(aliases.into_firsts());
             self.stats.connections_closed.add(reason, 1);
             return Err(reason);
@@ -121,6 +133,7 @@ impl<W: Wire> Shard<W> {
     pub(super) fn alias(&mut self, id: Id, home: RowRef, next: Option<RowRef>) -> RowRef {
         let row = self.reserve(id);
         self.rows.get_mut(row.slot).body = Body::Alias(Alias::new(home, next));
+        self.arrive(id);
         self.index.add(row.slot, &mut self.rows);
         row
     }
@@ -141,10 +154,21 @@ impl<W: Wire> Shard<W> {
         next.map(|slot| self.row(slot))
     }
 
+    /// Notes that an id is about to be in the index, if it is not yet.
+    fn arrive(&self, id: Id) {
+        if let (Some(presence), Found::Nobody) = (&self.presence, self.index.find(id, &self.rows)) {
+            presence.arrive(id);
+        }
+    }
+
     /// Removes the row in `slot` from the index.
     fn leave(&mut self, slot: u32) {
         if self.index.remove(slot, &mut self.rows) {
-            self.wire.left(self.rows.get(slot).id);
+            let id = self.rows.get(slot).id;
+            self.wire.left(id);
+            if let Some(presence) = &self.presence {
+                presence.leave(id);
+            }
         }
     }
 
@@ -155,10 +179,17 @@ impl<W: Wire> Shard<W> {
 
     /// The connections logged in as `id`, here or behind an alias.
     pub(super) fn targets(&self, id: Id) -> Vec<RowRef> {
+        let mut targets = Vec::new();
+        self.add_targets(id, &mut targets);
+        targets
+    }
+
+    /// Adds the connections logged in as `id`, here or behind an alias.
+    pub(super) fn add_targets(&self, id: Id, targets: &mut Vec<RowRef>) {
         match self.index.find(id, &self.rows) {
-            Found::Nobody => Vec::new(),
-            Found::One(slot) => vec![self.target(slot)],
-            Found::Many(slots) => slots.iter().map(|&slot| self.target(slot)).collect(),
+            Found::Nobody => {}
+            Found::One(slot) => targets.push(self.target(slot)),
+            Found::Many(slots) => targets.extend(slots.iter().map(|&slot| self.target(slot))),
         }
     }
 

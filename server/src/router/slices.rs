@@ -40,6 +40,11 @@ impl FanOut {
         Self { home, targets: by_shard(targets), n_done: 0, n_reached: 0 }
     }
 
+    /// How many connections it is for.
+    pub fn n_targets(&self) -> usize {
+        self.targets.len()
+    }
+
     /// Serves the next slice. Returns the number of connections reached when it was the last.
     pub fn step<W: Wire>(&mut self, router: &Router<W>, message: &W::Message) -> Option<u64> {
         let end = self.targets.len().min(self.n_done + SLICE);
@@ -101,6 +106,29 @@ impl<W: Wire> Router<W> {
     pub fn fan_out(&self, id: Id) -> FanOut {
         let home = self.home(id);
         FanOut::new(home, self.lock(home).targets(id))
+    }
+
+    /// Begins a send of what is about `id` to `targets`, which [`add_targets`](Self::add_targets)
+    /// has found. A connection that was found several times gets it once.
+    pub fn fan_out_to(&self, id: Id, mut targets: Vec<RowRef>) -> FanOut {
+        // Sorted by shard, too.
+        targets.sort_unstable();
+        targets.dedup();
+        FanOut { home: self.home(id), targets, n_done: 0, n_reached: 0 }
+    }
+
+    /// Adds the connections that are logged in as any of `ids` now, of no more ids than a
+    /// [`SLICE`]: whoever has more lets others in between.
+    pub fn add_targets(&self, ids: &[Id], targets: &mut Vec<RowRef>) {
+        debug_assert!(ids.len() <= SLICE);
+        let mut by_home: Vec<_> = ids.iter().map(|&id| (self.home(id), id)).collect();
+        by_home.sort_unstable();
+        for of_one_shard in by_home.chunk_by(|left, right| left.0 == right.0) {
+            let shard = self.lock(of_one_shard[0].0);
+            for &(_, id) in of_one_shard {
+                shard.add_targets(id, targets);
+            }
+        }
     }
 
     /// Begins to log out every connection that is logged in as `id` now: it gets its last chunk and

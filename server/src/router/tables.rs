@@ -6,6 +6,7 @@ use super::extras::Aliases;
 use super::id::{Id, IdHasher};
 use super::index::Found;
 use super::meter::Meter;
+use super::presence::Presence;
 use super::room::Room;
 use super::rows::{Row, RowRef};
 use super::shard::Shard;
@@ -64,6 +65,13 @@ impl<W: Wire> Router<W> {
             is_relieving: AtomicBool::new(false),
             n_logins,
             max_ids: limits.max_ids,
+        }
+    }
+
+    /// Tells `presence` from now on which ids are logged in. To be called before the first login.
+    pub fn tell(&self, presence: &Arc<Presence>) {
+        for shard in 0..self.shards.len() {
+            self.lock(shard).presence = Some(Arc::clone(presence));
         }
     }
 

@@ -9,6 +9,7 @@ mod cluster;
 mod control;
 mod door;
 mod events;
+mod friends;
 mod limits;
 mod log;
 mod malformed;

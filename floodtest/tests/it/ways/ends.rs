@@ -61,6 +61,7 @@ fn sent(now_unix_us: u64, has_end: bool) -> String {
         sender: SENDER,
         seed: 1,
         unordered: false,
+        followers: false,
         targets: vec!["http://127.0.0.1:1".into()],
         first_due_unix_us: now_unix_us,
     };

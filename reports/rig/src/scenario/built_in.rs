@@ -5,6 +5,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("c10k", include_str!("../../scenarios/c10k.toml")),
     ("cluster", include_str!("../../scenarios/cluster.toml")),
     ("c1m", include_str!("../../scenarios/c1m.toml")),
+    ("friends", include_str!("../../scenarios/friends.toml")),
     ("storm", include_str!("../../scenarios/storm.toml")),
     ("llm", include_str!("../../scenarios/llm.toml")),
 ];

@@ -4,6 +4,7 @@ pub(crate) mod built_in;
 mod faults;
 pub(crate) mod fill;
 pub(crate) mod flags;
+mod friends;
 mod load;
 mod server;
 mod table;
@@ -13,10 +14,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use reports::run::COMET_SERVER;
 
 pub(crate) use faults::Fault;
 use fill::uses;
 use flags::{Judge, judge_of};
+pub(crate) use friends::Friends;
 pub(crate) use load::{Connections, Messages, Transport, Urls};
 pub(crate) use server::{Broker, MOST_NODES, Nodes, ProcessOf, Server, Started};
 use table::Section;
@@ -26,7 +29,7 @@ pub(crate) use table::{Place, Sheet};
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The sections of a file.
-const SECTIONS: [&str; 5] = ["server", "connections", "messages", "memory", "expect"];
+const SECTIONS: [&str; 6] = ["friends", "server", "connections", "messages", "memory", "expect"];
 
 /// An experiment.
 #[derive(Debug, Clone)]
@@ -35,6 +38,8 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     /// What its report is called. `None`: by its figures.
     pub(crate) title: Option<String>,
+    /// Who follows whom, if the server has a store of it.
+    pub(crate) friends: Option<Friends>,
     /// The server.
     pub(crate) server: Server,
     /// What floodtest does.
@@ -86,6 +91,7 @@ impl Scenario {
         let known = ["title", "[[faults]]", "[server]", "[connections]", "[messages]"];
         sheet.top.clone().finish(&known)?;
         sheet.check_names(&SECTIONS)?;
+        let friends = sheet.take("friends").map(Friends::of).transpose()?;
         let server = Server::of(sheet.take("server").unwrap_or_else(|| Section::absent("server")))?;
         let Some(connections) = sheet.take("connections") else {
             bail!("the scenario has no section [connections]: what floodtest is to hold");
@@ -115,6 +121,7 @@ impl Scenario {
         let this = Self {
             name,
             title,
+            friends,
             server,
             connections,
             messages,
@@ -131,12 +138,8 @@ impl Scenario {
     /// Refuses what does not go together.
     fn check(&self) -> anyhow::Result<()> {
         if !self.faults.is_empty() {
-            let is_one = matches!(
-                &self.server.process,
-                ProcessOf::Started(it) if it.nodes == Nodes::Count(1)
-            );
             ensure!(
-                is_one,
+                self.server.is_one(),
                 "faults are done to one server that the rig starts: [server] needs a command, and \
                  no other nodes"
             );
@@ -144,6 +147,23 @@ impl Scenario {
             ensure!(
                 !self.server.listen.is_empty(),
                 "faults need listen in [server]: the port by which its processes are found again"
+            );
+        }
+        if self.friends.is_some() {
+            let is_used = match &self.server.process {
+                ProcessOf::Started(it) if it.command[0] == COMET_SERVER => {
+                    uses(&it.command, "friends")
+                }
+                _ => false,
+            };
+            ensure!(
+                is_used,
+                "[friends] makes a store for comet-server: [server] needs a command of it with \
+                 --friends {{friends}}"
+            );
+            ensure!(
+                self.server.is_one(),
+                "[friends] is for one server: others would not have the store"
             );
         }
         if self.server.broker != Broker::None {

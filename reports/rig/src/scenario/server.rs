@@ -14,7 +14,7 @@ use super::table::{Section, count};
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Names that a scenario may use and a server may not say.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "port",
     "control_port",
     "dir",
@@ -22,6 +22,7 @@ const NAMES: [&str; 10] = [
     "addresses",
     "node",
     "broker",
+    "friends",
     "id",
     "place",
     "message",
@@ -113,6 +114,11 @@ pub(crate) enum Broker {
 }
 
 impl Server {
+    /// Whether the rig starts one process of it.
+    pub(crate) fn is_one(&self) -> bool {
+        matches!(&self.process, ProcessOf::Started(it) if it.nodes == Nodes::Count(1))
+    }
+
     /// What a section asks for.
     pub(super) fn of(mut section: Section) -> anyhow::Result<Self> {
         let name = section.text("name")?;

@@ -2,6 +2,7 @@
 
 mod fake_broker;
 mod faults;
+mod friends;
 mod hostile;
 mod messages;
 mod network;
