@@ -186,10 +186,10 @@ impl Stage<'_> {
         is_sending: &Cell<bool>,
     ) -> anyhow::Result<Vec<Exit>> {
         let mut memory = self.start_memlog(servers).await?;
-        self.begins(marks::NOBODY, &mut memory).await?;
+        self.begins(marks::NOBODY, &mut memory, servers).await?;
         self.look(marks::NOBODY, servers, None, true).await?;
 
-        self.begins(marks::CONNECTING, &mut memory).await?;
+        self.begins(marks::CONNECTING, &mut memory, servers).await?;
         let mut flood = self.start_flood(servers).await?;
         servers.begin_faults();
         self.all_opened(&mut flood, &mut memory, servers).await?;
@@ -198,7 +198,7 @@ impl Stage<'_> {
         }
         self.plan.connections = flood.last.asked;
         self.plan.write(&self.folder)?;
-        self.begins(marks::CONNECTED, &mut memory).await?;
+        self.begins(marks::CONNECTED, &mut memory, servers).await?;
         self.look(marks::CONNECTED, servers, Some(&flood.process), false).await?;
 
         self.mark(marks::SENDING).await?;
@@ -219,11 +219,11 @@ impl Stage<'_> {
         servers.end_faults().await;
         self.mark(marks::SENT).await?;
         self.settle(servers, &mut flood).await?;
-        memory.sampled(marks::SENT).await?;
+        self.sampled(marks::SENT, &mut memory, servers).await?;
         self.look(marks::SENT, servers, Some(&flood.process), true).await?;
         self.expect_messages(&flood.last, servers)?;
 
-        self.begins(marks::DISCONNECTING, &mut memory).await?;
+        self.begins(marks::DISCONNECTING, &mut memory, servers).await?;
         exits.insert(0, end(&mut flood.process, Signal::INT).await?);
         if let Some(memlog) = &mut memory.memlog {
             exits.insert(0, end(memlog, Signal::INT).await?);
@@ -273,9 +273,34 @@ impl Stage<'_> {
     }
 
     /// Marks that a phase begins, and waits until its memory is known.
-    async fn begins(&mut self, phase: &str, memory: &mut Memory) -> anyhow::Result<()> {
+    async fn begins(
+        &mut self,
+        phase: &str,
+        memory: &mut Memory,
+        servers: &Servers,
+    ) -> anyhow::Result<()> {
         self.mark(phase).await?;
-        memory.sampled(phase).await
+        self.sampled(phase, memory, servers).await
+    }
+
+    /// Waits until memory was sampled in a phase. Where the log follows a port, so that the server
+    /// may be killed and started again, it would wait for ever for one that does not come back.
+    async fn sampled(
+        &mut self,
+        phase: &str,
+        memory: &mut Memory,
+        servers: &Servers,
+    ) -> anyhow::Result<()> {
+        if self.job.scenario.faults.is_empty() {
+            return memory.sampled(phase).await;
+        }
+        tokio::select! {
+            sampled = memory.sampled(phase) => sampled,
+            () = servers.death() => {
+                self.is_log_over = true;
+                Ok(())
+            }
+        }
     }
 
     /// Waits until every connection is established or has failed, or until the server is gone.

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::process::Process;
+use crate::process::{LastWords, Process};
 use crate::programs::Programs;
 use crate::ready::{READY_EVERY, says, try_it};
 use crate::scenario::Fault;
@@ -57,6 +57,8 @@ pub(crate) struct Keeper {
     pub(crate) process: Process,
     /// Its process, for others.
     pub(crate) pid: CurrentPid,
+    /// What it said last, for others.
+    pub(crate) said: LastWords,
     /// What is still to be done to it.
     pub(crate) faults: VecDeque<Fault>,
     /// How it is started again; `None` where nothing is done to it.
@@ -88,8 +90,9 @@ impl Keeper {
             self.is_busy.send_replace(false);
             if let Err(error) = went {
                 // What there is of the run is there to be read.
-                let program = self.called();
-                exits.push(Exit { program, said: format!("{error:#}"), ..Exit::default() });
+                let (program, said) = (self.called(), format!("{error:#}"));
+                self.said.keep(said.clone());
+                exits.push(Exit { program, said, ..Exit::default() });
                 return Ok(exits);
             }
         }

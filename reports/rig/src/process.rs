@@ -45,7 +45,7 @@ pub(crate) struct LastWords(Arc<Mutex<VecDeque<String>>>);
 
 impl LastWords {
     /// Keeps a line, in the place of the oldest.
-    fn keep(&self, line: String) {
+    pub(crate) fn keep(&self, line: String) {
         let mut kept = self.0.lock().expect("nobody panics with it");
         if kept.len() == LAST_WORDS {
             kept.pop_front();

@@ -90,9 +90,10 @@ impl Servers {
         let at = self.kept.len();
         let pid = CurrentPid::new(process.pid().into());
         self.kept.push(Kept { pid: CurrentPid::clone(&pid), is_broker, has_ended: false });
-        self.said.push(process.said());
+        let said = process.said();
+        self.said.push(said.clone());
         let (time, is_busy) = (self.time.subscribe(), self.is_busy.clone());
-        let keeper = Keeper { process, pid, faults, again, time, is_busy };
+        let keeper = Keeper { process, pid, said, faults, again, time, is_busy };
         let has_died = self.has_died.clone();
         self.keepers.spawn(async move {
             let exits = keeper.keep().await;

@@ -8,11 +8,13 @@ use crate::rig::told;
 use crate::tidy::top;
 
 /// The documents whose commands people type.
-const DOCUMENTS: [&str; 4] = [
+const DOCUMENTS: [&str; 6] = [
     "README.md",
     "reports/docs/promises.md",
     "reports/docs/pipelines.md",
     "reports/docs/scenarios.md",
+    "reports/docs/storms.md",
+    "reports/docs/language-models.md",
 ];
 
 /// A document of the repository.
