@@ -8,6 +8,7 @@
 
 mod abuse;
 mod compare;
+mod friends;
 mod imports;
 mod installed;
 mod readme;
