@@ -12,7 +12,7 @@ fn run(flags: &[&str]) -> (Value, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut rig = rig_with("friends");
     rig.args(["--users", "2000", "--connections", "200", "--messages-per-second", "300"]);
-    rig.args(["--sources", "10", "--minutes", "0.05", "--json", "--out"]).arg(folder.path());
+    rig.args(["--sources", "30", "--minutes", "0.05", "--json", "--out"]).arg(folder.path());
     let output = rig.args(flags).output().unwrap();
     assert_held(output.status, folder.path(), &told(&output));
     let plan = fs::read_to_string(folder.path().join("plan.toml")).unwrap();
