@@ -22,6 +22,7 @@ static const char USAGE[] =
     " -n N         connections\n"
     " -i FIRST     id of the first connection (1)\n"
     " -F           all connections use id FIRST; a FANOUT line for each message received by all N\n"
+    " -E           the same lines, though each connection has an id of its own\n"
     " -r RATE      connects per second, 0 = as fast as -c allows (0)\n"
     " -c CAP       connects in flight, i.e. without response header yet (100)\n"
     " -s IP        source address (repeatable, round robin: 127.0.0.2 ... for >28k connections)\n"
@@ -89,6 +90,7 @@ static struct {
     double rate;
     double seconds;
     bool fan;
+    bool each; /* with an id of its own */
     bool raw;
     bool quiet;
 } options = {.host = "127.0.0.1", .pattern = "/test/{id}", .first_id = 1, .cap = 100};
@@ -312,7 +314,7 @@ static void receive(struct connection *connection) {
 /* -- Requests ------------------------------------------------------------------------------- */
 
 static uint32_t id_of(int index) {
-    return options.fan ? options.first_id : options.first_id + (uint32_t)index;
+    return options.fan && !options.each ? options.first_id : options.first_id + (uint32_t)index;
 }
 
 /* Writes the path of an id, and returns its length; -1 if there is no room for it. */
@@ -518,6 +520,7 @@ static void read_flag(int flag, const char *value) {
     case 'n': options.n_connections = (int)whole_number("-n", value, 1, 10000000); break;
     case 'i': options.first_id = (uint32_t)whole_number("-i", value, 0, 4000000000); break;
     case 'F': options.fan = true; break;
+    case 'E': options.fan = options.each = true; break;
     case 'r': options.rate = decimal_number("-r", value, 0); break;
     case 'c': options.cap = (int)whole_number("-c", value, 1, 10000000); break;
     case 's': add_source(value); break;
@@ -530,7 +533,7 @@ static void read_flag(int flag, const char *value) {
 
 static void read_flags(int n_arguments, char **arguments) {
     int flag;
-    while ((flag = getopt(n_arguments, arguments, "h:p:P:H:n:i:Fr:c:s:d:Rq")) != -1)
+    while ((flag = getopt(n_arguments, arguments, "h:p:P:H:n:i:FEr:c:s:d:Rq")) != -1)
         read_flag(flag, optarg);
     if (options.port == 0 || options.n_connections == 0 || optind != n_arguments) {
         fputs(USAGE, stderr);

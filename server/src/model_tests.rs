@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::close::CloseReason;
 use crate::fake_wire::{FakeMessage, FakeStyle, FakeWire, Left, Peer, READABLE, connect, wires};
-use crate::router::{Id, Limits, Ready, Router, Sent, Sweep};
+use crate::router::{FanOut, Id, Limits, Presence, Ready, Router, Sent, Sweep};
 
 /// Small, so that a few messages fill it.
 const BACKLOG_BYTES: usize = 20;
@@ -39,6 +39,8 @@ enum Step {
     },
     /// To an id, with so many bytes more than a short message.
     Send(Id, usize),
+    /// What is about the first id, to all of them.
+    SendAbout(Vec<Id>),
     Logout(Id),
     PeerLeaves(usize),
     PeerBreaks(usize),
@@ -61,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => login.prop_map(|(ids, room, style)| Step::Login { ids, room, style }),
         7 => (1..6_u64).prop_map(|id| Step::Send(id, 0)),
         1 => (1..6_u64, 1..50_usize).prop_map(|(id, n_more)| Step::Send(id, n_more)),
+        3 => prop::collection::vec(1..6_u64, 1..5).prop_map(Step::SendAbout),
         1 => (1..6_u64).prop_map(Step::Logout),
         2 => any::<usize>().prop_map(Step::PeerLeaves),
         1 => any::<usize>().prop_map(Step::PeerBreaks),
@@ -249,6 +252,8 @@ impl Modelled {
 
 struct Pair {
     router: Router<FakeWire>,
+    /// What the router tells of who is logged in.
+    presence: Arc<Presence>,
     connections: Vec<Modelled>,
     n_messages: u64,
     /// What the router said to have left.
@@ -269,8 +274,10 @@ impl Pair {
         };
         let (wires, left) = wires(3);
         let router = Router::new(wires, 1, limits);
+        let presence = Arc::new(Presence::new(MAX_IDS, 1));
+        router.tell(&presence);
         let (connections, logged_in) = (Vec::new(), Vec::new());
-        Self { router, connections, n_messages: 0, left, logged_in, backlog_total_bytes }
+        Self { router, presence, connections, n_messages: 0, left, logged_in, backlog_total_bytes }
     }
 
     /// Ids of all open connections together.
@@ -311,12 +318,33 @@ impl Pair {
     }
 
     fn send(&mut self, id: Id, n_more: usize) {
+        self.send_to(&[id], n_more, |router, message| match router.send(id, message) {
+            Sent::Done(n_reached) => n_reached,
+            Sent::Many => to_the_end(router, router.fan_out(id), message),
+        });
+    }
+
+    /// A connection that has several of the ids gets it once.
+    fn send_about(&mut self, ids: &[Id]) {
+        self.send_to(ids, 0, |router, message| {
+            let mut targets = Vec::new();
+            router.add_targets(ids, &mut targets);
+            to_the_end(router, router.fan_out_to(ids[0], targets), message)
+        });
+    }
+
+    fn send_to(
+        &mut self,
+        ids: &[Id],
+        n_more: usize,
+        send: impl FnOnce(&Router<FakeWire>, &FakeMessage) -> u64,
+    ) {
         // Before the router is asked: it changes what the peers have received.
         let (mut n_expected, mut n_closed) = (0, 0);
         let message = format!("m{}{}", self.n_messages, "x".repeat(n_more));
         let n_waiting_before: Vec<_> = self.connections.iter().map(Modelled::n_waiting).collect();
         for connection in &mut self.connections {
-            if connection.is_open && connection.ids.contains(&id) {
+            if connection.is_open && connection.ids.iter().any(|id| ids.contains(id)) {
                 n_expected += u64::from(connection.send(&message));
                 n_closed += u64::from(!connection.is_open);
             }
@@ -325,17 +353,7 @@ impl Pair {
         let n_given_up_before =
             self.router.stats().connections_closed.get(CloseReason::BacklogTotal);
         let message = FakeMessage::new(&message);
-        let n_reached = match self.router.send(id, &message) {
-            Sent::Done(n_reached) => n_reached,
-            Sent::Many => {
-                let mut fan_out = self.router.fan_out(id);
-                loop {
-                    if let Some(n_reached) = fan_out.step(&self.router, &message) {
-                        break n_reached;
-                    }
-                }
-            }
-        };
+        let n_reached = send(&self.router, &message);
         // Whoever is closed to make room may have been reached before, or not any more.
         let n_victims = self.check_given_up(&n_waiting_before);
         assert!(n_expected - n_victims.min(n_expected) <= n_reached && n_reached <= n_expected);
@@ -428,6 +446,7 @@ impl Pair {
         match step {
             Step::Login { ids, room, style } => self.login(ids, room, style),
             Step::Send(id, n_more) => self.send(id, n_more),
+            Step::SendAbout(ids) => self.send_about(&ids),
             Step::Logout(id) => self.logout(id),
             Step::Ping => self.ping(),
             Step::Forgive(n_bytes) => self.forgive(n_bytes),
@@ -509,6 +528,7 @@ impl Pair {
             let logged_in = |one: &&Modelled| one.is_open && one.ids.contains(&id);
             let n_expected = self.connections.iter().filter(logged_in).count();
             assert_eq!(self.router.n_logins(id), n_expected, "logins of {id}");
+            assert!(n_expected == 0 || self.presence.may_have(id), "{id} is not told of");
         }
         for one in &self.connections {
             let peer = one.peer.lock().unwrap();
@@ -544,6 +564,15 @@ impl Pair {
     }
 }
 
+/// Serves all slices of a fan-out.
+fn to_the_end(router: &Router<FakeWire>, mut fan_out: FanOut, message: &FakeMessage) -> u64 {
+    loop {
+        if let Some(n_reached) = fan_out.step(router, message) {
+            return n_reached;
+        }
+    }
+}
+
 /// Lets a router and the model take the same steps, and ends everything.
 fn agree(steps: Vec<Step>, backlog_total_bytes: usize) {
     let mut pair = Pair::new(backlog_total_bytes);
@@ -568,6 +597,7 @@ fn agree(steps: Vec<Step>, backlog_total_bytes: usize) {
     let left = (stats.connections_parked, stats.ids, stats.chunks_queued);
     assert_eq!(left, (0, 0, 0), "nothing is left");
     assert_eq!((stats.logins, stats.backlog_bytes), (0, 0), "nothing is left");
+    assert!(pair.presence.is_empty(), "all are told to have left");
     assert!(pair.connections.iter().all(|one| one.peer.lock().unwrap().is_closed));
 }
 

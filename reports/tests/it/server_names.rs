@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use comet_server::cluster::ClusterStats;
+use comet_server::friends::FriendsStats;
 use comet_server::{Config, limits, runtime, serve};
 use reports::books::{self, ServerStats};
 use serde_json::Value;
 
 /// What `/stats` has and no identity needs. A key that is in neither of the two was forgotten.
-const IGNORED: [&str; 24] = [
+const IGNORED: [&str; 28] = [
     "accepting",
     "backlog_bytes",
     "close_codes",
@@ -29,6 +30,10 @@ const IGNORED: [&str; 24] = [
     "control.open",
     "control.refused",
     "control.timed_out",
+    "follow_changes",
+    "follow_changes_unchanged",
+    "followers",
+    "friends_failed",
     "ids",
     "logins",
     "messages_aborted",
@@ -46,6 +51,7 @@ fn answered() -> BTreeSet<String> {
     let running = serve(config.clone(), vec![public], control, async {});
     let mut stats = runtime(&config).unwrap().block_on(running).unwrap();
     stats.cluster = Some(ClusterStats::default());
+    stats.friends = Some(FriendsStats::default());
     keys(&serde_json::to_value(&stats).unwrap())
 }
 

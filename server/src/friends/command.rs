@@ -93,7 +93,7 @@ fn sentence(progress: Progress) -> String {
 fn summary(loaded: &Loaded) -> String {
     let Loaded { lines, edges, repeated, selves } = loaded;
     format!(
-        "{edges} edges loaded of {lines} lines; left out: {repeated} named again, {selves} of users \
-         that follow themselves"
+        "{edges} edges loaded of {lines} lines; left out: {repeated} named again, {selves} of \
+         users that follow themselves"
     )
 }

@@ -3,9 +3,9 @@
 use std::ops::{Deref, DerefMut};
 
 use shuttle::sync;
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 // What is only counted up and down needs no orders tried, and unit tests count without shuttle.
-pub(crate) use std::sync::atomic::AtomicUsize;
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicUsize};
 
 shuttle::thread_local! {
     /// Whether this thread holds a shard.

@@ -35,7 +35,8 @@ fn the_node_with_the_store_sends_to_followers_at_all_nodes() {
         client.expect_message(1, "one");
     }
 
-    let body = "{\"id\":1000,\"msg\":\"two\",\"to\":\"followers\"}\n{\"id\":700,\"msg\":\"three\"}\n\
+    let body = "{\"id\":1000,\"msg\":\"two\",\"to\":\"followers\"}\n\
+                {\"id\":700,\"msg\":\"three\"}\n\
                 {\"id\":1000,\"msg\":\"four\",\"to\":\"followers\"}\n";
     let (status, answer) = send_lines(&here, body);
     assert_eq!((status, &answer["messages"], &answer["followers"]), (200, &json!(3), &json!(1400)));
