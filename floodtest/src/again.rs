@@ -24,12 +24,12 @@ pub(crate) struct Again {
 
 impl Again {
     /// Takes in the id of an event.
-    pub(crate) fn event_id(&mut self, row: u32, id: Box<[u8]>) {
+    pub(crate) fn event_id(&mut self, row: u32, id: &[u8]) {
         // By HTTP a field value has no control characters.
         if id.is_empty() || id.iter().any(|byte| *byte < b' ' || *byte == 0x7f) {
             self.last_ids.remove(&row);
         } else {
-            self.last_ids.insert(row, id);
+            self.last_ids.insert(row, id.into());
         }
     }
 
@@ -77,14 +77,14 @@ mod tests {
     fn the_last_good_id_is_what_a_stream_goes_on_from() {
         let mut again = Again::default();
         assert_eq!(again.resume(7), None);
-        again.event_id(7, b"a".as_slice().into());
-        again.event_id(7, b"b c".as_slice().into());
+        again.event_id(7, b"a");
+        again.event_id(7, b"b c");
         assert!(!again.is_resumed(7));
         assert_eq!(again.resume(7), Some(b"b c".as_slice()));
         assert!(again.is_resumed(7) && !again.is_resumed(8));
         again.ended(7);
         assert!(!again.is_resumed(7) && again.has_id(7));
-        again.event_id(7, b"\x01".as_slice().into());
+        again.event_id(7, b"\x01");
         assert!(!again.has_id(7));
     }
 

@@ -199,17 +199,14 @@ fn step_of(text: &str) -> Option<Step> {
         Some((rates, lasts)) => (rates, Some(units::parse_duration(lasts).ok()?)),
         None => (text, None),
     };
-    let (from_per_s, to_per_s) = match rates.strip_prefix("ramp:") {
-        Some(ramp) => {
-            // Without a time a ramp has no slope.
-            lasts?;
-            let (from, to) = ramp.split_once("..")?;
-            (rate_of(from, 0.0)?, rate_of(to, 0.0)?)
-        }
-        None => {
-            let rate = rate_of(rates, MIN_PER_SECOND)?;
-            (rate, rate)
-        }
+    let (from_per_s, to_per_s) = if let Some(ramp) = rates.strip_prefix("ramp:") {
+        // Without a time a ramp has no slope.
+        lasts?;
+        let (from, to) = ramp.split_once("..")?;
+        (rate_of(from, 0.0)?, rate_of(to, 0.0)?)
+    } else {
+        let rate = rate_of(rates, MIN_PER_SECOND)?;
+        (rate, rate)
     };
     Some(Step { from_per_s, to_per_s, lasts })
 }

@@ -11,12 +11,8 @@ use rustix::net::{
 use crate::reason::Reason;
 use crate::targets::Endpoint;
 
-/// Bytes that the socket of a slow reader is to hold for it. By itself the kernel lets it grow to
-/// megabytes, which a server may fill before it notices that nobody reads. The kernel doubles this
-/// for its own records, so that some 4 KiB of data fit.
-const SLOW_BUFFER_BYTES: usize = 4 * 1024;
-
-/// Begins a connection to `endpoint`, which is to be read slowly if `is_slow`, and sends as much of `request` as goes at once.
+/// Begins a connection to `endpoint`, whose socket is to hold `receive_bytes` if
+/// that is said, and sends as much of `request` as goes at once.
 ///
 /// On loopback the handshake is complete when `connect` returns, so that the request can go with
 /// it; that saves waiting for the socket to become writable. Over a network nothing goes yet, and
@@ -24,13 +20,13 @@ const SLOW_BUFFER_BYTES: usize = 4 * 1024;
 pub(crate) fn dial(
     endpoint: &mut Endpoint,
     request: &[u8],
-    is_slow: bool,
+    receive_bytes: Option<usize>,
 ) -> Result<(OwnedFd, usize), Reason> {
     loop {
         let socket = open(endpoint)?;
-        if is_slow {
+        if let Some(receive_bytes) = receive_bytes {
             // Before it connects: the window that it offers follows from it.
-            set_socket_recv_buffer_size(&socket, SLOW_BUFFER_BYTES)?;
+            set_socket_recv_buffer_size(&socket, receive_bytes)?;
         }
         bind_source(&socket, endpoint)?;
         match connect(&socket, &endpoint.address) {

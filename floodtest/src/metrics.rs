@@ -49,6 +49,16 @@ fn connections(text: &mut Text, report: &FloodReport) {
     text.gauge("asked", "Connections asked for.", report.asked);
     text.counter("begun", "Connections begun, whatever became of them.", report.begun);
     text.counter("established", "Connections that were established.", report.established);
+    let help = "Places whose first connection was begun.";
+    text.gauge("places_begun", help, report.places_begun);
+    text.gauge("away", "Places that wait for their next connection.", report.away);
+    let help = "Established connections that were not the first of their place.";
+    text.counter("reopened", help, report.reopened);
+    let help = "Of these, those that were asked for with Last-Event-ID.";
+    text.counter("resumed", help, report.resumed);
+    if let Some(slow) = &report.slow_readers {
+        text.gauge("slow_readers_open", "Slow readers that are open.", slow.open);
+    }
     text.gauge("connected", "Connections open now.", report.connected);
     text.gauge("peak", "The most connections open at once.", report.peak);
     let help = "Connections whose request was sent and whose response head has not come yet.";
@@ -95,6 +105,12 @@ fn messages(text: &mut Text, report: &FloodReport) {
             text.gauge(name, help, n);
         }
     }
+    if let Some(n) = report.lost_in_gaps {
+        let help = "Messages that were sent while their place had no connection.";
+        text.gauge("lost_in_gaps", help, n);
+    }
+    let help = "Messages that resumed streams brought again.";
+    text.counter("replayed", help, report.replayed);
     let help = "Missing messages that the server never answered.";
     text.gauge("unanswered_missing", help, report.unanswered_missing);
     let help = "Messages too much older than the latest to be judged.";
@@ -112,7 +128,7 @@ fn messages(text: &mut Text, report: &FloodReport) {
     }
 }
 
-/// What is known of streams that end, if they are measured.
+/// What is known of streams that end.
 fn streams(text: &mut Text, report: &FloodReport) {
     let delays = [
         (
@@ -133,11 +149,7 @@ fn streams(text: &mut Text, report: &FloodReport) {
         ),
     ];
     for (name, what, delays) in delays {
-        // Where nobody asked for them there are none, which is not the same as none so far; but
-        // only the first connections of a run see the difference.
-        if delays.count > 0 {
-            summary(text, name, what, delays);
-        }
+        summary(text, name, what, delays);
     }
     let Some(Streams { done, not_done, counted, goodput }) = &report.streams else { return };
     let n_counted = counted.as_ref().and_then(|counted| counted.total);

@@ -60,6 +60,8 @@ pub struct Outcome {
     pub has_reopen: bool,
     /// Places without a connection at the end whose last one ended as it was to.
     pub away_in_order: u64,
+    /// Places whose next connection, which was not their first one, was being opened at the end.
+    pub reopening: u64,
 }
 
 impl Outcome {
@@ -201,8 +203,10 @@ impl Outcome {
             let why = listed(&report.failures);
             missing.push(format!("{} of {asked} connections failed: {why}", report.failed));
         }
-        let n_waiting = report.waiting;
-        let n_connecting = n_headless(report).saturating_sub(n_waiting);
+        // One that was to follow another is no more than on its way.
+        let n_opening = n_headless(report);
+        let n_waiting = report.waiting.saturating_sub(self.reopening);
+        let n_connecting = n_opening.saturating_sub(report.waiting.max(self.reopening));
         if n_connecting > 0 {
             missing.push(format!(
                 "{n_connecting} of {asked} connections were not connected yet when it ended"
@@ -218,7 +222,13 @@ impl Outcome {
                 && (self.ends == Ends::Fault || !Reason::is_orderly_word(reason))
         };
         let counted = report.closures.iter().filter(|(reason, _)| is_counted(reason));
-        let counted: ByReason = counted.map(|(reason, n)| (reason.clone(), *n)).collect();
+        // Nor what a server does to slow readers: that is what was to be seen.
+        let of_slow = |reason: &String| {
+            report.slow_readers.as_ref().and_then(|it| it.ends.get(reason)).copied().unwrap_or(0)
+        };
+        let counted =
+            counted.map(|(reason, n)| (reason.clone(), n.saturating_sub(of_slow(reason))));
+        let counted: ByReason = counted.filter(|(_, n)| *n > 0).collect();
         let n_closed: u64 = counted.values().sum();
         if n_closed > 0 {
             let why = listed(&counted);
@@ -289,6 +299,7 @@ mod tests {
             ends: Ends::Fault,
             has_reopen: false,
             away_in_order: 0,
+            reopening: 0,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::request::{RequestError, Requests};
 use crate::shape::{Shape, ShapeError};
 use crate::sources::{SourceIps, is_local};
-use crate::targets::Targets;
+use crate::targets::{Target, Targets};
 use crate::tls::Trust;
 use crate::urls::{LineIndex, UrlFile};
 
@@ -24,6 +24,12 @@ const OUR_BYTES: u64 = 48;
 
 /// Bytes beside that for a connection whose stream is measured.
 const STREAM_BYTES: u64 = 12;
+
+/// Bytes of this program beside that, where a place has more than one connection: a column.
+const COLUMN_BYTES: u64 = 12;
+
+/// Bytes of this program for a slow reader: its part of a table.
+const SLOW_BYTES: u64 = 150;
 
 /// Bytes of this program for the TLS of a connection, in addition, as measured with 5,000 by
 /// the step `tls` of bench/bars.sh.
@@ -77,7 +83,8 @@ impl Prepared {
         if let Some(ip) = config.source_ips.as_ref().and_then(SourceIps::first_foreign) {
             return Err(Error::ForeignSource(ip));
         }
-        targets.resolve(&config.urls, asked, config.source_ips.as_ref())?;
+        let n_ports = asked.saturating_add(config.shape.n_ports_held(asked));
+        targets.resolve(&config.urls, (asked, n_ports), config.source_ips.as_ref())?;
         let n_tls = targets.n_tls();
         let trust = Trust::if_needed(&config.tls, n_tls, requests.max_redirects > 0)?;
         let opening = config.rate.due(asked.saturating_sub(1)).unwrap_or_default();
@@ -102,7 +109,7 @@ impl Prepared {
             open_files,
             workers,
             connections_per_process: asked.div_ceil(workers.max(1)),
-            memory_kb: kb(asked, OUR_BYTES)
+            memory_kb: kb(asked, OUR_BYTES + beside_rows(&config.shape))
                 + kb(if config.streams.is_measured { asked } else { 0 }, STREAM_BYTES)
                 + kb(n_tls.min(asked), TLS_BYTES)
                 + kb(workers + 1, PROCESS_BYTES),
@@ -112,6 +119,7 @@ impl Prepared {
             warnings: config.cautions(),
         };
         dry_run.warnings.extend(dry_run.memory_warning());
+        dry_run.warnings.extend(ports_warning(&targets, n_ports));
         Ok(Self { dry_run, urls, requests, targets, trust, shape, lines })
     }
 
@@ -135,6 +143,37 @@ fn n_due(config: &Config) -> Result<Option<u64>, ShapeError> {
 fn lasts(config: &Config, opening: Duration) -> Option<Duration> {
     let hold = config.hold.filter(|_| config.rate != Rate::Max)?;
     Some(opening.saturating_add(hold))
+}
+
+/// Bytes for each connection beside its row, on the average, that the shape of the load takes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a small number is none that is larger"
+)]
+fn beside_rows(shape: &Shape) -> u64 {
+    let columns = if shape.has_lives() { COLUMN_BYTES } else { 0 };
+    let slow: f64 = shape.slow.iter().map(|slow| slow.part).sum();
+    columns + (slow.min(1.0) * SLOW_BYTES as f64).ceil() as u64
+}
+
+/// That there may be too few source ports to a target, where what we close holds its port for a
+/// while.
+fn ports_warning(targets: &Targets, n_ports: u64) -> Option<String> {
+    let n_of = |target: &Target| target.endpoints.first().map(|it| it.sources.capacity());
+    let target = targets.dialed().min_by_key(|target| n_of(target))?;
+    let n_there = n_of(target)?;
+    let n_held = n_ports.min(n_ports.saturating_sub(target.n_connections));
+    (n_there < target.n_connections + n_held && n_held > 0).then(|| {
+        format!(
+            "{} has {n_there} source ports, and about {} will be taken: what is closed here holds \
+             its port for a minute, unless the kernel gives it away before (tcp_tw_reuse); where \
+             there are no more, connects fail with \"no ports\"; name more source addresses with \
+             --source-ip",
+            target.authority,
+            target.n_connections + n_held
+        )
+    })
 }
 
 /// Worker processes for `asked` connections; 0 when one process is enough.

@@ -320,7 +320,7 @@ impl ItemSink for Marks<'_> {
         self.again.is_some()
     }
 
-    fn event_id(&mut self, id: Box<[u8]>) {
+    fn event_id(&mut self, id: &[u8]) {
         if let Some(again) = &mut self.again {
             again.event_id(self.case.row, id);
         }

@@ -187,6 +187,7 @@ impl<'a> Reporter<'a> {
             ends,
             has_reopen,
             away_in_order,
+            reopening: tally.reopening,
         }
     }
 

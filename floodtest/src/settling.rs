@@ -88,7 +88,9 @@ fn count(bins: &mut BTreeMap<u32, u32>, at_ms: u32) {
 
 /// Adds the bins of another process.
 fn add(bins: &mut BTreeMap<u32, u32>, others: &BTreeMap<u32, u32>) {
-    others.iter().for_each(|(bin, n)| *bins.entry(*bin).or_default() += n);
+    for (bin, n) in others {
+        *bins.entry(*bin).or_default() += n;
+    }
 }
 
 /// Delays of both.
@@ -283,7 +285,9 @@ mod tests {
     /// Delays of so many milliseconds each.
     fn delays(ms: &[u64]) -> Latency {
         let mut delays = Latency::default();
-        ms.iter().for_each(|ms| delays.record_us(ms * 1_000));
+        for ms in ms {
+            delays.record_us(ms * 1_000);
+        }
         delays
     }
 
@@ -292,7 +296,9 @@ mod tests {
         let mut settling =
             Settling::new(Cause::Away, 1_000, LatencyCounts::default(), &Latency::default());
         (0..closed).for_each(|_| settling.closed(1_000));
-        back_ms.iter().for_each(|ms| settling.back(*ms));
+        for ms in back_ms {
+            settling.back(*ms);
+        }
         settling
     }
 
@@ -310,7 +316,9 @@ mod tests {
     #[test]
     fn the_peak_is_that_of_any_second() {
         let mut settling = settling(1, &[]);
-        [1_000, 1_900, 1_950, 2_100, 2_850, 4_000].iter().for_each(|ms| settling.begun(*ms));
+        for ms in [1_000, 1_900, 1_950, 2_100, 2_850, 4_000] {
+            settling.begun(ms);
+        }
         assert_eq!(settling.peak_connects_per_s(), 4);
     }
 

@@ -20,6 +20,13 @@ const FAILED_WAIT: Duration = Duration::from_millis(10);
 /// Doublings of a back-off that are counted: 2³⁰ times any time is beyond its bound.
 const MAX_DOUBLINGS: u32 = 30;
 
+/// How long the end that closes a connection holds its port (Linux: `TCP_TIMEWAIT_LEN`).
+const TIME_WAIT: Duration = Duration::from_mins(1);
+
+/// Bytes that a slow reader may read a second. It reads ten times a second, and the kernel lets a
+/// socket hold some 200 KB by default (`net.core.rmem_max`).
+const MAX_SLOW_BYTES_PER_S: u64 = 1024 * 1024;
+
 /// Storms that a run may have; each has its own figures in the report.
 const MAX_STORMS: usize = 100;
 
@@ -44,6 +51,26 @@ impl Shape {
     /// Whether places may have more than one connection.
     pub fn has_lives(&self) -> bool {
         self.lifetime.is_some() || self.reopen != Reopen::Never
+    }
+
+    /// Source ports that connections hold which we have closed, of `n` places: each for a minute, in
+    /// `TIME_WAIT`, since it was we who closed. Those that are thrown away (RST) hold none, nor do
+    /// those that the server has closed.
+    pub(crate) fn n_ports_held(&self, n: u64) -> u64 {
+        let mut held = 0.0;
+        if let Some(lifetime) = self.lifetime {
+            held += n as f64 / lifetime.mean().as_secs_f64() * TIME_WAIT.as_secs_f64();
+        }
+        for storm in self.storms.iter().filter(|storm| !storm.is_reset) {
+            held += n as f64 * storm.part;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is positive, and beyond 2^64 it saturates"
+        )]
+        let held = held.ceil() as u64;
+        held
     }
 
     /// Puts storms into the order of their times, and looks for what makes no sense together. The
@@ -124,7 +151,7 @@ impl Lifetime {
         match self {
             Self::Fixed(time) => time,
             Self::Exponential(mean) => mean.mul_f64(-(1.0 - part).ln()),
-            Self::Uniform(least, most) => least + (most - least).mul_f64(part),
+            Self::Uniform(least, most) => least + most.saturating_sub(least).mul_f64(part),
         }
     }
 
@@ -288,7 +315,7 @@ pub struct Slow {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not slow readers: \"{0}\"; write how many connections and how much each reads, as in \
-     1%:1KiB/s, or 1%:0 for nothing at all; more than 0 % and at most 100 %"
+     1%:1KiB/s, or 1%:0 for nothing at all; more than 0 % and at most 100 %, and at most 1MiB/s"
 )]
 pub struct SlowError(String);
 
@@ -302,6 +329,9 @@ impl FromStr for Slow {
                 "0" => 0,
                 _ => units::parse_bytes(rate.strip_suffix("/s")?).ok()?,
             };
+            if bytes_per_s > MAX_SLOW_BYTES_PER_S {
+                return None;
+            }
             Some(Self { part: part_of(part)?, bytes_per_s })
         };
         slow().ok_or_else(|| SlowError(text.to_owned()))
@@ -373,7 +403,7 @@ mod tests {
         }
         assert_eq!("1%:1KiB/s".parse(), Ok(Slow { part: 0.01, bytes_per_s: 1024 }));
         assert_eq!("2.5%:0".parse(), Ok(Slow { part: 0.025, bytes_per_s: 0 }));
-        for text in ["1%", "1%:1KiB", "0%:0", "101%:0", "1:0", "1%:-1/s"] {
+        for text in ["1%", "1%:1KiB", "0%:0", "101%:0", "1:0", "1%:-1/s", "1%:2MiB/s"] {
             assert!(text.parse::<Slow>().is_err(), "{text}");
         }
     }
@@ -389,6 +419,16 @@ mod tests {
         assert!((mean(Lifetime::Uniform(s(10), s(20))) - 15.0).abs() < 0.15);
         let least = (0..1_000).map(|place| Lifetime::Uniform(s(10), s(20)).of(1, place, 0)).min();
         assert!(least.is_some_and(|least| least >= s(10)));
+    }
+
+    #[test]
+    fn what_we_close_holds_its_port_for_a_minute() {
+        let shape = |text: &str| Shape { lifetime: text.parse().ok(), ..Shape::default() };
+        assert_eq!(shape("20s").n_ports_held(10_000), 30_000, "500 a second");
+        assert_eq!(shape("uniform:10s..30s").n_ports_held(10_000), 30_000);
+        let storm = |is_reset| Storm { at: s(1), part: 0.5, is_reset };
+        let storms = vec![storm(false), storm(true)];
+        assert_eq!(Shape { storms, ..Shape::default() }.n_ports_held(10), 5);
     }
 
     #[test]

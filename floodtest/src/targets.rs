@@ -250,11 +250,13 @@ impl Targets {
         Ok((targets, index, n_asked))
     }
 
-    /// Finds out the addresses of all targets that will be dialed, and where from.
+    /// Finds out the addresses of all targets that will be dialed, and where from: for `n_asked`
+    /// connections, which together hold `n_ports` ports, those that are closed but not yet free
+    /// included.
     pub(crate) fn resolve(
         &mut self,
         path: &std::path::Path,
-        n_asked: u64,
+        (n_asked, n_ports): (u64, u64),
         asked: Option<&SourceIps>,
     ) -> Result<(), TargetError> {
         let mut n_by_address = HashMap::<SocketAddr, u64>::new();
@@ -267,7 +269,7 @@ impl Targets {
             };
             let addresses = (target.host.as_str(), target.port).to_socket_addrs();
             for address in addresses.map_err(|error| unknown(error.to_string()))? {
-                let sources = Sources::new(address.ip(), n_asked, asked);
+                let sources = Sources::new(address.ip(), n_ports, asked);
                 if sources.ips().first().is_some_and(|ip| is_local(*ip)) {
                     target.endpoints.push(Endpoint { address, sources });
                 }
@@ -324,14 +326,18 @@ mod tests {
         targets.at(place).n_connections = 124_001;
         let asked = "127.0.0.2-127.0.0.3".parse().unwrap();
         let path = std::path::Path::new("urls.txt");
-        let error = targets.resolve(path, 124_001, Some(&asked)).unwrap_err().to_string();
+        let error =
+            targets.resolve(path, (124_001, 124_001), Some(&asked)).unwrap_err().to_string();
         assert_eq!(
             error,
             "cannot hold 124001 connections to 127.0.0.1:9: 124000 source ports are fewer; name \
              more source addresses with --source-ip, each has 62000"
         );
         targets.at(place).endpoints.clear();
-        assert!(targets.resolve(path, 124_001, None).is_ok(), "loopback has more of its own");
+        assert!(
+            targets.resolve(path, (124_001, 124_001), None).is_ok(),
+            "loopback has more of its own"
+        );
     }
 
     #[test]

@@ -386,6 +386,7 @@ memory        4050 KB, 4000 KB before the first connect
             ends: Ends::Fault,
             has_reopen: false,
             away_in_order: 0,
+            reopening: 0,
         };
         assert_eq!(FinalText(&outcome).to_string(), EVERY_FIGURE);
     }
@@ -403,6 +404,7 @@ memory        4050 KB, 4000 KB before the first connect
             ends: Ends::Fault,
             has_reopen: false,
             away_in_order: 0,
+            reopening: 0,
         };
         let text = FinalText(&outcome).to_string();
         let line =
@@ -424,6 +426,7 @@ memory        4050 KB, 4000 KB before the first connect
                 ends: Ends::Fault,
                 has_reopen: false,
                 away_in_order: 0,
+                reopening: 0,
             };
             FinalText(&outcome).to_string()
         };

@@ -148,16 +148,19 @@ impl Link {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// Says that nothing more will be sent, and waits until the server says the same.
-    pub async fn close(&mut self) -> End {
+    /// Says that nothing more will be sent, and waits until the server says the same. What it says
+    /// before that is shown to `hear`.
+    pub async fn close(&mut self, mut hear: impl FnMut(&Bytes)) -> End {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         if let Err(error) = unless_blocked(self.context.close(&mut Nowhere, Some(frame))) {
             return end_of(&error);
         }
         self.has_unflushed = true;
         loop {
-            if let Event::Ended(end) = self.event().await {
-                return end;
+            match self.event().await {
+                Event::Ended(end) => return end,
+                Event::Message(payload) => hear(&payload),
+                Event::Flushed => {}
             }
         }
     }

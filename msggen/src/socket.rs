@@ -321,6 +321,8 @@ impl Socket {
                 }
             }
         }
+        // Answers to these may still come, and count for nothing.
+        let mut n_owed = self.sent.len();
         self.end_all(Receipt::nothing(Miss::Unanswered(Reason::Interrupted)));
         if self.target.form.ack.is_none() {
             let _ = timeout(LINGER, self.listen()).await;
@@ -328,7 +330,14 @@ impl Socket {
         if let Some(link) = &mut self.link {
             // That it ended without the server's close frame says nothing: with bytes of ours that
             // nobody read it would be a reset.
-            let end = link.close().await;
+            let SocketTarget { form, n_strays, .. } = &*self.target;
+            let hear = |said: &Bytes| {
+                if form.ack.as_ref().is_some_and(|ack| ack.is_match(said)) {
+                    n_strays.fetch_add(u64::from(n_owed == 0), Ordering::Relaxed);
+                    n_owed = n_owed.saturating_sub(1);
+                }
+            };
+            let end = link.close(hear).await;
             if !matches!(end, End::Closed(_) | End::Broken(Reason::Cut)) {
                 self.shared.tally().closed(end.to_string());
             }

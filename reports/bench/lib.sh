@@ -116,11 +116,11 @@ urls() { # N [FIRST] [PORT]: of N ids, on stdout
         --pattern "http://127.0.0.1:${3-$PORT}/test/{id}"
 }
 
-flood() { # N FLAGS: opens the N connections of urls.txt with floodtest, sets FLOOD
+flood() { # N FLAGS: opens the N connections of urls.txt with floodtest ($FLOODTEST), sets FLOOD
     local n=$1
     shift
     : > flood.out
-    ${CPIN-} "$BIN/floodtest" --urls urls.txt --json --report 500ms "$@" \
+    ${CPIN-} "${FLOODTEST-$BIN/floodtest}" --urls urls.txt --json --report 500ms "$@" \
         > flood.out 2> flood.err 9>&- &
     FLOOD=$!
     STARTED+=("$FLOOD")

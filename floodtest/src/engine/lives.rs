@@ -185,12 +185,15 @@ impl Engine<'_> {
         places.has_settled
     }
 
-    /// Notes the first place that is away at the end because of an end that is not in order.
+    /// Notes the first place that is away at the end because of an end that is not in order, and how
+    /// many are being opened again.
     pub(super) fn name_away(&mut self) {
         let Some(places) = &self.places else { return };
         let is_it = |column: &Column| column.is_away() && !column.is_in_order();
         let row = places.columns.iter().position(is_it);
         self.tally.first_away = row.map(|row| self.job.share.number(row));
+        let is_next = |row: &&usize| places.columns[**row].life() > 0;
+        self.tally.reopening = self.opening.keys().filter(is_next).count() as u64;
     }
 
     /// Closes a connection as was asked for, unless it has ended meanwhile.

@@ -167,7 +167,6 @@ impl<'a> Engine<'a> {
         started_at: Instant,
     ) -> Result<Self, Error> {
         let places = if job.shape.has_lives() { Some(urls.reopen()?) } else { None };
-        let places = places.map(|urls| Box::new(Places::new(urls)));
         urls.rewind()?;
         urls.skip(job.share.index)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -181,6 +180,7 @@ impl<'a> Engine<'a> {
         }
         let n_asked = job.share.n_of(job.n_asked);
         let n_asked = usize::try_from(n_asked).expect("as many descriptors are allowed");
+        let places = places.map(|urls| Box::new(Places::new(urls, n_asked.min(MAX_ROWS_AT_ONCE))));
         let accounting = &job.accounting;
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);

@@ -285,10 +285,10 @@ impl Engine<'_> {
         attempt: Attempt,
         request: &[u8],
     ) -> Result<(), (Reason, Attempt)> {
-        let is_slow = self.slow.has(row);
+        let receive_bytes = self.slow.receive_bytes(row);
         let dialed = self.job.targets.at(attempt.target);
         let endpoint = &mut dialed.endpoints[attempt.endpoint];
-        let (socket, n_sent) = match dial(endpoint, request, is_slow) {
+        let (socket, n_sent) = match dial(endpoint, request, receive_bytes) {
             Ok(dialed) => dialed,
             Err(reason) => return Err((reason, attempt)),
         };

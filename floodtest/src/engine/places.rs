@@ -56,10 +56,10 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Places without any so far. Their lines are read from `urls`.
-    pub(super) fn new(urls: UrlFile) -> Self {
+    /// No places so far, and memory set aside for `n`. Their lines are read from `urls`.
+    pub(super) fn new(urls: UrlFile, n: usize) -> Self {
         Self {
-            columns: Vec::new(),
+            columns: Vec::with_capacity(n),
             queue: Queue::default(),
             due: Vec::new(),
             to_dial: VecDeque::new(),

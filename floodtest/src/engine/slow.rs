@@ -25,6 +25,11 @@ use crate::tally::Tally;
 /// order in which they are due.
 const READ_EVERY: Duration = Duration::from_millis(100);
 
+/// Bytes that the socket of a slow reader is to hold at least. By itself the kernel lets it grow to
+/// megabytes, which a server may fill before it notices that nobody reads. The kernel doubles this
+/// for its own records, so that some 4 KiB of data fit.
+const LEAST_BUFFER_BYTES: usize = 4 * 1024;
+
 /// Readings in a second.
 const READS_PER_S: u64 = 10;
 
@@ -63,14 +68,17 @@ struct Reader {
 }
 
 impl SlowReaders {
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.readers.is_empty()
-    }
-
     /// Whether that of a row is one.
     pub(super) fn has(&self, row: usize) -> bool {
         !self.readers.is_empty() && self.readers.contains_key(&row_number(row))
+    }
+
+    /// How much the socket of a row is to hold, if it is a slow reader's.
+    pub(super) fn receive_bytes(&self, row: usize) -> Option<usize> {
+        let reader = self.readers.get(&row_number(row)).filter(|_| !self.readers.is_empty())?;
+        // Twice what is read at once, so that there is always as much.
+        let bytes = usize::try_from(reader.bytes_per_s * 2 / READS_PER_S).unwrap_or(usize::MAX);
+        Some(bytes.max(LEAST_BUFFER_BYTES))
     }
 
     /// When the next one reads.

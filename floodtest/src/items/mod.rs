@@ -142,7 +142,7 @@ pub trait ItemSink {
         false
     }
     /// An event is complete that has this id; an empty one takes back those before.
-    fn event_id(&mut self, id: Box<[u8]>) {
+    fn event_id(&mut self, id: &[u8]) {
         let _ = id;
     }
     /// The server asks for so many milliseconds until its stream is opened again.
@@ -617,7 +617,7 @@ impl Items {
         if line == Line::Blank
             && let Some(id) = scratch.id.take()
         {
-            sink.event_id(id);
+            sink.event_id(&id);
         }
         match line {
             Line::Comment => sink.comment(),

@@ -419,7 +419,9 @@ mod tests {
     fn what_a_resumed_stream_brings_again_is_no_duplicate() {
         let mut window = Window::from_first();
         let mut all = Found::default();
-        [1, 2, 4].iter().for_each(|number| all.add(window.record(*number, |_| {})));
+        for number in [1, 2, 4] {
+            all.add(window.record(number, |_| {}));
+        }
         for number in [2, 3, 4] {
             all.add(window.record_after_gap(number, true, |_| {}));
         }

@@ -51,6 +51,7 @@ pub(crate) struct Redirected {
 
 /// The requests of a run.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of the fields")]
 pub(crate) struct Requests {
     /// The method.
     method: String,
@@ -222,7 +223,7 @@ impl Requests {
         // Behind the request line, where the order of fields does not matter.
         if let Some(end) = request.iter().position(|byte| *byte == b'\n') {
             let line = [b"Last-Event-ID: ", id, b"\r\n"].concat();
-            request.splice(end + 1..end + 1, line);
+            request.splice((end + 1)..=end, line);
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Tally {
     /// Of these, the first by its number among those where that is not so; the final counts have
     /// it.
     pub(crate) first_away: Option<u64>,
+    /// Connections without a head that are not the first of their place; the final counts have it.
+    pub(crate) reopening: u64,
     /// Established connections that were not the first of their place.
     pub(crate) reopened: u64,
     /// Of these, those on which the numbers of the one before go on.
@@ -329,6 +331,7 @@ impl Tally {
             (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
             (ours, theirs) => ours.or(theirs),
         };
+        self.reopening += other.reopening;
         self.reopened += other.reopened;
         self.went_on += other.went_on;
         self.resumed += other.resumed;

@@ -6,9 +6,11 @@
 //!
 //! - this file: the TLS of one connection
 //! - `trust`: whom to trust and what to show
+//! - `sessions`: sessions that are gone on with, if that is asked for
 //! - `fault`: what goes wrong, in words
 
 pub(crate) mod fault;
+mod sessions;
 pub(crate) mod trust;
 
 use std::fmt;
@@ -24,7 +26,7 @@ use crate::decode::{DecodeError, Progress};
 use crate::reason::Reason;
 pub use fault::{Alert, TlsFault};
 pub(crate) use trust::Trust;
-pub use trust::{TlsArgs, TrustError};
+pub use trust::{TlsArgs, TlsResume, TrustError};
 
 /// Bytes that rustls may need for what it sends at once: a hello with its extensions, or the end
 /// of a handshake; it says so when it needs more.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use graviola::util::is_cpu_supported;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
@@ -16,6 +16,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, Sig
 use serde::{Deserialize, Serialize};
 
 use super::fault::is_authority;
+use super::sessions::Sessions;
 
 /// What the cryptography needs of a processor.
 const FEATURES: &str = if cfg!(target_arch = "aarch64") {
@@ -44,6 +45,22 @@ pub struct TlsArgs {
     /// PEM file with the private key of --cert.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
+
+    /// Whether connections to https:// URLs go on with a session of an earlier one where the server
+    /// offers it, as browsers do when they come back. off: each makes a whole handshake, the dearest
+    /// case for the server.
+    #[arg(long, value_name = "WHETHER", default_value = "off")]
+    pub tls_resume: TlsResume,
+}
+
+/// Whether sessions of TLS are gone on with: the value of `--tls-resume`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum TlsResume {
+    /// They are: connections share the sessions of a server.
+    On,
+    /// They are not. Without lives nobody comes back, and to remember sessions costs memory.
+    #[default]
+    Off,
 }
 
 /// Why `https://` URLs cannot be held.
@@ -134,8 +151,10 @@ impl Trust {
             _ => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Nobody comes back, and to remember sessions costs memory for each.
-        config.resumption = Resumption::disabled();
+        config.resumption = match args.tls_resume {
+            TlsResume::On => Resumption::store(Arc::new(Sessions::default())),
+            TlsResume::Off => Resumption::disabled(),
+        };
         Ok(Self(Arc::new(config)))
     }
 }

@@ -143,15 +143,13 @@ fn a_stream_is_resumed_and_what_it_brings_again_is_no_duplicate() {
         let events = |numbers: &[u64]| numbers.iter().map(|n| event(*n)).collect::<String>();
         // The id of an event that is cut off does not count.
         let cut = "id: never\ndata: x";
-        match life {
-            0 => send(stream, &format!("{EVENTS}retry: 1\n\n{}{cut}", events(&[1, 2, 3]))),
-            _ => {
-                let line = format!("Last-Event-ID: e-{id}-3\r\n");
-                assert!(request.contains(&line), "{request}");
-                send(stream, &format!("{EVENTS}{}", events(&[2, 3, 4, 5])));
-                hold(stream);
-            }
+        if life == 0 {
+            return send(stream, &format!("{EVENTS}retry: 1\n\n{}{cut}", events(&[1, 2, 3])));
         }
+        let line = format!("Last-Event-ID: e-{id}-3\r\n");
+        assert!(request.contains(&line), "{request}");
+        send(stream, &format!("{EVENTS}{}", events(&[2, 3, 4, 5])));
+        hold(stream);
     });
     let urls = server.urls(3);
     let mut running = begin(&urls, &["--reopen", "server"]);
@@ -353,5 +351,129 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         (&["--for", "1s", "--rate", "max"], "--for needs a rate"),
     ] {
         run(&[&["--urls", urls.path()], flags].concat()).with_code(2).mentioning(words);
+    }
+}
+
+/// A server that sends each connection as much as it takes, and what it could not send at the end.
+fn gushing() -> Server {
+    let text = chunk(&"x".repeat(1_000));
+    server(move |_, _, _, stream| {
+        send(stream, OUR_HEAD);
+        // What is too slow is thrown away, as servers do it.
+        stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        for _ in 0..20_000 {
+            if std::io::Write::write_all(stream, text.as_bytes()).is_err() {
+                let linger = Some(std::time::Duration::ZERO);
+                rustix::net::sockopt::set_socket_linger(&*stream, linger).unwrap();
+                return;
+            }
+        }
+        hold(stream);
+    })
+}
+
+#[test]
+fn what_a_server_does_to_each_slow_reader_is_told() {
+    let server = gushing();
+    let urls = server.urls(10);
+    let folder = tempfile::tempdir().unwrap();
+    let flags =
+        ["--slow", "20%:0", "--slow", "10%:100B/s", "--out", folder.path().to_str().unwrap()];
+    let mut running = begin(&urls, &flags);
+    let is_over = |report: &FloodReport| {
+        let slow = report.slow_readers.as_ref().unwrap();
+        slow.connections == 3 && slow.open == 0 && report.chunks >= 7 * 20_000
+    };
+    running.wait_for(is_over);
+    running.signal(Signal::INT);
+    // What a server does to them is no shortfall.
+    let report = running.end().with_code(0).report();
+    balanced(&report);
+    let slow = report.slow_readers.unwrap();
+    assert_eq!((slow.connections, slow.open, slow.ends["reset"]), (3, 0, 3));
+    assert_eq!((report.connected, report.closures["reset"]), (7, 3));
+    let rates: Vec<_> = slow.readers.iter().map(|it| it.bytes_per_s).collect();
+    assert_eq!(rates.iter().filter(|rate| **rate == 0).count(), 2);
+    assert_eq!(rates.iter().filter(|rate| **rate == 100).count(), 1);
+    for reader in &slow.readers {
+        assert!(reader.url.starts_with(&format!("http://{}/test/", server.address)), "{reader:?}");
+        assert_eq!(reader.end, "reset");
+        // A socket of a few KB was full; without a small one it would be megabytes.
+        assert!((1_000..50_000).contains(&reader.bytes), "{reader:?}");
+        assert!(reader.after_s.is_some(), "{reader:?}");
+    }
+    let log = std::fs::read_to_string(folder.path().join("slow.ndjson")).unwrap();
+    let all: Vec<reports::books::SlowReader> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(all, slow.readers);
+}
+
+#[test]
+fn a_slow_reader_that_a_server_waits_for_is_open_and_reads_at_its_rate() {
+    let text = chunk(&"x".repeat(1_000));
+    let server = server(move |_, _, _, stream| {
+        send(stream, OUR_HEAD);
+        while std::io::Write::write_all(stream, text.as_bytes()).is_ok() {}
+    });
+    let urls = server.urls(2);
+    let mut running = begin(&urls, &["--slow", "50%:200KiB/s", "--slow", "50%:0"]);
+    // So much more than its socket holds is what it has read.
+    running.wait_for(|report| report.bytes > 300_000);
+    running.signal(Signal::INT);
+    let report = running.end().with_code(0).report();
+    let slow = report.slow_readers.unwrap();
+    assert_eq!((slow.connections, slow.open, slow.ends.len()), (2, 2, 0));
+    let of = |rate| slow.readers.iter().find(|it| it.bytes_per_s == rate).unwrap();
+    let (slow, mute) = (of(200 * 1024), of(0));
+    assert!(slow.bytes > 200_000 && mute.bytes < 50_000, "{slow:?} {mute:?}");
+    assert_eq!((slow.end.as_str(), slow.after_s), ("open", None));
+    // 200 KiB a second and no more, but for what came with its head and is in its socket.
+    let most = report.elapsed_s * 204_800.0 + 200_000.0;
+    assert!((slow.bytes as f64) < most, "{slow:?} in {} s", report.elapsed_s);
+}
+
+#[test]
+fn an_orderly_end_of_a_mute_reader_is_told_as_such() {
+    let server = server(|_, _, _, stream| {
+        send(stream, &format!("{OUR_HEAD}{}", chunk("hello")));
+        send(stream, "0\r\n\r\n");
+    });
+    let urls = server.urls(1);
+    let args = ["--urls", urls.path(), "--slow", "100%:0", "--json", "--ends", "ok"];
+    let report = run(&args).with_code(0).report();
+    let slow = report.slow_readers.unwrap();
+    assert_eq!((slow.ends["ended"], report.ended), (1, 1));
+}
+
+#[test]
+fn tls_is_resumed_if_that_is_asked_for() {
+    for (resume, n_resumed) in [("on", 4), ("off", 0)] {
+        let resumed = Arc::new(Mutex::new((0, 0)));
+        let seen = Arc::clone(&resumed);
+        let address = crate::https::serve_as("server", None, move |stream| {
+            let kind = stream.conn.handshake_kind().unwrap();
+            let (n_before, n_resumed) = {
+                let mut seen = seen.lock().unwrap();
+                seen.0 += 1;
+                seen.1 += u32::from(kind == rustls::HandshakeKind::Resumed);
+                *seen
+            };
+            crate::https::send(
+                stream,
+                &format!("{OUR_HEAD}{}", chunk(&format!("{n_before} {n_resumed}"))),
+            );
+            // The first four are cut off.
+            if n_before > 4 {
+                let _ = stream.read(&mut [0; 16]);
+            }
+        });
+        let urls = crate::https::urls("localhost", address, 4);
+        let flags = ["--ca", crate::https::CA, "--reopen", "after:20ms", "--tls-resume", resume];
+        let mut running = begin(&urls, &flags);
+        running.wait_for(|report| report.connected == 4 && report.reopened == 4);
+        running.signal(Signal::INT);
+        let report = running.end().with_code(0).report();
+        balanced(&report);
+        assert_eq!(*resumed.lock().unwrap(), (8, n_resumed), "{resume}");
     }
 }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use reports::books::FloodReport;
+use reports::books::{Counted, FloodReport, Goodput, Own, SlowReaders, Streams};
 use reports::latency::LatencySummary;
 use rustix::process::Signal;
 
@@ -129,8 +129,9 @@ fn what_is_null_in_a_report_is_no_series() {
     assert_eq!(found["floodtest_lost"], "3");
     assert_eq!(found["floodtest_delivery_from_due_seconds{quantile=\"0.5\"}"], "0.001");
     assert_eq!(found["floodtest_delivery_from_due_seconds_sum"], "0.003");
-    for absent in ["floodtest_duplicated", "floodtest_median_jump"] {
-        assert!(!found.contains_key(absent), "{text}");
+    let absent = ["duplicated", "median_jump", "lost_in_gaps", "slow_readers_open"];
+    for absent in absent.map(|name| format!("floodtest_{name}")) {
+        assert!(!found.contains_key(absent.as_str()), "{text}");
     }
 }
 
@@ -141,8 +142,17 @@ fn the_schema_lists_every_series_and_no_others() {
         lost: Some(1),
         duplicated: Some(1),
         reordered: Some(1),
+        lost_in_gaps: Some(1),
+        slow_readers: Some(SlowReaders::default()),
         median_jump: Some(1),
         content_types: reasons,
+        streams: Some(Streams {
+            done: Some(1),
+            not_done: Some(1),
+            counted: Some(Counted { total: Some(1), ..Counted::default() }),
+            goodput: Some(Goodput::default()),
+        }),
+        own: Own { busiest_thread_share: Some(0.5), ..Own::default() },
         ..FloodReport::default()
     };
     let text = floodtest::metrics::text(&report);

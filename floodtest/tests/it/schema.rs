@@ -24,7 +24,7 @@ fn collect(value: &Value, name: &str, fields: &mut BTreeMap<String, &'static str
             for (key, value) in object {
                 // The keys of these are reasons, and media types.
                 let key = match name {
-                    "failures" | "closures" => "REASON",
+                    "failures" | "closures" | "settles[].failed" | "slow_readers.ends" => "REASON",
                     "content_types" => "TYPE",
                     _ => key,
                 };
@@ -98,6 +98,32 @@ fn a_report_has_the_fields_of_the_schema() {
 }
 
 #[test]
+fn a_report_of_a_shape_has_the_fields_of_the_schema() {
+    // The first connection is a mute reader's that the server ends, the second one stays open until
+    // a storm closes it, and finds the server gone.
+    let server = Server::start(|k, stream| match k {
+        0 | 1 => {
+            send(stream, OUR_HEAD);
+            crate::support::hold(stream);
+        }
+        _ => send(stream, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+    });
+    let urls = server.urls(2);
+    let flags =
+        ["--rate", "max", "--json", "--hold", "400ms", "--report", "50ms", "--slow", "50%:0"];
+    let storm = ["--storm", "200ms:100%", "--reopen", "after:10ms"];
+    let storm = [&["--urls", urls.path()], &flags[..], &storm].concat();
+    // The end of a run with a rate that is not known beforehand is not either.
+    let ended = run(&storm).with_code(1);
+    let report: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    let mut shape = serde_json::Map::new();
+    for name in ["settles", "slow_readers"] {
+        shape.insert(name.to_owned(), report[name].clone());
+    }
+    compare(&Value::Object(shape), "Shapes of a load");
+}
+
+#[test]
 fn a_plan_has_the_fields_of_the_schema() {
     let server = Server::holding(OUR_HEAD);
     let urls = server.urls(2);
@@ -127,6 +153,13 @@ fn expectations_have_the_names_of_the_schema_and_no_others() {
     for name in &names {
         let parsed = figures::parse(&format!("{}>=0", name.replace("REASON", "cut")));
         assert!(parsed.is_ok(), "{name}: {parsed:?}");
+    }
+    for name in ["settles", "slow_readers.connections", "slow_readers.open"] {
+        names.insert(name.to_owned());
+    }
+    for name in ["settle.t50", "settle.t95", "settle.t100"] {
+        assert!(figures::parse(&format!("{name}<10s")).is_ok(), "{name} is a time");
+        names.insert(name.to_owned());
     }
     let error = figures::parse("no-such-figure=0").unwrap_err().to_string();
     let (_, listed) = error.split_once("there are ").unwrap();

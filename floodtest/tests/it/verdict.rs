@@ -42,7 +42,7 @@ fn an_expectation_that_cannot_be_read_is_2_before_any_connect() {
     let urls = server.urls(1);
     run(&["--urls", urls.path(), "--expect", "conected>=1"])
         .with_code(2)
-        .mentioning("there is no figure \"conected\"; there are asked, begun, bytes");
+        .mentioning("there is no figure \"conected\"; there are asked, away, begun");
     assert!(server.requests().is_empty());
 }
 

@@ -642,6 +642,29 @@ fn a_redirect_is_followed_to_another_websocket_with_a_key_of_its_own() {
 }
 
 #[test]
+fn a_life_that_we_end_is_closed_in_order_and_the_next_one_has_a_key_of_its_own() {
+    for flags in [&["--lifetime", "30ms"][..], &["--reopen", "at-once", "--storm", "100ms:100%"]] {
+        let (server, frames) = sending(frame(0x81, "hello"));
+        let urls = urls(&server, 2);
+        let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "20ms"];
+        let mut running = start(&[&args[..], flags].concat());
+        running.wait_for(|report| report.reopened >= 2 && report.items >= 4);
+        running.signal(Signal::INT);
+        let report = running.end().with_code(0).report();
+        let ours = ["lifetime", "storm"].map(|word| report.closures.get(word).copied());
+        assert_eq!(ours.into_iter().flatten().sum::<u64>(), report.closed, "{report:?}");
+        for _ in 0..report.closed {
+            let (first, payload) = frames.recv_timeout(DEADLINE).unwrap();
+            assert_eq!((first, &payload[..2]), (0x88, &1001_u16.to_be_bytes()[..]));
+        }
+        let requests = server.requests();
+        let keys: BTreeSet<_> =
+            requests.iter().map(|it| field(&it.text, "Sec-WebSocket-Key").unwrap()).collect();
+        assert!(keys.len() >= 2, "{keys:?}");
+    }
+}
+
+#[test]
 fn workers_hold_websockets_as_well() {
     let (sender, frames) = channel();
     let server = serve(move |request, stream| {

@@ -205,6 +205,8 @@ fn answers_are_those_that_match_and_say_what_they_are_asked() {
 fn an_answer_to_nothing_is_a_stray_one_and_counts_for_no_message() {
     let server = SocketServer::new(|accepted| {
         accepted.accept();
+        // Whichever message it comes before, one answer is left over when all have theirs, and the
+        // server has said it before it answers the close frame.
         accepted.send(1, b"ok");
         accepted.serve(|accepted, _| accepted.send(1, b"ok"));
     });
