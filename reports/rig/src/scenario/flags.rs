@@ -122,6 +122,7 @@ pub(crate) const MEMLOG_GIVEN: &[&str] = &[
 const OF_MSGGEN: &[&str] = &[
     "achieved_per_s",
     "answered",
+    "followers",
     "late",
     "lateness",
     "order_wait",

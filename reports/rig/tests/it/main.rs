@@ -9,6 +9,7 @@
 mod abuse;
 mod compare;
 mod faults;
+mod friends;
 mod imports;
 mod installed;
 mod readme;
