@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use reports::books::{ByReason, Settle};
-use reports::latency::{Latency, LatencyCounts};
+use reports::latency::{Latency, LatencyCounts, LatencySummary};
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
@@ -74,6 +74,10 @@ pub(crate) struct Settling {
     failed: Vec<(Reason, u64)>,
     /// The delays of messages.
     delays: Delays,
+    /// What is reported of them, once they do not change any more: a run may have many of these,
+    /// and reports are made between two looks at the sockets.
+    #[serde(skip)]
+    summaries: Option<Box<[LatencySummary; 3]>>,
 }
 
 /// Counts one in the bin of a time.
@@ -92,6 +96,11 @@ fn add(bins: &mut BTreeMap<u32, u32>, others: &BTreeMap<u32, u32>) {
     for (bin, n) in others {
         *bins.entry(*bin).or_default() += n;
     }
+}
+
+/// What is reported of the delays of three times.
+fn summaries(delays: &[LatencyCounts; 3]) -> [LatencySummary; 3] {
+    delays.clone().map(|counts| Latency::from(counts).summary())
 }
 
 /// Delays of both.
@@ -116,6 +125,7 @@ impl Settling {
             begun_at: BTreeMap::new(),
             failed: Vec::new(),
             delays: Delays::Begun { before, during, after: None, end: None },
+            summaries: None,
         }
     }
 
@@ -161,6 +171,9 @@ impl Settling {
         let Delays::Begun { after, end, .. } = &mut self.delays else { return None };
         let after = after.clone()?;
         end.get_or_insert_with(|| delivery.counts());
+        let delays = self.delays(delivery);
+        self.summaries = Some(Box::new(summaries(&delays)));
+        self.delays = Delays::Known(Box::new(delays));
         Some(after)
     }
 
@@ -196,7 +209,7 @@ impl Settling {
         };
         let Some(known) = all.iter_mut().find(|other| is_same(other)) else {
             let known = Delays::Known(Box::new(delays));
-            all.push(Self { delays: known, ..self.clone() });
+            all.push(Self { delays: known, summaries: None, ..self.clone() });
             all.sort_by_key(|settling| settling.at_ms);
             return;
         };
@@ -253,8 +266,8 @@ impl Settling {
 
     /// What is reported of it; the delays so far are `delivery`.
     pub(crate) fn report(&self, delivery: &Latency) -> Settle {
-        let [before, during, after] =
-            self.delays(delivery).map(|counts| Latency::from(counts).summary());
+        let known = self.summaries.as_deref().cloned();
+        let [before, during, after] = known.unwrap_or_else(|| summaries(&self.delays(delivery)));
         let mut failed = ByReason::new();
         for (reason, n) in &self.failed {
             *failed.entry(reason.to_string()).or_default() += n;

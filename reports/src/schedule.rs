@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_ramp_begins_half_the_sum_of_its_rates_times_its_time() {
         let up = Steps::new(vec![step(100.0, 2_000.0, Some(60))]).unwrap();
-        assert_eq!(up.n_before(Duration::from_secs(60)), 63_000);
+        assert_eq!(up.n_before(Duration::from_mins(1)), 63_000);
         assert_eq!((up.due(0), up.due(63_000)), (Some(Duration::ZERO), None));
         // After half of the time there is the first rate and a quarter of what it grows by.
         assert_eq!(up.n_before(Duration::from_secs(30)), 3_000 + 14_250);

@@ -220,8 +220,9 @@ impl Engine<'_> {
                 let at_once = Some(Duration::ZERO);
                 let _ = rustix::net::sockopt::set_socket_linger(socket, at_once);
             }
-        } else {
+        } else if self.rows[index].framer.close_code().is_none() {
             self.say_goodbye(index);
+            self.say_close_notify(index);
         }
         self.end(index, reason);
     }

@@ -97,14 +97,12 @@ impl Engine<'_> {
             return self.note_failure(row, reason, now_ms);
         }
         let Some(places) = &mut self.places else { return };
-        if reason == Reason::Storm {
-            let settling = places.columns[row].settling();
-            if let Some(settling) = settling.and_then(|it| self.tally.settlings.get_mut(it)) {
-                settling.closed(now_ms);
-            }
+        // Whoever is there has come back from those before: this is the storm that closes it now.
+        if let Some(storm) = places.columns[row].settling() {
+            self.tally.settlings[storm].closed(now_ms);
             return;
         }
-        if is_in_order || !self.has_next(reason) {
+        if reason == Reason::Storm || is_in_order || !self.has_next(reason) {
             return;
         }
         let Some(places) = &mut self.places else { return };
