@@ -100,8 +100,6 @@ pub(crate) struct Reporter<'a> {
     rss_start_kb: u64,
     /// Their RSS when it was last looked at.
     rss_kb: u64,
-    /// What is logged of streams before there are any, if they are measured.
-    no_streams: Option<Box<StreamCounts>>,
     /// When the last attempt to open a connection came to its end.
     settled_at: Option<Instant>,
     /// When the next report is due.
@@ -142,7 +140,6 @@ impl<'a> Reporter<'a> {
             rss_start_kb: rss_kb(&pids),
             rss_kb: 0,
             pids,
-            no_streams: has_streams.then(Box::default),
             settled_at: None,
             next_report_at: started_at + config.report_every.min(FOREVER),
             next_progress_at: started_at + config.progress_every.unwrap_or(FOREVER).min(FOREVER),
@@ -202,7 +199,15 @@ impl<'a> Reporter<'a> {
         counted.is_final = is_final;
         let asked_per_s = self.config.asked_per_s(counted.opening_s);
         tally.own.write(&mut counted, &tally.connect_lateness, asked_per_s);
-        if let Some(counts) = tally.streams.as_deref().or(self.no_streams.as_deref()) {
+        if self.config.streams.is_measured {
+            let no_streams;
+            let counts = if let Some(counts) = &tally.streams {
+                counts
+            } else {
+                // Workers have said nothing yet.
+                no_streams = Box::default();
+                &no_streams
+            };
             let start_us = tally.dialed_us.map_or(0, |(first_us, _)| first_us);
             summary::write(&mut counted, &self.config.streams, counts, start_us, elapsed);
         }
@@ -257,7 +262,9 @@ impl<'a> Reporter<'a> {
     /// Writes a report to the logs, if there are any.
     fn log(&mut self, now: Instant, tally: &Tally, report: &FloodReport) {
         let out = self.out.as_mut();
-        let totals = tally.totals(self.no_streams.as_deref());
+        let is_missing = self.config.streams.is_measured && tally.streams.is_none();
+        let no_streams = is_missing.then(Box::<StreamCounts>::default);
+        let totals = tally.totals(no_streams.as_deref());
         if let Some(news) = out.and_then(|out| out.log(now, report, &totals)) {
             self.observer.trouble(&news);
         }

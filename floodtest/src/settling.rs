@@ -74,8 +74,8 @@ pub(crate) struct Settling {
     failed: Vec<(Reason, u64)>,
     /// The delays of messages.
     delays: Delays,
-    /// What is reported of them, once they do not change any more: a run may have many of these, and
-    /// reports are made between two looks at the sockets.
+    /// What is reported of them, once they do not change any more: a run may have many of these,
+    /// and reports are made between two looks at the sockets.
     #[serde(skip)]
     summaries: Option<Box<[LatencySummary; 3]>>,
 }

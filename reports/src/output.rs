@@ -377,8 +377,7 @@ impl Drop for Stream {
 }
 
 /// `view` in the place of another one of `n_lines`, in one write and without a moment in which
-/// nothing is there: each line is written over an old one, and only what stands behind it is
-/// erased.
+/// nothing is there: each line is written over an old one, and only the rest of that is erased.
 fn over(n_lines: usize, view: &str) -> String {
     let mut text = format!("\x1b[{n_lines}F");
     for line in view.lines() {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use super::opening::Unsent;
 use super::transport::Transport;
+use crate::dial::send_some;
 use crate::reason::Reason;
 
 /// How long a server may take to close the connection when it has closed its WebSocket. RFC 6455
@@ -54,6 +55,20 @@ impl Engine<'_> {
     pub(super) fn say_goodbye(&mut self, row: usize) {
         if self.rows[row].framer.is_websocket() {
             self.say_close(row, GOING_AWAY);
+        }
+    }
+
+    /// Tells the server of a connection that has TLS that nothing more comes, unless its socket takes
+    /// nothing now.
+    pub(super) fn say_close_notify(&mut self, row: usize) {
+        let (Some(tls), Some(socket)) = (self.tls.get_mut(&row), &self.rows[row].socket) else {
+            return;
+        };
+        if !self.unsent.contains_key(&row) {
+            self.outgoing.clear();
+            tls.close(&mut self.outgoing);
+            // Whatever becomes of it, the connection is closed now.
+            let _ = send_some(socket, &self.outgoing);
         }
     }
 

@@ -222,6 +222,7 @@ impl Engine<'_> {
             }
         } else if self.rows[index].framer.close_code().is_none() {
             self.say_goodbye(index);
+            self.say_close_notify(index);
         }
         self.end(index, reason);
     }

@@ -185,6 +185,7 @@ impl<'a> Engine<'a> {
         let has_sent = !accounting.sent.is_empty();
         let judge = Judge::new(accounting.judge, has_sent, accounting.max_windows);
         let n_rows = n_asked.min(MAX_ROWS_AT_ONCE);
+        let has_streams = job.streams.is_measured;
         Ok(Self {
             streams: Pacing::new(&job.streams, started_at, n_rows),
             meter: Meter::new(),
@@ -210,7 +211,9 @@ impl<'a> Engine<'a> {
             flight: Flight::default(),
             trust,
             tls: HashMap::new(),
-            tally: Tally::default(),
+            // Made here and not with the first item: memory that was never used costs nothing until
+            // something is counted in it, and later on it would be some that was.
+            tally: Tally { streams: has_streams.then(Box::default), ..Tally::default() },
             buffer: vec![0; RECEIVE_BYTES],
             request: Vec::new(),
             outgoing: Vec::new(),

@@ -547,10 +547,13 @@ impl Items {
             let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
             // A line feed or a record separator alone is no item: servers keep connections with it.
             let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x1e;
-            let has_content = self.has(HAS_CONTENT) || !line.iter().all(is_blank);
+            // What stands before the line's text is none of it, wherever it is cut.
+            let n_blank = line.iter().take_while(|byte| is_blank(byte)).count();
+            let start = if self.has(HAS_CONTENT) { 0 } else { n_blank };
+            let has_content = start < line.len();
             self.set(HAS_CONTENT, has_content);
-            if sink.wants_text() && has_content {
-                scratch.text.push(line);
+            if sink.wants_text() {
+                scratch.text.push(&line[start..]);
             }
             self.stamps(line, scratch, sink);
             if let Numbers::Pattern(pattern) = numbers

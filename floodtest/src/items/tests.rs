@@ -378,3 +378,81 @@ proptest! {
         prop_assert_eq!(sorted(read(&head, sequence, pieces)), whole);
     }
 }
+
+/// Keeps the texts of items, and nothing else.
+#[derive(Debug, Default)]
+struct Texts(Vec<Option<String>>);
+
+impl ItemSink for Texts {
+    fn stamp(&mut self, _: Stamp) {}
+    fn number(&mut self, _: u64) {}
+    fn wants_numbers(&self) -> bool {
+        false
+    }
+    fn item(&mut self, _: bool) {}
+    fn comment(&mut self) {}
+    fn too_long(&mut self) {}
+    fn encoded(&mut self, _: u64) {}
+    fn wants_text(&self) -> bool {
+        true
+    }
+    fn text(&mut self, text: Option<&[u8]>) {
+        self.0.push(text.map(|text| String::from_utf8(text.to_vec()).unwrap()));
+    }
+}
+
+#[test]
+fn the_text_of_an_item_is_the_same_wherever_it_is_cut() {
+    let long = "x".repeat(70_000);
+    let events =
+        ": ping\r\n\r\nid: 7\ndata: a\ndata: b\n\nevent: e\n\ndata\r\rdata:{}\n\ndata: cut";
+    let lines = "{\"a\":1}\r\n\n\x1e\n  end  \nlast";
+    let some = |texts: &[&str]| texts.iter().map(|it| Some((*it).to_owned())).collect::<Vec<_>>();
+    for (content, body, expected) in [
+        (Content::Events, events, some(&["a\nb\n", "\n", "{}\n"])),
+        (Content::Lines, lines, some(&["{\"a\":1}\r\n", "end  \n", "last"])),
+        (
+            Content::Lines,
+            &format!("a\n{long}\nb\n"),
+            vec![Some("a\n".to_owned()), None, Some("b\n".to_owned())],
+        ),
+        (
+            Content::Events,
+            &format!("data: a\n\ndata: {long}\n\ndata: b\n\n"),
+            vec![Some("a\n".to_owned()), None, Some("b\n".to_owned())],
+        ),
+    ] {
+        for piece_len in [1, 2, 3, 7, 1_000, body.len()] {
+            let mut items = Items::new(&head(Framing::UntilClose, content), Stream::Auto);
+            let (mut scratch, mut texts) = (Scratch::default(), Texts::default());
+            for piece in body.as_bytes().chunks(piece_len) {
+                items.data(piece, &mut scratch, None, &mut texts);
+                // What is not put away is as good as lost.
+                if !items.settle(&mut scratch) {
+                    assert_eq!(scratch, Scratch::default());
+                }
+            }
+            items.end(&mut scratch, None, true, &mut texts);
+            assert_eq!(texts.0, expected, "in pieces of {piece_len}");
+        }
+    }
+}
+
+#[test]
+fn the_text_of_a_message_or_a_chunk_is_all_of_it() {
+    let mut items = Items::new(&websocket(false), Stream::Auto);
+    let (mut scratch, mut texts) = (Scratch::default(), Texts::default());
+    items.message(b"one", &mut scratch, None, &mut texts);
+    items.data(b"t", &mut scratch, None, &mut texts);
+    assert!(items.settle(&mut scratch), "it is kept until the message is whole");
+    items.data(b"wo", &mut scratch, None, &mut texts);
+    items.message_end(&mut scratch, None, &mut texts);
+    items.message(b"", &mut scratch, None, &mut texts);
+    let mut chunks = Items::new(&head(Framing::Chunked, Content::Other), Stream::Auto);
+    for piece in ["th", "ree"] {
+        chunks.data(piece.as_bytes(), &mut scratch, None, &mut texts);
+    }
+    chunks.chunk_end(&mut scratch, &mut texts);
+    let expected = ["one", "two", "", "three"].map(|text| Some(text.to_owned()));
+    assert_eq!(texts.0, expected);
+}

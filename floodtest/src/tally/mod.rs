@@ -236,12 +236,11 @@ pub(crate) fn series(has_streams: bool) -> Vec<Series> {
 }
 
 impl Tally {
-    /// The delays of [`series`] so far, each of them. `no_streams` is there if those of streams are
-    /// among them, for as long as there are none.
+    /// The delays of [`series`] so far, each of them; `no_streams` in place of those of streams, if
+    /// they are measured and there are none yet.
     pub(crate) fn totals<'a>(&'a self, no_streams: Option<&'a StreamCounts>) -> Vec<&'a Latency> {
         let mut totals = vec![&self.delivery_from_due, &self.delivery_from_send];
-        if let Some(no_streams) = no_streams {
-            let streams = self.streams.as_deref().unwrap_or(no_streams);
+        if let Some(streams) = self.streams.as_deref().or(no_streams) {
             let StreamCounts {
                 first_item_from_due, first_item_from_send, gap, stream_time, ..
             } = streams;

@@ -97,6 +97,21 @@ impl Tls {
         encrypted.map(|_| ())
     }
 
+    /// Appends to `outgoing` what tells the server that nothing more comes, if the handshake is
+    /// done.
+    pub(crate) fn close(&mut self, outgoing: &mut Vec<u8>) {
+        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = state {
+            // Where this is not possible the connection is closed without it.
+            let _ = write(outgoing, |room| {
+                traffic.queue_close_notify(room).map_err(|error| match error {
+                    EncryptError::InsufficientSize(size) => Some(size.required_size),
+                    EncryptError::EncryptExhausted => None,
+                })
+            });
+        }
+    }
+
     /// Takes what was received, behind what was put back: shows what is inside to `plain`, and
     /// appends what is to be sent to `outgoing`.
     pub(crate) fn receive(

@@ -585,3 +585,23 @@ fn places_of_a_worker_that_dies_are_missing() {
     balanced(&ended.report());
     ended.mentioning("places had no connection when it ended").mentioning("worker 1 died");
 }
+
+#[test]
+fn a_life_within_tls_is_ended_with_a_close_notify() {
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ends);
+    let address = crate::https::serve_as("server", None, move |stream| {
+        crate::https::send(stream, OUR_HEAD);
+        // Without the notice this is an error.
+        let end = stream.read(&mut [0; 16]).map_err(|error| error.to_string());
+        seen.lock().unwrap().push(end);
+    });
+    let urls = crate::https::urls("localhost", address, 3);
+    let mut running = begin(&urls, &["--ca", crate::https::CA, "--lifetime", "20ms"]);
+    running.wait_for(|report| report.reopened >= 6);
+    crate::support::wait_until("lives have ended", || ends.lock().unwrap().len() >= 6);
+    let ends = ends.lock().unwrap()[..6].to_vec();
+    assert_eq!(ends, vec![Ok(0); 6]);
+    running.signal(Signal::INT);
+    balanced(&running.end().with_code(0).report());
+}
