@@ -58,8 +58,8 @@ impl Engine<'_> {
         }
     }
 
-    /// Tells the server of a connection that has TLS that nothing more comes, unless its socket takes
-    /// nothing now.
+    /// Tells the server of a connection that has TLS that nothing more comes, unless its socket
+    /// takes nothing now.
     pub(super) fn say_close_notify(&mut self, row: usize) {
         let (Some(tls), Some(socket)) = (self.tls.get_mut(&row), &self.rows[row].socket) else {
             return;
