@@ -92,8 +92,8 @@ fn a_full_disk_refuses_changes_and_takes_them_again_when_there_is_room() {
     // Its disk, as it sees it.
     let filler = format!("/proc/{}/root{at}/filler", server.pid());
     let fill = ["-c", "head -c 9m /dev/zero > \"$0\"", &filler];
-    let filled = Command::new("sh").args(fill).output().unwrap();
-    assert!(!filled.status.success(), "it is full: {filled:?}");
+    let output = Command::new("sh").args(fill).output().unwrap();
+    assert!(!output.status.success(), "it is full: {output:?}");
 
     let mut n_done = 0;
     let refused = (0..2_000).find_map(|n| {
