@@ -244,6 +244,8 @@ impl Lookups<'_> {
         let users = lines.iter().filter(|(.., to)| to.is_some()).map(|(id, ..)| (*id, 0));
         let audiences = friends.audiences(users.collect()).await;
         let mut audiences = audiences.map_err(|error| not_sent(error.into()))?.into_iter();
+        // A message to followers is as much work as it has connections.
+        let mut n_in_turn = 0;
         for (id, msg, to) in lines {
             if to.is_none() {
                 send_line(&self.shared.sender, id, &msg, outcome).await;
@@ -254,7 +256,9 @@ impl Lookups<'_> {
             let reached = sent.map_err(not_sent)?;
             outcome.count(reached.connections);
             outcome.count_followers(reached.followers);
-            if outcome.messages.is_multiple_of(MESSAGES_AT_A_TIME) {
+            n_in_turn += reached.connections.max(1);
+            if n_in_turn >= MESSAGES_AT_A_TIME {
+                n_in_turn = 0;
                 tokio::task::yield_now().await;
             }
         }

@@ -3,7 +3,8 @@
 //!
 //! One file of redb, in which a transaction is durable as a whole when it is committed. A commit
 //! saves the allocator's state too (*quick repair*), so that a store whose server was killed opens
-//! in milliseconds; without it redb reads the whole file first.
+//! in milliseconds; without it redb reads the whole file first. Lookups go on during a commit,
+//! except in those few in which redb makes the file longer.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -328,3 +328,156 @@ fn write(store: &Store, mut batches: mpsc::Receiver<Batch>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Barrier;
+
+    use redb::backends::InMemoryBackend;
+    use redb::{Builder, StorageBackend};
+
+    use super::*;
+
+    /// A disk that is slow when it is asked to make something safe: it waits for the test.
+    #[derive(Debug)]
+    struct SlowDisk(InMemoryBackend, Arc<Gate>);
+
+    /// Where the disk waits.
+    #[derive(Debug, Default)]
+    struct Gate {
+        is_shut: std::sync::Mutex<bool>,
+        opened: std::sync::Condvar,
+    }
+
+    impl Gate {
+        fn set(&self, is_shut: bool) {
+            *self.is_shut.lock().unwrap() = is_shut;
+            self.opened.notify_all();
+        }
+
+        fn pass(&self) {
+            let is_shut = self.is_shut.lock().unwrap();
+            drop(self.opened.wait_while(is_shut, |is_shut| *is_shut).unwrap());
+        }
+    }
+
+    impl StorageBackend for SlowDisk {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.1.pass();
+            self.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.write(offset, data)
+        }
+    }
+
+    /// The store of a server on such a disk.
+    fn started(gate: &Arc<Gate>) -> Arc<Friends> {
+        let gate = Arc::clone(gate);
+        let opener = move || {
+            let disk = SlowDisk(InMemoryBackend::new(), Arc::clone(&gate));
+            Ok(Builder::new().create_with_backend(disk).unwrap())
+        };
+        let store = Opened(Arc::new(Store::open(Box::new(opener), 100).unwrap()));
+        Arc::new(Friends::start(store, Arc::new(Presence::new(1_000, 1))).unwrap())
+    }
+
+    fn follow(follower: Id) -> Vec<Change> {
+        vec![Change { follower, friend: 1_000_000, begins: true }]
+    }
+
+    #[tokio::test]
+    async fn more_changes_than_may_wait_are_refused_and_lookups_do_not_wait_for_them() {
+        let gate = Arc::new(Gate::default());
+        let friends = started(&gate);
+        assert_eq!(friends.change(follow(1)).await, Ok(1));
+        // A file that has room: while redb makes it longer, which is rare, lookups do wait.
+        for begins in [true, false, true, false] {
+            let changes = (1..8_000).map(|n| Change { follower: n, friend: n * 999_983, begins });
+            friends.change(changes.skip(1).collect()).await.unwrap();
+        }
+        let before = friends.stats().follow_changes;
+        gate.set(true);
+        // One is being written; as many as may wait do, and the rest is refused.
+        let n_more = 10;
+        let mut asked = Vec::new();
+        for n in 0..MAX_WAITING_CHANGES + 1 + n_more {
+            let (friends, changes) = (Arc::clone(&friends), follow(2 + n as Id));
+            asked.push(tokio::spawn(async move { friends.change(changes).await }));
+            // The writing thread takes the first as soon as it runs, and all that wait by then.
+            tokio::task::yield_now().await;
+        }
+        let looked = friends.page(Direction::Followers, 1_000_000, 0, 10).await.unwrap();
+        assert_eq!(looked.ids, [1], "what is not durable is not seen");
+        gate.set(false);
+        let (mut n_changed, mut n_refused) = (0, 0);
+        for one in asked {
+            match one.await.unwrap() {
+                Ok(n) => n_changed += n,
+                Err(error) => {
+                    assert_eq!(error, FriendsError::Busy(MAX_WAITING_CHANGES));
+                    n_refused += 1;
+                }
+            }
+        }
+        let (_, n_followers) = friends.count(1_000_000).await.unwrap();
+        assert_eq!(n_followers, 1 + n_changed, "all that was acknowledged, and nothing else");
+        let stats = friends.stats();
+        let n_counted = stats.follow_changes - before;
+        assert_eq!((n_counted, stats.friends_failed), (n_changed, n_refused));
+        assert!(n_refused <= n_more as u64 + 1);
+    }
+
+    #[tokio::test]
+    async fn more_questions_than_may_wait_are_refused() {
+        let friends = started(&Arc::default());
+        let barrier = Arc::new(Barrier::new(READERS + 1));
+        // All threads are busy with these, and know of nothing else until the test says so.
+        let busy: Vec<_> = (0..READERS)
+            .map(|_| {
+                let (friends, barrier) = (Arc::clone(&friends), Arc::clone(&barrier));
+                tokio::spawn(async move {
+                    let wait = move |_: &Store| {
+                        barrier.wait();
+                        barrier.wait();
+                        Ok(())
+                    };
+                    friends.ask(wait).await
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let waiting = Arc::clone(&barrier);
+        tokio::task::spawn_blocking(move || waiting.wait()).await.unwrap();
+        let mut asked = Vec::new();
+        for _ in 0..MAX_WAITING_QUESTIONS {
+            let friends = Arc::clone(&friends);
+            asked.push(tokio::spawn(async move { friends.count(7).await }));
+            tokio::task::yield_now().await;
+        }
+        let refused = friends.count(7).await;
+        assert_eq!(refused, Err(FriendsError::Busy(MAX_WAITING_QUESTIONS)));
+        tokio::task::spawn_blocking(move || barrier.wait()).await.unwrap();
+        for one in busy {
+            one.await.unwrap().unwrap();
+        }
+        for one in asked {
+            assert_eq!(one.await.unwrap(), Ok((0, 0)));
+        }
+        assert_eq!(friends.stats().friends_failed, 1);
+    }
+}
