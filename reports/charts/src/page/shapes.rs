@@ -108,6 +108,10 @@ pub(super) fn settles(summary: &Summary, drawn: &Drawn) -> Markup {
             &[files::FLOODTEST, files::FAULTS]
         }))
     };
+    // Where none had to come back there is nothing to say of how fast they did.
+    if settles.is_empty() {
+        return section("Connections, one after another", &[], &body);
+    }
     section("How connections came back", &note, &body)
 }
 
