@@ -124,8 +124,11 @@ fn streams_of_tokens_are_followed_by_the_next_and_their_tokens_are_counted() {
     let mut rig = rig_with("llm");
     rig.args(["--streams", "10", "--for", "2s", "--set", &command, "--out"]).arg(folder.path());
     let output = rig.output().unwrap();
-    assert_held(output.status, folder.path(), &told(&output));
     let summary = summary(folder.path());
+    // Goodput is decided by delays, which are not valid on a machine that has other things to do.
+    for shortfall in summary["shortfalls"].as_array().unwrap() {
+        assert!(shortfall.as_str().unwrap().contains("not valid: "), "{}", told(&output));
+    }
     let streams = &summary["received"]["streams"];
     let n_done = streams["done"].as_u64().unwrap();
     assert!(n_done > 10, "each is followed by the next: {streams}");
