@@ -25,7 +25,7 @@ IN_SMALL=(--set connections.count=500 --set messages.rate=500 --set messages.sou
     --set messages.for=20s)
 run churn open.svg run c10k "${IN_SMALL[@]}" --set connections.rate=500 \
     --set connections.lifetime=exp:5s --set connections.reopen=at-once --set expect.lost=0
-run ramp open.svg run c10k "${IN_SMALL[@]}" --set connections.rate=ramp:10..100/10s \
+run ramp traffic.svg run c10k "${IN_SMALL[@]}" --set connections.rate=ramp:10..100/10s \
     --set expect.lost=0
 run slow delivery.svg run c10k "${IN_SMALL[@]}" --set connections.rate=500 \
     --set connections.slow=5%:0 --set expect.lost=0

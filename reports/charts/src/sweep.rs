@@ -351,8 +351,8 @@ fn cause(sweep: &Sweep, at: usize) -> Result<Markup, ChartError> {
     let note = [
         "A connection comes back at a random time within the window, and again within it after a \
          try that fails. A window of 0: at once.",
-        "A short window brings everybody back soon, and all together; a long one spares the server, \
-         and whoever waits.",
+        "A short window brings everybody back soon, and all together. A long one spares the \
+         server, and costs those who wait.",
     ];
     Ok(section(&format!("After: {}", chart.cause), if at == 0 { &note } else { &[] }, &body))
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::{figure, section, source, table};
 use crate::pictures::Drawn;
-use reports::books::{ByReason, Goodput, Settle, SlowReaders, Streams};
+use reports::books::{ByReason, FloodReport, Goodput, Settle, SlowReaders, Streams};
 use reports::latency::LatencySummary;
 use reports::run::words::{figure as number, grouped, ms};
 use reports::run::{Run, Summary, files};
@@ -92,6 +92,21 @@ pub(super) fn settles(summary: &Summary, drawn: &Drawn) -> Markup {
             h3 { "Delivery, p50 / p99 in ms" }
             (table("figures", &["", "before", "during", "after"], shown.iter().map(delivery)))
         }
+        (in_all(received))
+        (source(if summary.faults.is_empty() { &[files::FLOODTEST] } else {
+            &[files::FLOODTEST, files::FAULTS]
+        }))
+    };
+    // Where none had to come back there is nothing to say of how fast they did.
+    if settles.is_empty() {
+        return section("Connections, one after another", &[], &body);
+    }
+    section("How connections came back", &note, &body)
+}
+
+/// All connections of the run, and what was sent in between, in a paragraph.
+fn in_all(received: &FloodReport) -> Markup {
+    html! {
         p {
             (grouped(received.established)) " connections in all, of which "
             (grouped(received.reopened)) " were not the first of their place; "
@@ -104,11 +119,7 @@ pub(super) fn settles(summary: &Summary, drawn: &Drawn) -> Markup {
                  brought " (grouped(received.replayed)) " messages again."
             }
         }
-        (source(if summary.faults.is_empty() { &[files::FLOODTEST] } else {
-            &[files::FLOODTEST, files::FAULTS]
-        }))
-    };
-    section("How connections came back", &note, &body)
+    }
 }
 
 /// What became of slow readers. Nothing where there were none.

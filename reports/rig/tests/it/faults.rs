@@ -80,3 +80,59 @@ fn what_a_scenario_does_to_its_server_is_refused_where_it_cannot_be_done() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("for = \"1m\"") && !text.contains("reopen"), "an open loop: {text}");
 }
+
+#[test]
+fn all_are_back_after_a_storm_and_after_the_server_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = rig_with("storm");
+    rig.args(["--connections", "60", "--messages-per-second", "200", "--sources", "10"]);
+    rig.args(["--minutes", "0.1", "--storm", "2s:50%", "--kill-at", "4s", "--back-after", "300ms"]);
+    let output = rig.args(["--reopen", "backoff:50ms..500ms", "--out"]).arg(folder.path()).output();
+    let output = output.unwrap();
+    assert_held(output.status, folder.path(), &told(&output));
+    let summary = summary(folder.path());
+    let received = &summary["received"];
+    let count = |name: &str| received[name].as_u64().unwrap();
+    assert_eq!((count("connected"), count("away"), &received["lost"]), (60, 0, &0.into()));
+    assert_eq!(count("begun"), count("established") + count("failed"), "{received}");
+    assert_eq!(count("established"), count("connected") + count("closed"), "{received}");
+    let settles = received["settles"].as_array().unwrap();
+    let closed: Vec<_> = settles.iter().map(|it| (&it["cause"], &it["closed"])).collect();
+    assert_eq!(closed, [(&"storm 50%".into(), &30.into()), (&"server away".into(), &60.into())]);
+    assert!(settles.iter().all(|it| it["t100_s"].is_number()), "{settles:?}");
+    assert_eq!(summary["faults"][0]["what"], "kill");
+    let text = told(&output);
+    assert!(text.contains("its counts are those since its last start"), "{text}");
+    assert!(folder.path().join("open.svg").exists(), "{text}");
+}
+
+#[test]
+fn streams_of_tokens_are_followed_by_the_next_and_their_tokens_are_counted() {
+    let has_compiler = ["cc", "make"]
+        .iter()
+        .all(|program| std::process::Command::new(program).arg("--version").output().is_ok());
+    if !has_compiler {
+        testing::skip("cc and make");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let serve = concat!(env!("CARGO_MANIFEST_DIR"), "/../measure/serve");
+    let command = format!(
+        "server.command=\"env 'TOKENS_FLAGS=-n 5 -r 50' {serve} tokens {{port}} {{control_port}} \
+         {{dir}}\""
+    );
+    let mut rig = rig_with("llm");
+    rig.args(["--streams", "10", "--for", "2s", "--set", &command, "--out"]).arg(folder.path());
+    let output = rig.output().unwrap();
+    let summary = summary(folder.path());
+    // Goodput is decided by delays, which are not valid on a machine that has other things to do.
+    for shortfall in summary["shortfalls"].as_array().unwrap() {
+        assert!(shortfall.as_str().unwrap().contains("not valid: "), "{}", told(&output));
+    }
+    let streams = &summary["received"]["streams"];
+    let n_done = streams["done"].as_u64().unwrap();
+    assert!(n_done > 10, "each is followed by the next: {streams}");
+    assert_eq!(streams["counted"]["total"], 5 * n_done, "{streams}");
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("first_item_from_send (TTFT)"), "{page}");
+}

@@ -194,7 +194,7 @@ fn what_a_tool_refuses_is_told_in_its_own_words() {
 
 #[test]
 fn the_built_in_scenarios_can_be_printed_and_are_read_as_they_are_printed() {
-    for name in ["c10k", "cluster", "c1m", "friends"] {
+    for name in ["c10k", "cluster", "c1m", "friends", "storm", "llm"] {
         let output = rig_command(&["run", "--print", name]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", told(&output));
         let place = tempfile::tempdir().unwrap();
