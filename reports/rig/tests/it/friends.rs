@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::rig::{assert_held, rig_command, rig_with, told};
 
-/// A run of 2,000 users who follow 15 each, of whom 200 are logged in, with these flags: its summary
-/// and what it kept of its commands.
+/// A run of 2,000 users who follow 15 each, of whom 200 are logged in, with these flags: its
+/// summary and what it kept of its commands.
 fn run(flags: &[&str]) -> (Value, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut rig = rig_with("friends");
