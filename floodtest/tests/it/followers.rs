@@ -135,11 +135,11 @@ fn in_several_processes_each_knows_whom_its_own_connections_follow() {
     texts[99].1 = [about(100, 1..=2), about(101, 1..=1)].concat();
     let texts: Vec<(&str, String)> =
         texts.iter().map(|(id, text)| (id.as_str(), text.clone())).collect();
-    let edges: Vec<_> = (1..=200).map(|user| format!("{user} {}", user % 200 + 1)).collect();
-    let ring = edges.join("\n") + "\n";
+    let edges: Vec<_> = (1..=200).map(|user| format!("{user} {}\n", user % 200 + 1)).collect();
     let counts: Vec<(u64, u64)> = (1..=200).map(|user| (user, 2)).collect();
-    let report =
-        ended(&texts, &sent(&counts, true), Some(&file(&ring)), Some(150)).with_code(1).report();
+    let report = ended(&texts, &sent(&counts, true), Some(&file(&edges.concat())), Some(150))
+        .with_code(1)
+        .report();
     assert_eq!(faults(&report), (Some(1), Some(0), Some(0)));
     assert_eq!((report.messages, report.judged.end), (4 * 200 - 1, Extent::All));
     assert!(report.worst[0].url.ends_with("/test/100"), "{:?}", report.worst);
