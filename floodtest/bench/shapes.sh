@@ -57,7 +57,8 @@ step_events() {
                 client 10000 -H 'Accept: text/event-stream'
             else
                 urls 10000 > urls.txt
-                flood 10000 --rate max --header 'Accept: text/event-stream' --goodput 'gap.p99<1h'
+                REPORT=5s flood 10000 --rate max --header 'Accept: text/event-stream' \
+                    --goodput 'gap.p99<1h'
                 CLIENT=$FLOOD
             fi
             before=$(ticks "$CLIENT")
@@ -166,7 +167,7 @@ step_tokens() {
     end_all
 }
 record() { # NAME p50|p99: of the last line of tokens, in whole us
-    grep -o "\b$1 p50=[0-9.]* p99=[0-9.]*" tokens.out | tail -1 |
+    grep -o "\b${1}_us p50=[0-9.]* p99=[0-9.]*" tokens.out | tail -1 |
         sed "s/.*$2=\([0-9]*\).*/\1/"
 }
 

@@ -120,7 +120,7 @@ flood() { # N FLAGS: opens the N connections of urls.txt with floodtest ($FLOODT
     local n=$1
     shift
     : > flood.out
-    ${CPIN-} "${FLOODTEST-$BIN/floodtest}" --urls urls.txt --json --report 500ms "$@" \
+    ${CPIN-} "${FLOODTEST-$BIN/floodtest}" --urls urls.txt --json --report "${REPORT-500ms}" "$@" \
         > flood.out 2> flood.err 9>&- &
     FLOOD=$!
     STARTED+=("$FLOOD")

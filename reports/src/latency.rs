@@ -99,6 +99,10 @@ impl Latency {
 
     /// The figures that are published.
     pub fn summary(&self) -> LatencySummary {
+        if self.count() == 0 {
+            // Each figure is looked for in all of the histogram, and a report has many of these.
+            return LatencySummary { negative: self.n_negative, ..LatencySummary::default() };
+        }
         let at = |quantile| self.at_quantile_us(quantile);
         LatencySummary {
             count: self.histogram.len(),

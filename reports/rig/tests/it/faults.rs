@@ -132,7 +132,10 @@ fn streams_of_tokens_are_followed_by_the_next_and_their_tokens_are_counted() {
     let streams = &summary["received"]["streams"];
     let n_done = streams["done"].as_u64().unwrap();
     assert!(n_done > 10, "each is followed by the next: {streams}");
-    assert_eq!(streams["counted"]["total"], 5 * n_done, "{streams}");
+    // A stream may have said how many tokens it had, and not have ended when the run did.
+    let n_counted = streams["counted"]["streams"].as_u64().unwrap();
+    assert!(n_counted >= n_done, "{streams}");
+    assert_eq!(streams["counted"]["total"], 5 * n_counted, "{streams}");
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("first_item_from_send (TTFT)"), "{page}");
 }
