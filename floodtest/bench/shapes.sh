@@ -62,7 +62,7 @@ step_events() {
                 CLIENT=$FLOOD
             fi
             before=$(ticks "$CLIENT")
-            taskset -c 0 "$BIN/msggen" --num 1000 --interval 100 --max 10000 --sources 100 --stamp \
+            taskset -c 0 "$BIN/msggen" --num 1000 --interval 20 --max 10000 --sources 100 --stamp \
                 --seed 1 --server "http://127.0.0.1:$CONTROL" --allow-late > msggen.out 2>&1
             sleep 1
             after=$(ticks "$CLIENT")

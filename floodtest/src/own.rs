@@ -165,7 +165,8 @@ impl OwnCounts {
         connect_lateness: &Latency,
         asked_per_s: Option<f64>,
     ) {
-        let intervals = report.begun.saturating_sub(1) as f64;
+        // The rate is that of the plan: what follows an end has its own time.
+        let intervals = report.places_begun.saturating_sub(1) as f64;
         let achieved_per_s =
             if report.opening_s > 0.0 { intervals / report.opening_s } else { 0.0 };
         report.own = Own {
@@ -256,7 +257,7 @@ mod tests {
         assert!(!is_limited(&own(late(MIN_COUNT - 1))));
         assert!(is_limited(&own(late(MIN_COUNT))));
         assert!(own(Latency::default()).why_limited(&late(MIN_COUNT)).is_some());
-        let mut report = FloodReport { begun: 11, opening_s: 2.0, ..FloodReport::default() };
+        let mut report = FloodReport { places_begun: 11, opening_s: 2.0, ..FloodReport::default() };
         own(late(MIN_COUNT)).write(&mut report, &Latency::default(), Some(10.0));
         assert_eq!(report.limited_by.as_deref(), Some("floodtest"));
         assert!(report.notes[0].contains("p99 of the turns of its loop is 20.0 ms"), "{report:?}");

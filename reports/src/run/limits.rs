@@ -101,7 +101,7 @@ fn sender(sent: &SendReport) -> Limit {
         ));
     }
     Limit {
-        what: "msggen, the sender",
+        what: "sending of messages",
         is_limit: Some(is_late || is_behind),
         seen: seen.concat(),
         means: "The load was not always the one that was asked for. Delays from due have the \
