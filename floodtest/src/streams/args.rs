@@ -38,8 +38,8 @@ pub struct StreamArgs {
     pub goodput: Option<Goodput>,
 
     /// Set what a kind of server needs, and say which flags that is: llm (the usual streams of
-    /// language models: --stream events --ends ok --done '[DONE]' --count
-    /// `usage.completion_tokens`). Flags that are given win.
+    /// language models: `--stream events --ends ok --done '[DONE]' --count
+    /// usage.completion_tokens`). Flags that are given win.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<Profile>,
 }
