@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::connection::Connection;
+use super::end::End;
 use super::followers::{self, NO_FRIENDS};
-use super::head::{Ask, Denial, List};
+use super::head::{Ask, List};
 use super::rest::Sent;
 use crate::answer::OK;
 use crate::friends::{Change, Friends, FriendsError};
@@ -33,16 +34,6 @@ struct Outcome {
     unchanged: u64,
 }
 
-/// Why no more changes are read.
-enum End {
-    /// A line is bad.
-    Bad(String),
-    /// The body broke off.
-    BrokenOff(Denial),
-    /// The store did not take some.
-    NotDone(String),
-}
-
 /// `POST /friends`: carries out changes in their order, and answers when they are durable. A bad
 /// line ends it; what was before it is done. Returns status and body of the answer.
 pub(super) async fn post_changes(
@@ -57,18 +48,10 @@ pub(super) async fn post_changes(
     };
     let status = match ended {
         Ok(()) => OK,
-        Err(End::Bad(why)) => {
+        Err(end) => {
+            let (status, why) = end.answer(ask);
             outcome.error = Some(why);
-            "400 Bad Request"
-        }
-        Err(End::BrokenOff(denial)) => {
-            ask.frame.keeps = false;
-            outcome.error = Some(denial.why.into_owned());
-            denial.status
-        }
-        Err(End::NotDone(why)) => {
-            outcome.error = Some(why);
-            UNAVAILABLE
+            status
         }
     };
     (status, serde_json::to_string(&outcome).expect("counts are plain JSON"))

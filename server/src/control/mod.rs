@@ -2,14 +2,15 @@
 //!
 //! Read it in this order: this file (accepting), `places` (who may stay), `connection` (from
 //! requests to answers) and `transfer` (its waits), `head`, `guard` and `body` (what a request is,
-//! and whose), `calls`, `ndjson`, `friends` and
-//! `followers` (what it does).
+//! and whose), `calls`, `ndjson`, `friends`, `followers` (what it does), and `end` (why lines of a
+//! request are no longer taken).
 
 pub(crate) mod api;
 pub(crate) mod body;
 mod calls;
 mod connection;
 pub(crate) mod counts;
+mod end;
 mod followers;
 mod friends;
 pub(crate) mod guard;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::connection::Connection;
+use super::end::End;
 use super::followers;
-use super::head::{Ask, Denial};
+use super::head::Ask;
 use crate::answer::OK;
 use crate::cluster::node::Cluster;
 use crate::framing::MAX_MESSAGE_BYTES;
@@ -52,17 +53,6 @@ struct ClusterOutcome {
     unconfirmed: u64,
 }
 
-/// Why lines are no longer sent.
-#[derive(Debug)]
-enum End {
-    /// A line is bad.
-    Bad(String),
-    /// The body broke off.
-    BrokenOff(Denial),
-    /// The cluster did not take some.
-    NotSent(String),
-}
-
 /// Sends line by line. A bad line ends it; what was before it stays sent, and the answer says so.
 /// Returns status and body of the answer.
 pub(crate) async fn post_lines(
@@ -72,17 +62,14 @@ pub(crate) async fn post_lines(
     let shared = Arc::clone(connection.shared());
     let mut sink = Sink::of(&shared);
     let mut outcome = Outcome::default();
-    let (status, error) = match send_lines(connection, ask, &shared, &mut sink, &mut outcome).await
-    {
-        Ok(()) => (OK, None),
-        Err(End::Bad(why)) => ("400 Bad Request", Some(why)),
-        Err(End::BrokenOff(denial)) => {
-            ask.frame.keeps = false;
-            (denial.status, Some(denial.why.into_owned()))
+    let status = match send_lines(connection, ask, &shared, &mut sink, &mut outcome).await {
+        Ok(()) => OK,
+        Err(end) => {
+            let (status, why) = end.answer(ask);
+            outcome.error = Some(why);
+            status
         }
-        Err(End::NotSent(why)) => ("503 Service Unavailable", Some(why)),
     };
-    outcome.error = error;
     outcome.cluster = sink.into_counts();
     (status, serde_json::to_string(&outcome).expect("counts are plain JSON"))
 }
@@ -239,7 +226,7 @@ impl Lookups<'_> {
         if lines.is_empty() {
             return Ok(());
         }
-        let not_sent = |error: followers::NotSent| End::NotSent(error.why);
+        let not_sent = |error: followers::NotSent| End::NotDone(error.why);
         let friends = followers::friends(self.shared).map_err(not_sent)?;
         let users = lines.iter().filter(|(.., to)| to.is_some()).map(|(id, ..)| (*id, 0));
         let audiences = friends.audiences(users.collect()).await;
@@ -316,7 +303,7 @@ impl Batch<'_> {
                     let (sent, failed) = (partly.sent, partly.failed);
                     why = format!("{why}; sent to {sent} ids, not to {failed}");
                 }
-                Err(End::NotSent(why))
+                Err(End::NotDone(why))
             }
         }
     }
@@ -348,7 +335,7 @@ impl Batch<'_> {
                 }
             }
         }
-        failed.map_or(Ok(()), |failure| Err(End::NotSent(failure.why.to_string())))
+        failed.map_or(Ok(()), |failure| Err(End::NotDone(failure.why.to_string())))
     }
 }
 
