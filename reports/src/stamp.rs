@@ -53,6 +53,11 @@ pub fn wall_now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The same in whole milliseconds, as run folders have the times of what was done.
+pub fn wall_now_ms() -> u64 {
+    u64::try_from(wall_now().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A duration in whole microseconds.
 pub fn as_us(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

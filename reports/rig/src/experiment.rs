@@ -259,7 +259,7 @@ impl Stage<'_> {
     /// Marks that a phase begins.
     async fn mark(&mut self, phase: &str) -> anyhow::Result<()> {
         self.progress.begin(phase);
-        let unix_ms = u64::try_from(stamp::wall_now().as_millis()).unwrap_or(u64::MAX);
+        let unix_ms = stamp::wall_now_ms();
         self.phases.phases.push(PhaseStart { name: phase.to_owned(), unix_ms });
         self.phases.write(&self.folder)?;
         if !self.plan.server.is_watched {

@@ -115,7 +115,11 @@ impl Keeper {
         let again = self.again.as_ref().expect("whoever has faults has a way back");
         let folder = again.folder.clone();
         let back_at = Instant::now() + fault.back_after;
-        done.faults.push(run::Fault { what: fault.what, unix_ms: unix_ms(), back_unix_ms: None });
+        done.faults.push(run::Fault {
+            what: fault.what,
+            unix_ms: stamp::wall_now_ms(),
+            back_unix_ms: None,
+        });
         match fault.what {
             FaultKind::Stop => {
                 self.process.signal_all(Signal::STOP);
@@ -137,7 +141,7 @@ impl Keeper {
             }
         }
         if let Some(last) = done.faults.last_mut() {
-            last.back_unix_ms = Some(unix_ms());
+            last.back_unix_ms = Some(stamp::wall_now_ms());
         }
         done.write(&folder)?;
         Ok(())
@@ -226,9 +230,4 @@ async fn wait_until(at: Instant, time: &mut watch::Receiver<Time>) {
         // The other end is gone only with the whole run.
         _ = time.wait_for(|time| *time == Time::Over) => {}
     }
-}
-
-/// The time in milliseconds since the Unix epoch.
-fn unix_ms() -> u64 {
-    u64::try_from(stamp::wall_now().as_millis()).unwrap_or(u64::MAX)
 }

@@ -168,7 +168,7 @@ fn peers(args: &PeersArgs) -> anyhow::Result<bool> {
     let mut is_whole = true;
     for (at, job) in turns.jobs.iter().enumerate() {
         let folder = job.out.as_deref().expect("each of them has its folder");
-        if peers::is_made(folder) {
+        if place::is_made(folder) {
             continue;
         }
         eprintln!("rig: run {} of {n_runs}: {}", at + 1, folder.display());

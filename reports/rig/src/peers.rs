@@ -1,10 +1,9 @@
 //! `rig peers`: one scenario against several servers in turn, and one page that compares them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use reports::run::files;
 
 use crate::job::{Job, KeptArgs};
 use crate::place;
@@ -122,11 +121,6 @@ fn shipped() -> anyhow::Result<Vec<String>> {
     Ok(files)
 }
 
-/// Whether the run in `folder` was made.
-pub(crate) fn is_made(folder: &Path) -> bool {
-    folder.join(files::SUMMARY).exists()
-}
-
 /// Writes the page and the figures.
 pub(crate) fn write(turns: &Turns, command: &str) -> anyhow::Result<charts::Peers> {
     // One that could not be made, such as for a server that is not installed, has no figures.
@@ -134,17 +128,14 @@ pub(crate) fn write(turns: &Turns, command: &str) -> anyhow::Result<charts::Peer
         .peers
         .iter()
         .map(|peer| charts::Peer {
-            folders: peer.folders.iter().filter(|folder| is_made(folder)).cloned().collect(),
+            folders: peer.folders.iter().filter(|folder| place::is_made(folder)).cloned().collect(),
         })
         .filter(|peer| !peer.folders.is_empty())
         .collect();
     ensure!(!peers.is_empty(), "no run could be made");
     let command = reports::run::Command { program: "rig".to_owned(), line: command.to_owned() };
     let peers = charts::peers(&peers, command, &turns.folder.join(PAGE))?;
-    let mut json = serde_json::to_vec_pretty(&peers).expect("figures are plain JSON");
-    json.push(b'\n');
-    let path = turns.folder.join(FIGURES);
-    fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    place::write_figures(&turns.folder.join(FIGURES), &peers)?;
     Ok(peers)
 }
 

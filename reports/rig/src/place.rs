@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, ensure};
-use reports::run::{Command, Plan};
+use reports::run::{Command, Plan, files};
 use reports::stamp;
+use serde::Serialize;
 use tokio::process;
 
 /// Where runs are kept unless it is said, in the folder that the rig is started in.
@@ -27,6 +28,18 @@ pub(crate) fn make(out: Option<&Path>, experiment: &str) -> anyhow::Result<PathB
     let is_empty = folder.read_dir().is_ok_and(|mut entries| entries.next().is_none());
     ensure!(is_empty, "{} is not empty; name another folder with --out", folder.display());
     Ok(folder)
+}
+
+/// Whether the run in `folder` was made.
+pub(crate) fn is_made(folder: &Path) -> bool {
+    folder.join(files::SUMMARY).exists()
+}
+
+/// Writes the figures of several runs to the file at `path`.
+pub(crate) fn write_figures(path: &Path, figures: &impl Serialize) -> anyhow::Result<()> {
+    let mut json = serde_json::to_vec_pretty(figures).expect("figures are plain JSON");
+    json.push(b'\n');
+    std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The commit that is built, and whether files differ from it. `None` outside a repository.

@@ -1,11 +1,10 @@
 //! `rig storm --sweep`: the same storms with several back-off windows in turn, and one page with
 //! how fast all connections were back in each.
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
-use reports::run::{Command, files};
+use anyhow::ensure;
+use reports::run::Command;
 
 use crate::job::{Job, StormArgs, Windows};
 use crate::place;
@@ -45,16 +44,13 @@ pub(crate) fn write(turns: &Turns, command: &str) -> anyhow::Result<charts::Swee
     let made = turns.runs.iter().filter_map(|(window, job)| {
         let folder = job.out.clone().expect("each of them has its folder");
         let window = window.clone();
-        folder.join(files::SUMMARY).exists().then_some(charts::Window { window, folder })
+        place::is_made(&folder).then_some(charts::Window { window, folder })
     });
     let windows: Vec<charts::Window> = made.collect();
     ensure!(!windows.is_empty(), "no run could be made");
     let command = Command { program: "rig".to_owned(), line: command.to_owned() };
     let sweep = charts::sweep(&windows, command, &page(turns))?;
-    let mut json = serde_json::to_vec_pretty(&sweep).expect("figures are plain JSON");
-    json.push(b'\n');
-    let path = turns.folder.join(FIGURES);
-    fs::write(&path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    place::write_figures(&turns.folder.join(FIGURES), &sweep)?;
     Ok(sweep)
 }
 
