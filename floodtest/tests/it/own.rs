@@ -123,23 +123,20 @@ fn a_server_that_stands_still_for_seconds_is_not_taken_for_the_tool() {
     let args = ["--urls", urls.path(), "--rate", "1000", "--json", "--report", "50ms", "--gaps"];
     let mut running = start(&args);
     let pid = running.pid();
-    let (_, waited_before_s) = (running.wait_for(|report| report.items > 0), waited_s(pid));
     let before = running.wait_for(|report| report.elapsed_s >= 2.0);
     stands_still.store(true, Ordering::Relaxed);
     let still = running.wait_for(|report| report.elapsed_s >= before.elapsed_s + 3.0);
     stands_still.store(false, Ordering::Relaxed);
     let after = running.wait_for(|report| report.elapsed_s >= still.elapsed_s + 2.0);
-    let waited_part = (waited_s(pid) - waited_before_s) / after.elapsed_s;
+    let waited_s = waited_s(pid);
     running.signal(Signal::INT);
     let report = running.end().with_code(0).report();
     // It did stand still, and what it then sent came at once.
     assert!(report.gap.max_us as f64 > 2.5e6 && report.gap.count > 10 * N, "{report:?}");
-    if waited_part > 0.05 {
-        // Other programs take the cores of this machine, and floodtest is right to say so.
-        println!("SKIPPED it has waited for a core for {waited_part:.2} of the time");
-        return;
-    }
-    assert_eq!(report.limited_by, None, "{report:?}");
+    // Other programs may take the cores of this machine, and then floodtest is right to say so: two
+    // seconds of which it waited a twentieth are the least that it takes. Without those it is not
+    // to blame, whatever the server did.
+    assert!(report.limited_by.is_none() || waited_s >= 0.1, "waited {waited_s} s, {report:?}");
 }
 
 #[test]
