@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The figures of stored friends against their bars.
 #
-#   friends.sh [STEP...]   steps: load start lookups changes others fan send; all by default, 8 minutes
+#   friends.sh [STEP...]   steps: load start lookups changes others fan send full; all by default,
+#   10 minutes
 #
 # Build first: cargo build --release. Nothing else should run on the machine. The graph is uniform:
 # USERS=1000000 users with FOLLOWS=15 friends each, drawn by awk under a seed. EDGES=FILE takes another
@@ -214,4 +215,41 @@ step_send() {
     done
 }
 
-run_steps "load start lookups changes others fan send" "$@"
+# 19,000 users, all logged in, who follow 15 others each: messages to followers beside as many
+# deliveries to one id each, both as lines of one request, in turns.
+step_full() {
+    local users=${ONLINE:-19000} per=$((FOLLOWS + 1)) kind n began
+    awk -v users="$users" -v follows="$FOLLOWS" 'BEGIN {
+        for (user = 1; user <= users; user++)
+            for (n = 1; n <= follows; n++) print user, 1 + (user - 1 + n * n * 7) % users
+    }' > ring
+    rm -rf ring.store followers.figures one.figures
+    "$BIN/comet-server" friends load ring --into ring.store
+    for kind in followers one; do
+        [ $kind = followers ] && n=100000 || n=$((100000 * per))
+        awk -v n=$n -v users="$users" -v kind=$kind 'BEGIN {
+            srand(19)
+            to = kind == "one" ? "" : ",\"to\":\"followers\""
+            for (; n > 0; n--)
+                printf "{\"id\":%d,\"msg\":\"Fake message Num = %d\"%s}\n", 1 + int(rand() * users), n, to
+        }' > $kind.lines
+    done
+    for _ in $(seq "$TURNS"); do
+        for kind in one followers; do
+            server server --friends ring.store
+            urls "$users" > urls.txt
+            flood "$users" --rate max
+            began=$(now)
+            curl -s -H "$NDJSON" --data-binary @$kind.lines "http://127.0.0.1:$CONTROL/send" > answer
+            wait_for "\"chunks\":$((100000 * per))," flood.out
+            printf '%.0f\n' "$(calc "100000 * $per / ($(now) - $began)")" >> $kind.figures
+            stop_flood
+            end_all
+        done
+    done
+    echo "deliveries/s: to one id $(row one.figures); to followers $(row followers.figures)"
+    bar "deliveries/s to followers, all received, to those of lines to one id" \
+        "$(calc "$(median < followers.figures) / $(median < one.figures)")" '>=' 0.8
+}
+
+run_steps "load start lookups changes others fan send full" "$@"
