@@ -156,8 +156,9 @@ pub struct Args {
     #[arg(long, value_name = "S", help_heading = "To whom")]
     pub seed: Option<u64>,
 
-    /// What messages say, with {k} (counting down to 1), {id}, {source}, and {n} (counting up from
-    /// 1 for each id)
+    // In a help text clap takes an n in braces for the end of a line.
+    /// What messages say, with {k} (counting down to 1), {id}, {source}, and an n in braces (counting
+    /// up from 1 for each id)
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_TEXT, help_heading = "What",
           value_parser = Template::of_message)]
     pub message: Template,
@@ -197,8 +198,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "to", help_heading = "To whom")]
     pub followers: bool,
 
-    /// Any other HTTP server: the URL of a request, with {id}, {message}, {k}, {source} and
-    /// {n}; or ws:// and wss://, where --body goes over --connections WebSockets. Several share the
+    /// Any other HTTP server: the URL of a request, with {message} and what --message may have in
+    /// braces; or ws:// and wss://, where --body goes over --connections WebSockets. Several share the
     /// ids by their hash
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
           help_heading = "Where to")]

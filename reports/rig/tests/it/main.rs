@@ -12,6 +12,7 @@ mod faults;
 mod friends;
 mod imports;
 mod installed;
+mod pages;
 mod readme;
 mod rig;
 mod scenario;

@@ -1,6 +1,5 @@
-//! README.md agrees with the programs: its commands are understood, and its limits are theirs.
+//! Every command that README.md and the pages show is understood.
 
-use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
 use crate::installed::built;
@@ -8,10 +7,16 @@ use crate::rig::told;
 use crate::tidy::top;
 
 /// The documents whose commands people type.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
+    "reports/docs/comet-server.md",
+    "reports/docs/figures.md",
+    "reports/docs/floodtest.md",
     "reports/docs/friends.md",
+    "reports/docs/memlog.md",
+    "reports/docs/msggen.md",
     "reports/docs/promises.md",
+    "reports/docs/rig.md",
     "reports/docs/pipelines.md",
     "reports/docs/scenarios.md",
     "reports/docs/storms.md",
@@ -19,7 +24,7 @@ const DOCUMENTS: [&str; 7] = [
 ];
 
 /// A document of the repository.
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(top().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -73,56 +78,4 @@ fn every_command_is_understood() {
     assert!(n_commands >= 18, "there are {n_commands}");
     let output = help("floodtest", &["--no-such-flag".to_owned()]);
     assert_eq!(output.status.code(), Some(2), "this test can fail: {}", told(&output));
-}
-
-/// The defaults of `program`'s flags that are numbers, as its help says them.
-fn defaults(program: &str) -> BTreeMap<String, String> {
-    let text = String::from_utf8(help(program, &[]).stdout).unwrap();
-    let mut defaults = BTreeMap::new();
-    let mut flag = None;
-    for line in text.lines() {
-        if let Some(at) = line.find("--").filter(|at| line[..*at].trim().len() <= 3) {
-            let name = line[at..].split([' ', '[', '<']).next().unwrap();
-            flag = Some(name.to_owned());
-        }
-        if let (Some(flag), Some((_, rest))) = (&flag, line.split_once("[default: ")) {
-            let default = rest.split([']', ',']).next().unwrap();
-            if default.starts_with(|it: char| it.is_ascii_digit()) {
-                defaults.insert(flag.clone(), default.to_owned());
-            }
-        }
-    }
-    defaults
-}
-
-/// Whether the cell of a table that says a default begins with the `default` of a help text, whose
-/// numbers and units stand together.
-fn says(cell: &str, default: &str) -> bool {
-    let plain = |text: &str| text.replace([' ', ',', '`'], "").to_lowercase();
-    plain(cell).starts_with(&plain(default))
-}
-
-#[test]
-fn the_defaults_in_the_tables_are_those_of_the_programs() {
-    let readme = read("README.md");
-    let mut n_compared = BTreeMap::new();
-    for section in readme.split("\n### ").skip(1) {
-        let program = section.lines().next().unwrap();
-        let defaults = defaults(program);
-        for row in section.lines().filter(|line| line.starts_with("| `--")) {
-            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-            let [_, name, default, _, _] = cells.as_slice() else { continue };
-            // A row of several has the most that each may be.
-            if name.contains(';') {
-                continue;
-            }
-            let flag = name.trim_start_matches('`').split(['`', ' ']).next().unwrap();
-            if let Some(expected) = defaults.get(flag) {
-                assert!(says(default, expected), "{program} {flag}: {expected}; README: {default}");
-                *n_compared.entry(program.to_owned()).or_insert(0) += 1;
-            }
-        }
-    }
-    let n_all: u32 = n_compared.values().sum();
-    assert!(n_all >= 12 && n_compared.len() == 4, "compared: {n_compared:?}");
 }
