@@ -157,8 +157,8 @@ pub struct Args {
     pub seed: Option<u64>,
 
     // In a help text clap takes an n in braces for the end of a line.
-    /// What messages say, with {k} (counting down to 1), {id}, {source}, and an n in braces (counting
-    /// up from 1 for each id)
+    /// What messages say, with {k} (counting down to 1), {id}, {source}, and an n in braces
+    /// (counting up from 1 for each id)
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_TEXT, help_heading = "What",
           value_parser = Template::of_message)]
     pub message: Template,
@@ -199,8 +199,8 @@ pub struct Args {
     pub followers: bool,
 
     /// Any other HTTP server: the URL of a request, with {message} and what --message may have in
-    /// braces; or ws:// and wss://, where --body goes over --connections WebSockets. Several share the
-    /// ids by their hash
+    /// braces; or ws:// and wss://, where --body goes over --connections WebSockets. Several share
+    /// the ids by their hash
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
           help_heading = "Where to")]
     pub to: Vec<String>,
