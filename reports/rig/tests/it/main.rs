@@ -7,6 +7,7 @@
 )]
 
 mod abuse;
+mod architecture;
 mod compare;
 mod faults;
 mod friends;

@@ -10,7 +10,7 @@ use crate::scenario::Foreign;
 use crate::tidy::top;
 
 /// The documents whose commands people type.
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "reports/docs/comet-server.md",
     "reports/docs/figures.md",
@@ -21,6 +21,7 @@ const DOCUMENTS: [&str; 13] = [
     "reports/docs/promises.md",
     "reports/docs/rig.md",
     "reports/docs/pipelines.md",
+    "reports/docs/scaling.md",
     "reports/docs/scenarios.md",
     "reports/docs/storms.md",
     "reports/docs/language-models.md",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::imports::{Imports, said};
 
 /// The folders of the packages, which are also the top level's only folders.
-const FOLDERS: [&str; 5] = ["floodtest", "memlog", "msggen", "reports", "server"];
+pub(crate) const FOLDERS: [&str; 5] = ["floodtest", "memlog", "msggen", "reports", "server"];
 
 /// The packages.
 const PACKAGES: [&str; 9] = [
