@@ -30,7 +30,7 @@ terminal() { # NAME COMMAND: NAME.svg is a terminal with the command and what it
         { if (length($0) > columns) columns = length($0); line($0, "#e6e6e6") }
         END {
             width = 32 + 8 * columns; height = 30 + 18 * n
-            printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\"", width, height
+            printf "<svg xmlns=\"http://www.w3.org/2000/svg\" xml:space=\"preserve\" viewBox=\"0 0 %d %d\"", width, height
             print " font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" font-size=\"13\">"
             print "<style>text { white-space: pre }</style>"
             printf "<rect width=\"%d\" height=\"%d\" rx=\"8\" fill=\"#1d1f21\"/>\n", width, height
