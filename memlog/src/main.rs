@@ -1,6 +1,6 @@
 //! `memlog`: reads its flags, records or marks, and chooses the exit code.
 
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +50,11 @@ fn execute(args: &Args) -> anyhow::Result<ExitCode> {
             wait::send_mark(&name, text).map_err(no_memlog)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::About(about)) => match about.write::<Args>(&mut io::stdout()) {
+            // Whoever closed stdout has read enough.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        },
         Some(Command::Plot { logs, out, look }) => {
             let shortfalls = plot::draw_logs(logs, &look.plot(out.clone()))?;
             Ok(ended(&shortfalls, say))

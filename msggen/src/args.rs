@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use about::About;
 use bytes::Bytes;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use regex::bytes::Regex;
@@ -62,7 +63,7 @@ const LONGEST_TIME: Duration = Duration::from_hours(365 * 24);
 /// Exit code: 0 when every message was answered, on schedule, and the run shows what is expected of
 /// it; 1 when it fell short of that; 2 when nothing could be sent or nothing was answered.
 #[derive(Debug, Parser)]
-#[command(name = "msggen", version)]
+#[command(name = "msggen", version, long_version = about::version())]
 #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do instead of sending messages.
@@ -78,6 +79,9 @@ pub struct Cli {
 pub enum Command {
     /// Writes a graph of who follows whom, `A B` a line: A follows B
     Friends(FriendsArgs),
+    /// What it tells about itself.
+    #[command(flatten)]
+    About(About),
 }
 
 /// The flags of `msggen friends`.

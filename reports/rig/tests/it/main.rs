@@ -6,6 +6,7 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod about;
 mod abuse;
 mod architecture;
 mod compare;
