@@ -168,7 +168,6 @@ impl<'a> Engine<'a> {
     ) -> Result<Self, Error> {
         let places = if job.shape.has_lives() { Some(urls.reopen()?) } else { None };
         urls.rewind()?;
-        urls.skip(job.share.index)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let alarm = Alarm::new()?;
         for (fd, data, flags) in [
@@ -296,7 +295,7 @@ impl<'a> Engine<'a> {
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
         let mut at = self.started_at + FOREVER;
-        if self.rows.len() < self.n_asked && self.job.rate != Rate::Max {
+        if self.rows.len() < self.n_asked && (self.job.rate != Rate::Max || self.rows.is_empty()) {
             at = at.min(self.due_at(self.rows.len()));
         }
         for next_at in [self.next_place_at(), self.slow.next_at()].into_iter().flatten() {

@@ -4,12 +4,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reports::causes::with_causes;
 use reports::stamp::Clock;
 use serde::Serialize;
 
+use super::monotonic;
 use super::wire::Said;
 use crate::end::End;
 use crate::engine::Engine;
@@ -50,13 +51,10 @@ fn carry_out(urls: &Path, mut parent: &UnixStream) -> Result<Finished, Error> {
     let trust = job.trust()?;
     say(parent, &Said::<Tally>::Ready)?;
 
-    let mut start_unix_us = [0; 8];
-    parent.read_exact(&mut start_unix_us)?;
+    let mut start_us = [0; 8];
+    parent.read_exact(&mut start_us)?;
     let clock = Clock::start();
-    let now_unix_us = clock.unix_us(clock.started_at());
-    let waited_us = now_unix_us.saturating_sub(u64::from_le_bytes(start_unix_us));
-    let started_at = clock.started_at().checked_sub(Duration::from_micros(waited_us));
-    let started_at = started_at.unwrap_or(clock.started_at());
+    let started_at = monotonic::instant_of(i64::from_le_bytes(start_us));
     let never = started_at + FOREVER;
     let mut listener = Parent { stream: parent, n_asked: 0, has_reported: false, never };
     let control = parent.as_fd();

@@ -82,7 +82,7 @@ impl Handle {
             worst: Vec::new(),
             slow: Vec::new(),
             number,
-            first: job.share.index,
+            first: job.share.number(0),
             is_settled: false,
             child,
             stream,
@@ -115,10 +115,10 @@ impl Handle {
         }
     }
 
-    /// Tells it when the run began.
-    pub(super) fn begin(&mut self, start_unix_us: u64) -> Result<(), Error> {
+    /// Tells it when the run begins, by the monotonic clock.
+    pub(super) fn begin(&mut self, start_us: i64) -> Result<(), Error> {
         let number = self.number;
-        let sent = (&self.stream).write_all(&start_unix_us.to_le_bytes());
+        let sent = (&self.stream).write_all(&start_us.to_le_bytes());
         sent.map_err(|source| Error::CannotStart { number, source })
     }
 

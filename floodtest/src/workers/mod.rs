@@ -8,9 +8,11 @@
 //! - `handle`: one worker process, as the parent sees it
 //! - `child`: the worker itself
 //! - `wire`: what they say to each other
+//! - `monotonic`: the clock that all processes of a machine share
 
 pub(crate) mod child;
 mod handle;
+mod monotonic;
 mod wire;
 
 use std::io;
@@ -62,10 +64,10 @@ pub(crate) fn run(
     let n_workers = prepared.dry_run.workers;
     let mut job = Job::whole(config, &mut prepared);
     let mut workers = Workers::spawn(config, &mut job, n_workers)?;
-    let clock = Clock::start();
+    let (start_us, clock) = (monotonic::now_us(), Clock::start());
     let pids = workers.handles.iter().map(Handle::pid).collect();
     let mut reporter = Reporter::new(config, &prepared, pids, &clock, observer)?;
-    workers.begin(clock.unix_us(clock.started_at()))?;
+    workers.begin(start_us)?;
     let end = workers.follow(&mut reporter, stop)?;
     workers.end(&mut reporter)?;
     let named = Named { worst: workers.worst(), slow: workers.slow() };
@@ -91,7 +93,7 @@ impl Workers {
     fn spawn(config: &Config, job: &mut Job, n_workers: u64) -> Result<Self, Error> {
         let mut handles = Vec::new();
         for index in 0..n_workers {
-            job.share = Share { index, of: n_workers };
+            job.share = Share::local(index, n_workers);
             handles.push(Handle::start(config, job)?);
         }
         for handle in &mut handles {
@@ -105,9 +107,9 @@ impl Workers {
         Ok(Self { handles, n_asked: 0, peak: 0, has_news: false, end_time })
     }
 
-    /// Tells all of them when the run began.
-    fn begin(&mut self, start_unix_us: u64) -> Result<(), Error> {
-        self.handles.iter_mut().try_for_each(|handle| handle.begin(start_unix_us))
+    /// Tells all of them when the run begins, by the monotonic clock.
+    fn begin(&mut self, start_us: i64) -> Result<(), Error> {
+        self.handles.iter_mut().try_for_each(|handle| handle.begin(start_us))
     }
 
     /// Follows the workers until the run is over, and reports on it.
