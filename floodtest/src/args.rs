@@ -65,7 +65,11 @@ pub enum Command {
     #[command(hide = true)]
     Worker {
         /// The URL file.
-        urls: PathBuf,
+        #[arg(required_unless_present = "stdio")]
+        urls: Option<PathBuf>,
+        /// Answer for this host, to a floodtest at the other end of stdin and stdout.
+        #[arg(long, conflicts_with = "urls")]
+        stdio: bool,
     },
 }
 

@@ -88,4 +88,5 @@ pub use run::{dry_run, run};
 pub use targets::TargetError;
 pub use tls::TrustError;
 pub use tls::fault::TlsFault;
+pub use workers::agent::run_agent;
 pub use workers::child::run_worker;

@@ -50,7 +50,8 @@ fn main() -> ExitCode {
         (Some(Command::Urls(args)), _) => write_urls(&args),
         (Some(Command::Completions { shell }), _) => write_completions(shell),
         (Some(Command::Man), _) => write_manual(),
-        (Some(Command::Worker { urls }), _) => run_worker(&urls),
+        (Some(Command::Worker { urls: Some(urls), .. }), _) => run_worker(&urls),
+        (Some(Command::Worker { urls: None, .. }), _) => run_agent(),
         (None, Some(args)) if args.plan => {
             show_dry_run(&args, &cli.accounting, &cli.streams, &cli.shape)
         }
@@ -208,6 +209,18 @@ fn run_worker(urls: &Path) -> anyhow::Result<u8> {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(COULD_NOT_RUN),
         result => result.map(|()| DONE).context("cannot talk to the process that started it"),
     }
+}
+
+/// `floodtest worker --stdio`: answers for this host, over its standard input and output.
+fn run_agent() -> anyhow::Result<u8> {
+    let orders = io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
+    let answers = io::stdout().as_fd().try_clone_to_owned();
+    let answers = answers.context("there is no standard output")?;
+    // Itself, also when the file was replaced since it was started.
+    let program = Path::new("/proc/self/exe");
+    floodtest::run_agent(program, File::from(orders), File::from(answers))
+        .map(|()| DONE)
+        .context("cannot answer for this host")
 }
 
 /// Says a run's reports on stdout and its progress on stderr, and never waits for their readers

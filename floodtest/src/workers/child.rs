@@ -30,7 +30,12 @@ const MAX_ASKED_AT_ONCE: usize = 64;
 ///
 /// An error of the run is told to the parent; the errors returned here are those of talking to it.
 pub fn run_worker(urls: &Path, parent: &UnixStream) -> io::Result<()> {
-    match carry_out(urls, parent) {
+    work(urls, parent, false)
+}
+
+/// The same in a process that may have other threads.
+pub(super) fn work(urls: &Path, parent: &UnixStream, has_threads: bool) -> io::Result<()> {
+    match carry_out(urls, parent, has_threads) {
         Ok(Finished { end, tally, worst, slow }) => {
             say(parent, &Said::Done { end, tally, worst, slow })
         }
@@ -40,13 +45,16 @@ pub fn run_worker(urls: &Path, parent: &UnixStream) -> io::Result<()> {
 }
 
 /// Takes a job and does it.
-fn carry_out(urls: &Path, mut parent: &UnixStream) -> Result<Finished, Error> {
+fn carry_out(urls: &Path, mut parent: &UnixStream, has_threads: bool) -> Result<Finished, Error> {
     // Nothing follows the line before it is answered, so that the reader takes no more than it.
     let mut line = String::new();
     BufReader::new(parent).read_line(&mut line)?;
     let mut job: Job = serde_json::from_str(&line).map_err(io::Error::from)?;
     job.targets.begin_at(job.share);
     limits::raise_open_files();
+    if has_threads {
+        limits::make_room(parent.as_fd(), job.share.n_of(job.n_asked));
+    }
     let mut urls = UrlFile::open(urls)?;
     let trust = job.trust()?;
     say(parent, &Said::<Tally>::Ready)?;

@@ -7,9 +7,11 @@
 //! - this file: the run as the parent sees it
 //! - `handle`: one worker process, as the parent sees it
 //! - `child`: the worker itself
+//! - `agent`: the workers of a host that the parent is not on
 //! - `wire`: what they say to each other
 //! - `monotonic`: the clock that all processes of a machine share
 
+pub(crate) mod agent;
 pub(crate) mod child;
 mod handle;
 mod monotonic;

@@ -41,3 +41,67 @@ pub(super) enum Said<T> {
     /// It cannot go on, and says why.
     Failed(String),
 }
+
+/// The version of what a parent and the agent of a host say to each other. Another one is refused.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// What the first line of an agent begins with. What a login shell printed stands before it.
+pub(super) const HELLO: &str = "floodtest-worker ";
+
+/// What an agent says first: who it is, and what its host allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// [`PROTOCOL`], as it knows it.
+    pub(super) protocol: u32,
+    /// Its version of floodtest.
+    pub(super) version: String,
+    /// What the host calls itself.
+    pub(super) hostname: String,
+    /// Files that one process may open there.
+    pub(super) open_files: u64,
+    /// How many more files the whole host may open, if that is known.
+    pub(super) open_files_of_machine: Option<u64>,
+    /// Memory that it has left, in KB of 1,024 bytes, if that is known.
+    pub(super) available_memory_kb: Option<u64>,
+}
+
+/// What an agent is told beside what its workers are, as one JSON object a line.
+///
+/// What is for a worker has its number and a space before it: its job, `start` and the time of the
+/// host's monotonic clock in microseconds, `?` for its counts, and `stop`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToAgent {
+    /// The URL file follows this line.
+    Urls {
+        /// Its length.
+        bytes: u64,
+    },
+    /// What does your monotonic clock say? The question that is asked each second says as well that
+    /// the parent is there.
+    Ping {
+        /// What the parent's says, in microseconds.
+        sent_us: i64,
+    },
+}
+
+/// What an agent says beside what its workers do, whose lines have their number and a space before
+/// them.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum OfAgent {
+    /// The answer to a ping.
+    Pong {
+        /// What the parent's clock said when it asked, in microseconds.
+        sent_us: i64,
+        /// What the host's says, likewise.
+        there_us: i64,
+    },
+    /// A worker has ended. One that did so without a last word has died.
+    Ended {
+        /// Which one.
+        worker: usize,
+        /// How its process ended.
+        how: String,
+    },
+    /// It cannot go on, and says why.
+    Failed(String),
+}
