@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The figures of stored friends against their bars.
 #
-#   friends.sh [STEP...]   steps: load start lookups changes others fan send full; all by default,
-#   10 minutes
+#   friends.sh [STEP...]   all by default, 10 minutes
+#
+#   steps: load start lookups changes others fan send full
 #
 # Build first: cargo build --release. Nothing else should run on the machine. The graph is uniform:
 # USERS=1000000 users with FOLLOWS=15 friends each, drawn by awk under a seed. EDGES=FILE takes another
@@ -44,11 +45,13 @@ thread_ticks() { # PID NAME
     echo "$sum"
 }
 
-sends() { # N FILE: lines about random users, to followers
-    awk -v n="$1" -v users="$USERS" -v seed="${SEED:-1}" 'BEGIN {
+# Lines about random ones of USERS users, with TEXT in them.
+sends() { # N FILE [TO]: to followers, or to the id alone if TO is id
+    awk -v n="$1" -v users="$USERS" -v seed="${SEED:-1}" -v text="${TEXT:-x}" -v to="${3-}" 'BEGIN {
         srand(seed)
+        to = to == "id" ? "" : ",\"to\":\"followers\""
         for (; n > 0; n--)
-            printf "{\"id\":%d,\"msg\":\"x\",\"to\":\"followers\"}\n", 1 + int(rand() * users)
+            printf "{\"id\":%d,\"msg\":\"%s\"%s}\n", 1 + int(rand() * users), text, to
     }' > "$2"
 }
 
@@ -218,31 +221,25 @@ step_send() {
 # 19,000 users, all logged in, who follow 15 others each: messages to followers beside as many
 # deliveries to one id each, both as lines of one request, in turns.
 step_full() {
-    local users=${ONLINE:-19000} per=$((FOLLOWS + 1)) kind n began
-    awk -v users="$users" -v follows="$FOLLOWS" 'BEGIN {
+    local USERS=${ONLINE:-19000} SEED=19 TEXT='Fake message Num = 100000' n=100000 kind began expected
+    expected=$((n * (FOLLOWS + 1)))
+    awk -v users="$USERS" -v follows="$FOLLOWS" 'BEGIN {
         for (user = 1; user <= users; user++)
             for (n = 1; n <= follows; n++) print user, 1 + (user - 1 + n * n * 7) % users
     }' > ring
     rm -rf ring.store followers.figures one.figures
     "$BIN/comet-server" friends load ring --into ring.store
-    for kind in followers one; do
-        [ $kind = followers ] && n=100000 || n=$((100000 * per))
-        awk -v n=$n -v users="$users" -v kind=$kind 'BEGIN {
-            srand(19)
-            to = kind == "one" ? "" : ",\"to\":\"followers\""
-            for (; n > 0; n--)
-                printf "{\"id\":%d,\"msg\":\"Fake message Num = %d\"%s}\n", 1 + int(rand() * users), n, to
-        }' > $kind.lines
-    done
+    sends $n followers.lines
+    sends $expected one.lines id
     for _ in $(seq "$TURNS"); do
         for kind in one followers; do
             server server --friends ring.store
-            urls "$users" > urls.txt
-            flood "$users" --rate max
+            urls "$USERS" > urls.txt
+            flood "$USERS" --rate max
             began=$(now)
             curl -s -H "$NDJSON" --data-binary @$kind.lines "http://127.0.0.1:$CONTROL/send" > answer
-            wait_for "\"chunks\":$((100000 * per))," flood.out
-            printf '%.0f\n' "$(calc "100000 * $per / ($(now) - $began)")" >> $kind.figures
+            wait_for "\"chunks\":$expected," flood.out
+            printf '%.0f\n' "$(calc "$expected / ($(now) - $began)")" >> $kind.figures
             stop_flood
             end_all
         done

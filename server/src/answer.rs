@@ -9,6 +9,10 @@ use crate::framing::SERVER;
 
 /// 200.
 pub(crate) const OK: &str = "200 OK";
+/// 400.
+pub(crate) const BAD_REQUEST: &str = "400 Bad Request";
+/// 503.
+pub(crate) const UNAVAILABLE: &str = "503 Service Unavailable";
 
 /// The media type of most answers.
 const JSON: &str = "application/json";

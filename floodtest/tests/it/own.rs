@@ -127,7 +127,7 @@ fn a_server_that_stands_still_for_seconds_is_not_taken_for_the_tool() {
     stands_still.store(true, Ordering::Relaxed);
     let still = running.wait_for(|report| report.elapsed_s >= before.elapsed_s + 3.0);
     stands_still.store(false, Ordering::Relaxed);
-    let after = running.wait_for(|report| report.elapsed_s >= still.elapsed_s + 2.0);
+    running.wait_for(|report| report.elapsed_s >= still.elapsed_s + 2.0);
     let waited_s = waited_s(pid);
     running.signal(Signal::INT);
     let report = running.end().with_code(0).report();

@@ -8,15 +8,12 @@ use super::connection::{Connection, Fault};
 use super::head::{Ask, Call, Denial};
 use super::rest::{Rest, Sending, Sent};
 use super::{friends, ndjson};
-use crate::answer::{self, OK};
+use crate::answer::{self, BAD_REQUEST, OK, UNAVAILABLE};
 use crate::cluster::node::Cluster;
 use crate::logout;
 use crate::metrics;
 use crate::router::Id;
 use crate::shared::Shared;
-
-/// Why there is no 200.
-const UNAVAILABLE: &str = "503 Service Unavailable";
 
 impl Connection {
     /// Does what a request asks for, and appends the answer; or returns what has to be waited for.
@@ -155,7 +152,7 @@ impl Connection {
             }
             Ok(Err(sending)) => Some(sending),
             Err(why) => {
-                self.deny(self.frame(ask), &Denial::new("400 Bad Request", why));
+                self.deny(self.frame(ask), &Denial::new(BAD_REQUEST, why));
                 None
             }
         }

@@ -15,7 +15,7 @@ use super::held::{Held, Stop};
 use super::places::{Notice, Phase, STALL_TIME, Seat};
 use super::rest::Rest;
 use super::room::OUTPUT_BYTES;
-use crate::answer::{self, CONTINUE, Frame};
+use crate::answer::{self, BAD_REQUEST, CONTINUE, Frame, UNAVAILABLE};
 use crate::framing::MAX_MESSAGE_BYTES;
 use crate::shared::Shared;
 
@@ -73,11 +73,9 @@ impl Fault {
         match self {
             Self::Stop(Stop::Notice(notice)) => denial(*notice),
             Self::Stop(Stop::End | Stop::Gone) => {
-                Denial::new("400 Bad Request", "the body broke off: the connection was closed")
+                Denial::new(BAD_REQUEST, "the body broke off: the connection was closed")
             }
-            Self::Framing(why) => {
-                Denial::new("400 Bad Request", format!("the body broke off: {why}"))
-            }
+            Self::Framing(why) => Denial::new(BAD_REQUEST, format!("the body broke off: {why}")),
             Self::TooLarge => head::too_large(),
         }
     }
@@ -93,10 +91,8 @@ fn denial(notice: Notice) -> Denial {
             let why = format!("the body brought nothing for {} s", STALL_TIME.as_secs());
             Denial::new("408 Request Timeout", why)
         }
-        Notice::Evicted => {
-            Denial::new("503 Service Unavailable", "all places of the control door are taken")
-        }
-        Notice::Shutdown => Denial::new("503 Service Unavailable", "the server is shutting down"),
+        Notice::Evicted => Denial::new(UNAVAILABLE, "all places of the control door are taken"),
+        Notice::Shutdown => Denial::new(UNAVAILABLE, "the server is shutting down"),
     }
 }
 

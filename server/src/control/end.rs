@@ -1,6 +1,7 @@
 //! Why no more of a request's lines are taken, and how that is answered.
 
 use super::head::{Ask, Denial};
+use crate::answer::{BAD_REQUEST, UNAVAILABLE};
 
 /// Why no more of a request's lines are taken.
 #[derive(Debug)]
@@ -17,12 +18,12 @@ impl End {
     /// The status of the answer to `ask`, and what it says of the end.
     pub(super) fn answer(self, ask: &mut Ask) -> (&'static str, String) {
         match self {
-            Self::Bad(why) => ("400 Bad Request", why),
+            Self::Bad(why) => (BAD_REQUEST, why),
             Self::BrokenOff(denial) => {
                 ask.frame.keeps = false;
                 (denial.status, denial.why.into_owned())
             }
-            Self::NotDone(why) => ("503 Service Unavailable", why),
+            Self::NotDone(why) => (UNAVAILABLE, why),
         }
     }
 }

@@ -10,14 +10,11 @@ use super::end::End;
 use super::followers::{self, NO_FRIENDS};
 use super::head::{Ask, List};
 use super::rest::Sent;
-use crate::answer::OK;
+use crate::answer::{OK, UNAVAILABLE};
 use crate::friends::{Change, Friends, FriendsError};
 use crate::lines::{Lines, read_change};
 use crate::router::Id;
 use crate::shared::Shared;
-
-/// Why there is no 200.
-const UNAVAILABLE: &str = "503 Service Unavailable";
 
 /// Changes of one body that are made durable together: 96 KiB of them.
 const CHANGES_IN_BATCH: usize = 4_096;

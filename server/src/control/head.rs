@@ -9,7 +9,7 @@ use httparse::Header;
 
 use super::body::{Body, Chunks};
 use super::guard::{Guard, Stranger, field};
-use crate::answer::Frame;
+use crate::answer::{BAD_REQUEST, Frame};
 use crate::close::CloseReason;
 use crate::framing::MAX_MESSAGE_BYTES;
 use crate::friends::{Direction, PAGE_IDS};
@@ -231,7 +231,7 @@ fn route(
     fields: &[Header<'_>],
     body: &Body,
 ) -> Result<Call, Denial> {
-    let id = |text| parse_id(text).map_err(|why| Denial::new("400 Bad Request", why));
+    let id = |text| parse_id(text).map_err(|why| Denial::new(BAD_REQUEST, why));
     let mut parts = path[1..].split('/');
     let parts = (parts.next().unwrap_or(""), parts.next(), parts.next());
     match (parts, method) {
@@ -291,12 +291,12 @@ fn to_followers(query: &str) -> Result<bool, Denial> {
         return Ok(true);
     }
     let why = "write ?to=followers, and nothing else: how many they are is answered anyway";
-    Err(Denial::new("400 Bad Request", why))
+    Err(Denial::new(BAD_REQUEST, why))
 }
 
 /// What a query asks of the friends of a user.
 fn friends(user: Id, query: &str) -> Result<Call, Denial> {
-    let bad = |why: String| Denial::new("400 Bad Request", why);
+    let bad = |why: String| Denial::new(BAD_REQUEST, why);
     let (mut direction, mut after, mut limit) = (None, 0, PAGE_IDS);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=').unwrap_or((pair, "")) {
