@@ -92,44 +92,6 @@ fn write_all(mut answers: File, said: &Receiver<Vec<u8>>) {
     }
 }
 
-/// Lines that come in pieces.
-#[derive(Debug, Default)]
-struct Lines {
-    /// What came of lines that were not taken.
-    bytes: Vec<u8>,
-    /// How much of that has no end of a line in it.
-    searched: usize,
-}
-
-impl Lines {
-    /// Takes in what `from` has, which is ready; false at its end.
-    fn fill(&mut self, mut from: impl Read) -> io::Result<bool> {
-        let start = self.bytes.len();
-        self.bytes.resize(start + RECEIVE_BYTES, 0);
-        let received = from.read(&mut self.bytes[start..]);
-        self.bytes.truncate(start + received.as_ref().copied().unwrap_or(0));
-        match received {
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
-            received => received.map(|n| n > 0),
-        }
-    }
-
-    /// Takes the next line, without its end; `None` if it has not come whole.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let Some(end) = memchr(b'\n', &self.bytes[self.searched..]) else {
-            self.searched = self.bytes.len();
-            if self.searched > MAX_LINE_BYTES {
-                return Err(invalid("a line is longer than 64 MiB"));
-            }
-            return Ok(None);
-        };
-        let mut line: Vec<u8> = self.bytes.drain(..=self.searched + end).collect();
-        self.searched = 0;
-        line.pop();
-        Ok(Some(line))
-    }
-}
-
 /// One worker of this host.
 #[derive(Debug)]
 struct Worker {
