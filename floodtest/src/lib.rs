@@ -34,6 +34,7 @@
 pub mod accounting;
 mod again;
 pub mod args;
+mod clocks;
 pub mod config;
 pub mod decode;
 mod dial;
