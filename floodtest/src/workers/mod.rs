@@ -14,7 +14,7 @@
 pub(crate) mod agent;
 pub(crate) mod child;
 mod handle;
-mod monotonic;
+pub(crate) mod monotonic;
 mod wire;
 
 use std::io;

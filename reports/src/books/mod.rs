@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use flood::{
-    Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Recent, WorstConnection,
+    ClockReport, Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Recent, WorstConnection,
 };
 pub use server::{ClusterStats, ServerStats};
 pub use shapes::{Counted, Goodput, Own, Settle, SlowReader, SlowReaders, Streams};
