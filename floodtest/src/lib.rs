@@ -14,6 +14,7 @@
 //!   readers; what chance decides, by `--seed`.
 //! - `workers`, `share`, [`hosts`]: the same in several processes, where one may not open as many
 //!   files, and on several hosts.
+//! - `clocks`: the times of one host by the clock of another.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
 //! - [`items`]: from the bytes of a body to its items and the marks of messages; pure.
 //! - [`judge`], [`accounting`]: which messages have come, what is missing, and how much of that is
@@ -34,6 +35,7 @@
 pub mod accounting;
 mod again;
 pub mod args;
+#[allow(dead_code, reason = "hosts, whose clocks these are, are being written beside it")]
 mod clocks;
 pub mod config;
 pub mod decode;

@@ -218,6 +218,18 @@ impl FloodReport {
     }
 }
 
+/// What is known of the clock of a host, against that of the host which reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockReport {
+    /// The host's monotonic clock minus the other's at the end, in microseconds.
+    pub offset_us: i64,
+    /// By how much that grew, in microseconds a second.
+    pub drift_ppm: f64,
+    /// By how much a time of the host, as it was corrected, may have been wrong at any time of the
+    /// run, in microseconds.
+    pub bound_us: u64,
+}
+
 /// What items are: the parts that a stream consists of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
