@@ -97,6 +97,8 @@ pub enum Error {
 fn listed(faults: &[String]) -> String {
     match faults {
         [fault] => fault.clone(),
-        faults => format!("{} hosts cannot hold connections:\n  {}", faults.len(), faults.join("\n  ")),
+        faults => {
+            format!("{} hosts cannot hold connections:\n  {}", faults.len(), faults.join("\n  "))
+        }
     }
 }

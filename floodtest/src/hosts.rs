@@ -152,7 +152,11 @@ mod tests {
         );
         assert_eq!(
             hosts("fe80::1,u@[fe80::2]:22,[::1]"),
-            Ok(vec![host("fe80::1", None, 1), host("u@fe80::2", Some(22), 1), host("::1", None, 1)])
+            Ok(vec![
+                host("fe80::1", None, 1),
+                host("u@fe80::2", Some(22), 1),
+                host("::1", None, 1)
+            ])
         );
         assert_eq!("u@b:22=7".parse::<HostSpec>().unwrap().to_string(), "u@b:22");
     }

@@ -99,7 +99,8 @@ impl Prepared {
             source_ips: config.source_ips.as_ref(),
         };
         // Where others hold the connections it is they who find out what that takes.
-        let here = if config.hosts.is_empty() { demand.meet(&mut targets)? } else { DryRun::default() };
+        let here =
+            if config.hosts.is_empty() { demand.meet(&mut targets)? } else { DryRun::default() };
         let mut warnings = config.cautions();
         warnings.extend(here.warnings);
         let dry_run = DryRun { urls: n_urls, asked, rate_per_s, opening_s, warnings, ..here };

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use reports::books::{
-    ByReason, Counted, Example, Extent, FloodReport, Goodput, HostReport, ItemKind, Judged, JudgedBy, Settle,
-    SlowReader, SlowReaders, Streams,
+    ByReason, Counted, Example, Extent, FloodReport, Goodput, HostReport, ItemKind, Judged,
+    JudgedBy, Settle, SlowReader, SlowReaders, Streams,
 };
 use reports::expect::NOT_JUDGED;
 use reports::latency::LatencySummary;
@@ -128,7 +128,12 @@ fn hosts(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
         write!(f, "{items} items, {} KB in {} processes", it.rss_kb, it.processes)?;
         if due.count > 0 {
             let ms = |us: u64| us as f64 / 1_000.0;
-            write!(f, "; delivery_from_due p50 {:.3} ms, p99 {:.3} ms", ms(due.p50_us), ms(due.p99_us))?;
+            write!(
+                f,
+                "; delivery_from_due p50 {:.3} ms, p99 {:.3} ms",
+                ms(due.p50_us),
+                ms(due.p99_us)
+            )?;
         }
         writeln!(f)?;
         if let Some(why) = lost_why {

@@ -35,8 +35,11 @@ impl Ssh {
         let ssh = folder.path().join("ssh");
         fs::write(&ssh, script).unwrap();
         fs::set_permissions(&ssh, fs::Permissions::from_mode(0o700)).unwrap();
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_floodtest"), folder.path().join("floodtest"))
-            .unwrap();
+        std::os::unix::fs::symlink(
+            env!("CARGO_BIN_EXE_floodtest"),
+            folder.path().join("floodtest"),
+        )
+        .unwrap();
         Self(folder)
     }
 
@@ -273,13 +276,13 @@ fn a_host_whose_parent_says_nothing_ends_by_itself() {
 
 #[test]
 fn what_was_sent_comes_to_the_hosts_at_the_end() {
-    let sender: Sender = "0000000a".parse().unwrap();
+    let sender = Sender(0x0bad_cafe);
     let server = Server::start_by_id(move |id, stream| {
         let due_unix_us = as_us(wall_now());
         // Number 2 of connection 4 is lost at the end.
-        let numbers = if id == 4 { 1..=1 } else { 1..=2 };
+        let numbers = if id == 4 { 1..=1_u64 } else { 1..=2 };
         let stamps = numbers.map(|n| {
-            let mark = Some(Mark { id, n, sender });
+            let mark = Some(Mark { id: id as u64, n, sender });
             chunk(&format!("x{}<br/>", Stamp { due_unix_us, late_us: 0, mark }))
         });
         send(stream, &format!("{OUR_HEAD}{}", stamps.collect::<String>()));
@@ -295,9 +298,9 @@ fn what_was_sent_comes_to_the_hosts_at_the_end() {
     running.wait_for(|report| report.messages == 11);
     let header = Header { sent: 1, sender, first_due_unix_us, ..Header::default() };
     let mut lines = vec![serde_json::to_string(&header).unwrap()];
-    lines.extend((1..=6).map(|id| {
-        serde_json::to_string(&IdLine { id, n: 2, ..IdLine::default() }).unwrap()
-    }));
+    lines.extend(
+        (1..=6).map(|id| serde_json::to_string(&IdLine { id, n: 2, ..IdLine::default() }).unwrap()),
+    );
     let end = End { end: true, last_answer_unix_us: 5, ..End::default() };
     lines.push(serde_json::to_string(&end).unwrap());
     fs::write(&path, lines.join("\n") + "\n").unwrap();

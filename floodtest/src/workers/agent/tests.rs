@@ -115,7 +115,8 @@ fn orders_that_make_no_sense_end_it_with_the_reason() {
 
 /// A job of two of three connections, to this port.
 fn job(port: u16) -> Job {
-    let lines: Vec<String> = (0..9).map(|id| format!("http://127.0.0.1:{port}/test/{id}\n")).collect();
+    let lines: Vec<String> =
+        (0..9).map(|id| format!("http://127.0.0.1:{port}/test/{id}\n")).collect();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(lines.concat().as_bytes()).unwrap();
     let path = file.path().to_str().unwrap();

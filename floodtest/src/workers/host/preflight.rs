@@ -37,7 +37,8 @@ pub(in crate::workers) fn hosts(
         hosts.push(host);
     }
     while hosts.iter().any(|host| host.lost_why.is_none() && host.phase < Phase::Prepared) {
-        let mut links: Vec<&mut dyn Link> = hosts.iter_mut().map(|it| it as &mut dyn Link).collect();
+        let mut links: Vec<&mut dyn Link> =
+            hosts.iter_mut().map(|it| it as &mut dyn Link).collect();
         if listen(&mut links, Some(stop), None)?.is_stopped {
             return Err(Error::Interrupted);
         }
@@ -63,7 +64,8 @@ pub(in crate::workers) fn until_ready(
     stop: BorrowedFd<'_>,
 ) -> Result<(), Error> {
     while !hosts.iter().all(Host::is_ready) {
-        let mut links: Vec<&mut dyn Link> = hosts.iter_mut().map(|it| it as &mut dyn Link).collect();
+        let mut links: Vec<&mut dyn Link> =
+            hosts.iter_mut().map(|it| it as &mut dyn Link).collect();
         if listen(&mut links, Some(stop), None)?.is_stopped {
             return Err(Error::Interrupted);
         }
