@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::orders::Order;
 use super::wire::{ASK, Said};
 use crate::config::Config;
 use crate::end::End;
@@ -118,7 +119,7 @@ impl Handle {
     /// Tells it when the run begins, by the monotonic clock.
     pub(super) fn begin(&mut self, start_us: i64) -> Result<(), Error> {
         let number = self.number;
-        let sent = (&self.stream).write_all(&start_us.to_le_bytes());
+        let sent = (&self.stream).write_all(Order::start(start_us).as_bytes());
         sent.map_err(|source| Error::CannotStart { number, source })
     }
 

@@ -8,6 +8,7 @@
 //! - `handle`: one worker process, as the parent sees it
 //! - `child`: the worker itself
 //! - `agent`: the workers of a host that the parent is not on
+//! - `orders`: what a worker is told while it works
 //! - `wire`: what they say to each other
 //! - `monotonic`: the clock that all processes of a machine share
 
@@ -15,6 +16,7 @@ pub(crate) mod agent;
 pub(crate) mod child;
 mod handle;
 pub(crate) mod monotonic;
+mod orders;
 mod wire;
 
 use std::io;

@@ -1,8 +1,10 @@
 //! What the processes of a run say to each other, over one socket for each worker.
 //!
 //! The parent sends a [`Job`](crate::job::Job) as a line of JSON and, when all workers are ready,
-//! the time of the start in 8 bytes, in microseconds of the machine's monotonic clock. After that each byte asks for the counts, and the end of the
-//! stream asks for the end of the run. A worker sends lines of JSON.
+//! `start` and the time of it on a line, in microseconds of the machine's monotonic clock. After
+//! that each byte `?` asks for the counts, and the end of the stream asks for the end of the run.
+//! Where the sender of the messages has another clock, lines of JSON say how receipts are to be
+//! corrected. A worker sends lines of JSON.
 
 use serde::{Deserialize, Serialize};
 

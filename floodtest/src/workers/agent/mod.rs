@@ -293,7 +293,7 @@ impl Agent {
         let space = memchr(b' ', line).ok_or_else(no_order)?;
         let k = str::from_utf8(&line[..space]).ok().and_then(|k| k.parse::<usize>().ok());
         let (k, said) = (k.ok_or_else(no_order)?, &line[space + 1..]);
-        if said.starts_with(b"{") {
+        if said.starts_with(b"{") && k >= self.workers.len() {
             return self.start_worker(k, said);
         }
         let worker = self.workers.get(k).ok_or_else(|| invalid("there is no such worker"))?;
@@ -302,11 +302,8 @@ impl Agent {
         match said {
             b"?" => drop(stream.write(&[ASK])),
             b"stop" => drop(stream.shutdown(Shutdown::Write)),
-            said => {
-                let start = str::from_utf8(said).ok().and_then(|said| said.strip_prefix("start "));
-                let start: Option<i64> = start.and_then(|start| start.parse().ok());
-                drop(stream.write_all(&start.ok_or_else(no_order)?.to_le_bytes()));
-            }
+            // The start of the run, or how receipts are to be corrected.
+            said => drop(stream.write_all(&[said, b"\n"].concat())),
         }
         Ok(())
     }
