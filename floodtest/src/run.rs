@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use reports::stamp::Clock;
 
+use crate::clocks::receipts::ReceiptClock;
 use crate::config::Config;
 use crate::dry_run::DryRun;
 use crate::engine::Engine;
@@ -54,7 +55,8 @@ pub fn run(
     let mut job = Job::whole(config, &mut prepared);
     let Prepared { urls, trust, .. } = &mut prepared;
     let (stop, started_at) = (stop.as_fd(), clock.started_at());
-    let engine = Engine::new(&mut job, urls, trust.take(), stop, clock, started_at)?;
+    let engine =
+        Engine::new(&mut job, urls, trust.take(), stop, ReceiptClock::new(clock), started_at)?;
     let Finished { end, tally, worst, slow } = engine.run(&mut reporter)?;
     Ok(reporter.finish(end, &tally, Named { worst, slow }, urls))
 }

@@ -72,8 +72,9 @@ mod tests {
     proptest! {
         #[test]
         fn there_and_back_is_the_same_time(
-            at_us in 0..1_i64 << 45, is_us in 0..1_i64 << 45, drift_ppb in -1_000_000..1_000_000_i64,
-            after_us in -60_000_000..60_000_000_i64, zero_us in 0..1_i64 << 51,
+            at_us in 0..1_i64 << 45, is_us in 0..1_i64 << 45,
+            drift_ppb in -1_000_000..1_000_000_i64, after_us in -60_000_000..60_000_000_i64,
+            zero_us in 0..1_i64 << 51,
         ) {
             let there = Correction { at_us, is_us, drift_ppb };
             let us = at_us + after_us;

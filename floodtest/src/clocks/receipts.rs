@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reports::stamp::Clock;
+use reports::stamp::{Clock, as_us};
 
 use super::correction::Correction;
 use crate::workers::monotonic;
@@ -83,7 +83,7 @@ impl ReceiptClock {
             None => self.here.unix_us(self.here.started_at()),
             Some(there) => there.started_unix_us,
         };
-        started_unix_us.saturating_add(reports::stamp::as_us(since_start))
+        started_unix_us.saturating_add(as_us(since_start))
     }
 }
 
@@ -108,4 +108,56 @@ fn instant_and_us() -> (Instant, i64) {
     });
     let (_, at, at_us) = readings.min().expect("there are some");
     (at, at_us)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a clock is that was told that the sender's is an hour ahead and goes twice as fast.
+    fn corrected() -> (ReceiptClock, Instant) {
+        let here = Clock::start();
+        let mut clock = ReceiptClock::new(here);
+        let (at, at_us) = instant_and_us();
+        let is_us = 3_600_000_000;
+        clock.correct(Correction { at_us, is_us, drift_ppb: 1_000_000_000 });
+        (clock, at)
+    }
+
+    /// Times that are told from two readings of a clock differ by so much, in microseconds.
+    const READINGS_US: u64 = 1_000;
+
+    #[test]
+    fn without_a_correction_it_is_the_machines_own_clock() {
+        let here = Clock::start();
+        let clock = ReceiptClock::new(here);
+        let at = here.started_at() + Duration::from_millis(7);
+        assert_eq!(clock.unix_us(at), here.unix_us(at));
+        assert_eq!(clock.since_start(at), Duration::from_millis(7));
+        assert_eq!(clock.unix_us_after(Duration::from_millis(7)), here.unix_us(at));
+    }
+
+    #[test]
+    fn a_correction_holds_before_and_after_it_was_told() {
+        let (clock, at) = corrected();
+        let unix_us = clock.unix_us(at);
+        assert!(unix_us.abs_diff(3_600_000_000) < READINGS_US, "{unix_us}");
+        // Of each time less than a microsecond is cut off, which is two of the other clock.
+        let later = clock.unix_us(at + Duration::from_secs(3)) - unix_us;
+        assert!(later.abs_diff(6_000_000) <= 2, "{later}");
+        let earlier = unix_us - clock.unix_us(at - Duration::from_millis(1));
+        assert!(earlier.abs_diff(2_000) <= 2, "{earlier}");
+    }
+
+    #[test]
+    fn times_since_the_start_are_those_of_the_clock_that_was_told_first() {
+        let (mut clock, at) = corrected();
+        let at = at + Duration::from_secs(1);
+        let unix_us = clock.unix_us(at);
+        let since_start = clock.since_start(at);
+        assert_eq!(clock.unix_us_after(since_start), unix_us);
+        clock.correct(Correction { at_us: 0, is_us: 0, drift_ppb: 0 });
+        assert_ne!(clock.unix_us(at), unix_us, "later receipts go by the later correction");
+        assert_eq!(clock.unix_us_after(since_start), unix_us, "earlier ones are what they were");
+    }
 }

@@ -130,6 +130,6 @@ impl Engine<'_> {
 
     /// A time in milliseconds after the clock's start in microseconds since the Unix epoch.
     fn unix_us(&self, at_ms: u32) -> u64 {
-        self.clock.unix_us(self.clock.started_at()) + u64::from(at_ms) * 1_000
+        self.clock.unix_us_after(Duration::from_millis(at_ms.into()))
     }
 }

@@ -46,11 +46,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::clocks::receipts::ReceiptClock;
 use crate::config::Rate;
 use crate::end::End;
 use crate::error::Error;
@@ -100,7 +100,7 @@ pub(crate) struct Engine<'a> {
     /// Where the URLs come from.
     urls: &'a mut UrlFile,
     /// The clock that stamps are compared with.
-    clock: Clock,
+    clock: ReceiptClock,
     /// What tells it what to do.
     control: BorrowedFd<'a>,
     /// Who judges messages.
@@ -163,7 +163,7 @@ impl<'a> Engine<'a> {
         urls: &'a mut UrlFile,
         trust: Option<Trust>,
         control: BorrowedFd<'a>,
-        clock: Clock,
+        clock: ReceiptClock,
         started_at: Instant,
     ) -> Result<Self, Error> {
         let places = if job.shape.has_lives() { Some(urls.reopen()?) } else { None };
@@ -241,10 +241,11 @@ impl<'a> Engine<'a> {
             let done_at = if is_reporting { Instant::now() } else { now };
             self.note_turn(done_at);
             self.alarm.set(self.next_wake().min(listener.next_at()))?;
-            if self.wait(&mut events, is_behind)?
-                && let Some(end) = listener.on_control(&self.tally)
-            {
-                break end;
+            if self.wait(&mut events, is_behind)? {
+                if let Some(end) = listener.on_control(&self.tally) {
+                    break end;
+                }
+                listener.correction().into_iter().for_each(|it| self.clock.correct(it));
             }
         };
         self.note_turn(Instant::now());

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::counted::{Counted, State, Word};
 use super::link::Link;
+use super::orders::Order;
 use super::wire::{ASK, SaidWhole};
 use crate::config::Config;
 use crate::error::Error;
@@ -118,7 +119,7 @@ impl Link for Handle {
 
     fn begin(&mut self, start_us: i64) -> Result<(), Error> {
         let number = self.counted.number;
-        let sent = (&self.stream).write_all(&start_us.to_le_bytes());
+        let sent = (&self.stream).write_all(Order::start(start_us).as_bytes());
         sent.map_err(|source| Error::CannotStart { number, source })
     }
 

@@ -10,6 +10,7 @@
 //! - `counted`: what is known of a worker by what it has said
 //! - `child`: the worker itself
 //! - `agent`: the workers of a host that the parent is not on
+//! - `orders`: what a worker is told while it works
 //! - `wire`: what they say to each other; `lines`: in pieces
 //! - `monotonic`: the clock that all processes of a machine share
 
@@ -22,6 +23,7 @@ mod lines;
 mod link;
 mod listen;
 pub(crate) mod monotonic;
+mod orders;
 mod wire;
 
 use std::os::fd::BorrowedFd;

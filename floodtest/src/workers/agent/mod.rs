@@ -278,12 +278,8 @@ impl Agent {
         match said {
             b"?" => drop(stream.write(&[ASK])),
             b"stop" => drop(stream.shutdown(Shutdown::Write)),
-            said if said.starts_with(b"{") => {}
-            said => {
-                let start = str::from_utf8(said).ok().and_then(|said| said.strip_prefix("start "));
-                let start: Option<i64> = start.and_then(|start| start.parse().ok());
-                drop(stream.write_all(&start.ok_or_else(no_order)?.to_le_bytes()));
-            }
+            // The start of the run, or how receipts are to be corrected.
+            said => drop(stream.write_all(&[said, b"\n"].concat())),
         }
         Ok(())
     }
