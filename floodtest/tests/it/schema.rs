@@ -101,7 +101,10 @@ fn a_report_has_the_fields_of_the_schema() {
 
 #[test]
 fn a_report_of_hosts_has_the_fields_of_the_schema() {
-    let server = Server::start(|_, stream| {
+    let server = Server::start_by_id(|id, stream| {
+        if id == 3 {
+            return send(stream, "HTTP/1.1 20\r\n\r\n");
+        }
         let due_unix_us = Clock::start().unix_us(Instant::now());
         let stamp = Stamp { due_unix_us, late_us: 0, mark: None };
         let gap = chunk("Recvd msg #2: 'x'<br/>");
@@ -111,10 +114,10 @@ fn a_report_of_hosts_has_the_fields_of_the_schema() {
         );
         crate::support::hold(stream);
     });
-    let (urls, ssh) = (server.urls(2), Ssh::new(""));
+    let (urls, ssh) = (server.urls(3), Ssh::new(""));
     let flags = ["--rate", "max", "--json", "--report", "50ms", "--hosts", "a,b"];
     let mut running = ssh.start(&[&["--urls", urls.path()], &flags[..]].concat());
-    running.wait_for(|report| report.items == 4);
+    running.wait_for(|report| report.items == 4 && report.failed == 1);
     signal(children(running.pid())[1], Signal::KILL);
     running.wait_for(|report| report.unknown > 0);
     running.signal(Signal::INT);
@@ -189,7 +192,7 @@ fn expectations_have_the_names_of_the_schema_and_no_others() {
         let parsed = figures::parse(&format!("{}>=0", name.replace("REASON", "cut")));
         assert!(parsed.is_ok(), "{name}: {parsed:?}");
     }
-    for name in ["settles", "slow_readers.connections", "slow_readers.open"] {
+    for name in ["settles", "slow_readers.connections", "slow_readers.open", "unknown"] {
         names.insert(name.to_owned());
     }
     for name in ["settle.t50", "settle.t95", "settle.t100"] {
