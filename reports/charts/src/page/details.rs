@@ -110,7 +110,7 @@ pub(crate) fn not_claimed(run: &Run) -> Markup {
     let cpus = run.host.cpus.map_or_else(|| NOT_MEASURED.to_owned(), grouped);
     let body = html! {
         ul {
-            @if run.plan.server.is_watched {
+            @if run.plan.server.is_watched && run.plan.server.host.is_none() {
                 li { "Nothing about a network: server, clients and senders are on one machine." }
                 li {
                     "Nothing about a server that has a machine to itself: server, clients and \

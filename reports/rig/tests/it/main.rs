@@ -10,6 +10,7 @@ mod abuse;
 mod compare;
 mod faults;
 mod friends;
+mod hosts;
 mod imports;
 mod installed;
 mod readme;
