@@ -45,7 +45,11 @@ pub(crate) fn machine(run: &Run) -> Markup {
     let rows = facts(&run.host)
         .into_iter()
         .map(|(what, fact)| vec![what.to_owned(), fact.unwrap_or_else(|| "not known".to_owned())]);
-    let body = html! { (table("", &["", ""], rows)) (source(&[files::HOST])) };
+    // All others are of the machine of clients and senders.
+    let server = run.plan.server.host.as_ref();
+    let server = server.map(|host| vec!["the server's machine".to_owned(), host.clone()]);
+    let rows = rows.chain(server);
+    let body = html! { (table("", &["", ""], rows)) (source(&[files::HOST, files::PLAN])) };
     section("The machine", &[], &body)
 }
 

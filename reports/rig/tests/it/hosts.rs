@@ -114,7 +114,7 @@ fn the_memory_of_a_server_on_another_host_is_on_the_page() {
     assert_eq!(figures["cost"]["idle"]["connections"], 20, "{figures}");
     assert!(figures["cost"]["idle_bytes_per_connection"].as_f64().unwrap() > 0.0, "{figures}");
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
-    for words in ["root@h1:2222: Linux", "the server's whole machine", "network in between"] {
+    for words in ["root@h1:2222: Linux ", "the server's whole machine", "network in between"] {
         assert!(page.contains(words), "{words}");
     }
     assert!(!page.contains("clients and senders are on one machine"), "it is not");
