@@ -118,9 +118,9 @@ fn needed(scenario: &Scenario) -> Vec<&'static str> {
         needed.push("msggen");
     }
     match &scenario.server.process {
-        ProcessOf::Elsewhere(_) => return needed,
+        ProcessOf::Elsewhere { .. } if !scenario.server.process.is_watched() => return needed,
         ProcessOf::Started(it) if it.command[0] == COMET_SERVER => needed.push(COMET_SERVER),
-        ProcessOf::Started(_) | ProcessOf::Running(_) => {}
+        ProcessOf::Started(_) | ProcessOf::Running(_) | ProcessOf::Elsewhere { .. } => {}
     }
     needed.push("memlog");
     needed
@@ -136,7 +136,7 @@ async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<
     let fitting = connections.div_ceil(CONNECTIONS_PER_SAMPLE_SECOND).max(1) as f64;
     let messages = scenario.messages.as_ref();
     let host = match &scenario.server.process {
-        ProcessOf::Elsewhere(Some(host)) => Some(place::host_at(host).await?),
+        ProcessOf::Elsewhere { host: Some(host), .. } => Some(place::host_at(host).await?),
         _ => None,
     };
     Ok(Plan {
@@ -162,7 +162,7 @@ async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<
         server: ServerPlan {
             name: scenario.server.name.clone(),
             is_started: matches!(scenario.server.process, ProcessOf::Started(_)),
-            is_watched: !matches!(scenario.server.process, ProcessOf::Elsewhere(_)),
+            is_watched: scenario.server.process.is_watched(),
             is_counted: scenario.server.stats.is_some(),
             host,
         },

@@ -12,6 +12,7 @@ mod architecture;
 mod compare;
 mod faults;
 mod friends;
+mod hosts;
 mod imports;
 mod installed;
 mod pages;

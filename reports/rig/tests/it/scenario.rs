@@ -12,7 +12,7 @@ use crate::readme::help;
 use crate::rig::{PROFILE, rig_command, told};
 
 /// The server of these tests, and how its clients and senders reach it.
-const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/stream.py");
+pub(crate) const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/stream.py");
 
 /// A scenario with that server and so many messages a second.
 fn scenario(options: &str, rate: u64) -> String {
@@ -53,7 +53,7 @@ fn summary(place: &Path, output: &Output) -> Value {
 }
 
 /// Whether the server of these tests can be started.
-fn has_python() -> bool {
+pub(crate) fn has_python() -> bool {
     let is_there = Command::new("python3").arg("--version").output().is_ok();
     is_there || {
         skip("python3");
@@ -151,7 +151,9 @@ fn what_is_wrong_with_a_scenario_is_told_with_file_and_line() {
         ("[sevrer]\n", ":1: there is no section [sevrer]; did you mean [server]?"),
         ("tilte = 'x'\n", ":1: a scenario has no key tilte; did you mean title?"),
         ("x = = 3\n", ":1: "),
-        ("[server]\npid = 1\nhost = 'h'\n", "it has pid and host"),
+        ("[server]\ncommand = 'x'\nhost = 'h'\n", "it has command and host"),
+        ("[server]\npid = 1\nprocess = 'x'\n", "it has process and pid"),
+        ("[server]\nlisten = 1\nhost = '-oX'\n", "\"-oX\" is no host; write user@host"),
         ("[server]\nlisten = 0\n", ":2: listen: write a port"),
         ("[server]\nnodes = 2\ncommand = 'x'\n", "several nodes need {address}"),
         ("[messages]\nto = 'http://h'\nrate = 0\n", ":3: rate: it must be at least 1"),
