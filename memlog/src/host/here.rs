@@ -73,7 +73,7 @@ fn hello(ssh: Ssh, host: &Host, waiter: &mut Waiter) -> Result<(Ssh, Lines), Err
                 shown(before).clone_into(&mut banner);
             }
             match version {
-                Some(theirs) if theirs != env!("CARGO_PKG_VERSION") => {
+                Some(theirs) if theirs != about::version() => {
                     return Err(other_version(host.clone(), shown(theirs)).into());
                 }
                 Some(_) if banner.is_empty() => return Ok((ssh, received)),

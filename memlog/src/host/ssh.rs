@@ -183,7 +183,7 @@ impl Ended {
 
 /// The fault that memlog on `host` is `theirs`, which is not the version here.
 pub(super) fn other_version(host: Host, theirs: String) -> Fault {
-    Fault::OtherVersion { copy: copy(&host), theirs, ours: env!("CARGO_PKG_VERSION"), host }
+    Fault::OtherVersion { copy: copy(&host), theirs, ours: about::version(), host }
 }
 
 /// The command that brings this memlog to a host.

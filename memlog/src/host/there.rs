@@ -39,7 +39,7 @@ pub fn serve(orders: OwnedFd, answers: File) -> io::Result<()> {
         let _ = tell.try_send(());
     })?;
     let mut say = Say { send, is_unheard: Arc::new(AtomicBool::new(false)) };
-    say.line(format!("{HELLO}{}", env!("CARGO_PKG_VERSION")));
+    say.line(format!("{HELLO}{}", about::version()));
     let mut parent = Parent {
         orders,
         received: Lines::default(),
