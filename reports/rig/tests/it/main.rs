@@ -8,8 +8,10 @@
 
 mod abuse;
 mod compare;
+mod examples;
 mod faults;
 mod friends;
+mod guides;
 mod imports;
 mod installed;
 mod readme;
