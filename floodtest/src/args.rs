@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use about::About;
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 use reports::expect::Expectations;
 use reports::{out, units};
 
@@ -14,6 +14,7 @@ use crate::config::{Config, Rate};
 use crate::end::Ends;
 use crate::figures;
 use crate::generate::Pattern;
+use crate::hosts::{Hosts, RemoteProgram};
 use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
 use crate::request::RequestArgs;
@@ -29,7 +30,8 @@ use crate::tls::TlsArgs;
 /// seconds. Exit code 0: all connections were established and held, no message is missing; 1:
 /// the run fell short of that; 2: it could not be made.
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(version, long_version = about::version())]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do instead of holding connections.
     #[command(subcommand)]
@@ -53,19 +55,18 @@ pub struct Cli {
 pub enum Command {
     /// Writes a URL file to hold connections from.
     Urls(UrlsArgs),
-    /// Writes the completions of a shell: floodtest completions bash >
-    /// ~/.local/share/bash-completion/completions/floodtest
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
-    /// Writes the manual page: floodtest man > floodtest.1
-    Man,
+    /// What it tells about itself.
+    #[command(flatten)]
+    About(About),
     /// Holds a share of the connections for the process that started it.
     #[command(hide = true)]
     Worker {
         /// The URL file.
-        urls: PathBuf,
+        #[arg(required_unless_present = "stdio")]
+        urls: Option<PathBuf>,
+        /// Answer for this host, to a floodtest at the other end of stdin and stdout.
+        #[arg(long, conflicts_with = "urls")]
+        stdio: bool,
     },
 }
 
@@ -116,6 +117,16 @@ pub struct HoldArgs {
     /// as the kernel would choose; on loopback as many as it takes].
     #[arg(long, value_name = "IP[-IP][,…]")]
     pub source_ip: Option<SourceIps>,
+
+    /// Hold the connections on these hosts, reached with ssh as you would reach them yourself,
+    /// each with floodtest installed: a,user@b:2222. c=2 has twice the load of the others.
+    #[arg(long, value_name = "HOST[:PORT][=WEIGHT][,…]")]
+    pub hosts: Option<Hosts>,
+
+    /// What floodtest is called on the hosts of --hosts, where it is not on the PATH of a shell
+    /// without a terminal.
+    #[arg(long, value_name = "PATH", default_value = "floodtest", requires = "hosts")]
+    pub floodtest_path: RemoteProgram,
 
     /// Ask for server-sent events (Accept: text/event-stream).
     #[arg(long)]
@@ -333,6 +344,8 @@ impl HoldArgs {
             progress_every: is_terminal.then_some(Duration::from_secs(1)),
             // Itself, also when the file was replaced since it was started.
             worker: "/proc/self/exe".into(),
+            hosts: self.hosts.clone().unwrap_or_default().0,
+            remote_program: self.floodtest_path.0.clone(),
             out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         }
     }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use about::About;
 use anyhow::Context;
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use floodtest::args::{AccountingArgs, Cli, Command, HoldArgs, ShapeArgs, UrlsArgs};
 use floodtest::live::{self, Style};
 use floodtest::streams::args::StreamArgs;
@@ -48,9 +48,9 @@ fn main() -> ExitCode {
     };
     let result = match (cli.command, cli.hold) {
         (Some(Command::Urls(args)), _) => write_urls(&args),
-        (Some(Command::Completions { shell }), _) => write_completions(shell),
-        (Some(Command::Man), _) => write_manual(),
-        (Some(Command::Worker { urls }), _) => run_worker(&urls),
+        (Some(Command::About(about)), _) => tell(&about),
+        (Some(Command::Worker { urls: Some(urls), .. }), _) => run_worker(&urls),
+        (Some(Command::Worker { urls: None, .. }), _) => run_agent(),
         (None, Some(args)) if args.plan => {
             show_dry_run(&args, &cli.accounting, &cli.streams, &cli.shape)
         }
@@ -156,7 +156,10 @@ fn show_dry_run(
     streams: &StreamArgs,
     shape: &ShapeArgs,
 ) -> anyhow::Result<u8> {
-    let dry_run = floodtest::dry_run(&args.config(accounting, streams, shape, false))?;
+    let (_stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
+    // Ctrl-C ends this process, and with it the ways to hosts.
+    let config = args.config(accounting, streams, shape, false);
+    let dry_run = floodtest::dry_run(&config, &signalled)?;
     if args.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&dry_run)?)?;
     } else {
@@ -182,19 +185,9 @@ fn write_urls(args: &UrlsArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// `floodtest completions …`: writes what a shell needs to complete a command line.
-fn write_completions(shell: Shell) -> anyhow::Result<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "floodtest", &mut script);
-    io::stdout().write_all(&script)?;
-    Ok(DONE)
-}
-
-/// `floodtest man`: writes the manual page.
-fn write_manual() -> anyhow::Result<u8> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-    io::stdout().write_all(&page)?;
+/// `floodtest completions …`, `floodtest man …`: tells about this program.
+fn tell(about: &About) -> anyhow::Result<u8> {
+    about.write::<Cli>(&mut io::stdout())?;
     Ok(DONE)
 }
 
@@ -208,6 +201,18 @@ fn run_worker(urls: &Path) -> anyhow::Result<u8> {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(COULD_NOT_RUN),
         result => result.map(|()| DONE).context("cannot talk to the process that started it"),
     }
+}
+
+/// `floodtest worker --stdio`: answers for this host, over its standard input and output.
+fn run_agent() -> anyhow::Result<u8> {
+    let orders = io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
+    let answers = io::stdout().as_fd().try_clone_to_owned();
+    let answers = answers.context("there is no standard output")?;
+    // Itself, also when the file was replaced since it was started.
+    let program = Path::new("/proc/self/exe");
+    floodtest::run_agent(program, File::from(orders), File::from(answers))
+        .map(|()| DONE)
+        .context("cannot answer for this host")
 }
 
 /// Says a run's reports on stdout and its progress on stderr, and never waits for their readers

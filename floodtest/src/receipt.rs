@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use reports::stamp::{Clock, Stamp};
+use reports::stamp::Stamp;
 
 use crate::accounting::Accounting;
 use crate::again::Again;
+use crate::clocks::receipts::ReceiptClock;
 use crate::decode::{self, Head, MediaType, UpgradeFault};
 use crate::items::{ItemSink, Items, Scratch, Sequence, Stream};
 use crate::judge::{Case, Judge, Life, Window};
@@ -51,7 +52,7 @@ pub(crate) struct Marks<'a> {
     /// Who judges messages.
     pub(crate) judge: &'a mut Judge,
     /// What time it is.
-    pub(crate) clock: &'a Clock,
+    pub(crate) clock: &'a ReceiptClock,
     /// When the bytes were received. Read once, and only when a stamped message is among them, or
     /// an item of a stream that is measured.
     received_at: Option<Instant>,
@@ -94,7 +95,7 @@ pub(crate) struct Shared<'a> {
     /// As in [`Marks`].
     pub(crate) judge: &'a mut Judge,
     /// As in [`Marks`].
-    pub(crate) clock: &'a Clock,
+    pub(crate) clock: &'a ReceiptClock,
     /// As in [`Receipt`].
     pub(crate) established: Established,
     /// As in [`Marks`].
@@ -172,7 +173,7 @@ impl decode::Sink for Receipt<'_> {
             case.tally.went_on += 1;
         } else {
             *case.window = Window::default();
-            let after = received_at.saturating_duration_since(clock.started_at());
+            let after = clock.since_start(received_at);
             // Rounded up, so that no head seems to have come before it did.
             *self.head_ms =
                 u32::try_from(after.as_millis()).map_or(u32::MAX, |ms| ms.saturating_add(1));

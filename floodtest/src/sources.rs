@@ -227,7 +227,7 @@ mod tests {
         let sources = serde_json::to_string(&Sources::new(to, 124_000, None)).unwrap();
         for index in 0..3 {
             let mut sources: Sources = serde_json::from_str(&sources).unwrap();
-            sources.begin_at(Share { index, of: 3 });
+            sources.begin_at(Share::local(index, 3));
             let n = sources.capacity() / 3;
             assert!((0..n).all(|_| pairs.insert(sources.next().unwrap())), "share {index}");
         }

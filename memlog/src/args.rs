@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use about::About;
 use charts;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use reports::units::{parse_bytes, parse_duration};
@@ -37,7 +38,8 @@ const SMALLEST_LOG_BYTES: u64 = 64 * 1024;
 /// Exit code: 0 when it recorded what was asked for; 1 when it fell short, such as when the
 /// process ended; 2 when it could not begin.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "memlog", version, args_conflicts_with_subcommands = true)]
+#[command(name = "memlog", version, long_version = about::version())]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// What to do instead of recording.
     #[command(subcommand)]
@@ -77,6 +79,9 @@ pub enum Command {
         #[command(flatten)]
         look: LookArgs,
     },
+    /// What it tells about itself.
+    #[command(flatten)]
+    About(About),
 }
 
 /// How a chart looks.

@@ -1,6 +1,6 @@
 //! `memlog`: reads its flags, records or marks, and chooses the exit code.
 
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,6 +54,11 @@ fn execute(args: &Args) -> anyhow::Result<ExitCode> {
             wait::send_mark(&name, text).map_err(no_memlog)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::About(about)) => match about.write::<Args>(&mut io::stdout()) {
+            // Whoever closed stdout has read enough.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        },
         Some(Command::Worker { .. }) => {
             let orders = io::stdin().as_fd().try_clone_to_owned()?;
             let answers = io::stdout().as_fd().try_clone_to_owned()?;

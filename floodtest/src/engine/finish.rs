@@ -97,12 +97,9 @@ impl Engine<'_> {
     /// A file that cannot be read any more leaves them without ids, which is reported.
     fn connections(&mut self) -> Vec<Connection> {
         let mut connections = Vec::new();
-        let mut has_urls =
-            self.urls.rewind().is_ok() && self.urls.skip(self.job.share.index).is_ok();
+        let mut has_urls = self.urls.rewind().is_ok();
         for index in 0..self.rows.len() {
-            if index > 0 {
-                has_urls &= self.urls.skip(self.job.share.of - 1).is_ok();
-            }
+            has_urls &= self.urls.skip(self.job.share.n_skipped(index)).is_ok();
             has_urls &= self.urls.advance_round().is_ok();
             let life = self.life(index);
             let Row { window, framer, head_ms, .. } = &self.rows[index];
@@ -133,6 +130,6 @@ impl Engine<'_> {
 
     /// A time in milliseconds after the clock's start in microseconds since the Unix epoch.
     fn unix_us(&self, at_ms: u32) -> u64 {
-        self.clock.unix_us(self.clock.started_at()) + u64::from(at_ms) * 1_000
+        self.clock.unix_us_after(Duration::from_millis(at_ms.into()))
     }
 }

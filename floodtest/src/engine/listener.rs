@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::clocks::correction::Correction;
 use crate::end::End;
 use crate::slow_end::SlowEnd;
 use crate::tally::Tally;
@@ -18,6 +19,11 @@ pub(crate) trait Listener {
 
     /// The control descriptor is readable. The end of the run if that is what it says.
     fn on_control(&mut self, tally: &Tally) -> Option<End>;
+
+    /// How receipts are to be corrected from now on, if that is what it said.
+    fn correction(&mut self) -> Option<Correction> {
+        None
+    }
 }
 
 /// What is left of an engine when it has ended.

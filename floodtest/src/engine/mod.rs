@@ -46,11 +46,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use reports::stamp::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::clocks::receipts::ReceiptClock;
 use crate::config::Rate;
 use crate::end::End;
 use crate::error::Error;
@@ -100,7 +100,7 @@ pub(crate) struct Engine<'a> {
     /// Where the URLs come from.
     urls: &'a mut UrlFile,
     /// The clock that stamps are compared with.
-    clock: Clock,
+    clock: ReceiptClock,
     /// What tells it what to do.
     control: BorrowedFd<'a>,
     /// Who judges messages.
@@ -163,12 +163,11 @@ impl<'a> Engine<'a> {
         urls: &'a mut UrlFile,
         trust: Option<Trust>,
         control: BorrowedFd<'a>,
-        clock: Clock,
+        clock: ReceiptClock,
         started_at: Instant,
     ) -> Result<Self, Error> {
         let places = if job.shape.has_lives() { Some(urls.reopen()?) } else { None };
         urls.rewind()?;
-        urls.skip(job.share.index)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let alarm = Alarm::new()?;
         for (fd, data, flags) in [
@@ -242,10 +241,11 @@ impl<'a> Engine<'a> {
             let done_at = if is_reporting { Instant::now() } else { now };
             self.note_turn(done_at);
             self.alarm.set(self.next_wake().min(listener.next_at()))?;
-            if self.wait(&mut events, is_behind)?
-                && let Some(end) = listener.on_control(&self.tally)
-            {
-                break end;
+            if self.wait(&mut events, is_behind)? {
+                if let Some(end) = listener.on_control(&self.tally) {
+                    break end;
+                }
+                listener.correction().into_iter().for_each(|it| self.clock.correct(it));
             }
         };
         self.note_turn(Instant::now());
@@ -296,7 +296,7 @@ impl<'a> Engine<'a> {
     /// When there is something to do even if no socket is ready.
     fn next_wake(&self) -> Instant {
         let mut at = self.started_at + FOREVER;
-        if self.rows.len() < self.n_asked && self.job.rate != Rate::Max {
+        if self.rows.len() < self.n_asked && (self.job.rate != Rate::Max || self.rows.is_empty()) {
             at = at.min(self.due_at(self.rows.len()));
         }
         for next_at in [self.next_place_at(), self.slow.next_at()].into_iter().flatten() {

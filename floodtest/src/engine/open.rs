@@ -51,7 +51,10 @@ impl Engine<'_> {
             }
             let now = Instant::now();
             if self.job.rate == Rate::Max {
-                let (max, n_rows) = (max_in_flight(self.job.share.of), self.rows.len());
+                if now < self.started_at {
+                    return Ok(false);
+                }
+                let (max, n_rows) = (max_in_flight(self.job.share.n_processes()), self.rows.len());
                 if !self.flight.has_room(now, max, &mut self.opening, n_rows) {
                     return Ok(false);
                 }
@@ -180,11 +183,9 @@ impl Engine<'_> {
 
     /// Begins the first connection of the next place.
     fn dial_next(&mut self, now: Instant) -> Result<(), Error> {
-        if !self.rows.is_empty() {
-            self.urls.skip(self.job.share.of - 1)?;
-        }
-        self.urls.advance_round()?;
         let row = self.rows.len();
+        self.urls.skip(self.job.share.n_skipped(row))?;
+        self.urls.advance_round()?;
         let number = self.job.share.number(row);
         let mut request = std::mem::take(&mut self.request);
         let (target, carried, tls) = Self::compose(

@@ -225,7 +225,7 @@ impl Engine<'_> {
                 streams.over(row, now, reason.is_orderly(), counts);
             }
         }
-        let after = now.saturating_duration_since(self.clock.started_at());
+        let after = self.clock.since_start(now);
         row.framer.close(u32::try_from(after.as_millis()).unwrap_or(u32::MAX));
         self.tally.closed(reason, number);
         self.note_end(index, reason, true, None);

@@ -5,6 +5,7 @@ use reports::stamp::Clock;
 
 use super::*;
 use crate::accounting::Accounting;
+use crate::clocks::receipts::ReceiptClock;
 use crate::decode::{Beginning, ChunkFault, Framer};
 use crate::items::{Items, Scratch};
 use crate::judge::Life;
@@ -47,7 +48,7 @@ fn read(fields: &str, body: &str, accounting: &Accounting) -> Connection {
         faults: &mut faults,
         life: Life::default(),
     };
-    let clock = &Clock::start();
+    let clock = &ReceiptClock::new(Clock::start());
     let established = Established::default();
     let (sockets, outbox) = (&Sockets::default(), &mut Outbox::default());
     let judge = &mut judge;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use reports::books::{ByReason, FloodReport};
@@ -180,4 +181,36 @@ fn a_worker_that_nobody_started_says_so() {
         .end()
         .with_code(2)
         .mentioning("a worker is started by floodtest itself, never by hand");
+}
+
+#[test]
+fn an_agent_says_who_it_is_and_ends_with_its_parent() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_floodtest"));
+    command.args(["worker", "--stdio"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut agent = command.spawn().unwrap();
+    let mut lines = BufReader::new(agent.stdout.take().unwrap()).lines();
+    let hello = lines.next().unwrap().unwrap();
+    assert!(hello.starts_with("floodtest-worker {\"protocol\":1,"), "{hello}");
+    let mut orders = agent.stdin.take().unwrap();
+    orders.write_all(b"{\"Ping\":{\"sent_us\":5}}\n").unwrap();
+    let pong = lines.next().unwrap().unwrap();
+    assert!(pong.starts_with("{\"Pong\":{\"sent_us\":5,"), "{pong}");
+    drop(orders);
+    assert!(lines.next().is_none());
+    assert_eq!(agent.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_agent_that_is_told_nonsense_says_why_it_ends() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_floodtest"));
+    command.args(["worker", "--stdio"]).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut agent = command.spawn().unwrap();
+    agent.stdin.as_mut().unwrap().write_all(b"who are you?\n").unwrap();
+    let output = agent.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with("{\"Failed\":\"what came is no order\"}\n"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr, "floodtest: cannot answer for this host: what came is no order\n");
 }

@@ -6,13 +6,16 @@
     reason = "a test may panic, and says what it skips"
 )]
 
+mod about;
 mod abuse;
+mod architecture;
 mod compare;
 mod faults;
 mod friends;
 mod hosts;
 mod imports;
 mod installed;
+mod pages;
 mod readme;
 mod rig;
 mod scenario;

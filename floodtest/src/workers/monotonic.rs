@@ -1,0 +1,49 @@
+//! The machine's monotonic clock as a number, which its processes can tell each other.
+
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// How far ahead the start of a run may be. A parent asks for half a second; whoever says more than
+/// this has other clocks than we think, and the run begins this late instead.
+const MAX_AHEAD: Duration = Duration::from_mins(1);
+
+/// The time by `CLOCK_MONOTONIC`, in microseconds. It is the same in all processes of a machine.
+///
+/// It asks the C library, as [`Instant`] does. rustix asks the kernel, and where something stands
+/// between a process and its C library, as libfaketime does in tests, the two were different clocks
+/// that looked like one.
+pub(crate) fn now_us() -> i64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000
+}
+
+/// The instant at which [`now_us`] was, or will be, `at_us`: a minute from now at the latest, and
+/// now if it was before the machine's start.
+pub(crate) fn instant_of(at_us: i64) -> Instant {
+    let (now, now_us) = (Instant::now(), now_us());
+    let distance = Duration::from_micros(at_us.abs_diff(now_us));
+    if at_us >= now_us {
+        return now + distance.min(MAX_AHEAD);
+    }
+    now.checked_sub(distance).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_told_as_a_number_and_found_again() {
+        let (before, at_us, after) = (Instant::now(), now_us(), Instant::now());
+        let (asked_at, found) = (Instant::now(), instant_of(at_us));
+        // It reads both clocks one after the other, and may have to wait in between.
+        let waited = asked_at.elapsed();
+        // Of both numbers less than a microsecond is cut off.
+        let cut = Duration::from_micros(1);
+        assert!(found <= after + cut, "{:?} late", found - after);
+        assert!(found + cut + waited >= before, "{:?} early", before - found);
+        assert!(instant_of(i64::MAX) <= Instant::now() + MAX_AHEAD);
+        assert!(instant_of(i64::MIN) <= Instant::now());
+    }
+}
