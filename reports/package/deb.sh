@@ -53,6 +53,8 @@ for program in "${programs[@]}"; do
     "$built/$program" completions fish > "$fish/$program.fish"
 done
 
+# Of the packages that nothing here is built from the licences are asked as well.
+cargo fetch --locked --quiet --target x86_64-unknown-linux-gnu
 cargo run --quiet --locked --package notices > "$doc/NOTICES"
 # The standard library is in every program as well.
 library=$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html

@@ -104,7 +104,11 @@ fn cargo(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
     command.args(args).args(["--locked", "--offline"]);
     let output = command.current_dir(folder).output().context("cannot run cargo")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "cargo cannot tell the packages: {}", said.trim());
+    ensure!(
+        output.status.success(),
+        "cargo cannot tell the packages: {}\n`cargo fetch --locked` fetches those that are not there",
+        said.trim()
+    );
     String::from_utf8(output.stdout).context(STRANGE)
 }
 
