@@ -15,11 +15,12 @@ name=comet-toolkit
 programs=(comet-server floodtest msggen memlog rig)
 
 # Of which commit the programs are: every program says it, and the version of the package has its
-# time, so that a later commit is an upgrade. Outside git nobody knows, and nothing is said.
+# time, so that a later commit is an upgrade. Outside git it is what the environment has, or unknown.
 stamp= who='nobody known <nobody@example.org>' SOURCE_DATE_EPOCH=$(date +%s)
 if git rev-parse --quiet --verify HEAD >/dev/null 2>&1; then
-    : "${COMET_COMMIT=$(git log -1 --format='%h of %cs')}"
+    COMET_COMMIT=$(git log -1 --format='%h of %cs')
     stamp=$(TZ=UTC git log -1 --date=format-local:%Y%m%d.%H%M%S --format=+git%cd.%h)
+    git diff --quiet HEAD -- || { COMET_COMMIT+=' with changes'; stamp+=.changed; }
     who=$(git log -1 --format='%an <%ae>')
     SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 fi
@@ -52,6 +53,8 @@ for program in "${programs[@]}"; do
     "$built/$program" completions fish > "$fish/$program.fish"
 done
 
+# Of the packages that nothing here is built from the licences are asked as well.
+cargo fetch --locked --quiet --target x86_64-unknown-linux-gnu
 cargo run --quiet --locked --package notices > "$doc/NOTICES"
 # The standard library is in every program as well.
 library=$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html

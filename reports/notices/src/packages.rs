@@ -1,6 +1,6 @@
-//! The packages that the programs are built from, as `cargo metadata` tells them.
+//! The packages that the programs are built from, as cargo tells them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,7 +30,6 @@ pub struct Package {
     pub source: Option<String>,
     /// Its `Cargo.toml`.
     pub manifest_path: PathBuf,
-    id: String,
 }
 
 impl Package {
@@ -46,37 +45,17 @@ impl Package {
 }
 
 /// What cargo knows of the packages.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Packages {
-    #[serde(rename = "packages")]
     all: Vec<Package>,
-    resolve: Resolve,
+    /// The name and version of each package whose code is in the programs.
+    shipped: BTreeSet<(String, String)>,
 }
 
-/// Which package needs which.
+/// The part of what `cargo metadata` says that matters here.
 #[derive(Debug, Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-/// What one package needs.
-#[derive(Debug, Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-/// A package that another one needs.
-#[derive(Debug, Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<DependencyKind>,
-}
-
-/// What it is needed for: `dev`, `build`, or nothing said for the program itself.
-#[derive(Debug, Deserialize)]
-struct DependencyKind {
-    kind: Option<String>,
+struct Metadata {
+    packages: Vec<Package>,
 }
 
 impl Packages {
@@ -87,19 +66,21 @@ impl Packages {
     /// When cargo cannot be run, a package of `Cargo.lock` was never fetched, or cargo says
     /// something else than expected.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["metadata", "--format-version", "1", "--locked", "--offline"]);
-        for target in TARGETS {
-            command.args(["--filter-platform", target]);
-        }
-        let output = command.current_dir(folder).output().context("cannot run cargo")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "cargo cannot tell the packages: {}", said.trim());
-        serde_json::from_slice(&output.stdout).context("cargo says something else than expected")
+        let of_targets = |flag| TARGETS.map(|target| [flag, target]).concat();
+        let known = ["metadata", "--format-version", "1"];
+        let known = cargo(folder, &[&known[..], &of_targets("--filter-platform")].concat())?;
+        let Metadata { packages } = serde_json::from_str(&known).context(STRANGE)?;
+        // `cargo metadata` tells as well what only tests switch on; `cargo tree` does not.
+        let tree = ["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+        let programs = PROGRAMS.map(|name| ["--package", name]).concat();
+        let tree = cargo(folder, &[&tree[..], &of_targets("--target"), &programs].concat())?;
+        let lines = tree.lines().filter(|line| !line.is_empty());
+        let shipped = lines.map(package_of).collect::<Option<_>>().context(STRANGE)?;
+        Ok(Self { all: packages, shipped })
     }
 
-    /// Every package that the programs, their tests and their builds need.
+    /// Every package that the programs, their tests and their builds need, and some that cargo
+    /// would need if other features were chosen.
     pub fn all(&self) -> &[Package] {
         &self.all
     }
@@ -107,23 +88,33 @@ impl Packages {
     /// The packages whose code is in the programs, in order of name and version. Macros are among
     /// them: what they write is theirs as well. Packages that only run during a build are not.
     pub fn shipped(&self) -> BTreeSet<&Package> {
-        let needs: BTreeMap<&str, &Node> =
-            self.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
-        let by_id: BTreeMap<&str, &Package> =
-            self.all.iter().map(|package| (package.id.as_str(), package)).collect();
-        let is_program = |it: &&Package| it.is_ours() && PROGRAMS.contains(&it.name.as_str());
-        let mut left: Vec<&Package> = self.all.iter().filter(is_program).collect();
-        let mut shipped = BTreeSet::new();
-        while let Some(package) = left.pop() {
-            if !shipped.insert(package) {
-                continue;
-            }
-            for needed in needs.get(package.id.as_str()).iter().flat_map(|node| &node.deps) {
-                if needed.dep_kinds.iter().any(|it| it.kind.is_none()) {
-                    left.extend(by_id.get(needed.pkg.as_str()));
-                }
-            }
-        }
-        shipped
+        let is_shipped =
+            |it: &&Package| self.shipped.contains(&(it.name.clone(), it.version.clone()));
+        self.all.iter().filter(is_shipped).collect()
     }
+}
+
+/// Why what cargo said could not be read.
+const STRANGE: &str = "cargo says something else than expected";
+
+/// What cargo says to these arguments, without a network.
+fn cargo(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).args(["--locked", "--offline"]);
+    let output = command.current_dir(folder).output().context("cannot run cargo")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "cargo cannot tell the packages: {}\n`cargo fetch --locked` fetches those that are not there",
+        said.trim()
+    );
+    String::from_utf8(output.stdout).context(STRANGE)
+}
+
+/// The name and version in a line like `anyhow v1.0.104` or `syn v3.0.1 (proc-macro) (*)`.
+fn package_of(line: &str) -> Option<(String, String)> {
+    let mut words = line.split_whitespace();
+    let (name, version) = (words.next()?, words.next()?);
+    Some((name.to_owned(), version.strip_prefix('v')?.to_owned()))
 }
