@@ -14,6 +14,7 @@ use crate::config::{Config, Rate};
 use crate::end::Ends;
 use crate::figures;
 use crate::generate::Pattern;
+use crate::hosts::{Hosts, RemoteProgram};
 use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
 use crate::request::RequestArgs;
@@ -120,6 +121,16 @@ pub struct HoldArgs {
     /// as the kernel would choose; on loopback as many as it takes].
     #[arg(long, value_name = "IP[-IP][,…]")]
     pub source_ip: Option<SourceIps>,
+
+    /// Hold the connections on these hosts, reached with ssh as you would reach them yourself,
+    /// each with floodtest installed: a,user@b:2222. c=2 has twice the load of the others.
+    #[arg(long, value_name = "HOST[:PORT][=WEIGHT][,…]")]
+    pub hosts: Option<Hosts>,
+
+    /// What floodtest is called on the hosts of --hosts, where it is not on the PATH of a shell
+    /// without a terminal.
+    #[arg(long, value_name = "PATH", default_value = "floodtest", requires = "hosts")]
+    pub floodtest_path: RemoteProgram,
 
     /// Ask for server-sent events (Accept: text/event-stream).
     #[arg(long)]
@@ -337,6 +348,8 @@ impl HoldArgs {
             progress_every: is_terminal.then_some(Duration::from_secs(1)),
             // Itself, also when the file was replaced since it was started.
             worker: "/proc/self/exe".into(),
+            hosts: self.hosts.clone().unwrap_or_default().0,
+            remote_program: self.floodtest_path.0.clone(),
             out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         }
     }

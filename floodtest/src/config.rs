@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accounting::Accounting;
 use crate::end::Ends;
+use crate::hosts::HostSpec;
 use crate::request::RequestArgs;
 use crate::shape::Shape;
 use crate::sources::SourceIps;
@@ -58,6 +59,10 @@ pub struct Config {
     /// The program `floodtest`, which is started as a worker when one process may not open as many
     /// files as there are connections.
     pub worker: PathBuf,
+    /// The hosts that hold the connections; none if it is this one.
+    pub hosts: Vec<HostSpec>,
+    /// The program that is started on them.
+    pub remote_program: String,
 }
 
 impl Config {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::targets::Target;
 
@@ -11,7 +11,7 @@ use crate::targets::Target;
 const MAX_SHOWN: usize = 10;
 
 /// What a run will do and on what.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DryRun {
     /// URLs in the file.
     pub urls: u64,
@@ -37,10 +37,23 @@ pub struct DryRun {
     pub targets: Vec<DryRunTarget>,
     /// What may go wrong.
     pub warnings: Vec<String>,
+    /// What each host of `--hosts` will do. Where there are any, the connections are theirs, and the
+    /// figures of memory, files and targets are in here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<DryRunHost>,
+}
+
+/// What a run will do on one host of `--hosts`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DryRunHost {
+    /// The host, as `--hosts` names it.
+    pub host: String,
+    /// What it will do.
+    pub plan: DryRun,
 }
 
 /// What a run will do with one destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DryRunTarget {
     /// Host and port as the URLs write them.
     pub authority: String,
@@ -93,13 +106,30 @@ impl fmt::Display for DryRun {
             }
             _ => writeln!(f, "opening       as fast as they are answered")?,
         }
-        write!(f, "processes     ")?;
+        if self.hosts.is_empty() {
+            match self.workers {
+                0 => write!(f, "processes     this one")?,
+                n => write!(f, "processes     this one and {n} workers")?,
+            }
+            self.write_place(f)?;
+        }
+        for DryRunHost { host, plan } in &self.hosts {
+            writeln!(f, "host          {host}: {} connections", plan.asked)?;
+            write!(f, "processes     {}", plan.workers.max(1))?;
+            plan.write_place(f)?;
+        }
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning       {warning}"))
+    }
+}
+
+impl DryRun {
+    /// Writes what it takes of the machine on which the connections are.
+    fn write_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.workers {
-            0 => writeln!(f, "this one; it may open {} files", self.open_files)?,
-            n => writeln!(
+            0 => writeln!(f, "; it may open {} files", self.open_files)?,
+            _ => writeln!(
                 f,
-                "this one and {n} workers, each with {} connections at most; a process may open \
-                 {} files",
+                ", each with {} connections at most; a process may open {} files",
                 self.connections_per_process, self.open_files
             )?,
         }
@@ -128,7 +158,7 @@ impl fmt::Display for DryRun {
         if let Some(n_more) = self.targets.len().checked_sub(MAX_SHOWN).filter(|n| *n > 0) {
             writeln!(f, "to            {n_more} more")?;
         }
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning       {warning}"))
+        Ok(())
     }
 }
 
@@ -149,8 +179,7 @@ mod tests {
             memory_kb: 100 * 1024,
             kernel_memory_kb: 4_900 * 1024,
             available_memory_kb,
-            targets: Vec::new(),
-            warnings: Vec::new(),
+            ..DryRun::default()
         };
         assert_eq!(dry_run(None).memory_warning(), None);
         assert_eq!(dry_run(Some(5_000 * 1024)).memory_warning(), None);

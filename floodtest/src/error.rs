@@ -71,6 +71,12 @@ pub enum Error {
     /// The folder of `--out` cannot be used.
     #[error(transparent)]
     Out(#[from] OutError),
+    /// Hosts cannot hold their part of the connections: a sentence for each.
+    #[error("{}", listed(.0))]
+    Hosts(Vec<String>),
+    /// It was told to end before the first connect.
+    #[error("it was told to end before the first connect")]
+    Interrupted,
     /// A worker process cannot be started: no processes or no memory are left.
     #[error("cannot start worker process {number}")]
     CannotStart {
@@ -85,4 +91,14 @@ pub enum Error {
     /// The operating system refuses something without which there is no run.
     #[error("cannot wait for sockets")]
     Os(#[from] std::io::Error),
+}
+
+/// Faults of several hosts, a line each; a single one goes into the line that it is said in.
+fn listed(faults: &[String]) -> String {
+    match faults {
+        [fault] => fault.clone(),
+        faults => {
+            format!("{} hosts cannot hold connections:\n  {}", faults.len(), faults.join("\n  "))
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What one process is to do.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,15 @@ impl Job {
             tls: config.tls.clone(),
             source_ips: config.source_ips.clone(),
             targets: std::mem::take(&mut prepared.targets),
+        }
+    }
+
+    /// Names its files anew, for a machine on which they are elsewhere.
+    pub(crate) fn rename_files(&mut self, new: impl Fn(&Path) -> PathBuf) {
+        let TlsArgs { ca, cert, key, .. } = &mut self.tls;
+        let Accounting { sent, follows, .. } = &mut self.accounting;
+        for path in [ca, cert, key, follows].into_iter().flatten().chain(sent) {
+            *path = new(path);
         }
     }
 

@@ -12,7 +12,8 @@
 //!   what it is to do.
 //! - [`shape`], `dice`: how long connections live, what follows their ends, storms and slow
 //!   readers; what chance decides, by `--seed`.
-//! - `workers`, `share`: the same in several processes, where one may not open as many files.
+//! - `workers`, `share`, [`hosts`]: the same in several processes, where one may not open as many
+//!   files, and on several hosts.
 //! - `clocks`: the times of one host by the clock of another.
 //! - [`decode`]: responses, read strictly and counted by framing; pure.
 //! - [`items`]: from the bytes of a body to its items and the marks of messages; pure.
@@ -47,6 +48,7 @@ mod error;
 pub mod figures;
 mod forever;
 pub mod generate;
+pub mod hosts;
 pub mod items;
 mod job;
 pub mod judge;
@@ -82,7 +84,7 @@ mod workers;
 mod worst;
 
 pub use config::{Config, Rate};
-pub use dry_run::{DryRun, DryRunTarget};
+pub use dry_run::{DryRun, DryRunHost, DryRunTarget};
 pub use end::End;
 pub use error::Error;
 pub use outcome::{Observer, Outcome};

@@ -157,7 +157,10 @@ fn show_dry_run(
     streams: &StreamArgs,
     shape: &ShapeArgs,
 ) -> anyhow::Result<u8> {
-    let dry_run = floodtest::dry_run(&args.config(accounting, streams, shape, false))?;
+    let (_stop, signalled) = UnixStream::pair().context("cannot make a signal pipe")?;
+    // Ctrl-C ends this process, and with it the ways to hosts.
+    let config = args.config(accounting, streams, shape, false);
+    let dry_run = floodtest::dry_run(&config, &signalled)?;
     if args.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&dry_run)?)?;
     } else {

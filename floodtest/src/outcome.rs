@@ -91,6 +91,10 @@ impl Outcome {
                 None => shortfalls = vec![cause],
             }
         }
+        shortfalls.extend(self.report.hosts.iter().filter_map(|host| {
+            let why = host.lost_why.as_ref()?;
+            Some(format!("{} connections are unknown: lost {why}", host.unknown))
+        }));
         shortfalls.extend(self.not_judged());
         shortfalls.extend(self.not_valid(expected));
         shortfalls.extend(self.log_shortfall.clone());

@@ -1,5 +1,6 @@
 //! What a run will do and on what, worked out before the first connect.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reports::edges;
@@ -75,16 +76,6 @@ impl Prepared {
         if !targets.has_sockets && requests.sockets.is_asked_for() {
             return Err(RequestError::NoSockets.into());
         }
-        let open_files = limits::raise_open_files();
-        let workers = n_workers(asked, open_files)?;
-        if let Some(left) = limits::open_files_of_machine().filter(|left| asked > *left) {
-            return Err(Error::MachineFiles { asked, left });
-        }
-        if let Some(ip) = config.source_ips.as_ref().and_then(SourceIps::first_foreign) {
-            return Err(Error::ForeignSource(ip));
-        }
-        let n_ports = asked.saturating_add(config.shape.n_ports_held(asked));
-        targets.resolve(&config.urls, (asked, n_ports), config.source_ips.as_ref())?;
         let n_tls = targets.n_tls();
         let trust = Trust::if_needed(&config.tls, n_tls, requests.max_redirects > 0)?;
         let opening = config.rate.due(asked.saturating_sub(1)).unwrap_or_default();
@@ -100,33 +91,80 @@ impl Prepared {
         };
         let mut shape = config.shape.clone();
         shape.check(lasts(config, opening))?;
-        let lines = if shape.has_lives() { index } else { LineIndex::default() };
-        let mut dry_run = DryRun {
-            urls: n_urls,
+        let demand = Demand {
             asked,
-            rate_per_s,
-            opening_s,
-            open_files,
-            workers,
-            connections_per_process: asked.div_ceil(workers.max(1)),
-            memory_kb: kb(asked, OUR_BYTES + beside_rows(&config.shape))
-                + kb(if config.streams.is_measured { asked } else { 0 }, STREAM_BYTES)
-                + kb(n_tls.min(asked), TLS_BYTES)
-                + kb(workers + 1, PROCESS_BYTES),
-            kernel_memory_kb: kb(asked, KERNEL_BYTES),
-            available_memory_kb: limits::available_memory_kb(),
-            targets: targets.dialed().map(DryRunTarget::of).collect(),
-            warnings: config.cautions(),
+            urls: &config.urls,
+            shape: &shape,
+            is_measured: config.streams.is_measured,
+            source_ips: config.source_ips.as_ref(),
         };
-        dry_run.warnings.extend(dry_run.memory_warning());
-        dry_run.warnings.extend(ports_warning(&targets, n_ports));
+        // Where others hold the connections it is they who find out what that takes.
+        let here =
+            if config.hosts.is_empty() { demand.meet(&mut targets)? } else { DryRun::default() };
+        let mut warnings = config.cautions();
+        warnings.extend(here.warnings);
+        let dry_run = DryRun { urls: n_urls, asked, rate_per_s, opening_s, warnings, ..here };
+        let lines = if shape.has_lives() { index } else { LineIndex::default() };
         Ok(Self { dry_run, urls, requests, targets, trust, shape, lines })
     }
 
     /// Whether a destination is on another machine.
     pub(crate) fn is_remote(&self) -> bool {
         let mut addresses = self.dry_run.targets.iter().flat_map(|target| &target.addresses);
-        addresses.any(|address| !is_local(address.ip()))
+        !self.dry_run.hosts.is_empty() || addresses.any(|address| !is_local(address.ip()))
+    }
+}
+
+/// What a run, or a host's share of one, takes of the machine on which it is made.
+#[derive(Debug)]
+pub(crate) struct Demand<'a> {
+    /// Connections.
+    pub(crate) asked: u64,
+    /// The URL file, for what is said about it.
+    pub(crate) urls: &'a Path,
+    /// How long they live, and which are read slowly.
+    pub(crate) shape: &'a Shape,
+    /// Whether their streams are measured.
+    pub(crate) is_measured: bool,
+    /// The addresses to dial from, if they were named.
+    pub(crate) source_ips: Option<&'a SourceIps>,
+}
+
+impl Demand<'_> {
+    /// Finds out about this machine and the addresses of `targets`, and refuses what cannot be done
+    /// here. Raises this process's soft limit on open files.
+    ///
+    /// The answer says nothing of URLs and rates, which are those of the whole run.
+    pub(crate) fn meet(&self, targets: &mut Targets) -> Result<DryRun, Error> {
+        let asked = self.asked;
+        let open_files = limits::raise_open_files();
+        let workers = n_workers(asked, open_files)?;
+        if let Some(left) = limits::open_files_of_machine().filter(|left| asked > *left) {
+            return Err(Error::MachineFiles { asked, left });
+        }
+        if let Some(ip) = self.source_ips.and_then(SourceIps::first_foreign) {
+            return Err(Error::ForeignSource(ip));
+        }
+        let n_ports = asked.saturating_add(self.shape.n_ports_held(asked));
+        targets.limit_to(asked);
+        targets.resolve(self.urls, (asked, n_ports), self.source_ips)?;
+        let mut dry_run = DryRun {
+            asked,
+            open_files,
+            workers,
+            connections_per_process: asked.div_ceil(workers.max(1)),
+            memory_kb: kb(asked, OUR_BYTES + beside_rows(self.shape))
+                + kb(if self.is_measured { asked } else { 0 }, STREAM_BYTES)
+                + kb(targets.n_tls().min(asked), TLS_BYTES)
+                + kb(workers + 1, PROCESS_BYTES),
+            kernel_memory_kb: kb(asked, KERNEL_BYTES),
+            available_memory_kb: limits::available_memory_kb(),
+            targets: targets.dialed().map(DryRunTarget::of).collect(),
+            ..DryRun::default()
+        };
+        dry_run.warnings.extend(dry_run.memory_warning());
+        dry_run.warnings.extend(ports_warning(targets, n_ports));
+        Ok(dry_run)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::tls::fault::TlsFault;
 /// Its display is the key under which reports count it: `refused`, `reset`, `timed out`,
 /// `no head`, `unreachable`, `no ports`, `no descriptors`, `status 503`, `bad head`, `bad chunk`,
 /// `bad upgrade`, `bad frame`, `bad tls`, `ended`, `close 1001`, `cut`, `lifetime`, `storm`,
-/// `worker 2 died`, or the operating system's own text.
+/// `worker 2 died`, `host lost`, or the operating system's own text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nobody listens there.
@@ -56,6 +56,8 @@ pub enum Reason {
     Storm,
     /// The worker process of this number, counted from 1, has died and its connections with it.
     WorkerDied(u16),
+    /// It was being opened on a host of `--hosts` that was lost.
+    HostLost,
     /// Anything else that the operating system says, by its number.
     Os(i32),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for Reason {
             Self::Lifetime => f.write_str("lifetime"),
             Self::Storm => f.write_str("storm"),
             Self::WorkerDied(number) => write!(f, "worker {number} died"),
+            Self::HostLost => f.write_str("host lost"),
             Self::Os(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
         }
     }
@@ -89,7 +92,7 @@ impl fmt::Display for Reason {
 
 impl Reason {
     /// One of each kind whose word has no number in it.
-    const PLAIN: [Self; 16] = [
+    const PLAIN: [Self; 17] = [
         Self::Refused,
         Self::Reset,
         Self::TimedOut,
@@ -106,6 +109,7 @@ impl Reason {
         Self::Cut,
         Self::Lifetime,
         Self::Storm,
+        Self::HostLost,
     ];
 
     /// The keys that can be named before anything has happened.

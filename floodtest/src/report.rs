@@ -21,7 +21,7 @@ impl Judging {
     /// Everything that is counted, as it is reported.
     pub(crate) fn report(self, tally: &Tally, asked: u64, elapsed: Duration) -> FloodReport {
         let opening_us = tally.dialed_us.map_or(0, |(first_us, last_us)| last_us - first_us);
-        let established = tally.connected + tally.closed;
+        let established = tally.connected + tally.closed + tally.unknown;
         let mut report = FloodReport {
             elapsed_s: elapsed.as_secs_f64(),
             asked,
@@ -35,6 +35,7 @@ impl Judging {
             connected: tally.connected,
             closed: tally.closed,
             established,
+            unknown: tally.unknown,
             ended: tally.closures.n_orderly(),
             waiting: tally.waiting,
             content_types: tally.content_types.by_name(),

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::time::{Duration, Instant};
 
-use reports::books::{Example, FloodReport, Recent, SlowReader, WorstConnection};
+use reports::books::{Example, FloodReport, HostReport, Recent, SlowReader, WorstConnection};
 use reports::latency::LatencyCounts;
 use reports::out::Out;
 use reports::stamp::Clock;
@@ -15,6 +15,7 @@ use crate::end::End;
 use crate::engine::listener::Listener;
 use crate::error::Error;
 use crate::forever::FOREVER;
+use crate::hosts::HostSpec;
 use crate::limits::rss_kb;
 use crate::outcome::{Observer, Outcome};
 use crate::prepare::Prepared;
@@ -96,6 +97,8 @@ pub(crate) struct Reporter<'a> {
     out: Option<Out>,
     /// The processes that hold connections: this one, or the workers.
     pids: Vec<u32>,
+    /// What each host holds, where others do; kept by whoever speaks with them.
+    pub(crate) hosts: Vec<HostReport>,
     /// Their RSS before the first connect.
     rss_start_kb: u64,
     /// Their RSS when it was last looked at.
@@ -118,11 +121,12 @@ const LOG: usize = 2;
 const FINAL: usize = 3;
 
 impl<'a> Reporter<'a> {
-    /// Begins to report on the run of `prepared` that starts with `clock`, in the processes `pids`.
+    /// Begins to report on the run of `prepared` that starts with `clock`, in the processes
+    /// `pids` and on `hosts`.
     pub(crate) fn new(
         config: &'a Config,
         prepared: &Prepared,
-        pids: Vec<u32>,
+        (pids, hosts): (Vec<u32>, Vec<HostReport>),
         clock: &Clock,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, Error> {
@@ -137,14 +141,17 @@ impl<'a> Reporter<'a> {
             is_remote: prepared.is_remote(),
             started_at,
             out: config.out.as_ref().map(create).transpose()?,
-            rss_start_kb: rss_kb(&pids),
+            rss_start_kb: 0,
             rss_kb: 0,
+            hosts,
             pids,
             settled_at: None,
             next_report_at: started_at + config.report_every.min(FOREVER),
             next_progress_at: started_at + config.progress_every.unwrap_or(FOREVER).min(FOREVER),
             before: Default::default(),
         };
+        reporter.look_at_memory();
+        reporter.rss_start_kb = std::mem::take(&mut reporter.rss_kb);
         let report = reporter.report(started_at, &Tally::default(), REPORT);
         reporter.observer.begun(report);
         Ok(reporter)
@@ -161,7 +168,7 @@ impl<'a> Reporter<'a> {
         let Named { worst, slow } = named;
         let now = Instant::now();
         let mut report = self.report(now, tally, FINAL);
-        name_connections(&mut report, tally, worst, urls);
+        name_connections(&mut report, tally, worst, urls, &self.config.hosts);
         let problem = self.name_slow(&mut report, slow, urls).err();
         self.log(now, tally, &report);
         if end != End::ObserverLeft {
@@ -212,7 +219,14 @@ impl<'a> Reporter<'a> {
             summary::write(&mut counted, &self.config.streams, counts, start_us, elapsed);
         }
         let notes = [counted.notes.clone(), self.config.cautions(), tally.notes()].concat();
-        FloodReport { recent, rss_start_kb, rss_kb, notes, ..counted }
+        let hosts = self.hosts.clone();
+        FloodReport { recent, rss_start_kb, rss_kb, hosts, notes, ..counted }
+    }
+
+    /// Looks at the memory of all processes. Hosts look at theirs by themselves.
+    fn look_at_memory(&mut self) {
+        let there_kb: u64 = self.hosts.iter().map(|host| host.rss_kb).sum();
+        self.rss_kb = rss_kb(&self.pids) + there_kb;
     }
 
     /// Names the slow readers: the first of them in the report, and all of them in a log.
@@ -289,7 +303,7 @@ impl Listener for Reporter<'_> {
         if is_settled {
             if self.settled_at.is_none() {
                 // Short runs have no other report than the final one, when it is too late.
-                self.rss_kb = rss_kb(&self.pids);
+                self.look_at_memory();
             }
             let settled_at = *self.settled_at.get_or_insert(now);
             if tally.n_alive() == 0 {
@@ -300,7 +314,7 @@ impl Listener for Reporter<'_> {
             }
         }
         if now >= self.next_at() {
-            self.rss_kb = rss_kb(&self.pids);
+            self.look_at_memory();
         }
         if now >= self.next_progress_at {
             self.next_progress_at = now + self.config.progress_every.unwrap_or(FOREVER);
@@ -341,6 +355,7 @@ fn name_connections(
     tally: &Tally,
     mut worst: Vec<Worst>,
     urls: &mut UrlFile,
+    hosts: &[HostSpec],
 ) {
     Worst::sort(&mut worst);
     let reasons = || tally.failures.iter().chain(tally.closures.iter());
@@ -354,14 +369,30 @@ fn name_connections(
     }
     report.worst.extend(worst.iter().filter_map(|worst| {
         let url = by_number.get(&worst.number)?.clone();
-        Some(WorstConnection { url, faults: worst.faults.into() })
+        let host = host_of(worst.number, hosts);
+        Some(WorstConnection { url, faults: worst.faults.into(), host })
     }));
     report.examples.extend(reasons().filter_map(|it| {
         let url = by_number.get(&it.first)?.clone();
         let detail = it.detail.clone().or_else(|| it.reason.detail());
-        Some(Example { reason: it.reason.to_string(), detail, url })
+        let host = host_of(it.first, hosts);
+        Some(Example { reason: it.reason.to_string(), detail, url, host })
     }));
-    let away = tally.first_away.and_then(|number| by_number.get(&number).cloned());
-    let away = away.map(|url| Example { reason: AWAY.to_owned(), detail: None, url });
+    let away = tally.first_away.and_then(|number| {
+        let (url, host) = (by_number.get(&number)?.clone(), host_of(number, hosts));
+        Some(Example { reason: AWAY.to_owned(), detail: None, url, host })
+    });
     report.examples.extend(away);
+}
+
+/// The host that held the connection of this number, where others do.
+fn host_of(number: u64, hosts: &[HostSpec]) -> Option<String> {
+    let period = hosts.iter().map(|host| host.weight).sum::<u64>();
+    let mut place = number.checked_rem(period)?;
+    let host = hosts.iter().find(|host| {
+        let is_it = place < host.weight;
+        place = place.saturating_sub(host.weight);
+        is_it
+    });
+    host.map(ToString::to_string)
 }

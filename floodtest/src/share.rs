@@ -78,6 +78,11 @@ impl Share {
         self.host.n_of(n_asked).saturating_sub(self.index).div_ceil(self.of)
     }
 
+    /// How many of `n_asked` connections its host has.
+    pub(crate) fn host_n_of(self, n_asked: u64) -> u64 {
+        self.host.n_of(n_asked)
+    }
+
     /// About how many processes the whole run has, rounded up: as many as there would be if all
     /// were as busy as this one.
     pub(crate) fn n_processes(self) -> u64 {

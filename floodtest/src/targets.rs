@@ -250,6 +250,13 @@ impl Targets {
         Ok((targets, index, n_asked))
     }
 
+    /// Notes that only `n_asked` connections will be opened here, whatever their targets.
+    pub(crate) fn limit_to(&mut self, n_asked: u64) {
+        for target in &mut self.list {
+            target.n_connections = target.n_connections.min(n_asked);
+        }
+    }
+
     /// Finds out the addresses of all targets that will be dialed, and where from: for `n_asked`
     /// connections, which together hold `n_ports` ports, those that are closed but not yet free
     /// included.

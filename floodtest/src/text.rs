@@ -3,8 +3,8 @@
 use std::fmt;
 
 use reports::books::{
-    ByReason, Counted, Example, Extent, FloodReport, Goodput, ItemKind, Judged, JudgedBy, Settle,
-    SlowReader, SlowReaders, Streams,
+    ByReason, Counted, Example, Extent, FloodReport, Goodput, HostReport, ItemKind, Judged,
+    JudgedBy, Settle, SlowReader, SlowReaders, Streams,
 };
 use reports::expect::NOT_JUDGED;
 use reports::latency::LatencySummary;
@@ -31,6 +31,7 @@ impl fmt::Display for FinalText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &self.0.report;
         connections(f, report)?;
+        hosts(f, report)?;
         if let Some(slow) = &report.slow_readers {
             slow_readers(f, slow)?;
         }
@@ -39,7 +40,9 @@ impl fmt::Display for FinalText<'_> {
         if !report.worst.is_empty() {
             writeln!(f, "              most of them on these connections:")?;
         }
-        report.worst.iter().try_for_each(|it| writeln!(f, "{:>13} {}", it.faults, it.url))?;
+        report.worst.iter().try_for_each(|it| {
+            writeln!(f, "{:>13} {}{}", it.faults, it.url, on(it.host.as_ref()))
+        })?;
         latencies(f, report)?;
         if self.0.is_remote && report.delivery_from_due.count > 0
             || report.delivery_from_due.negative > 0
@@ -69,6 +72,10 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     let FloodReport { asked, begun, established, peak, connected, failed, closed, waiting, .. } =
         report;
     let n_places = report.places_begun;
+    let unknown = match report.unknown {
+        0 => String::new(),
+        n => format!("{n} unknown + "),
+    };
     write!(
         f,
         "connections   {asked} asked, {established} established, {peak} open at most, {connected} \
@@ -86,8 +93,8 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     } else {
         writeln!(
             f,
-            "missing       {} = {failed} failed + {closed} closed + {} connecting + {waiting} \
-             waiting for a head + {} not begun",
+            "missing       {} = {failed} failed + {closed} closed + {unknown}{} connecting + \
+             {waiting} waiting for a head + {} not begun",
             asked - connected,
             n_headless(report).saturating_sub(*waiting),
             asked.saturating_sub(n_places)
@@ -98,10 +105,42 @@ fn connections(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result 
     if !report.content_types.is_empty() {
         writeln!(f, "content       {}", listed(&report.content_types))?;
     }
-    report.examples.iter().try_for_each(|Example { reason, detail, url }| {
+    report.examples.iter().try_for_each(|Example { reason, detail, url, host }| {
         let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        writeln!(f, "              first {reason}{detail}: {url}")
+        writeln!(f, "              first {reason}{detail}: {url}{}", on(host.as_ref()))
     })
+}
+
+/// Where a connection was held, if not here.
+fn on(host: Option<&String>) -> String {
+    host.map(|host| format!(" (on {host})")).unwrap_or_default()
+}
+
+/// What each host held.
+fn hosts(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
+    for it in &report.hosts {
+        let HostReport { host, lost_why, connected, closed, failed, items, .. } = it;
+        let due = &it.delivery_from_due;
+        write!(f, "host          {host}: {connected} open, {closed} closed, {failed} failed, ")?;
+        if it.unknown > 0 {
+            write!(f, "{} unknown, ", it.unknown)?;
+        }
+        write!(f, "{items} items, {} KB in {} processes", it.rss_kb, it.processes)?;
+        if due.count > 0 {
+            let ms = |us: u64| us as f64 / 1_000.0;
+            write!(
+                f,
+                "; delivery_from_due p50 {:.3} ms, p99 {:.3} ms",
+                ms(due.p50_us),
+                ms(due.p99_us)
+            )?;
+        }
+        writeln!(f)?;
+        if let Some(why) = lost_why {
+            writeln!(f, "              lost {why}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Slow readers that a final text names; the JSON report has more of them.
@@ -400,8 +439,9 @@ memory        4050 KB, 4000 KB before the first connect
                 reason: "bad head".to_owned(),
                 detail: Some("a line is wrong".to_owned()),
                 url: "http://a/17".to_owned(),
+                host: None,
             }],
-            worst: vec![WorstConnection { url: "http://a/3".to_owned(), faults: 12 }],
+            worst: vec![WorstConnection { url: "http://a/3".to_owned(), faults: 12, host: None }],
             delivery_from_due: delays(119, 1),
             delivery_from_send: delays(120, 0),
             ..FloodReport::default()

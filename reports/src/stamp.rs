@@ -33,6 +33,13 @@ impl Clock {
         Self { started_at: Instant::now(), started_unix_us: as_us(wall_now()) }
     }
 
+    /// The same of a run that starts at an instant to come, by the wall clock as it goes now.
+    pub fn start_at(at: Instant) -> Self {
+        let now = Self::start();
+        let ahead_us = as_us(at.saturating_duration_since(now.started_at));
+        Self { started_at: at, started_unix_us: now.started_unix_us.saturating_add(ahead_us) }
+    }
+
     /// The instant at which this clock was started.
     pub fn started_at(&self) -> Instant {
         self.started_at

@@ -53,6 +53,9 @@ pub(crate) struct Tally {
     pub(crate) closed: u64,
     /// Connections that were never established.
     pub(crate) failed: u64,
+    /// Connections that were open when their host was lost.
+    #[serde(default)]
+    pub(crate) unknown: u64,
     /// Connections whose request was sent and whose response head has not come yet.
     pub(crate) waiting: u64,
     /// The most connections that were open at once.
@@ -260,7 +263,7 @@ impl Tally {
 
     /// How many places have a connection, or are to get one.
     pub(crate) fn n_alive(&self) -> u64 {
-        self.begun - self.closed - self.failed + self.away
+        self.begun - self.closed - self.failed - self.unknown + self.away
     }
 
     /// Counts connection `number`, which was never established. Its detail is asked for only where
@@ -304,7 +307,7 @@ impl Tally {
         self.waiting = 0;
         // Nobody will bring them back.
         (self.away, self.away_in_order) = (0, 0);
-        let n_opening = self.begun - self.connected - self.closed - self.failed;
+        let n_opening = self.begun - self.connected - self.closed - self.failed - self.unknown;
         if n_opening > 0 {
             self.failed += n_opening;
             self.failures.count(reason, n_opening, first);
@@ -316,6 +319,14 @@ impl Tally {
             self.closed += self.connected;
             self.closures.count(reason, std::mem::take(&mut self.connected), first);
         }
+    }
+
+    /// Counts all that is open as unknown, and all that is being opened as failed, because their
+    /// host was lost. `first` is the number of the first of these connections.
+    pub(crate) fn lose_sight(&mut self, first: u64) {
+        self.unknown += std::mem::take(&mut self.connected);
+        self.slow_open = 0;
+        self.abandon(Reason::HostLost, first);
     }
 
     /// Takes in the counts of another process. The peak becomes the sum of the peaks, which may
@@ -342,6 +353,7 @@ impl Tally {
         self.connected += other.connected;
         self.closed += other.closed;
         self.failed += other.failed;
+        self.unknown += other.unknown;
         self.waiting += other.waiting;
         self.lenient += other.lenient;
         self.redirects += other.redirects;

@@ -5,28 +5,34 @@
 //! adds them up, histograms whole, so that the report is of one moment.
 //!
 //! - this file: the run as the parent sees it
-//! - `handle`: one worker process, as the parent sees it
+//! - `link`: workers, wherever they are; `listen`: waits until one of them says something
+//! - `handle`: one worker process of this machine; `host`: those of another one, behind ssh
+//! - `counted`: what is known of a worker by what it has said
 //! - `child`: the worker itself
 //! - `agent`: the workers of a host that the parent is not on
 //! - `orders`: what a worker is told while it works
-//! - `wire`: what they say to each other
+//! - `wire`: what they say to each other; `lines`: in pieces
 //! - `monotonic`: the clock that all processes of a machine share
 
 pub(crate) mod agent;
 pub(crate) mod child;
+mod counted;
 mod handle;
+mod host;
+mod lines;
+mod link;
+mod listen;
 pub(crate) mod monotonic;
 mod orders;
 mod wire;
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use reports::books::HostReport;
 use reports::stamp::Clock;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 
+use crate::clocks::origin::Origin;
 use crate::config::Config;
 use crate::end::End;
 use crate::engine::listener::Listener as _;
@@ -40,7 +46,10 @@ use crate::share::Share;
 use crate::slow_end::SlowEnd;
 use crate::tally::Tally;
 use crate::worst::Worst;
-use handle::{Handle, State};
+use counted::{Counted, State};
+use handle::Handle;
+use link::Link;
+use listen::{Heard, listen};
 
 /// How long a report waits for the counts of a worker. One that is later than this, because it was
 /// stopped or the machine is overloaded, is reported with the counts that it sent before.
@@ -58,6 +67,9 @@ const READ_TIME: Duration = Duration::from_mins(2);
 /// cores, which the other ends shared, 40,000 took less than two seconds.
 const CLOSED_PER_SECOND: u64 = 10_000;
 
+/// How long after all hosts are ready the run begins: enough for the word to come to all of them.
+const START_AHEAD: Duration = Duration::from_millis(500);
+
 /// Makes a run with worker processes.
 pub(crate) fn run(
     config: &Config,
@@ -67,21 +79,72 @@ pub(crate) fn run(
 ) -> Result<Outcome, Error> {
     let n_workers = prepared.dry_run.workers;
     let mut job = Job::whole(config, &mut prepared);
-    let mut workers = Workers::spawn(config, &mut job, n_workers)?;
+    let handles = spawn(config, &mut job, n_workers)?;
+    let pids = handles.iter().map(Handle::pid).collect();
+    let links = handles.into_iter().map(|handle| Box::new(handle) as Box<dyn Link>).collect();
+    let mut workers = Workers::new(config, links);
     let (start_us, clock) = (monotonic::now_us(), Clock::start());
-    let pids = workers.handles.iter().map(Handle::pid).collect();
-    let mut reporter = Reporter::new(config, &prepared, pids, &clock, observer)?;
+    let mut reporter = Reporter::new(config, &prepared, (pids, Vec::new()), &clock, observer)?;
     workers.begin(start_us)?;
-    let end = workers.follow(&mut reporter, stop)?;
-    workers.end(&mut reporter)?;
-    let named = Named { worst: workers.worst(), slow: workers.slow() };
-    Ok(reporter.finish(end, &workers.merged(), named, &mut prepared.urls))
+    let (end, tally, named) = workers.run(&mut reporter, stop)?;
+    Ok(reporter.finish(end, &tally, named, &mut prepared.urls))
+}
+
+/// Makes a run on the hosts of `config`.
+pub(crate) fn run_on_hosts(
+    config: &Config,
+    mut prepared: Prepared,
+    stop: BorrowedFd<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    let mut hosts = host::preflight::hosts(config, &mut prepared, stop)?;
+    prepared.dry_run.warnings.iter().for_each(|warning| observer.trouble(warning));
+    let mut n_before = 0;
+    for host in &mut hosts {
+        n_before += host.spawn(n_before);
+    }
+    host::preflight::until_ready(&mut hosts, stop)?;
+    let links = hosts.into_iter().map(|host| Box::new(host) as Box<dyn Link>).collect();
+    let mut workers = Workers::new(config, links);
+    workers.origin = Some(Origin::here());
+    let start_us = monotonic::now_us() + i64::try_from(START_AHEAD.as_micros()).unwrap_or(0);
+    let clock = Clock::start_at(monotonic::instant_of(start_us));
+    let there = (Vec::new(), workers.host_reports());
+    let mut reporter = Reporter::new(config, &prepared, there, &clock, observer)?;
+    workers.correct();
+    workers.begin(start_us)?;
+    let (end, tally, named) = workers.run(&mut reporter, stop)?;
+    Ok(reporter.finish(end, &tally, named, &mut prepared.urls))
+}
+
+/// Finds out what a run on the hosts of `config` takes; nothing is connected.
+pub(crate) fn plan_hosts(
+    config: &Config,
+    prepared: &mut Prepared,
+    stop: BorrowedFd<'_>,
+) -> Result<(), Error> {
+    host::preflight::hosts(config, prepared, stop).map(|_| ())
+}
+
+/// Starts `n_workers` processes here and waits until all know their share of `job`.
+fn spawn(config: &Config, job: &mut Job, n_workers: u64) -> Result<Vec<Handle>, Error> {
+    let mut handles = Vec::new();
+    for index in 0..n_workers {
+        job.share = Share::local(index, n_workers);
+        handles.push(Handle::start(config, job)?);
+    }
+    for handle in &mut handles {
+        handle.wait_until_ready()?;
+    }
+    Ok(handles)
 }
 
 /// All workers of a run.
 struct Workers {
-    /// The workers, in the order of their shares.
-    handles: Vec<Handle>,
+    /// The ways to them, in the order of their shares.
+    links: Vec<Box<dyn Link>>,
+    /// The clock that messages are stamped by, where it may be another than that of receipts.
+    origin: Option<Origin>,
     /// How often they were asked for their counts.
     n_asked: u64,
     /// The most connections that were open at once in all of them, at the moments that are known.
@@ -93,27 +156,32 @@ struct Workers {
 }
 
 impl Workers {
-    /// Starts the workers and waits until all know their share of `job`.
-    fn spawn(config: &Config, job: &mut Job, n_workers: u64) -> Result<Self, Error> {
-        let mut handles = Vec::new();
-        for index in 0..n_workers {
-            job.share = Share::local(index, n_workers);
-            handles.push(Handle::start(config, job)?);
-        }
-        for handle in &mut handles {
-            handle.wait_until_ready()?;
-        }
+    /// Those behind `links`, all of which know their share of the job.
+    fn new(config: &Config, links: Vec<Box<dyn Link>>) -> Self {
         // They read on for a while when they are told to end, and read what was sent.
-        let has_sent = !job.accounting.sent.is_empty();
-        let settle = job.accounting.settle.min(FOREVER);
+        let has_sent = !config.accounting.sent.is_empty();
+        let settle = config.accounting.settle.min(FOREVER);
         let more = if has_sent { settle + READ_TIME } else { Duration::ZERO };
         let end_time = END_TIME + more;
-        Ok(Self { handles, n_asked: 0, peak: 0, has_news: false, end_time })
+        Self { links, origin: None, n_asked: 0, peak: 0, has_news: false, end_time }
     }
 
     /// Tells all of them when the run begins, by the monotonic clock.
     fn begin(&mut self, start_us: i64) -> Result<(), Error> {
-        self.handles.iter_mut().try_for_each(|handle| handle.begin(start_us))
+        self.links.iter_mut().try_for_each(|link| link.begin(start_us))
+    }
+
+    /// Makes the run: what ended it, all that was counted, and what is to be named.
+    fn run(
+        &mut self,
+        reporter: &mut Reporter<'_>,
+        stop: BorrowedFd<'_>,
+    ) -> Result<(End, Tally, Named), Error> {
+        let end = self.follow(reporter, stop)?;
+        self.end(reporter)?;
+        reporter.hosts = self.host_reports();
+        let named = Named { worst: self.worst(), slow: self.slow() };
+        Ok((end, self.merged(), named))
     }
 
     /// Follows the workers until the run is over, and reports on it.
@@ -126,6 +194,7 @@ impl Workers {
             if is_answered || asked_at.is_none() && self.has_news {
                 (asked_at, self.has_news) = (None, false);
                 let merged = self.merged();
+                reporter.hosts = self.host_reports();
                 let end = self.end_of_all();
                 if let Some(end) = end.or_else(|| reporter.tick(now, &merged, self.is_settled())) {
                     return Ok(end);
@@ -138,68 +207,74 @@ impl Workers {
             if self.wait(Some(stop), wake_at)? {
                 return Ok(End::Stopped);
             }
-            self.report_deaths(reporter);
+            self.report_troubles(reporter);
         }
     }
 
     /// Ends all workers, so that their last counts are there.
     fn end(&mut self, reporter: &mut Reporter<'_>) -> Result<(), Error> {
-        self.handles.iter_mut().for_each(Handle::stop);
-        let n_open: u64 = self.handles.iter().map(|handle| handle.tally.connected).sum();
+        self.links.iter_mut().for_each(|link| link.stop());
+        let n_open: u64 = self.counted().map(|worker| worker.tally.connected).sum();
         let deadline =
             Instant::now() + self.end_time + Duration::from_secs(n_open / CLOSED_PER_SECOND);
-        while self.handles.iter().any(Handle::is_running) && Instant::now() < deadline {
+        let is_ending = |link: &Box<dyn Link>| link.is_running() || link.is_ending();
+        while self.links.iter().any(is_ending) && Instant::now() < deadline {
             self.wait(None, deadline)?;
         }
-        self.handles.iter_mut().filter(|handle| handle.is_running()).for_each(Handle::kill);
-        self.report_deaths(reporter);
+        self.links.iter_mut().for_each(|link| link.kill());
+        self.report_troubles(reporter);
         Ok(())
     }
 
     /// Waits until a worker says something, or `until`; whether `stop` became readable.
     fn wait(&mut self, stop: Option<BorrowedFd<'_>>, until: Instant) -> Result<bool, Error> {
-        let running: Vec<usize> =
-            (0..self.handles.len()).filter(|index| self.handles[*index].is_running()).collect();
-        let fds = running.iter().map(|index| self.handles[*index].as_fd()).chain(stop);
-        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let timeout = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(false),
-            Err(errno) => return Err(io::Error::from(errno).into()),
-        }
-        let mut is_ready = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
-        let is_stopped = stop.is_some() && is_ready.pop().is_some_and(|is_ready| is_ready);
-        drop(fds);
-        for (index, _) in running.into_iter().zip(is_ready).filter(|(_, is_ready)| *is_ready) {
-            self.has_news |= self.handles[index].listen()?;
-        }
+        let links = self.links.iter_mut().map(|link| &mut **link as &mut dyn Link);
+        let mut links: Vec<_> = links.collect();
+        let Heard { is_stopped, has_news } = listen(&mut links, stop, Some(until))?;
+        self.has_news |= has_news;
+        self.correct();
         Ok(is_stopped)
+    }
+
+    /// Tells hosts how their clocks are to be read, where there is news of that.
+    fn correct(&mut self) {
+        if let Some(origin) = &self.origin {
+            self.links.iter_mut().for_each(|link| link.correct(origin));
+        }
+    }
+
+    /// All that is known of single workers.
+    fn counted(&self) -> impl Iterator<Item = &Counted> {
+        self.links.iter().flat_map(|link| link.counted())
+    }
+
+    /// The same, to take from.
+    fn counted_mut(&mut self) -> impl Iterator<Item = &mut Counted> {
+        self.links.iter_mut().flat_map(|link| link.counted_mut())
     }
 
     /// Asks all workers for their counts.
     fn ask(&mut self) {
         self.n_asked += 1;
-        self.handles.iter_mut().for_each(Handle::ask);
+        self.links.iter_mut().for_each(|link| link.ask());
     }
 
     /// Whether all that can have answered what they were asked.
     fn have_answered(&self) -> bool {
-        let mut running = self.handles.iter().filter(|handle| handle.is_running());
-        running.all(|handle| handle.n_answered == self.n_asked)
+        let mut running = self.counted().filter(|worker| worker.is_running());
+        running.all(|worker| worker.n_answered == self.n_asked)
     }
 
     /// Whether no connection will be opened any more.
     fn is_settled(&self) -> bool {
-        self.handles.iter().all(Handle::is_settled)
+        self.counted().all(Counted::is_settled)
     }
 
     /// What ended the last of them, if all have ended by themselves because nobody listens.
     fn end_of_all(&self) -> Option<End> {
         let mut nobody = None;
-        for handle in &self.handles {
-            match &handle.state {
+        for worker in self.counted() {
+            match &worker.state {
                 State::Done(end @ End::NobodyListens { .. }) => nobody = Some(end.clone()),
                 _ => return None,
             }
@@ -207,30 +282,33 @@ impl Workers {
         nobody
     }
 
-    /// Reports the workers that have died since the last time.
-    fn report_deaths(&mut self, reporter: &mut Reporter<'_>) {
-        self.handles
-            .iter_mut()
-            .filter_map(Handle::death_notice)
-            .for_each(|it| reporter.trouble(&it));
+    /// Reports what has gone wrong with workers since the last time.
+    fn report_troubles(&mut self, reporter: &mut Reporter<'_>) {
+        let troubles = self.links.iter_mut().flat_map(|link| link.notices());
+        troubles.for_each(|it| reporter.trouble(&it));
     }
 
     /// The counts of all.
     fn merged(&mut self) -> Tally {
         let mut merged = Tally::default();
-        self.handles.iter().for_each(|handle| merged.merge(&handle.tally));
+        self.counted().for_each(|worker| merged.merge(&worker.tally));
         self.peak = self.peak.max(merged.connected);
         merged.peak = self.peak;
         merged
     }
 
+    /// What is reported of each host.
+    fn host_reports(&self) -> Vec<HostReport> {
+        self.links.iter().filter_map(|link| link.report()).collect()
+    }
+
     /// The connections with the most faults.
     fn worst(&mut self) -> Vec<Worst> {
-        self.handles.iter_mut().flat_map(|handle| std::mem::take(&mut handle.worst)).collect()
+        self.counted_mut().flat_map(|worker| std::mem::take(&mut worker.worst)).collect()
     }
 
     /// What became of the slow readers.
     fn slow(&mut self) -> Vec<SlowEnd> {
-        self.handles.iter_mut().flat_map(|handle| std::mem::take(&mut handle.slow)).collect()
+        self.counted_mut().flat_map(|worker| std::mem::take(&mut worker.slow)).collect()
     }
 }

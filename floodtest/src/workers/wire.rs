@@ -1,15 +1,23 @@
-//! What the processes of a run say to each other, over one socket for each worker.
+//! What the processes of a run say to each other.
 //!
-//! The parent sends a [`Job`](crate::job::Job) as a line of JSON and, when all workers are ready,
-//! `start` and the time of it on a line, in microseconds of the machine's monotonic clock. After
-//! that each byte `?` asks for the counts, and the end of the stream asks for the end of the run.
-//! Where the sender of the messages has another clock, lines of JSON say how receipts are to be
-//! corrected. A worker sends lines of JSON.
+//! Parent and local worker have one socket. The parent sends a [`Job`] as a line of JSON and, when
+//! all workers are ready, `start` and the time of it on a line, in microseconds of the machine's
+//! monotonic clock. After that each byte `?` asks for the counts, and the end of the stream asks for
+//! the end of the run. Where the sender of the messages has another clock, lines of JSON say how
+//! receipts are to be corrected. A worker sends lines of JSON.
+//!
+//! Between a parent and the agent of a host these go through one pair of pipes: see [`ToAgent`] and
+//! [`OfAgent`].
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dry_run::DryRun;
 use crate::end::End;
+use crate::job::Job;
 use crate::slow_end::SlowEnd;
+use crate::tally::Tally;
 use crate::worst::Worst;
 
 /// The byte that asks for the counts.
@@ -67,17 +75,23 @@ pub(super) struct Hello {
     pub(super) available_memory_kb: Option<u64>,
 }
 
-/// What an agent is told beside what its workers are, as one JSON object a line.
+/// What an agent is told, one JSON object a line.
 ///
-/// What is for a worker has its number and a space before it: its job, `start` and the time of the
-/// host's monotonic clock in microseconds, `?` for its counts, and `stop`.
+/// What is for one worker has its number and a space before it: `start` and the time of the host's
+/// monotonic clock in microseconds, `?` for its counts, and `stop`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToAgent {
-    /// The URL file follows this line.
-    Urls {
+    /// The content of a file follows this line. One that is there already is replaced.
+    File {
+        /// Which one, from 0 on without a gap. The first is the URL file.
+        file: usize,
         /// Its length.
         bytes: u64,
     },
+    /// Find out what the host's share of a run takes. Its files have come.
+    Prepare(Box<Job>),
+    /// Start the workers of the run that was prepared.
+    Spawn,
     /// What does your monotonic clock say? The question that is asked each second says as well that
     /// the parent is there.
     Ping {
@@ -88,14 +102,25 @@ pub(super) enum ToAgent {
 
 /// What an agent says beside what its workers do, whose lines have their number and a space before
 /// them.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum OfAgent {
+    /// A file has come whole.
+    Filed {
+        /// Which one.
+        file: usize,
+        /// Where it is on the host.
+        path: PathBuf,
+    },
+    /// What the host's share of a run takes.
+    Prepared(Box<DryRun>),
     /// The answer to a ping.
     Pong {
         /// What the parent's clock said when it asked, in microseconds.
         sent_us: i64,
         /// What the host's says, likewise.
         there_us: i64,
+        /// RSS of the host's processes in KB of 1,024 bytes, when it was last looked at.
+        rss_kb: u64,
     },
     /// A worker has ended. One that did so without a last word has died.
     Ended {
@@ -107,3 +132,6 @@ pub(super) enum OfAgent {
     /// It cannot go on, and says why.
     Failed(String),
 }
+
+/// What a parent takes in of a worker.
+pub(super) type SaidWhole = Said<Tally>;

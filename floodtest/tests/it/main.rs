@@ -6,6 +6,7 @@ mod attacks;
 mod endings;
 mod followers;
 mod frames;
+mod hosts;
 mod https;
 mod input;
 mod liar;

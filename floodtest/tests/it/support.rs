@@ -415,5 +415,7 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         progress_every: None,
         out: None,
         worker: env!("CARGO_BIN_EXE_floodtest").into(),
+        hosts: Vec::new(),
+        remote_program: "floodtest".to_owned(),
     }
 }

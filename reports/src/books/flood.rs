@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByReason, Own, Settle, SlowReaders, Streams};
+use super::{ByReason, HostReport, Own, Settle, SlowReaders, Streams};
 use crate::latency::LatencySummary;
 
 /// What floodtest reports with `--json`: one object a line, the last one final.
@@ -33,8 +33,12 @@ pub struct FloodReport {
     /// Connections whose request was sent and whose response head has not come yet.
     #[serde(default)]
     pub waiting: u64,
-    /// Connections ever established: `connected + closed`.
+    /// Connections ever established: `connected + closed + unknown`.
     pub established: u64,
+    /// Connections that were open on a host of `--hosts` when it was lost: nobody knows what became
+    /// of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown: u64,
     /// The most connections that were open at once.
     #[serde(default)]
     pub peak: u64,
@@ -176,9 +180,18 @@ pub struct FloodReport {
     /// has them.
     #[serde(default)]
     pub examples: Vec<Example>,
+    /// What each host of `--hosts` held; what stands above is all of them together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostReport>,
     /// What a reader must know before believing the figures, a sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// Whether a figure is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl FloodReport {
@@ -339,6 +352,9 @@ pub struct WorstConnection {
     pub url: String,
     /// Its messages lost, duplicated and reordered.
     pub faults: u64,
+    /// The host of `--hosts` that held it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<String>,
 }
 
 /// The first connection that failed or closed for a reason.
@@ -351,4 +367,7 @@ pub struct Example {
     pub detail: Option<String>,
     /// The connection's URL.
     pub url: String,
+    /// The host of `--hosts` that held it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<String>,
 }

@@ -19,7 +19,7 @@ pub use flood::{
     ClockReport, Example, Extent, FloodReport, ItemKind, Judged, JudgedBy, Recent, WorstConnection,
 };
 pub use server::{ClusterStats, ServerStats};
-pub use shapes::{Counted, Goodput, Own, Settle, SlowReader, SlowReaders, Streams};
+pub use shapes::{Counted, Goodput, HostReport, Own, Settle, SlowReader, SlowReaders, Streams};
 
 use crate::latency::LatencySummary;
 use crate::stamp::Sender;
@@ -318,7 +318,7 @@ impl Books {
     /// Adds what must hold of the connections by themselves. Where places had several, one after
     /// another, all of them are counted, and one that waits for its next connection is none.
     fn of_clients(&mut self, flood: &FloodReport) {
-        let once_open = flood.connected.saturating_add(flood.closed);
+        let once_open = flood.connected.saturating_add(flood.closed).saturating_add(flood.unknown);
         if !flood.has_lives() {
             let all = once_open.saturating_add(flood.failed);
             self.exact("floodtest asked = connected + closed + failed", flood.asked, all);

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ByReason;
+use super::flood::ClockReport;
 use crate::latency::LatencySummary;
 
 /// How the connections came back that a storm closed, or that were lost at once because the server
@@ -119,4 +120,37 @@ pub struct Own {
     pub asked_per_s: Option<f64>,
     /// What it began or sent a second.
     pub achieved_per_s: f64,
+}
+
+/// What one host of `--hosts` held, in the report of all of them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// The host, as `--hosts` names it.
+    pub host: String,
+    /// Why it was lost, if it was. Its figures are then those that came last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_why: Option<String>,
+    /// Its processes that hold connections.
+    pub processes: u64,
+    /// Connections begun there.
+    pub begun: u64,
+    /// Connections that are open there.
+    pub connected: u64,
+    /// Connections that were established there and are closed.
+    pub closed: u64,
+    /// Connections that were never established there.
+    pub failed: u64,
+    /// Connections that were open there when it was lost.
+    pub unknown: u64,
+    /// Items that came there.
+    pub items: u64,
+    /// Messages that came there, by their stamps or numbers.
+    pub messages: u64,
+    /// RSS of these processes in KB of 1,024 bytes, as it was last looked at.
+    pub rss_kb: u64,
+    /// From a message's due time to its receipt there.
+    pub delivery_from_due: LatencySummary,
+    /// What is known of its clock; `None` if its clock was never asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockReport>,
 }

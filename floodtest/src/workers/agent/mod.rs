@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -19,29 +19,33 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use memchr::memchr;
+use reports::causes::with_causes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
 use super::child::work;
+use super::lines::Lines;
 use super::monotonic;
 use super::wire::{ASK, HELLO, Hello, OfAgent, PROTOCOL, ToAgent};
+use crate::job::Job;
 use crate::limits;
+use crate::prepare::Demand;
+use crate::share::Share;
 
 /// How long a host goes on without a word from its parent, which says something each second. A
 /// network that is cut says nothing, and connections that nobody counts are a load on a server that
 /// nobody can stop.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of a line, from either side. A job has the places of all URLs in it where places are
-/// dialed again: a million of them are some 300 KB.
-const MAX_LINE_BYTES: usize = 64 << 20;
-
-/// Bytes of a URL file: it is held in the memory of its host.
+/// Bytes of a file: it is held in the memory of its host.
 const MAX_FILE_BYTES: u64 = 4 << 30;
 
-/// Bytes taken at once from the parent or a worker.
-const RECEIVE_BYTES: usize = 64 * 1024;
+/// Files that a host may be given: the URL file, certificates, and one of each sender.
+pub(super) const MAX_FILES: usize = 1_000;
+
+/// How often a host looks at the memory of its processes at the most.
+const MEMORY_EVERY: Duration = Duration::from_secs(1);
 
 /// Lines that may wait for the parent to read them. Workers speak when they are asked, so that many
 /// wait only where a parent asks and does not read.
@@ -69,9 +73,11 @@ pub fn run_agent(program: &Path, orders: File, answers: File) -> io::Result<()> 
         orders,
         say,
         received: Lines::default(),
-        file_left: 0,
-        urls: None,
+        coming: None,
+        files: Vec::new(),
+        job: None,
         workers: Vec::new(),
+        memory: (None, 0),
     };
     let result = agent.run();
     if let Err(error) = &result {
@@ -89,44 +95,6 @@ fn write_all(mut answers: File, said: &Receiver<Vec<u8>>) {
         if answers.write_all(&line).is_err() {
             return;
         }
-    }
-}
-
-/// Lines that come in pieces.
-#[derive(Debug, Default)]
-struct Lines {
-    /// What came of lines that were not taken.
-    bytes: Vec<u8>,
-    /// How much of that has no end of a line in it.
-    searched: usize,
-}
-
-impl Lines {
-    /// Takes in what `from` has, which is ready; false at its end.
-    fn fill(&mut self, mut from: impl Read) -> io::Result<bool> {
-        let start = self.bytes.len();
-        self.bytes.resize(start + RECEIVE_BYTES, 0);
-        let received = from.read(&mut self.bytes[start..]);
-        self.bytes.truncate(start + received.as_ref().copied().unwrap_or(0));
-        match received {
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
-            received => received.map(|n| n > 0),
-        }
-    }
-
-    /// Takes the next line, without its end; `None` if it has not come whole.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let Some(end) = memchr(b'\n', &self.bytes[self.searched..]) else {
-            self.searched = self.bytes.len();
-            if self.searched > MAX_LINE_BYTES {
-                return Err(invalid("a line is longer than 64 MiB"));
-            }
-            return Ok(None);
-        };
-        let mut line: Vec<u8> = self.bytes.drain(..=self.searched + end).collect();
-        self.searched = 0;
-        line.pop();
-        Ok(Some(line))
     }
 }
 
@@ -186,12 +154,16 @@ struct Agent {
     say: SyncSender<Vec<u8>>,
     /// What came of orders.
     received: Lines,
-    /// Bytes of the URL file that have not come.
-    file_left: u64,
-    /// The URL file, in memory: there is nothing to remove whichever way this process ends.
-    urls: Option<File>,
+    /// Which file comes, and how many of its bytes have not.
+    coming: Option<(usize, u64)>,
+    /// Files in memory: there is nothing to remove whichever way this process ends.
+    files: Vec<File>,
+    /// The job of this host, and how many workers it takes.
+    job: Option<(Box<Job>, u64)>,
     /// The workers, in the order of their shares.
     workers: Vec<Worker>,
+    /// When the memory of its processes was looked at, and their RSS then in KB.
+    memory: (Option<Instant>, u64),
 }
 
 impl Agent {
@@ -217,6 +189,7 @@ impl Agent {
                     return Ok(());
                 }
                 self.take_orders()?;
+                self.look_at_memory();
             }
         }
     }
@@ -263,16 +236,19 @@ impl Agent {
     /// Does all that was ordered.
     fn take_orders(&mut self) -> io::Result<()> {
         loop {
-            if self.file_left > 0 {
+            if let Some((file, left)) = self.coming {
                 let n_there = self.received.bytes.len();
-                let n = usize::try_from(self.file_left).map_or(n_there, |left| left.min(n_there));
-                let mut urls = self.urls.as_ref().expect("it is made before it is filled");
-                urls.write_all(&self.received.bytes[..n])?;
+                let n = usize::try_from(left).map_or(n_there, |left| left.min(n_there));
+                self.files[file].write_all(&self.received.bytes[..n])?;
                 self.received.bytes.drain(..n);
-                self.file_left -= n as u64;
-                if self.file_left > 0 {
+                let left = left - n as u64;
+                if left > 0 {
+                    self.coming = Some((file, left));
                     return Ok(());
                 }
+                self.coming = None;
+                let path = self.path_of(file);
+                self.answer(&OfAgent::Filed { file, path })?;
             }
             let Some(line) = self.received.next()? else { return Ok(()) };
             self.obey(&line)?;
@@ -281,11 +257,14 @@ impl Agent {
 
     /// Does what one line says.
     fn obey(&mut self, line: &[u8]) -> io::Result<()> {
-        if line.starts_with(b"{") {
+        if line.starts_with(b"{") || line.starts_with(b"\"") {
             return match serde_json::from_slice(line)? {
-                ToAgent::Urls { bytes } => self.expect_urls(bytes),
+                ToAgent::File { file, bytes } => self.expect_file(file, bytes),
+                ToAgent::Prepare(job) => self.prepare(job),
+                ToAgent::Spawn => self.spawn(),
                 ToAgent::Ping { sent_us } => {
-                    self.answer(&OfAgent::Pong { sent_us, there_us: monotonic::now_us() })
+                    let (there_us, rss_kb) = (monotonic::now_us(), self.memory.1);
+                    self.answer(&OfAgent::Pong { sent_us, there_us, rss_kb })
                 }
             };
         }
@@ -293,9 +272,6 @@ impl Agent {
         let space = memchr(b' ', line).ok_or_else(no_order)?;
         let k = str::from_utf8(&line[..space]).ok().and_then(|k| k.parse::<usize>().ok());
         let (k, said) = (k.ok_or_else(no_order)?, &line[space + 1..]);
-        if said.starts_with(b"{") && k >= self.workers.len() {
-            return self.start_worker(k, said);
-        }
         let worker = self.workers.get(k).ok_or_else(|| invalid("there is no such worker"))?;
         let Some(mut stream) = worker.stream.as_ref() else { return Ok(()) };
         // One that is gone is found out about by what it does not say.
@@ -308,31 +284,74 @@ impl Agent {
         Ok(())
     }
 
-    /// Makes room for a URL file, which comes next.
-    fn expect_urls(&mut self, bytes: u64) -> io::Result<()> {
+    /// Makes room for a file, which comes next.
+    fn expect_file(&mut self, file: usize, bytes: u64) -> io::Result<()> {
         if bytes > MAX_FILE_BYTES {
-            return Err(invalid("a URL file of more than 4 GiB is not held in memory"));
+            return Err(invalid("a file of more than 4 GiB is not held in memory"));
         }
-        if self.urls.is_some() {
-            return Err(invalid("there is a URL file already"));
+        if file > self.files.len() || file >= MAX_FILES {
+            return Err(invalid("files are numbered from 0 on, to 999"));
         }
-        self.urls = Some(File::from(memfd_create("floodtest-urls", MemfdFlags::CLOEXEC)?));
-        self.file_left = bytes;
+        if file == self.files.len() {
+            self.files.push(File::from(memfd_create("floodtest", MemfdFlags::CLOEXEC)?));
+        } else {
+            self.files[file].set_len(0)?;
+            self.files[file].rewind()?;
+        }
+        self.coming = Some((file, bytes));
         Ok(())
     }
 
-    /// Starts worker `k`, the next one, and gives it its job.
-    fn start_worker(&mut self, k: usize, job: &[u8]) -> io::Result<()> {
-        if k != self.workers.len() || k as u64 >= limits::MAX_WORKERS {
-            return Err(invalid("workers are numbered from 0 on, to 255"));
+    /// Where processes of this host find a file. Each opens it anew, so that each reads from a
+    /// place of its own.
+    fn path_of(&self, file: usize) -> PathBuf {
+        let fd = self.files[file].as_raw_fd();
+        PathBuf::from(format!("/proc/{}/fd/{fd}", std::process::id()))
+    }
+
+    /// Finds out what this host's share of a run takes, and says it.
+    fn prepare(&mut self, mut job: Box<Job>) -> io::Result<()> {
+        if self.files.is_empty() || !self.workers.is_empty() {
+            return Err(invalid("a run is prepared once, when its URL file is there"));
         }
-        let urls = self.urls.as_ref().ok_or_else(|| invalid("there is no URL file yet"))?;
-        // Each opens it anew, so that each reads from a place of its own.
-        let fd = urls.as_raw_fd();
-        let path = PathBuf::from(format!("/proc/{}/fd/{fd}", std::process::id()));
+        let urls = self.path_of(0);
+        let is_measured = job.streams.is_measured;
+        let demand = Demand {
+            asked: job.share.host_n_of(job.n_asked),
+            urls: &urls,
+            shape: &job.shape,
+            is_measured,
+            source_ips: job.source_ips.as_ref(),
+        };
+        let met = demand.meet(&mut job.targets).and_then(|plan| {
+            // What is wrong with certificates is to be known before the first connect.
+            job.trust()?;
+            Ok(plan)
+        });
+        let plan = met.map_err(|error| io::Error::other(with_causes(&error)))?;
+        self.job = Some((job, plan.workers.max(1)));
+        self.answer(&OfAgent::Prepared(Box::new(plan)))
+    }
+
+    /// Starts all workers and gives them their jobs.
+    fn spawn(&mut self) -> io::Result<()> {
+        let none = || invalid("no run was prepared");
+        let (mut job, n_workers) = self.job.take().ok_or_else(none)?;
+        for index in 0..n_workers {
+            job.share = Share { index, of: n_workers, ..job.share };
+            let mut line = serde_json::to_vec(&job)?;
+            line.push(b'\n');
+            self.start_worker(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the next worker, and gives it its job, which is a line.
+    fn start_worker(&mut self, job: &[u8]) -> io::Result<()> {
+        let path = self.path_of(0);
         let (mut stream, theirs) = UnixStream::pair()?;
         stream.set_write_timeout(Some(SILENCE))?;
-        let place = if k == 0 {
+        let place = if self.workers.is_empty() {
             let engine = thread::Builder::new().name("engine".to_owned());
             Place::Here(Some(engine.spawn(move || work(&path, &theirs, true))?))
         } else {
@@ -342,10 +361,25 @@ impl Agent {
             Place::Process(command.process_group(0).spawn()?)
         };
         // One that ends before it knows its job says by its end that it does not.
-        let _ = stream.write_all(job).and_then(|()| stream.write_all(b"\n"));
+        let _ = stream.write_all(job);
         let received = Lines::default();
         self.workers.push(Worker { stream: Some(stream), received, place });
         Ok(())
+    }
+
+    /// Looks at the memory of its processes, if that is some time ago: not before the answer to a
+    /// ping, whose time it would change.
+    fn look_at_memory(&mut self) {
+        let (looked_at, _) = self.memory;
+        if looked_at.is_some_and(|at| at.elapsed() < MEMORY_EVERY) {
+            return;
+        }
+        let workers = self.workers.iter().filter_map(|worker| match &worker.place {
+            Place::Process(child) => Some(child.id()),
+            Place::Here(_) => None,
+        });
+        let pids: Vec<u32> = workers.chain([std::process::id()]).collect();
+        self.memory = (Some(Instant::now()), limits::rss_kb(&pids));
     }
 
     /// Says something that is not a worker's.

@@ -85,7 +85,7 @@ fn a_ping_is_answered_with_the_time_and_the_end_of_orders_is_the_end() {
     let mut parent = Parent::of(Path::new("none"));
     let before = monotonic::now_us();
     parent.tell("{\"Ping\":{\"sent_us\":-7}}\n{\"Ping\":{\"sent_us\":8}}\n");
-    let OfAgent::Pong { sent_us: -7, there_us } = parent.answer() else { panic!() };
+    let OfAgent::Pong { sent_us: -7, there_us, .. } = parent.answer() else { panic!() };
     assert!((before..=monotonic::now_us()).contains(&there_us));
     assert!(matches!(parent.answer(), OfAgent::Pong { sent_us: 8, .. }));
     parent.end().unwrap();
@@ -93,14 +93,16 @@ fn a_ping_is_answered_with_the_time_and_the_end_of_orders_is_the_end() {
 
 #[test]
 fn orders_that_make_no_sense_end_it_with_the_reason() {
+    let job = job(1);
+    let prepare = serde_json::to_string(&ToAgent::Prepare(Box::new(job))).unwrap() + "\n";
     for (orders, reason) in [
         ("hello\n", "what came is no order"),
         ("x ?\n", "what came is no order"),
         ("0 ?\n", "there is no such worker"),
-        ("0 {}\n", "there is no URL file yet"),
-        ("1 {}\n", "workers are numbered from 0 on, to 255"),
-        ("{\"Urls\":{\"bytes\":99999999999}}\n", "of more than 4 GiB"),
-        ("{\"Urls\":{\"bytes\":1}}\nx{\"Urls\":{\"bytes\":1}}\n", "already"),
+        ("\"Spawn\"\n", "no run was prepared"),
+        (&prepare, "when its URL file is there"),
+        ("{\"File\":{\"file\":0,\"bytes\":99999999999}}\n", "of more than 4 GiB"),
+        ("{\"File\":{\"file\":1,\"bytes\":1}}\n", "numbered from 0 on, to 999"),
         ("{\"Ping\":{}}\n", "missing field `sent_us`"),
     ] {
         let mut parent = Parent::of(Path::new("none"));
@@ -111,26 +113,39 @@ fn orders_that_make_no_sense_end_it_with_the_reason() {
     }
 }
 
-#[test]
-fn a_host_holds_its_share_by_urls_that_came_through_the_pipe() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let lines: Vec<String> = (0..9).map(|id| format!("http://{address}/test/{id}\n")).collect();
-    let text = lines.concat();
+/// A job of two of three connections, to this port.
+fn job(port: u16) -> Job {
+    let lines: Vec<String> =
+        (0..9).map(|id| format!("http://127.0.0.1:{port}/test/{id}\n")).collect();
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
+    file.write_all(lines.concat().as_bytes()).unwrap();
     let path = file.path().to_str().unwrap();
-    let cli = Cli::try_parse_from(["floodtest", "--urls", path, "--rate", "max"]).unwrap();
+    let cli = Cli::try_parse_from(["floodtest", "--urls", path, "--rate", "max", "--hosts", "a"]);
+    let cli = cli.unwrap();
     let hold = cli.hold.unwrap();
     let config = hold.config(&cli.accounting, &cli.streams, &cli.shape, false);
     let mut job = Job::whole(&config, &mut Prepared::new(&config).unwrap());
     job.share = Share { host: HostShare { from: 1, weight: 2, period: 3 }, index: 0, of: 1 };
-    let job = serde_json::to_string(&job).unwrap();
-    // The host has never had it.
-    file.close().unwrap();
+    job
+}
 
+#[test]
+fn a_host_holds_its_share_by_urls_that_came_through_the_pipe() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let text: String = (0..9).map(|id| format!("http://127.0.0.1:{port}/test/{id}\n")).collect();
+    let prepare = serde_json::to_string(&ToAgent::Prepare(Box::new(job(port)))).unwrap();
     let mut parent = Parent::of(Path::new("none"));
-    parent.tell(&format!("{{\"Urls\":{{\"bytes\":{}}}}}\n{text}0 {job}\n", text.len()));
+    // A file may come again, as those of senders do.
+    parent.tell("{\"File\":{\"file\":0,\"bytes\":3}}\nabc");
+    assert!(matches!(parent.answer(), OfAgent::Filed { file: 0, .. }));
+    parent.tell(&format!("{{\"File\":{{\"file\":0,\"bytes\":{}}}}}\n{text}", text.len()));
+    let OfAgent::Filed { file: 0, path } = parent.answer() else { panic!() };
+    assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+    parent.tell(&format!("{prepare}\n"));
+    let OfAgent::Prepared(plan) = parent.answer() else { panic!() };
+    assert_eq!((plan.asked, plan.workers), (6, 0));
+    parent.tell("\"Spawn\"\n");
     assert!(matches!(parent.said(0), Said::Ready));
     let start_us = monotonic::now_us() + 50_000;
     parent.tell(&format!("0 start {start_us}\n"));
@@ -155,28 +170,7 @@ fn a_host_holds_its_share_by_urls_that_came_through_the_pipe() {
     let Said::Done { tally, .. } = parent.said(0) else { panic!() };
     assert_eq!(tally.connected, 6);
     let OfAgent::Ended { worker: 0, .. } = parent.answer() else { panic!() };
-    parent.end().unwrap();
-}
-
-#[test]
-fn a_worker_process_is_relayed_and_how_it_died_is_said() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("floodtest");
-    // It says what it was given, and dies when it is asked.
-    let script = "#!/bin/sh\nread -r job\necho \"$1 $job\" >&0\nread -r x\nkill -9 $$\n";
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let mut parent = Parent::of(&program);
-    parent.tell("{\"Urls\":{\"bytes\":0}}\n0 {}\n");
-    let Said::Failed(why) = parent.said(0) else { panic!() };
-    assert!(why.contains("missing field"), "{why}");
-    assert!(matches!(parent.answer(), OfAgent::Ended { worker: 0, .. }));
-    parent.tell("1 {\"k\":1}\n");
-    assert_eq!(parent.line(), "1 worker {\"k\":1}");
-    parent.tell("1 ?\n1 stop\n");
-    let how = "signal: 9 (SIGKILL)".to_owned();
-    assert_eq!(parent.answer(), OfAgent::Ended { worker: 1, how });
-    parent.tell("1 ?\n{\"Ping\":{\"sent_us\":0}}\n");
+    parent.tell("0 ?\n{\"Ping\":{\"sent_us\":0}}\n");
     assert!(matches!(parent.answer(), OfAgent::Pong { .. }), "what is said to the dead is lost");
     parent.end().unwrap();
 }
