@@ -103,6 +103,7 @@ fn of_connections(report: &FloodReport) -> Figures {
             ("ended", report.ended),
             ("waiting", report.waiting),
             ("failed", report.failed),
+            ("unknown", report.unknown),
             ("chunks", report.chunks),
             ("items", report.items),
             ("messages", report.messages),

@@ -2,9 +2,9 @@
 //!
 //! Parent and local worker have one socket. The parent sends a [`Job`] as a line of JSON and, when
 //! all workers are ready, `start` and the time of it on a line, in microseconds of the machine's
-//! monotonic clock. After that each byte `?` asks for the counts, and the end of the stream asks for
-//! the end of the run. Where the sender of the messages has another clock, lines of JSON say how
-//! receipts are to be corrected. A worker sends lines of JSON.
+//! monotonic clock. After that each byte `?` asks for the counts, and the end of the stream asks
+//! for the end of the run. Where the sender of the messages has another clock, lines of JSON say
+//! how receipts are to be corrected. A worker sends lines of JSON.
 //!
 //! Between a parent and the agent of a host these go through one pair of pipes: see [`ToAgent`] and
 //! [`OfAgent`].

@@ -21,12 +21,12 @@ use crate::support::{
 const N: u64 = 90;
 
 /// A folder with a program `ssh` for the front of PATH.
-struct Ssh(TempDir);
+pub(crate) struct Ssh(TempDir);
 
 impl Ssh {
     /// One that does this instead of starting floodtest as it was told, where the host has one of
     /// these names: lines of a shell, in which `$host` is its name and `"$@"` the command.
-    fn new(cases: &str) -> Self {
+    pub(crate) fn new(cases: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = format!(
             "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nhost=$2; shift 2\n\
@@ -44,7 +44,7 @@ impl Ssh {
     }
 
     /// Starts a run by way of it.
-    fn start(&self, args: &[&str]) -> Running {
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_floodtest"));
         let path = std::env::var("PATH").unwrap();
         command.env("PATH", format!("{}:{path}", self.0.path().display())).args(args);

@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use floodtest::figures;
 use reports::stamp::{Clock, Stamp};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{OUR_HEAD, Server, chunk, run, send};
+use crate::hosts::Ssh;
+use crate::support::{OUR_HEAD, Server, children, chunk, run, send, signal};
 
 /// The fields of a JSON value, with their types: `recent.bytes` is an integer.
 fn fields(value: &Value) -> BTreeMap<String, &'static str> {
@@ -98,6 +100,41 @@ fn a_report_has_the_fields_of_the_schema() {
 }
 
 #[test]
+fn a_report_of_hosts_has_the_fields_of_the_schema() {
+    let server = Server::start_by_id(|id, stream| {
+        if id == 3 {
+            return send(stream, "HTTP/1.1 20\r\n\r\n");
+        }
+        let due_unix_us = Clock::start().unix_us(Instant::now());
+        let stamp = Stamp { due_unix_us, late_us: 0, mark: None };
+        let gap = chunk("Recvd msg #2: 'x'<br/>");
+        send(
+            stream,
+            &format!("{OUR_HEAD}{}{gap}", chunk(&format!("Recvd msg #4: 'x{stamp}'<br/>"))),
+        );
+        crate::support::hold(stream);
+    });
+    let (urls, ssh) = (server.urls(3), Ssh::new(""));
+    let flags = ["--rate", "max", "--json", "--report", "50ms", "--hosts", "a,b"];
+    let mut running = ssh.start(&[&["--urls", urls.path()], &flags[..]].concat());
+    running.wait_for(|report| report.items == 4 && report.failed == 1);
+    signal(children(running.pid())[1], Signal::KILL);
+    running.wait_for(|report| report.unknown > 0);
+    running.signal(Signal::INT);
+    let ended = running.end().with_code(1);
+    let report: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    let mut of_hosts = serde_json::Map::new();
+    for name in ["hosts", "unknown"] {
+        of_hosts.insert(name.to_owned(), report[name].clone());
+    }
+    for name in ["worst", "examples"] {
+        let host = report[name][0]["host"].clone();
+        of_hosts.insert(name.to_owned(), serde_json::json!([{ "host": host }]));
+    }
+    compare(&Value::Object(of_hosts), "Hosts");
+}
+
+#[test]
 fn a_report_of_a_shape_has_the_fields_of_the_schema() {
     // The first connection is a mute reader's that the server ends, the second one stays open until
     // a storm closes it, and finds the server gone.
@@ -155,7 +192,7 @@ fn expectations_have_the_names_of_the_schema_and_no_others() {
         let parsed = figures::parse(&format!("{}>=0", name.replace("REASON", "cut")));
         assert!(parsed.is_ok(), "{name}: {parsed:?}");
     }
-    for name in ["settles", "slow_readers.connections", "slow_readers.open"] {
+    for name in ["settles", "slow_readers.connections", "slow_readers.open", "unknown"] {
         names.insert(name.to_owned());
     }
     for name in ["settle.t50", "settle.t95", "settle.t100"] {

@@ -140,16 +140,18 @@ fn connections(run: &Run, received: &FloodReport) -> Limit {
     if received.has_lives() {
         return places(received);
     }
-    let FloodReport { failed, closed, waiting, asked, .. } = *received;
+    let FloodReport { failed, closed, waiting, unknown, asked, .. } = *received;
     let expects = |name| expects(&run.plan, name);
     let is_limit = [("failed", failed), ("closed", closed), ("waiting", waiting)]
         .into_iter()
-        .any(|(name, count)| count > 0 && !expects(name));
+        .any(|(name, count)| count > 0 && !expects(name))
+        || unknown > 0;
     let mut parts = Vec::new();
     for (how, count, why) in [
         ("failed", failed, Some(&received.failures)),
         ("closed before the end", closed, Some(&received.closures)),
         ("had no answer yet", waiting, None),
+        ("were on a host that was lost", unknown, None),
     ] {
         let why = why.map(reasons).unwrap_or_default();
         if count > 0 {

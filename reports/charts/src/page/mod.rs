@@ -2,6 +2,7 @@
 
 mod details;
 mod figures;
+mod hosts;
 mod html;
 mod limits;
 mod references;
@@ -23,6 +24,7 @@ pub(crate) fn page(run: &Run, summary: &Summary, drawn: &Drawn) -> String {
         (top::top(run, summary))
         main {
             (limits::limits(summary))
+            (hosts::hosts(summary))
             (shapes::settles(summary, drawn))
             (shapes::streams(run, summary, drawn))
             (shapes::slow_readers(summary))
