@@ -50,9 +50,9 @@ impl ReceiptClock {
         self.there = Some(there);
     }
 
-    /// When it was started.
-    pub(crate) fn started_at(&self) -> Instant {
-        self.here.started_at()
+    /// Whether it goes by a clock of another machine.
+    pub(crate) fn is_corrected(&self) -> bool {
+        self.there.is_some()
     }
 
     /// `at` in microseconds since the Unix epoch.
