@@ -35,7 +35,6 @@
 pub mod accounting;
 mod again;
 pub mod args;
-#[allow(dead_code, reason = "hosts, whose clocks these are, are being written beside it")]
 mod clocks;
 pub mod config;
 pub mod decode;

@@ -256,6 +256,9 @@ impl Marks<'_> {
         };
         self.received_unix_us = Some(received);
         let tally = &mut *self.case.tally;
+        if self.clock.is_corrected() {
+            tally.note_stamp(stamp.mark.map(|mark| mark.sender));
+        }
         tally.delivery_from_due.record_between_us(stamp.due_unix_us, received);
         let sent_unix_us = stamp.due_unix_us.saturating_add(stamp.late_us);
         tally.delivery_from_send.record_between_us(sent_unix_us, received);

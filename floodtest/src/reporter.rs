@@ -10,6 +10,7 @@ use reports::latency::{Latency, LatencyCounts};
 use reports::out::Out;
 use reports::stamp::Clock;
 
+use crate::clocks::timing::Timing;
 use crate::config::Config;
 use crate::end::End;
 use crate::engine::listener::Listener;
@@ -101,6 +102,8 @@ pub(crate) struct Reporter<'a> {
     pids: Vec<u32>,
     /// What each host holds, where others do; kept by whoever speaks with them.
     pub(crate) hosts: Vec<HostReport>,
+    /// What latencies are worth, where others hold the connections; kept likewise.
+    pub(crate) timing: Option<Timing>,
     /// Their RSS before the first connect.
     rss_start_kb: u64,
     /// Their RSS when it was last looked at.
@@ -146,6 +149,7 @@ impl<'a> Reporter<'a> {
             rss_start_kb: 0,
             rss_kb: 0,
             hosts,
+            timing: None,
             pids,
             settled_at: None,
             next_report_at: started_at + config.report_every.min(FOREVER),
@@ -225,7 +229,9 @@ impl<'a> Reporter<'a> {
         }
         let notes = [counted.notes.clone(), self.config.cautions(), tally.notes()].concat();
         let hosts = self.hosts.clone();
-        FloodReport { recent, rss_start_kb, rss_kb, hosts, notes, ..counted }
+        let mut report = FloodReport { recent, rss_start_kb, rss_kb, hosts, notes, ..counted };
+        self.timing.iter().for_each(|timing| timing.write(&mut report));
+        report
     }
 
     /// Looks at the memory of all processes. Hosts look at theirs by themselves.

@@ -44,7 +44,8 @@ impl fmt::Display for FinalText<'_> {
             writeln!(f, "{:>13} {}{}", it.faults, it.url, on(it.host.as_ref()))
         })?;
         latencies(f, report)?;
-        if self.0.is_remote && report.delivery_from_due.count > 0
+        let is_known = report.clock_bound_us.is_some() || report.delivery_from_due.is_unknown;
+        if self.0.is_remote && report.delivery_from_due.count > 0 && !is_known
             || report.delivery_from_due.negative > 0
         {
             writeln!(f, "{CLOCKS}")?;
@@ -127,13 +128,12 @@ fn hosts(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
         }
         write!(f, "{items} items, {} KB in {} processes", it.rss_kb, it.processes)?;
         if due.count > 0 {
-            let ms = |us: u64| us as f64 / 1_000.0;
-            write!(
-                f,
-                "; delivery_from_due p50 {:.3} ms, p99 {:.3} ms",
-                ms(due.p50_us),
-                ms(due.p99_us)
-            )?;
+            let shown = |us| known_ms(us, report.clock_bound_us);
+            let (p50, p99) = (shown(due.p50_us), shown(due.p99_us));
+            write!(f, "; delivery_from_due p50 {p50}, p99 {p99}")?;
+            if let Some(clock) = it.clock {
+                write!(f, ", clock ± {}", known_ms(clock.bound_us, None))?;
+            }
         }
         writeln!(f)?;
         if let Some(why) = lost_why {
@@ -270,19 +270,34 @@ fn messages(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
 /// Both latencies side by side, a line for each percentile.
 fn latencies(f: &mut fmt::Formatter<'_>, report: &FloodReport) -> fmt::Result {
     let (due, sent) = (&report.delivery_from_due, &report.delivery_from_send);
+    if due.is_unknown {
+        return writeln!(f, "delivery      unknown: a note says why");
+    }
     if due.count + due.negative == 0 {
         return writeln!(f, "delivery      no message carried a stamp (msggen --stamp)");
     }
     writeln!(f, "{:<13} {:>17} {:>19}", "delivery", "delivery_from_due", "delivery_from_send")?;
     for (name, of) in PERCENTILES {
-        let ms = |summary| of(summary) as f64 / 1_000.0;
-        writeln!(f, "  {name:<11} {:>14.3} ms {:>16.3} ms", ms(due), ms(sent))?;
+        let shown = |summary| known_ms(of(summary), report.clock_bound_us);
+        writeln!(f, "  {name:<11} {:>17} {:>19}", shown(due), shown(sent))?;
+    }
+    if let Some(bound_us) = report.clock_bound_us {
+        let bound = format!("± {}", known_ms(bound_us, None));
+        writeln!(f, "  {:<11} {bound:>17} {bound:>19}", "clocks")?;
     }
     writeln!(f, "  {:<11} {:>17} {:>19}", "messages", due.count, sent.count)?;
     if due.negative + sent.negative > 0 {
         writeln!(f, "  {:<11} {:>17} {:>19}", "negative", due.negative, sent.negative)?;
     }
     Ok(())
+}
+
+/// A latency in milliseconds; unknown if it is smaller than the bound of the clocks.
+fn known_ms(us: u64, bound_us: Option<u64>) -> String {
+    if bound_us.is_some_and(|bound_us| us < bound_us) {
+        return "unknown".to_owned();
+    }
+    format!("{:.3} ms", us as f64 / 1_000.0)
 }
 
 /// What was measured of streams, and which of them were as they should be. The field's words stand
@@ -368,7 +383,7 @@ fn why(by_reason: &ByReason) -> String {
 mod tests {
     use super::*;
     use crate::end::{End, Ends};
-    use reports::books::WorstConnection;
+    use reports::books::{ClockReport, WorstConnection};
 
     #[test]
     fn the_stats_line_is_the_article_s() {
@@ -482,23 +497,82 @@ memory        4050 KB, 4000 KB before the first connect
         assert_eq!(text.lines().last(), Some(line));
     }
 
+    /// What is said at the end of a run that `report` is of, on another machine.
+    fn text_of(report: FloodReport, is_remote: bool) -> String {
+        let outcome = Outcome {
+            end: End::Stopped,
+            report,
+            log_shortfall: None,
+            is_remote,
+            must_judge: false,
+            ends: Ends::Fault,
+            has_reopen: false,
+            away_in_order: 0,
+            reopening: 0,
+        };
+        FinalText(&outcome).to_string()
+    }
+
+    #[test]
+    fn a_latency_that_is_smaller_than_the_bound_of_the_clocks_is_unknown() {
+        let delays = LatencySummary {
+            count: 9,
+            p50_us: 200,
+            p90_us: 250,
+            p99_us: 9_000,
+            p999_us: 9_000,
+            p9999_us: 9_000,
+            max_us: 9_000,
+            ..LatencySummary::default()
+        };
+        let clock = Some(ClockReport { bound_us: 240, ..ClockReport::default() });
+        let delivery_from_due = delays.clone();
+        let host =
+            HostReport { host: "a".to_owned(), delivery_from_due, clock, ..HostReport::default() };
+        let report = FloodReport {
+            delivery_from_due: delays.clone(),
+            delivery_from_send: delays,
+            hosts: vec![host],
+            clock_bound_us: Some(250),
+            ..FloodReport::default()
+        };
+        let text = text_of(report, true);
+        let line = |name: &str| {
+            let line = text.lines().find(|line| line.trim_start().starts_with(name));
+            line.unwrap_or_else(|| panic!("no {name} in {text}"))
+                .split_whitespace()
+                .skip(1)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(line("p50 "), "unknown unknown");
+        assert_eq!(line("p90 "), "0.250 ms 0.250 ms");
+        assert_eq!(line("clocks "), "± 0.250 ms ± 0.250 ms");
+        let of_host = "delivery_from_due p50 unknown, p99 9.000 ms, clock ± 0.240 ms";
+        assert!(line("host ").ends_with(of_host), "{text}");
+        assert!(!text.contains(CLOCKS), "they are known");
+    }
+
+    #[test]
+    fn latencies_by_an_unknown_clock_are_unknown() {
+        let unknown = LatencySummary::unknown;
+        let report = FloodReport {
+            delivery_from_due: unknown(),
+            delivery_from_send: unknown(),
+            notes: vec!["latencies are unknown".to_owned()],
+            ..FloodReport::default()
+        };
+        let text = text_of(report, true);
+        assert!(text.contains("delivery      unknown: a note says why\n"), "{text}");
+        assert!(text.contains("note          latencies are unknown"), "{text}");
+        assert!(!text.contains(CLOCKS), "{text}");
+    }
+
     #[test]
     fn clocks_are_mentioned_only_where_they_may_differ() {
         let text = |count, is_remote| {
             let delivery_from_due = LatencySummary { count, ..LatencySummary::default() };
-            let report = FloodReport { delivery_from_due, ..FloodReport::default() };
-            let outcome = Outcome {
-                end: End::Stopped,
-                report,
-                log_shortfall: None,
-                is_remote,
-                must_judge: false,
-                ends: Ends::Fault,
-                has_reopen: false,
-                away_in_order: 0,
-                reopening: 0,
-            };
-            FinalText(&outcome).to_string()
+            text_of(FloodReport { delivery_from_due, ..FloodReport::default() }, is_remote)
         };
         assert!(text(1, true).contains(CLOCKS));
         assert!(!text(1, false).contains(CLOCKS));

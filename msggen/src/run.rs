@@ -1,10 +1,13 @@
 //! A run from the first message due to the last report.
 
+use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::net::UnixDatagram;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use reports::announced::Announced;
 use reports::books::SendReport;
 use reports::out::Out;
 use reports::sent::{End, Header, VERSION};
@@ -106,6 +109,7 @@ pub async fn run(
         timeout: config.timeout,
         tally: Mutex::new(Tally::new(started_at, per_second(&config), &config.route)),
     });
+    let _announced = config.has_stamps.then(|| announce(sender, &clock, observer));
     let mut run = Run {
         asked,
         started_at,
@@ -143,6 +147,20 @@ pub async fn run(
     // It is the last one, so there is nothing left for a break to end.
     let _ = observer.report(&outcome);
     Ok(outcome)
+}
+
+/// Lets floodtest know that this sender's stamps have the time of this machine, as long as what is
+/// returned is held. A floodtest that is not told takes no latencies from other hosts.
+fn announce(
+    sender: Sender,
+    clock: &Clock,
+    observer: &mut impl Observer,
+) -> io::Result<UnixDatagram> {
+    let announced = Announced { sender, zero_us: clock.zero_us() }.announce();
+    announced.inspect_err(|error| {
+        let why = "floodtest --hosts will know no latencies of its messages";
+        observer.trouble(&format!("cannot announce this sender: {error}; {why}"));
+    })
 }
 
 /// Finds the servers and makes the ways to them. WebSockets are opened, and wait to be served.

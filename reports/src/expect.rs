@@ -83,6 +83,9 @@ pub const NOT_JUDGED: &str = "not judged";
 /// The words for a delay of which there is none.
 const NOTHING_MEASURED: &str = "nothing measured";
 
+/// Why a delay is not known where the clocks of two hosts are not.
+const CLOCK_UNKNOWN: &str = "the clock of a sender is unknown";
+
 impl Figure {
     /// A count that is `None` where it was not judged.
     pub fn judged(count: Option<u64>) -> Self {
@@ -188,9 +191,8 @@ impl Figures {
     #[must_use]
     pub fn with_delays(self, name: &str, delays: &LatencySummary) -> Self {
         let is_measured = delays.count > 0;
-        let time = |us| {
-            if is_measured { Figure::Time(us) } else { Figure::Null(Unit::Time, NOTHING_MEASURED) }
-        };
+        let why = if delays.is_unknown { CLOCK_UNKNOWN } else { NOTHING_MEASURED };
+        let time = |us| if is_measured { Figure::Time(us) } else { Figure::Null(Unit::Time, why) };
         #[expect(clippy::cast_possible_truncation, reason = "a mean of delays is a delay")]
         #[expect(clippy::cast_sign_loss, reason = "a mean of delays is a delay")]
         let mean_us = delays.mean_us.round() as u64;

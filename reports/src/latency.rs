@@ -114,6 +114,7 @@ impl Latency {
             p999_us: at(0.999),
             p9999_us: at(0.9999),
             max_us: self.max_us,
+            is_unknown: false,
         }
     }
 }
@@ -203,12 +204,46 @@ pub struct LatencySummary {
     pub p9999_us: u64,
     /// The longest.
     pub max_us: u64,
+    /// Whether there were delays between clocks of which too little is known to tell them. Then
+    /// there is no figure, and in a report this is null.
+    #[serde(skip)]
+    pub is_unknown: bool,
+}
+
+impl LatencySummary {
+    /// That of delays that cannot be told.
+    pub fn unknown() -> Self {
+        Self { is_unknown: true, ..Self::default() }
+    }
+}
+
+/// For a field of a report that is null where delays are unknown.
+pub(crate) mod or_null {
+    use super::{Deserialize, Deserializer, LatencySummary, Serialize, Serializer};
+
+    /// Writes null for what is unknown.
+    pub(crate) fn serialize<S: Serializer>(
+        summary: &LatencySummary,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        if summary.is_unknown { serializer.serialize_none() } else { summary.serialize(serializer) }
+    }
+
+    /// Reads what is unknown from null.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<LatencySummary, D::Error> {
+        let summary = Option::<LatencySummary>::deserialize(deserializer)?;
+        Ok(summary.unwrap_or_else(LatencySummary::unknown))
+    }
 }
 
 /// One line for people, in milliseconds.
 impl std::fmt::Display for LatencySummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.count == 0 {
+        if self.is_unknown {
+            write!(f, "unknown: the clocks are")?;
+        } else if self.count == 0 {
             write!(f, "none recorded")?;
         } else {
             let ms = |us: u64| us as f64 / 1_000.0;

@@ -1,13 +1,14 @@
 //! What a run leaves behind, and how its figures are computed.
 //!
-//! This library is quiet: data goes in; numbers and text come out. It opens no socket and prints
-//! nothing; only [`output`] has threads, which write what a program says to where it wants it.
+//! This library is quiet: data goes in; numbers and text come out. It prints nothing, and opens
+//! no socket but the one that is a sender's name; only [`output`] has threads, which write what a program says to where it wants it.
 //! Every figure that the tools publish is computed here, once.
 //!
 //! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.
 //! - [`schedule`]: when message or connection number k is due.
 //! - [`share`]: which of several servers has an id.
 //! - [`stamp`]: the mark that a message carries, and the one clock that it is read from.
+//! - [`announced`]: what a sender says of its clock, to everybody on its machine.
 //! - [`sent`]: what a sender says that it sent.
 //! - [`edges`]: who follows whom, as text.
 //! - [`expect`]: what a run is expected to show, and what of it it did not.
@@ -23,6 +24,7 @@
 //!   which the tools that measure do without.
 //! - `compare`: runs on two sides, with the same feature.
 
+pub mod announced;
 pub mod books;
 pub mod causes;
 #[cfg(feature = "run")]

@@ -14,6 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// A clock that reads the wall time once and goes on with the monotonic one.
@@ -45,11 +46,46 @@ impl Clock {
         self.started_at
     }
 
+    /// What this clock adds to the machine's [monotonic one](monotonic_us), in microseconds: two
+    /// processes of a machine that have the same number here have the same clock.
+    pub fn zero_us(&self) -> i64 {
+        let started_us = monotonic_us_of(self.started_at);
+        i64::try_from(self.started_unix_us).unwrap_or(i64::MAX).saturating_sub(started_us)
+    }
+
     /// `at` in microseconds since the Unix epoch. An instant before the start counts as the start.
     pub fn unix_us(&self, at: Instant) -> u64 {
         self.started_unix_us + as_us(at.saturating_duration_since(self.started_at))
     }
 }
+
+/// The time by `CLOCK_MONOTONIC`, in microseconds. It is the same in all processes of a machine.
+///
+/// It asks the C library, as [`Instant`] does. rustix asks the kernel, and where something stands
+/// between a process and its C library, as libfaketime does in tests, the two were different clocks
+/// that looked like one.
+pub fn monotonic_us() -> i64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000
+}
+
+/// What [`monotonic_us`] was, or will be, at an instant.
+pub fn monotonic_us_of(at: Instant) -> i64 {
+    // Both clocks are read one after the other, the fastest of some times.
+    let readings = (0..N_READINGS).map(|_| {
+        let (before_us, now, after_us) = (monotonic_us(), Instant::now(), monotonic_us());
+        (after_us - before_us, now, before_us.midpoint(after_us))
+    });
+    let (_, now, now_us) = readings.min().expect("there are some");
+    let us = |distance: Duration| i64::try_from(distance.as_micros()).unwrap_or(i64::MAX);
+    match at.checked_duration_since(now) {
+        Some(ahead) => now_us.saturating_add(us(ahead)),
+        None => now_us.saturating_sub(us(now.saturating_duration_since(at))),
+    }
+}
+
+/// How often two clocks are read to be told apart by as little as possible.
+const N_READINGS: usize = 16;
 
 /// The wall clock read afresh, as the time since the Unix epoch.
 ///
@@ -428,6 +464,20 @@ mod tests {
         let start = clock.started_at();
         let later = clock.unix_us(start + Duration::from_millis(5)) - clock.unix_us(start);
         assert_eq!(later, 5_000);
+    }
+
+    #[test]
+    fn a_clock_is_the_monotonic_one_and_its_zero() {
+        let clock = Clock::start();
+        let at = clock.started_at() + Duration::from_secs(7);
+        let by_zero = monotonic_us_of(at) + clock.zero_us();
+        // Each number is found by two readings anew, and less than a microsecond of each is cut.
+        let apart = clock.unix_us(at).abs_diff(u64::try_from(by_zero).unwrap());
+        assert!(apart < 1_000, "{apart} µs");
+        let (before_us, at, after_us) = (monotonic_us(), Instant::now(), monotonic_us());
+        let at_us = monotonic_us_of(at);
+        let readings = before_us - 1_000..=after_us + 1_000;
+        assert!(readings.contains(&at_us), "{at_us} in {readings:?}");
     }
 
     proptest! {

@@ -11,12 +11,14 @@
 //! - `origin`: the clock that messages are stamped by
 //! - `receipts`: the clock of an engine
 //! - `senders`: who sends on a machine, and by which clock
+//! - `timing`: what the latencies of a run are worth
 
 pub(crate) mod correction;
 pub(crate) mod host;
 pub(crate) mod origin;
 pub(crate) mod receipts;
 pub(crate) mod senders;
+pub(crate) mod timing;
 
 /// A question what a host's clock says, with its answer. All are times of `CLOCK_MONOTONIC` in
 /// microseconds.

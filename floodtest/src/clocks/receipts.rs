@@ -2,13 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use reports::stamp::{Clock, as_us};
+use reports::stamp::{Clock, as_us, monotonic_us_of};
 
 use super::correction::Correction;
-use crate::workers::monotonic;
-
-/// How often an instant is looked for among times of the monotonic clock.
-const N_READINGS: usize = 16;
 
 /// The clock that stamps are compared with: this machine's, or that of the sender's host.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +40,8 @@ impl ReceiptClock {
     pub(crate) fn correct(&mut self, correction: Correction) {
         let known = self.there.map(|there| (there.at, there.at_us, there.started_unix_us));
         let (at, at_us, started_unix_us) = known.unwrap_or_else(|| {
-            let (at, at_us) = instant_and_us();
-            (at, at_us, 0)
+            let at = Instant::now();
+            (at, monotonic_us_of(at), 0)
         });
         let mut there = There { at, at_us, correction, started_unix_us };
         if known.is_none() {
@@ -54,9 +50,9 @@ impl ReceiptClock {
         self.there = Some(there);
     }
 
-    /// When it was started.
-    pub(crate) fn started_at(&self) -> Instant {
-        self.here.started_at()
+    /// Whether it goes by a clock of another machine.
+    pub(crate) fn is_corrected(&self) -> bool {
+        self.there.is_some()
     }
 
     /// `at` in microseconds since the Unix epoch.
@@ -100,16 +96,6 @@ impl There {
     }
 }
 
-/// An instant, and what the monotonic clock said then, in microseconds.
-fn instant_and_us() -> (Instant, i64) {
-    let readings = (0..N_READINGS).map(|_| {
-        let (before_us, at, after_us) = (monotonic::now_us(), Instant::now(), monotonic::now_us());
-        (after_us - before_us, at, before_us.midpoint(after_us))
-    });
-    let (_, at, at_us) = readings.min().expect("there are some");
-    (at, at_us)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +104,8 @@ mod tests {
     fn corrected() -> (ReceiptClock, Instant) {
         let here = Clock::start();
         let mut clock = ReceiptClock::new(here);
-        let (at, at_us) = instant_and_us();
+        let at = Instant::now();
+        let at_us = monotonic_us_of(at);
         let is_us = 3_600_000_000;
         clock.correct(Correction { at_us, is_us, drift_ppb: 1_000_000_000 });
         (clock, at)

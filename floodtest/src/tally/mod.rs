@@ -17,6 +17,10 @@ use crate::reason::Reason;
 use crate::settling::Settling;
 use crate::streams::counts::StreamCounts;
 
+/// Senders whose clocks are looked for. A run has one or a few; somebody who makes up stamps makes
+/// their latencies unknown, not the counts large.
+pub(crate) const MAX_STAMPED_BY: usize = 64;
+
 /// The counters of a run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
@@ -111,6 +115,10 @@ pub(crate) struct Tally {
     pub(crate) jumps: Option<Box<Latency>>,
     /// The senders whose stamps came.
     pub(crate) senders: BTreeSet<Sender>,
+    /// Whose stamps have come, where receipts have the time of another host: at most
+    /// [`MAX_STAMPED_BY`]. `None` are those that name no sender, and all further ones.
+    #[serde(default)]
+    pub(crate) stamped_by: BTreeSet<Option<Sender>>,
     /// What the senders' own files add, once the run has ended.
     pub(crate) joined: Vec<Joined>,
     /// From a message's due time to its receipt.
@@ -321,6 +329,14 @@ impl Tally {
         }
     }
 
+    /// Takes in who has stamped a message.
+    pub(crate) fn note_stamp(&mut self, sender: Option<Sender>) {
+        if !self.stamped_by.contains(&sender) {
+            let is_full = self.stamped_by.len() >= MAX_STAMPED_BY;
+            self.stamped_by.insert(sender.filter(|_| !is_full));
+        }
+    }
+
     /// Counts all that is open as unknown, and all that is being opened as failed, because their
     /// host was lost. `first` is the number of the first of these connections.
     pub(crate) fn lose_sight(&mut self, first: u64) {
@@ -400,6 +416,7 @@ impl Tally {
             self.jumps.get_or_insert_default().merge(jumps);
         }
         self.senders.extend(&other.senders);
+        other.stamped_by.iter().for_each(|it| self.note_stamp(*it));
         for theirs in &other.joined {
             match self.joined.iter_mut().find(|ours| ours.path == theirs.path) {
                 Some(ours) => ours.merge(theirs),

@@ -215,3 +215,18 @@ fn a_receipt_without_stamps_reads_no_clock() {
     assert_eq!(connection(&message(1, "a @4+")).received_unix_us, Some(5_000_000));
     assert!(before <= Instant::now());
 }
+
+#[test]
+fn somebody_who_makes_up_senders_fills_no_counts() {
+    let mut tally = Tally::default();
+    let mut other = Tally::default();
+    for sender in 0..1_000 {
+        tally.note_stamp(Some(Sender(sender)));
+        other.note_stamp(Some(Sender(sender + 500)));
+    }
+    // Who is not counted is known to be there.
+    assert_eq!(tally.stamped_by.len(), MAX_STAMPED_BY + 1);
+    assert!(tally.stamped_by.contains(&None));
+    tally.merge(&other);
+    assert_eq!(tally.stamped_by.len(), MAX_STAMPED_BY + 1);
+}

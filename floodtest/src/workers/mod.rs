@@ -33,6 +33,8 @@ use reports::books::HostReport;
 use reports::stamp::Clock;
 
 use crate::clocks::origin::Origin;
+use crate::clocks::senders::{self, Senders};
+use crate::clocks::timing::Timing;
 use crate::config::Config;
 use crate::end::End;
 use crate::engine::listener::Listener as _;
@@ -69,6 +71,9 @@ const CLOSED_PER_SECOND: u64 = 10_000;
 
 /// How long after all hosts are ready the run begins: enough for the word to come to all of them.
 const START_AHEAD: Duration = Duration::from_millis(500);
+
+/// How often it is looked for senders: each that lives so long is seen.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes a run with worker processes.
 pub(crate) fn run(
@@ -145,6 +150,10 @@ struct Workers {
     links: Vec<Box<dyn Link>>,
     /// The clock that messages are stamped by, where it may be another than that of receipts.
     origin: Option<Origin>,
+    /// Who sends by that clock.
+    senders: Senders,
+    /// When that is looked for again.
+    look_at: Instant,
     /// How often they were asked for their counts.
     n_asked: u64,
     /// The most connections that were open at once in all of them, at the moments that are known.
@@ -163,7 +172,16 @@ impl Workers {
         let settle = config.accounting.settle.min(FOREVER);
         let more = if has_sent { settle + READ_TIME } else { Duration::ZERO };
         let end_time = END_TIME + more;
-        Self { links, origin: None, n_asked: 0, peak: 0, has_news: false, end_time }
+        Self {
+            links,
+            origin: None,
+            senders: Senders::default(),
+            look_at: Instant::now(),
+            n_asked: 0,
+            peak: 0,
+            has_news: false,
+            end_time,
+        }
     }
 
     /// Tells all of them when the run begins, by the monotonic clock.
@@ -179,10 +197,12 @@ impl Workers {
     ) -> Result<(End, Tally, Named), Error> {
         let end = self.follow(reporter, stop)?;
         self.end(reporter)?;
+        let merged = self.merged();
         reporter.hosts = self.host_reports();
+        reporter.timing = self.timing(&merged);
         let delays = self.links.iter().filter_map(|link| link.delays()).collect();
         let named = Named { worst: self.worst(), slow: self.slow(), delays };
-        Ok((end, self.merged(), named))
+        Ok((end, merged, named))
     }
 
     /// Follows the workers until the run is over, and reports on it.
@@ -196,6 +216,7 @@ impl Workers {
                 (asked_at, self.has_news) = (None, false);
                 let merged = self.merged();
                 reporter.hosts = self.host_reports();
+                reporter.timing = self.timing(&merged);
                 let end = self.end_of_all();
                 if let Some(end) = end.or_else(|| reporter.tick(now, &merged, self.is_settled())) {
                     return Ok(end);
@@ -235,7 +256,23 @@ impl Workers {
         let Heard { is_stopped, has_news } = listen(&mut links, stop, Some(until))?;
         self.has_news |= has_news;
         self.correct();
+        self.look_for_senders();
         Ok(is_stopped)
+    }
+
+    /// Looks who sends on this machine, once a second, where hosts have to know.
+    fn look_for_senders(&mut self) {
+        if self.origin.is_none() || Instant::now() < self.look_at {
+            return;
+        }
+        self.look_at = Instant::now() + LOOK_EVERY;
+        // Where there is no list, nobody is known, which is said.
+        self.senders.add(senders::announced().unwrap_or_default());
+    }
+
+    /// What latencies are worth, where connections are on other hosts.
+    fn timing(&self, merged: &Tally) -> Option<Timing> {
+        Some(Timing::of(&merged.stamped_by, &self.senders, self.origin.as_ref()?))
     }
 
     /// Tells hosts how their clocks are to be read, where there is news of that.

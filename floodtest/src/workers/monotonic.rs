@@ -2,21 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
+pub(crate) use reports::stamp::monotonic_us as now_us;
 
 /// How far ahead the start of a run may be. A parent asks for half a second; whoever says more than
 /// this has other clocks than we think, and the run begins this late instead.
 const MAX_AHEAD: Duration = Duration::from_mins(1);
-
-/// The time by `CLOCK_MONOTONIC`, in microseconds. It is the same in all processes of a machine.
-///
-/// It asks the C library, as [`Instant`] does. rustix asks the kernel, and where something stands
-/// between a process and its C library, as libfaketime does in tests, the two were different clocks
-/// that looked like one.
-pub(crate) fn now_us() -> i64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
-    now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000
-}
 
 /// The instant at which [`now_us`] was, or will be, `at_us`: a minute from now at the latest, and
 /// now if it was before the machine's start.

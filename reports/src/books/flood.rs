@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{ByReason, HostReport, Own, Settle, SlowReaders, Streams};
-use crate::latency::LatencySummary;
+use crate::latency::{LatencySummary, or_null};
 
 /// What floodtest reports with `--json`: one object a line, the last one final.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -121,10 +121,10 @@ pub struct FloodReport {
     #[serde(alias = "connect_late")]
     pub connect_lateness: LatencySummary,
     /// From a message's due time to its receipt, for stamped messages.
-    #[serde(alias = "delivery")]
+    #[serde(alias = "delivery", with = "or_null")]
     pub delivery_from_due: LatencySummary,
     /// From a message's actual send to its receipt, for stamped messages.
-    #[serde(alias = "raw_delivery")]
+    #[serde(alias = "raw_delivery", with = "or_null")]
     pub delivery_from_send: LatencySummary,
     /// Places whose connection has ended or failed, and that wait for the next one (`--reopen`,
     /// `--lifetime`, `--storm`).
@@ -183,6 +183,10 @@ pub struct FloodReport {
     /// What each host of `--hosts` held; what stands above is all of them together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostReport>,
+    /// By how much a latency between hosts may be wrong, in microseconds; `None` where all is on
+    /// one machine, or where a sender's clock is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_bound_us: Option<u64>,
     /// What a reader must know before believing the figures, a sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -341,7 +345,7 @@ pub struct Recent {
     /// Bytes received.
     pub bytes: u64,
     /// From a message's due time to its receipt.
-    #[serde(alias = "delivery")]
+    #[serde(alias = "delivery", with = "or_null")]
     pub delivery_from_due: LatencySummary,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ByReason;
 use super::flood::ClockReport;
-use crate::latency::LatencySummary;
+use crate::latency::{LatencySummary, or_null};
 
 /// How the connections came back that a storm closed, or that were lost at once because the server
 /// was away.
@@ -149,6 +149,7 @@ pub struct HostReport {
     /// RSS of these processes in KB of 1,024 bytes, as it was last looked at.
     pub rss_kb: u64,
     /// From a message's due time to its receipt there.
+    #[serde(with = "or_null")]
     pub delivery_from_due: LatencySummary,
     /// What is known of its clock; `None` if its clock was never asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -557,9 +557,8 @@ impl Link for Host {
     }
 
     fn correct(&mut self, origin: &Origin) {
-        let Some(correction) = self.clock.news().and_then(|clock| origin.unix(clock)) else {
-            return;
-        };
+        let Some(clock) = self.clock.news() else { return };
+        let correction = origin.unix(clock);
         let line = serde_json::to_string(&correction).expect("numbers are JSON");
         (0..self.workers.len()).for_each(|k| self.tell_worker(k, &line));
     }
