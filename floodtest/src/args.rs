@@ -14,7 +14,7 @@ use crate::config::{Config, Rate};
 use crate::end::Ends;
 use crate::figures;
 use crate::generate::Pattern;
-use crate::hosts::{Hosts, RemoteProgram};
+use crate::hosts::{HostSpec, Hosts, RemoteProgram};
 use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
 use crate::request::RequestArgs;
@@ -122,6 +122,11 @@ pub struct HoldArgs {
     /// each with floodtest installed: a,user@b:2222. c=2 has twice the load of the others.
     #[arg(long, value_name = "HOST[:PORT][=WEIGHT][,…]")]
     pub hosts: Option<Hosts>,
+
+    /// The host where msggen runs, if it is not this one: delays go by its clock. It needs floodtest
+    /// as well, and may be one of --hosts.
+    #[arg(long, value_name = "HOST[:PORT]", requires = "hosts")]
+    pub sender_host: Option<HostSpec>,
 
     /// What floodtest is called on the hosts of --hosts, where it is not on the PATH of a shell
     /// without a terminal.
@@ -345,6 +350,7 @@ impl HoldArgs {
             // Itself, also when the file was replaced since it was started.
             worker: "/proc/self/exe".into(),
             hosts: self.hosts.clone().unwrap_or_default().0,
+            sender_host: self.sender_host.clone(),
             remote_program: self.floodtest_path.0.clone(),
             out: self.out.clone().map(|path| out::Folder { path, every: self.log_interval }),
         }

@@ -61,6 +61,8 @@ pub struct Config {
     pub worker: PathBuf,
     /// The hosts that hold the connections; none if it is this one.
     pub hosts: Vec<HostSpec>,
+    /// The host where messages are sent, if it is not this one; only with hosts.
+    pub sender_host: Option<HostSpec>,
     /// The program that is started on them.
     pub remote_program: String,
 }

@@ -20,28 +20,43 @@ fn zero_us() -> i64 {
     readings.min().expect("there are some").1
 }
 
-/// The clock that messages are stamped by: that of the machine where msggen runs, which is the
-/// parent's.
+/// The clock that messages are stamped by: that of the machine where msggen runs.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    /// The wall clock of this machine minus its monotonic one, in microseconds.
+    /// The wall clock of that machine minus its monotonic one, in microseconds.
     zero_us: i64,
+    /// From its monotonic clock to that of the parent, if it is not the same.
+    there: Option<Correction>,
 }
 
 impl Origin {
     /// The clock of this machine.
     pub(crate) fn here() -> Self {
-        Self { zero_us: zero_us() }
+        Self { zero_us: zero_us(), there: None }
+    }
+
+    /// The clock of another machine (`--sender-host`), which says that its [`Self::zero_us`] is
+    /// this, and whose monotonic clock `there` turns into that of the parent.
+    pub(crate) fn there(zero_us: i64, there: Correction) -> Self {
+        Self { zero_us, there: Some(there) }
+    }
+
+    /// Takes in that the other machine's monotonic clock is to be read otherwise.
+    pub(crate) fn correct(&mut self, there: Correction) {
+        self.there = Some(there);
     }
 
     /// From a host's monotonic clock to the time of stamps, in microseconds since the Unix epoch:
     /// what the host's workers are sent. `host` is the correction to the parent's clock.
     pub(crate) fn unix(&self, host: Correction) -> Correction {
-        host.then(Correction::ahead(self.zero_us))
+        let sender = match self.there {
+            Some(there) => host.then(there.inverse()),
+            None => host,
+        };
+        sender.then(Correction::ahead(self.zero_us))
     }
 
     /// What it adds to the monotonic clock, in microseconds.
-    #[cfg(test)]
     pub(crate) fn zero_us(&self) -> i64 {
         self.zero_us
     }

@@ -17,6 +17,9 @@ const MAX_NAMED: usize = 3;
 pub(crate) struct Timing {
     /// By how much the clock of a stamp may be another than was reckoned with, in microseconds.
     sender_bound_us: u64,
+    /// By how much the clock of the sender's host may have been wrong, in microseconds; `None` if
+    /// that host is lost.
+    host_bound_us: Option<u64>,
     /// The senders that did not announce themselves on the sender's host; `None` are stamps that
     /// name none, and senders beyond those that are counted.
     unknown: Vec<Option<Sender>>,
@@ -28,6 +31,7 @@ impl Timing {
         stamped_by: &BTreeSet<Option<Sender>>,
         senders: &Senders,
         origin: &Origin,
+        host_bound_us: Option<u64>,
     ) -> Self {
         let zeros = |it: Option<Sender>| it.into_iter().flat_map(|it| senders.zeros_of(it));
         let known = stamped_by.iter().flat_map(|it| zeros(*it));
@@ -35,6 +39,7 @@ impl Timing {
         let is_unknown = |it: &&Option<Sender>| zeros(**it).next().is_none();
         Self {
             sender_bound_us: off_by_us,
+            host_bound_us,
             unknown: stamped_by.iter().filter(is_unknown).copied().collect(),
         }
     }
@@ -44,8 +49,9 @@ impl Timing {
     pub(crate) fn write(&self, report: &mut FloodReport) {
         let clocks = report.hosts.iter().filter_map(|host| host.clock);
         let bound_us = clocks.map(|clock| clock.bound_us).max();
-        report.clock_bound_us = bound_us.map(|us| us.saturating_add(self.sender_bound_us));
-        if self.unknown.is_empty() {
+        let sender_us = self.sender_bound_us.saturating_add(self.host_bound_us.unwrap_or(0));
+        report.clock_bound_us = bound_us.map(|us| us.saturating_add(sender_us));
+        if self.unknown.is_empty() && self.host_bound_us.is_some() {
             return;
         }
         let of_hosts = report.hosts.iter_mut().map(|host| &mut host.delivery_from_due);
@@ -61,6 +67,11 @@ impl Timing {
 
     /// Why latencies are unknown, and what helps.
     fn note(&self) -> String {
+        if self.unknown.is_empty() {
+            return "latencies are unknown: the host of --sender-host was lost, by whose clock \
+                    messages are stamped"
+                .to_owned();
+        }
         let names = self.unknown.iter().take(MAX_NAMED).map(|it| match it {
             Some(sender) => format!("sender {sender}"),
             None => "stamps without a known sender".to_owned(),
@@ -71,9 +82,9 @@ impl Timing {
             n => format!(" and {n} more"),
         };
         format!(
-            "latencies are unknown: nobody has announced {names}{more} on this machine, so that \
-             the clock of their stamps is not known; send from here, with a msggen that runs for a \
-             second or more"
+            "latencies are unknown: {names}{more} did not announce themselves on the machine that \
+             sends, so that the clock of their stamps is not known; send from this machine or name \
+             the other with --sender-host, and let msggen run for a second or more"
         )
     }
 }
@@ -112,7 +123,7 @@ mod tests {
         );
         let stamped_by = stamped_by.iter().map(|it| it.map(Sender)).collect();
         let mut report = report();
-        Timing::of(&stamped_by, &senders, &origin).write(&mut report);
+        Timing::of(&stamped_by, &senders, &origin, Some(0)).write(&mut report);
         report
     }
 
@@ -144,7 +155,7 @@ mod tests {
             assert_eq!(again, report);
         }
         let note = &timed(&[Some(0x0bad_cafe)]).notes[0];
-        assert!(note.contains("nobody has announced sender 0badcafe on this machine"), "{note}");
+        assert!(note.contains("sender 0badcafe did not announce themselves"), "{note}");
         let note = &timed(&[None, Some(3), Some(4), Some(5), Some(6)]).notes[0];
         assert!(note.contains("sender 00000004 and 2 more"), "{note}");
     }

@@ -53,8 +53,8 @@ pub(super) trait Link {
         false
     }
 
-    /// Sends word of how its clock is to be read, if there is news of that.
-    fn correct(&mut self, _: &Origin) {}
+    /// Sends word of how its clock is to be read by that of the sender, if there is news of either.
+    fn correct(&mut self, _: &Origin, _has_new_origin: bool) {}
 
     /// What is reported of the host by itself, if it is another one.
     fn report(&self) -> Option<HostReport> {

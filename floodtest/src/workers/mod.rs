@@ -50,6 +50,7 @@ use crate::tally::Tally;
 use crate::worst::Worst;
 use counted::{Counted, State};
 use handle::Handle;
+use host::Host;
 use link::Link;
 use listen::{Heard, listen};
 
@@ -109,9 +110,12 @@ pub(crate) fn run_on_hosts(
         n_before += host.spawn(n_before);
     }
     host::preflight::until_ready(&mut hosts, stop)?;
+    let sender = hosts.pop_if(|host| host.is_sender());
     let links = hosts.into_iter().map(|host| Box::new(host) as Box<dyn Link>).collect();
     let mut workers = Workers::new(config, links);
-    workers.origin = Some(Origin::here());
+    let there = sender.as_ref().and_then(Host::origin);
+    workers.origin = Some(there.unwrap_or_else(Origin::here));
+    workers.sender = sender;
     let start_us = monotonic::now_us() + i64::try_from(START_AHEAD.as_micros()).unwrap_or(0);
     let clock = Clock::start_at(monotonic::instant_of(start_us));
     let there = (Vec::new(), workers.host_reports());
@@ -150,6 +154,8 @@ struct Workers {
     links: Vec<Box<dyn Link>>,
     /// The clock that messages are stamped by, where it may be another than that of receipts.
     origin: Option<Origin>,
+    /// The host where messages are sent, if it is another one.
+    sender: Option<Host>,
     /// Who sends by that clock.
     senders: Senders,
     /// When that is looked for again.
@@ -175,6 +181,7 @@ impl Workers {
         Self {
             links,
             origin: None,
+            sender: None,
             senders: Senders::default(),
             look_at: Instant::now(),
             n_asked: 0,
@@ -239,9 +246,13 @@ impl Workers {
         let n_open: u64 = self.counted().map(|worker| worker.tally.connected).sum();
         let deadline =
             Instant::now() + self.end_time + Duration::from_secs(n_open / CLOSED_PER_SECOND);
-        while self.links.iter().any(|link| link.is_running() || link.is_ending())
-            && Instant::now() < deadline
-        {
+        let is_ending =
+            |workers: &Self| workers.links.iter().any(|link| link.is_running() || link.is_ending());
+        while is_ending(self) && Instant::now() < deadline {
+            self.wait(None, deadline)?;
+        }
+        self.sender.iter_mut().for_each(Host::finish);
+        while self.sender.as_ref().is_some_and(Host::is_ending) && Instant::now() < deadline {
             self.wait(None, deadline)?;
         }
         self.links.iter_mut().for_each(|link| link.kill());
@@ -252,7 +263,8 @@ impl Workers {
     /// Waits until a worker says something, or `until`; whether `stop` became readable.
     fn wait(&mut self, stop: Option<BorrowedFd<'_>>, until: Instant) -> Result<bool, Error> {
         let links = self.links.iter_mut().map(|link| &mut **link as &mut dyn Link);
-        let mut links: Vec<_> = links.collect();
+        let sender = self.sender.iter_mut().map(|host| host as &mut dyn Link);
+        let mut links: Vec<_> = links.chain(sender).collect();
         let Heard { is_stopped, has_news } = listen(&mut links, stop, Some(until))?;
         self.has_news |= has_news;
         self.correct();
@@ -266,20 +278,32 @@ impl Workers {
             return;
         }
         self.look_at = Instant::now() + LOOK_EVERY;
-        // Where there is no list, nobody is known, which is said.
-        self.senders.add(senders::announced().unwrap_or_default());
+        match &self.sender {
+            Some(host) => self.senders.add(host.announced()),
+            // Where there is no list, nobody is known, which is said.
+            None => self.senders.add(senders::announced().unwrap_or_default()),
+        }
     }
 
     /// What latencies are worth, where connections are on other hosts.
     fn timing(&self, merged: &Tally) -> Option<Timing> {
-        Some(Timing::of(&merged.stamped_by, &self.senders, self.origin.as_ref()?))
+        let host_bound_us = match &self.sender {
+            None => Some(0),
+            Some(host) if host.lost_why.is_some() => None,
+            Some(host) => host.clock().map(|clock| clock.bound_us),
+        };
+        let origin = self.origin.as_ref()?;
+        Some(Timing::of(&merged.stamped_by, &self.senders, origin, host_bound_us))
     }
 
     /// Tells hosts how their clocks are to be read, where there is news of that.
     fn correct(&mut self) {
-        if let Some(origin) = &self.origin {
-            self.links.iter_mut().for_each(|link| link.correct(origin));
+        let Some(origin) = &mut self.origin else { return };
+        let news = self.sender.as_mut().and_then(Host::news_of_clock);
+        if let Some(there) = news {
+            origin.correct(there);
         }
+        self.links.iter_mut().for_each(|link| link.correct(origin, news.is_some()));
     }
 
     /// All that is known of single workers.
@@ -323,8 +347,9 @@ impl Workers {
 
     /// Reports what has gone wrong with workers since the last time.
     fn report_troubles(&mut self, reporter: &mut Reporter<'_>) {
+        let of_sender = self.sender.iter_mut().flat_map(Host::notices);
         let troubles = self.links.iter_mut().flat_map(|link| link.notices());
-        troubles.for_each(|it| reporter.trouble(&it));
+        troubles.chain(of_sender).for_each(|it| reporter.trouble(&it));
     }
 
     /// The counts of all.

@@ -11,6 +11,7 @@
 
 use std::path::PathBuf;
 
+use reports::announced::Announced;
 use serde::{Deserialize, Serialize};
 
 use crate::dry_run::DryRun;
@@ -90,6 +91,8 @@ pub(super) enum ToAgent {
     },
     /// Find out what the host's share of a run takes. Its files have come.
     Prepare(Box<Job>),
+    /// Who sends on your machine, and by which clock?
+    Senders,
     /// Start the workers of the run that was prepared.
     Spawn,
     /// What does your monotonic clock say? The question that is asked each second says as well that
@@ -121,6 +124,13 @@ pub(super) enum OfAgent {
         there_us: i64,
         /// RSS of the host's processes in KB of 1,024 bytes, when it was last looked at.
         rss_kb: u64,
+    },
+    /// Who sends on the host.
+    Senders {
+        /// The host's wall clock minus its monotonic one, in microseconds.
+        zero_us: i64,
+        /// Those who have announced themselves.
+        announced: Vec<Announced>,
     },
     /// A worker has ended. One that did so without a last word has died.
     Ended {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use reports::announced::Announced;
 use reports::books::{ByReason, FloodReport};
 use reports::latency::Latency;
 use reports::latency_log::{self, Interval};
@@ -54,11 +55,19 @@ impl Ssh {
     }
 }
 
+/// Who sends, in the tests that do not announce anybody.
+const NOBODY: Sender = Sender(0x0bad_cafe);
+
 /// A server that sends each connection two messages, one of them with a stamp.
 fn server() -> Server {
-    Server::start(|_, stream| {
+    server_of(NOBODY)
+}
+
+/// The same with the stamps of this sender.
+fn server_of(sender: Sender) -> Server {
+    Server::start(move |_, stream| {
         let due_unix_us = Clock::start().unix_us(Instant::now());
-        let stamp = Stamp { due_unix_us, late_us: 0, mark: None };
+        let stamp = Stamp { due_unix_us, late_us: 0, mark: Some(Mark { id: 1, n: 1, sender }) };
         let second = chunk(&format!("Recvd msg #2: 'x{stamp}'<br/>"));
         send(stream, &format!("{OUR_HEAD}{}{second}", messages(&[1])));
         hold(stream);
@@ -77,7 +86,10 @@ fn wait_until_gone(pids: &[u32]) {
 
 #[test]
 fn hosts_share_a_plan_and_what_they_count_is_added_up() {
-    let (server, ssh) = (server(), Ssh::new(""));
+    let sender = Sender(!std::process::id());
+    let announced = Announced { sender, zero_us: Clock::start().zero_us() };
+    let _announced = announced.announce().unwrap();
+    let (server, ssh) = (server_of(sender), Ssh::new(""));
     let urls = server.urls(N);
     let args = ["--urls", urls.path(), "--rate", "1000", "--json", "--report", "50ms"];
     let mut running = ssh.start(&[&args[..], &["--hosts", "a=2,u@b:2222"]].concat());
@@ -133,6 +145,37 @@ fn the_delays_of_all_are_those_of_each_host_together() {
     assert_eq!(all.count(), N);
     // Bucket by bucket.
     assert_eq!(serde_json::to_string(&together).unwrap(), serde_json::to_string(&all).unwrap());
+}
+
+#[test]
+fn delays_go_by_the_clock_of_the_sender_and_are_unknown_without_it() {
+    let (sender, ssh) = (Sender(std::process::id()), Ssh::new("lost) exec sleep 3;;"));
+    let server = server_of(sender);
+    let urls = server.urls(N);
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "50ms"];
+    let args = [&args[..], &["--hosts", "a,b"]].concat();
+    let report = |more: &[&str]| {
+        let mut running = ssh.start(&[&args[..], more].concat());
+        running.wait_for(|report| report.chunks == 2 * N);
+        running.signal(Signal::INT);
+        running.end().with_code(0).report()
+    };
+    // Nobody has said whose stamps these are.
+    let unknown = report(&[]);
+    assert!(unknown.delivery_from_due.is_unknown && unknown.clock_bound_us.is_none());
+    let note = unknown.notes.iter().find(|it| it.starts_with("latencies are unknown")).unwrap();
+    assert!(note.contains(&format!("sender {sender} did not announce themselves")), "{note}");
+    let zero_us = Clock::start().zero_us();
+    let _announced = Announced { sender, zero_us }.announce().unwrap();
+    for more in [&[][..], &["--sender-host", "s"]] {
+        let known = report(more);
+        assert_eq!(known.delivery_from_due.count, N, "{known:?}");
+        let bound_us = known.clock_bound_us.unwrap();
+        assert!(known.hosts.iter().all(|host| host.clock.unwrap().bound_us <= bound_us));
+    }
+    let flags = ["--sender-host", "lost"];
+    let ended = ssh.start(&[&args[..], &flags].concat()).end().with_code(2);
+    assert!(ended.stderr.starts_with("floodtest: lost: "), "{ended}");
 }
 
 #[test]
@@ -306,7 +349,7 @@ fn a_host_whose_parent_says_nothing_ends_by_itself() {
 
 #[test]
 fn what_was_sent_comes_to_the_hosts_at_the_end() {
-    let sender = Sender(0x0bad_cafe);
+    let sender = NOBODY;
     let server = Server::start_by_id(move |id, stream| {
         let due_unix_us = as_us(wall_now());
         // Number 2 of connection 4 is lost at the end.

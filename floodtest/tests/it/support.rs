@@ -416,6 +416,7 @@ pub(crate) fn library_config(urls: impl Into<PathBuf>) -> floodtest::config::Con
         out: None,
         worker: env!("CARGO_BIN_EXE_floodtest").into(),
         hosts: Vec::new(),
+        sender_host: None,
         remote_program: "floodtest".to_owned(),
     }
 }

@@ -28,6 +28,8 @@ use super::child::work;
 use super::lines::Lines;
 use super::monotonic;
 use super::wire::{ASK, HELLO, Hello, OfAgent, PROTOCOL, ToAgent};
+use crate::clocks::origin::Origin;
+use crate::clocks::senders;
 use crate::job::Job;
 use crate::limits;
 use crate::prepare::Demand;
@@ -262,6 +264,14 @@ impl Agent {
                 ToAgent::File { file, bytes } => self.expect_file(file, bytes),
                 ToAgent::Prepare(job) => self.prepare(job),
                 ToAgent::Spawn => self.spawn(),
+                ToAgent::Senders => {
+                    // Where there is no list of sockets nobody is known, which is said by whoever
+                    // has asked.
+                    let announced = senders::announced().unwrap_or_default();
+                    let zero_us = Origin::here().zero_us();
+                    let announced = announced.into_iter().collect();
+                    self.answer(&OfAgent::Senders { zero_us, announced })
+                }
                 ToAgent::Ping { sent_us } => {
                     let (there_us, rss_kb) = (monotonic::now_us(), self.memory.1);
                     self.answer(&OfAgent::Pong { sent_us, there_us, rss_kb })

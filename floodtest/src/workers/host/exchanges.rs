@@ -119,6 +119,11 @@ impl Exchanges {
         self.clock.correction().map_or(us, |correction| correction.inverse().apply(us))
     }
 
+    /// How the clock is read now.
+    pub(super) fn correction(&self) -> Option<Correction> {
+        self.clock.correction()
+    }
+
     /// The correction that the host is to be told, once.
     pub(super) fn news(&mut self) -> Option<Correction> {
         self.news.take()

@@ -17,7 +17,8 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use reports::books::HostReport;
+use reports::announced::Announced;
+use reports::books::{ClockReport, HostReport};
 use reports::latency::Latency;
 
 use super::counted::{Counted, Word};
@@ -25,6 +26,7 @@ use super::lines::Lines;
 use super::link::Link;
 use super::monotonic;
 use super::wire::{HELLO, Hello, OfAgent, ToAgent};
+use crate::clocks::correction::Correction;
 use crate::clocks::origin::Origin;
 use crate::dry_run::DryRun;
 use crate::error::Error;
@@ -44,6 +46,9 @@ const HELLO_TIME: Duration = Duration::from_secs(30);
 /// How long it may take to have its files and to find out what its share takes, and later to start
 /// its workers: reading a million URLs takes a second, and a slow line some minutes to bring them.
 const PREPARE_TIME: Duration = Duration::from_mins(5);
+
+/// How often a sender's host is asked who sends there: each that lives so long is seen.
+const SENDERS_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes that may come before hello.
 const MAX_BANNER_BYTES: usize = 64 * 1_024;
@@ -111,6 +116,10 @@ pub(super) struct Host {
     clock: Exchanges,
     /// RSS of its processes in KB, as it said last.
     rss_kb: u64,
+    /// Who sends there and by which clock, as it said last.
+    senders: Option<(i64, Vec<Announced>)>,
+    /// When it is asked for that.
+    senders_at: Instant,
     /// Why it is lost, or never held anything.
     pub(super) lost_why: Option<String>,
     /// What is to be said of what went wrong there.
@@ -140,6 +149,8 @@ impl Host {
             n_ready: 0,
             clock: Exchanges::default(),
             rss_kb: 0,
+            senders: None,
+            senders_at: now,
             lost_why: problem,
             notices: Vec::new(),
         }
@@ -272,10 +283,17 @@ impl Host {
             self.lose(problem);
             return;
         }
-        self.enter(Phase::Preparing);
         match self.role {
-            Role::Load(_) => self.give_files(),
-            Role::Sender => self.enter(Phase::Prepared),
+            Role::Load(_) => {
+                self.enter(Phase::Preparing);
+                self.give_files();
+            }
+            Role::Sender => {
+                self.enter(Phase::Running);
+                self.clock.begin();
+                self.ask_for_time();
+                self.ask_for_senders(Instant::now());
+            }
         }
     }
 
@@ -303,6 +321,12 @@ impl Host {
                 if self.phase == Phase::Ending && !self.clock.is_busy() {
                     self.hang_up();
                 }
+                return false;
+            }
+            OfAgent::Senders { zero_us, announced } => {
+                // What it stamps by is what it said first: a step of its wall clock changes nothing.
+                let zero_us = self.senders.as_ref().map_or(zero_us, |(first_us, _)| *first_us);
+                self.senders = Some((zero_us, announced));
                 return false;
             }
             OfAgent::Ended { worker, how } => {
@@ -354,6 +378,49 @@ impl Host {
         }
     }
 
+    /// Asks who sends there, once a second.
+    fn ask_for_senders(&mut self, now: Instant) {
+        if now >= self.senders_at {
+            self.senders_at = now + SENDERS_EVERY;
+            self.tell(&ToAgent::Senders);
+        }
+    }
+
+    /// Who sends there, as it said last.
+    pub(super) fn announced(&self) -> impl Iterator<Item = Announced> {
+        self.senders.iter().flat_map(|(_, announced)| announced.iter().copied())
+    }
+
+    /// The clock by which they do; `None` as long as it is not known.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        let (zero_us, _) = self.senders.as_ref()?;
+        Some(Origin::there(*zero_us, self.clock.correction()?))
+    }
+
+    /// How its clock is to be read from now on, once for each time that this changes.
+    pub(super) fn news_of_clock(&mut self) -> Option<Correction> {
+        self.clock.news()
+    }
+
+    /// What is known of its clock.
+    pub(super) fn clock(&self) -> Option<ClockReport> {
+        self.clock.report()
+    }
+
+    /// Whether messages are sent from there.
+    pub(super) fn is_sender(&self) -> bool {
+        matches!(self.role, Role::Sender)
+    }
+
+    /// Begins to end a host without workers: its clock is asked for once more.
+    pub(super) fn finish(&mut self) {
+        if self.phase == Phase::Running {
+            self.enter(Phase::Ending);
+            self.clock.begin();
+            self.ask_for_time();
+        }
+    }
+
     /// Gives up on it, for something that it said.
     fn lose_nonsense(&mut self) -> bool {
         self.lose(format!("{}: what it says makes no sense", self.spec));
@@ -372,7 +439,10 @@ impl Host {
             let running = self.workers.iter_mut().filter(|worker| worker.is_running());
             running.for_each(Counted::is_lost);
             let unknown: u64 = self.workers.iter().map(|worker| worker.tally.unknown).sum();
-            self.notices.push(format!("lost host {why}; its {unknown} connections are unknown"));
+            self.notices.push(match self.role {
+                Role::Load(_) => format!("lost host {why}; its {unknown} connections are unknown"),
+                Role::Sender => format!("lost the sender's host {why}; latencies are unknown"),
+            });
         }
         self.lost_why = Some(why);
     }
@@ -452,7 +522,7 @@ impl Host {
         match self.role {
             _ if self.lost_why.is_some() => true,
             Role::Load(_) => self.phase == Phase::Running && self.clock.is_known(),
-            Role::Sender => self.clock.is_known(),
+            Role::Sender => self.clock.is_known() && self.senders.is_some(),
         }
     }
 }
@@ -517,6 +587,9 @@ impl Link for Host {
         if self.phase > Phase::Greeting {
             self.ask_for_time();
         }
+        if self.is_sender() && self.phase == Phase::Running {
+            self.ask_for_senders(now);
+        }
         let is_silent = now.saturating_duration_since(self.heard_at) >= SILENCE;
         match self.phase {
             Phase::Ending if is_silent => self.hang_up(),
@@ -538,7 +611,9 @@ impl Link for Host {
     fn next_at(&self) -> Option<Instant> {
         let until = self.deadline().unwrap_or(self.heard_at + SILENCE);
         let is_asked = self.phase > Phase::Greeting;
-        Some(if is_asked { until.min(self.clock.next_at()) } else { until })
+        let until = if is_asked { until.min(self.clock.next_at()) } else { until };
+        let has_senders = self.is_sender() && self.phase == Phase::Running;
+        Some(if has_senders { until.min(self.senders_at) } else { until })
     }
 
     fn kill(&mut self) {
@@ -556,8 +631,10 @@ impl Link for Host {
         self.phase == Phase::Ending
     }
 
-    fn correct(&mut self, origin: &Origin) {
-        let Some(clock) = self.clock.news() else { return };
+    fn correct(&mut self, origin: &Origin, has_new_origin: bool) {
+        let news = self.clock.news();
+        let again = if has_new_origin { self.clock.correction() } else { None };
+        let Some(clock) = news.or(again) else { return };
         let correction = origin.unix(clock);
         let line = serde_json::to_string(&correction).expect("numbers are JSON");
         (0..self.workers.len()).for_each(|k| self.tell_worker(k, &line));

@@ -36,6 +36,10 @@ pub(in crate::workers) fn hosts(
         host.job = Some(serde_json::to_vec(&job).map_err(std::io::Error::from)?);
         hosts.push(host);
     }
+    if let Some(spec) = &config.sender_host {
+        let nothing = Files { now: &[], sent: &[] };
+        hosts.push(Host::start(spec, &config.remote_program, Role::Sender, nothing));
+    }
     while hosts.iter().any(|host| host.lost_why.is_none() && host.phase < Phase::Prepared) {
         let mut links: Vec<&mut dyn Link> =
             hosts.iter_mut().map(|it| it as &mut dyn Link).collect();

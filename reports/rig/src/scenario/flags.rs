@@ -33,6 +33,7 @@ pub(crate) const FLOODTEST: &[&str] = &[
     "protocol",
     "reopen",
     "seed",
+    "sender-host",
     "sequence",
     "settle",
     "slow",
