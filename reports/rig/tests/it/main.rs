@@ -16,5 +16,6 @@ mod imports;
 mod installed;
 mod readme;
 mod rig;
+mod runs;
 mod scenario;
 mod tidy;
