@@ -68,8 +68,9 @@ fn the_published_runs_are_made_again_where_that_stopped() {
     );
     assert!(readme.contains("| held: 240 messages answered, 240 received, 100 of 100"), "{readme}");
     let index = || fs::read_to_string(of("README.md")).unwrap();
-    let row = "|---|---|\n| [2026-01-02-c10k-again](2026-01-02-c10k-again/README.md) | The article's \
-               experiment for an hour: 10,000 connections, 1,000 messages a second |\n| old | x |\n";
+    let row = "|---|---|\n| [2026-01-02-c10k-again](2026-01-02-c10k-again/README.md) | The \
+               article's experiment for an hour: 10,000 connections, 1,000 messages a second |\n\
+               | old | x |\n";
     assert!(index().ends_with(row), "{}", index());
 
     let again = remake(folder, &["c10k"]);
