@@ -20,5 +20,6 @@ mod installed;
 mod pages;
 mod readme;
 mod rig;
+mod runs;
 mod scenario;
 mod tidy;
