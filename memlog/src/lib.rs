@@ -13,8 +13,8 @@
 //! - [`clock`]: absolute due times, and steps of the wall clock.
 //! - [`wait`]: due times, marks and signals, whichever comes first.
 //! - [`log`]: whole lines, on a full disk and after a kill too.
-//! - [`sampler`]: one sample; [`record`]: the run; [`kept`]: its lines; [`observer`]: who is told of
-//!   it; [`plot`]: its chart, and those of old logs.
+//! - [`sampler`]: one sample; [`record`]: the run; [`kept`]: its lines; [`observer`]: who is told
+//!   of it; [`plot`]: its chart, and those of old logs.
 //! - [`host`]: samples that are taken on another host, and kept here.
 
 pub mod args;

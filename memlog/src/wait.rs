@@ -54,8 +54,8 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Takes over the signals, and takes marks under `mark_name`, if there is one. A second SIGINT or SIGTERM ends
-    /// the process at once, with the exit code `at_once`.
+    /// Takes over the signals, and takes marks under `mark_name`, if there is one. A second SIGINT
+    /// or SIGTERM ends the process at once, with the exit code `at_once`.
     pub fn new(mark_name: Option<&str>, at_once: u8) -> io::Result<Self> {
         let (woken, waker) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;

@@ -53,7 +53,10 @@ pub enum Fault {
         line: String,
     },
     /// memlog there ended before it spoke.
-    #[error("memlog on {host} did not answer: {how}; see what `ssh {flag}{} memlog --version` says", host.place)]
+    #[error(
+        "memlog on {host} did not answer: {how}; see what `ssh {flag}{} memlog --version` says",
+        host.place
+    )]
     Silent {
         /// The host.
         host: Host,

@@ -1,10 +1,10 @@
 //! What time it is here when something happens on a host.
 //!
-//! Only times since boot are compared: whoever sets the wall clock of a host changes nothing. A host
-//! that is asked at `sent` and answers with `there` before `received` has read its clock in between,
-//! so its clock is ahead of this one by something from `there − received` to `there − sent`,
-//! whichever way was the slower one. The shortest exchange says it best, until it is so old that the
-//! clocks may have drifted further apart than a later one is uncertain.
+//! Only times since boot are compared: whoever sets the wall clock of a host changes nothing. A
+//! host that is asked at `sent` and answers with `there` before `received` has read its clock in
+//! between, so its clock is ahead of this one by something from `there − received` to
+//! `there − sent`, whichever way was the slower one. The shortest exchange says it best, until it
+//! is so old that the clocks may have drifted further apart than a later one is uncertain.
 
 use std::time::Duration;
 
