@@ -3,9 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use reports::announced::Announced;
 use reports::books::{ByReason, FloodReport};
 use reports::sent::{End, Header, IdLine};
 use reports::stamp::{Clock, Mark, Sender, Stamp, as_us, wall_now};
@@ -52,11 +55,39 @@ impl Ssh {
     }
 }
 
+/// A sender that is announced as long as these tests run.
+struct Here {
+    /// Who it is.
+    sender: Sender,
+    /// Its clock.
+    clock: Clock,
+    /// What says so.
+    _socket: UnixDatagram,
+}
+
+/// What sends here.
+static HERE: LazyLock<Here> = LazyLock::new(|| {
+    let (sender, clock) = (Sender(std::process::id()), Clock::start());
+    let _socket = Announced { sender, zero_us: clock.zero_us() }.announce().unwrap();
+    Here { sender, clock, _socket }
+});
+
+/// The stamp of a message that is due now, of a sender that is announced.
+pub(crate) fn stamp() -> Stamp {
+    let Here { sender, clock, .. } = &*HERE;
+    let mark = Some(Mark { id: 1, n: 1, sender: *sender });
+    Stamp { due_unix_us: clock.unix_us(Instant::now()), late_us: 0, mark }
+}
+
 /// A server that sends each connection two messages, one of them with a stamp.
 fn server() -> Server {
-    Server::start(|_, stream| {
-        let due_unix_us = Clock::start().unix_us(Instant::now());
-        let stamp = Stamp { due_unix_us, late_us: 0, mark: None };
+    server_that_stamps(stamp)
+}
+
+/// The same with these stamps.
+fn server_that_stamps(stamp: impl Fn() -> Stamp + Send + Sync + 'static) -> Server {
+    Server::start(move |_, stream| {
+        let stamp = stamp();
         let second = chunk(&format!("Recvd msg #2: 'x{stamp}'<br/>"));
         send(stream, &format!("{OUR_HEAD}{}{second}", messages(&[1])));
         hold(stream);
@@ -92,6 +123,12 @@ fn hosts_share_a_plan_and_what_they_count_is_added_up() {
     assert_eq!((report.connect_lateness.count, report.delivery_from_due.count), (N, N));
     // Two plans would be through in half the time.
     assert!((0.08..5.0).contains(&report.opening_s), "one plan for all: {report:?}");
+    // Both are this machine, so that each delay is told twice.
+    let bound_us = report.clock_bound_us.expect("the clocks are known");
+    assert!(report.hosts.iter().all(|it| it.clock.unwrap().bound_us <= bound_us), "{report:?}");
+    let apart_us = report.hosts.iter().map(|it| it.clock.unwrap().offset_us.unsigned_abs());
+    assert!(apart_us.max() <= Some(bound_us), "{report:?}");
+    assert_eq!(report.delivery_from_due.negative, 0, "{report:?}");
     let [a, b] = &report.hosts[..] else { panic!("{report:?}") };
     assert_eq!((&*a.host, a.connected, a.messages), ("a", 60, 120));
     assert_eq!((&*b.host, b.connected, b.messages), ("u@b:2222", 30, 60));
@@ -103,6 +140,30 @@ fn hosts_share_a_plan_and_what_they_count_is_added_up() {
     asked.sort();
     asked.dedup();
     assert_eq!(asked.len() as u64, N, "each URL once");
+}
+
+#[test]
+fn latencies_of_a_sender_that_nobody_announced_are_not_known() {
+    let (server, ssh) = (
+        server_that_stamps(|| {
+            let mark = Mark { id: 1, n: 1, sender: Sender(0x0bad_cafe) };
+            Stamp { mark: Some(mark), ..stamp() }
+        }),
+        Ssh::new(""),
+    );
+    let urls = server.urls(N);
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "50ms"];
+    let expect = ["--hosts", "a,b", "--expect", "delivery_from_due.p99<1h"];
+    let mut running = ssh.start(&[&args[..], &expect].concat());
+    running.wait_for(|report| report.chunks == 2 * N);
+    running.signal(Signal::INT);
+    let ended = running.end().with_code(1);
+    let report = ended.report();
+    assert!(report.delivery_from_due.is_unknown && report.delivery_from_send.is_unknown);
+    assert!(report.hosts.iter().all(|it| it.delivery_from_due.is_unknown), "{report:?}");
+    assert_eq!(report.clock_bound_us, None);
+    assert!(report.notes.iter().any(|note| note.contains("announced sender 0badcafe")));
+    ended.mentioning("the clock of a sender is unknown");
 }
 
 #[test]
