@@ -71,7 +71,9 @@ fn carry_out(urls: &Path, parent: &UnixStream, has_threads: bool) -> Result<Fini
         }
     };
     let mut clock = ReceiptClock::new(Clock::start());
-    correction.into_iter().for_each(|correction| clock.correct(correction));
+    if let Some(correction) = correction {
+        clock.correct(correction);
+    }
     let started_at = monotonic::instant_of(start_us);
     let never = started_at + FOREVER;
     let mut listener =

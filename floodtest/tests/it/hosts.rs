@@ -62,14 +62,14 @@ struct Here {
     /// Its clock.
     clock: Clock,
     /// What says so.
-    _socket: UnixDatagram,
+    _announced: UnixDatagram,
 }
 
 /// What sends here.
 static HERE: LazyLock<Here> = LazyLock::new(|| {
     let (sender, clock) = (Sender(std::process::id()), Clock::start());
-    let _socket = Announced { sender, zero_us: clock.zero_us() }.announce().unwrap();
-    Here { sender, clock, _socket }
+    let announced = Announced { sender, zero_us: clock.zero_us() }.announce().unwrap();
+    Here { sender, clock, _announced: announced }
 });
 
 /// The stamp of a message that is due now, of a sender that is announced.

@@ -34,6 +34,7 @@ const ROUNDING_US: f64 = 4.0;
 /// What one burst says: the host's clock minus the parent's is not below the one and not above the
 /// other.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "a unit ends a name")]
 struct Known {
     /// When, by the parent's clock in microseconds.
     at_us: i64,
@@ -65,7 +66,7 @@ impl Known {
             let high_us = (it.there_us - it.sent_us + 1) as f64 + drifted_us;
             Self { at_us, low_us, high_us }
         });
-        let both = intervals.clone().reduce(|one, two| one.and(two))?;
+        let both = intervals.clone().reduce(Known::and)?;
         if both.is_possible() {
             return Some(both);
         }
