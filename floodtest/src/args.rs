@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use about::About;
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
 use reports::expect::Expectations;
 use reports::{out, units};
 
@@ -30,7 +30,8 @@ use crate::tls::TlsArgs;
 /// seconds. Exit code 0: all connections were established and held, no message is missing; 1:
 /// the run fell short of that; 2: it could not be made.
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(version, long_version = about::version())]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do instead of holding connections.
     #[command(subcommand)]
@@ -54,14 +55,9 @@ pub struct Cli {
 pub enum Command {
     /// Writes a URL file to hold connections from.
     Urls(UrlsArgs),
-    /// Writes the completions of a shell: floodtest completions bash >
-    /// ~/.local/share/bash-completion/completions/floodtest
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
-    /// Writes the manual page: floodtest man > floodtest.1
-    Man,
+    /// What it tells about itself.
+    #[command(flatten)]
+    About(About),
     /// Holds a share of the connections for the process that started it.
     #[command(hide = true)]
     Worker {

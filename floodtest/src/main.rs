@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use about::About;
 use anyhow::Context;
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use floodtest::args::{AccountingArgs, Cli, Command, HoldArgs, ShapeArgs, UrlsArgs};
 use floodtest::live::{self, Style};
 use floodtest::streams::args::StreamArgs;
@@ -48,8 +48,7 @@ fn main() -> ExitCode {
     };
     let result = match (cli.command, cli.hold) {
         (Some(Command::Urls(args)), _) => write_urls(&args),
-        (Some(Command::Completions { shell }), _) => write_completions(shell),
-        (Some(Command::Man), _) => write_manual(),
+        (Some(Command::About(about)), _) => tell(&about),
         (Some(Command::Worker { urls: Some(urls), .. }), _) => run_worker(&urls),
         (Some(Command::Worker { urls: None, .. }), _) => run_agent(),
         (None, Some(args)) if args.plan => {
@@ -186,19 +185,9 @@ fn write_urls(args: &UrlsArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// `floodtest completions …`: writes what a shell needs to complete a command line.
-fn write_completions(shell: Shell) -> anyhow::Result<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "floodtest", &mut script);
-    io::stdout().write_all(&script)?;
-    Ok(DONE)
-}
-
-/// `floodtest man`: writes the manual page.
-fn write_manual() -> anyhow::Result<u8> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-    io::stdout().write_all(&page)?;
+/// `floodtest completions …`, `floodtest man …`: tells about this program.
+fn tell(about: &About) -> anyhow::Result<u8> {
+    about.write::<Cli>(&mut io::stdout())?;
     Ok(DONE)
 }
 

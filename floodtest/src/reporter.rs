@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::time::{Duration, Instant};
 
 use reports::books::{Example, FloodReport, HostReport, Recent, SlowReader, WorstConnection};
-use reports::latency::LatencyCounts;
+use reports::latency::{Latency, LatencyCounts};
 use reports::out::Out;
 use reports::stamp::Clock;
 
@@ -71,6 +71,8 @@ pub(crate) struct Named {
     pub(crate) worst: Vec<Worst>,
     /// What became of slow readers.
     pub(crate) slow: Vec<SlowEnd>,
+    /// The delays from due to receipt on each host, where others hold the connections.
+    pub(crate) delays: Vec<(String, Latency)>,
 }
 
 /// Slow readers that a report names: some 100 KB of it. The log of `--out` has all.
@@ -169,7 +171,7 @@ impl<'a> Reporter<'a> {
         named: Named,
         urls: &mut UrlFile,
     ) -> Outcome {
-        let Named { worst, slow } = named;
+        let Named { worst, slow, delays } = named;
         let now = Instant::now();
         let mut report = self.report(now, tally, FINAL);
         name_connections(&mut report, tally, worst, urls, &self.config.hosts);
@@ -179,7 +181,10 @@ impl<'a> Reporter<'a> {
             // Whether the observer still listens makes no difference any more.
             let _ = self.observer.report(&report);
         }
+        let out = self.out.as_ref().filter(|_| !delays.is_empty());
+        let unwritten = out.and_then(|out| out.log_parts(now, "hosts", &delays).err());
         let log_shortfall = self.out.as_ref().and_then(Out::shortfall);
+        let log_shortfall = log_shortfall.or_else(|| unwritten.map(|error| error.to_string()));
         let log_shortfall = log_shortfall
             .or_else(|| problem.map(|error| format!("{SLOW_LOG} could not be written: {error}")));
         let (is_remote, ends) = (self.is_remote, self.config.ends);

@@ -58,5 +58,5 @@ pub fn run(
     let engine =
         Engine::new(&mut job, urls, trust.take(), stop, ReceiptClock::new(clock), started_at)?;
     let Finished { end, tally, worst, slow } = engine.run(&mut reporter)?;
-    Ok(reporter.finish(end, &tally, Named { worst, slow }, urls))
+    Ok(reporter.finish(end, &tally, Named { worst, slow, delays: Vec::new() }, urls))
 }

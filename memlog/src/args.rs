@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use about::About;
 use charts;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use reports::units::{parse_bytes, parse_duration};
 
-use crate::config::{Config, Plot};
+use crate::config::{Config, Plot, There};
+use crate::host::name::Host;
 use crate::target::Choice;
 
 /// The server that is looked for when nothing else is said.
@@ -36,7 +38,8 @@ const SMALLEST_LOG_BYTES: u64 = 64 * 1024;
 /// Exit code: 0 when it recorded what was asked for; 1 when it fell short, such as when the
 /// process ended; 2 when it could not begin.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "memlog", version, args_conflicts_with_subcommands = true)]
+#[command(name = "memlog", version, long_version = about::version())]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// What to do instead of recording.
     #[command(subcommand)]
@@ -57,6 +60,13 @@ pub enum Command {
         #[arg(long, value_name = "FILE", default_value = "mochimem.log")]
         log: PathBuf,
     },
+    /// Takes samples for the memlog at the other end of ssh.
+    #[command(hide = true)]
+    Worker {
+        /// Through stdin and stdout, which is the only way
+        #[arg(long, required = true)]
+        stdio: bool,
+    },
     /// Draw old logs, laid over each other if there are several
     Plot {
         /// The logs; four columns, and space-separated lines, will do
@@ -69,6 +79,9 @@ pub enum Command {
         #[command(flatten)]
         look: LookArgs,
     },
+    /// What it tells about itself.
+    #[command(flatten)]
+    About(About),
 }
 
 /// How a chart looks.
@@ -114,6 +127,11 @@ pub struct RecordArgs {
         conflicts_with_all = ["pid", "name", "port"],
     )]
     pub listen: Vec<u16>,
+
+    /// Take the samples on another host, and keep them here: as ssh knows it, with memlog of the
+    /// same version on its PATH. Nothing is written there. When it is lost, memlog ends
+    #[arg(long, value_name = "[USER@]HOST[:PORT]", value_parser = Host::parse)]
+    pub host: Option<Host>,
 
     /// Watch their descendants as well
     #[arg(long)]
@@ -188,7 +206,30 @@ impl RecordArgs {
             interval: self.interval,
             run_for: self.run_for,
             plot: self.plot.clone().map(|path| self.look.plot(path)),
+            there: self.host.clone().map(|host| There { host, flags: self.flags_there() }),
         })
+    }
+
+    /// The flags that say on another host what is recorded there. What is done with it is for
+    /// memlog here, which alone writes files; the log is there only to be named in what is said.
+    fn flags_there(&self) -> Vec<String> {
+        let time = |name: &str, time: Duration| format!("--{name}={}ns", time.as_nanos());
+        let numbers =
+            |numbers: &mut dyn Iterator<Item = String>| numbers.collect::<Vec<_>>().join(",");
+        let ports = |ports: &[u16]| numbers(&mut ports.iter().map(u16::to_string));
+        let mut flags =
+            vec![format!("--log={}", self.log.display()), time("interval", self.interval)];
+        flags.extend(self.pid.as_ref().map(|pids| match pids {
+            Pids::Auto => "--pid=auto".to_owned(),
+            Pids::These(pids) => format!("--pid={}", numbers(&mut pids.iter().map(u32::to_string))),
+        }));
+        flags.extend(self.name.as_ref().map(|name| format!("--name={name}")));
+        flags.extend(self.run_for.map(|run_for| time("for", run_for)));
+        flags.extend(self.tree.then(|| "--tree".to_owned()));
+        for (name, these) in [("listen", &self.listen), ("port", &self.port)] {
+            flags.extend((!these.is_empty()).then(|| format!("--{name}={}", ports(these))));
+        }
+        flags
     }
 }
 
@@ -285,6 +326,25 @@ mod tests {
             assert!(error.contains("cannot be used with"), "{error}");
         }
         assert!(config("--listen 0").is_err() && config("--listen http").is_err());
+    }
+
+    #[test]
+    fn what_another_host_is_told_is_what_was_asked_for_here() {
+        for line in [
+            "--pid auto --interval 100ms",
+            "--pid 3,1 --tree --port 80,8080 --for 2h",
+            "--name nginx",
+            "--listen 8000,8001 --interval 1s",
+        ] {
+            let here = config(&format!("--host h {line}")).unwrap();
+            let there = here.there.as_ref().unwrap();
+            let words = std::iter::once("memlog").chain(there.flags.iter().map(String::as_str));
+            let args = Args::try_parse_from(words).unwrap();
+            let there = Config { there: here.there.clone(), ..args.record.check().unwrap() };
+            assert_eq!(format!("{there:?}"), format!("{here:?}"), "{line}");
+        }
+        assert_eq!(config("--pid 1").unwrap().there.map(|it| it.host), None);
+        assert!(config("--host -oProxyCommand=x").is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::host::name::Host;
 use crate::target::Choice;
 
 /// What to record, and where.
@@ -24,6 +25,17 @@ pub struct Config {
     pub run_for: Option<Duration>,
     /// The chart that is redrawn meanwhile.
     pub plot: Option<Plot>,
+    /// Where samples are taken, if not here.
+    pub there: Option<There>,
+}
+
+/// Another host, whose samples are kept here.
+#[derive(Debug, Clone)]
+pub struct There {
+    /// Which.
+    pub host: Host,
+    /// What is recorded there, as flags.
+    pub flags: Vec<String>,
 }
 
 /// A chart to draw.

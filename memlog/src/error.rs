@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use charts::ChartError;
 
+use crate::host::fault::Fault;
 use crate::text::{listed, ports_listed};
 
 /// Why something could not be done.
@@ -74,6 +75,9 @@ pub enum Error {
     /// Another memlog writes this log.
     #[error("another memlog writes {}; name another file with --log", .0.display())]
     LogInUse(PathBuf),
+    /// A host does not do what it is to.
+    #[error(transparent)]
+    Host(#[from] Fault),
     /// The chart.
     #[error(transparent)]
     Chart(#[from] ChartError),

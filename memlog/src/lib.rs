@@ -13,7 +13,9 @@
 //! - [`clock`]: absolute due times, and steps of the wall clock.
 //! - [`wait`]: due times, marks and signals, whichever comes first.
 //! - [`log`]: whole lines, on a full disk and after a kill too.
-//! - [`sampler`]: one sample; [`record`]: the run; [`plot`]: its chart, and those of old logs.
+//! - [`sampler`]: one sample; [`record`]: the run; [`kept`]: its lines; [`observer`]: who is told of
+//!   it; [`plot`]: its chart, and those of old logs.
+//! - [`host`]: samples that are taken on another host, and kept here.
 
 pub mod args;
 pub mod clock;
@@ -21,8 +23,11 @@ pub mod config;
 pub mod error;
 pub mod guard;
 pub mod holders;
+pub mod host;
+pub mod kept;
 pub mod kernel;
 pub mod log;
+pub mod observer;
 pub mod plot;
 pub mod process;
 pub mod provenance;

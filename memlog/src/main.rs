@@ -1,14 +1,18 @@
 //! `memlog`: reads its flags, records or marks, and chooses the exit code.
 
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
 use memlog::args::{Args, Command, RecordArgs};
+use memlog::clock::Now;
 use memlog::error::Error;
-use memlog::record::{Observer, record};
+use memlog::host::{here, there};
+use memlog::observer::Observer;
+use memlog::record::record;
 use memlog::{log, plot, wait};
 use reports::causes::with_causes;
 use reports::memory_log::Sample;
@@ -50,6 +54,17 @@ fn execute(args: &Args) -> anyhow::Result<ExitCode> {
             wait::send_mark(&name, text).map_err(no_memlog)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::About(about)) => match about.write::<Args>(&mut io::stdout()) {
+            // Whoever closed stdout has read enough.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        },
+        Some(Command::Worker { .. }) => {
+            let orders = io::stdin().as_fd().try_clone_to_owned()?;
+            let answers = io::stdout().as_fd().try_clone_to_owned()?;
+            there::serve(orders, answers.into())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Plot { logs, out, look }) => {
             let shortfalls = plot::draw_logs(logs, &look.plot(out.clone()))?;
             Ok(ended(&shortfalls, say))
@@ -67,7 +82,11 @@ fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     // The log is what counts; whoever closed stdout has read enough.
     let (stdout, stderr) = output::start(&io::stdout(), Form::Text, &io::stderr(), || ())?;
     let mut printer = Printer { is_quiet: args.quiet, stdout, stderr };
-    let code = match record(&config, &mut printer) {
+    let recorded = match &config.there {
+        None => record(&config, &mut printer),
+        Some(there) => here::record(&config, there, &mut printer),
+    };
+    let code = match recorded {
         Ok(outcome) => ended(&outcome.shortfalls, |text| printer.say(text)),
         Err(error) => {
             printer.say(&with_causes(&error));
@@ -102,7 +121,7 @@ struct Printer {
 }
 
 impl Observer for Printer {
-    fn sample(&mut self, sample: &Sample) {
+    fn sample(&mut self, _: Now, sample: &Sample) {
         if !self.is_quiet {
             self.stdout.live(format!("{sample}\n"));
         }

@@ -1,6 +1,7 @@
 //! Runs whose clock is in the test's hands.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -17,7 +18,7 @@ struct Notes {
 }
 
 impl Observer for Notes {
-    fn sample(&mut self, _: &Sample) {
+    fn sample(&mut self, _: Now, _: &Sample) {
         self.n_samples += 1;
     }
 
@@ -37,6 +38,7 @@ fn config(dir: &TempDir) -> Config {
         interval: Duration::from_secs(10),
         run_for: None,
         plot: None,
+        there: None,
     }
 }
 
@@ -44,6 +46,16 @@ fn config(dir: &TempDir) -> Config {
 fn samples(config: &Config) -> Vec<Sample> {
     let text = std::fs::read_to_string(&config.log).unwrap();
     text.lines().map(|line| reports::memory_log::parse_line(line).unwrap()).collect()
+}
+
+/// A run of this config.
+fn recorder<'a>(
+    config: &'a Config,
+    clock: &'a mut dyn FnMut() -> Now,
+    notes: &mut Notes,
+) -> Recorder<'a> {
+    let sampler = sampler_of(config).unwrap();
+    Recorder::new(config, clock, sampler, Kept::open(config, notes).unwrap())
 }
 
 /// A reading of both clocks.
@@ -57,7 +69,7 @@ fn a_clock_that_is_stepped_by_an_hour_bends_nothing() {
     let (config, mut notes) = (config(&dir), Notes::default());
     let time = Cell::new(now(100, 1_000_000_500));
     let mut clock = || time.get();
-    let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
+    let mut recorder = recorder(&config, &mut clock, &mut notes);
     // Uptime in seconds, and by how many milliseconds the wall clock is ahead by then. From
     // 120 to 150 the machine was asleep, and the clock was set meanwhile.
     let readings = [(100, 0), (110, 3_600_250), (120, 3_600_250), (150, -3_599_750), (160, 0)];
@@ -89,7 +101,7 @@ fn a_sample_that_was_held_up_is_missed_and_taken_again() {
         let uptime_s = readings.next().unwrap();
         now(uptime_s, uptime_s * 1_000)
     };
-    let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
+    let mut recorder = recorder(&config, &mut clock, &mut notes);
     assert!((0..4).all(|_| recorder.due(&mut notes)));
     let samples = samples(&config);
     let seen: Vec<(u64, u64)> = samples.iter().map(|it| (it.unix_s, it.n_missed)).collect();
@@ -113,7 +125,7 @@ fn the_last_sample_counts_what_was_due_before_it_and_no_more() {
             let uptime_s = readings.next().unwrap();
             now(uptime_s, uptime_s * 1_000)
         };
-        let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
+        let mut recorder = recorder(&config, &mut clock, &mut notes);
         assert!(recorder.due(&mut notes) && recorder.end(&mut notes));
         let seen: Vec<(u64, u64)> =
             samples(&config).iter().map(|it| (it.unix_s, it.n_missed)).collect();
@@ -126,10 +138,10 @@ fn what_finds_no_room_in_memory_is_a_gap_and_its_marks_wait() {
     let dir = tempfile::tempdir().unwrap();
     let (config, mut notes) = (config(&dir), Notes::default());
     let mut clock = Now::read;
-    let mut recorder = Recorder::new(&config, &mut clock, &mut notes).unwrap();
+    let mut recorder = recorder(&config, &mut clock, &mut notes);
     // As after days with a full disk.
     let earlier = Sample::default();
-    while recorder.log.push(&earlier) {}
+    while recorder.kept.log.push(&earlier) {}
     for n in 0..=MOST_MARKS {
         recorder.mark(&n.to_string(), &mut notes);
     }
@@ -139,16 +151,5 @@ fn what_finds_no_room_in_memory_is_a_gap_and_its_marks_wait() {
     let (last, earlier) = samples.split_last().unwrap();
     assert!(earlier.iter().all(|it| it.unix_s == 0), "the first one found no room");
     assert_eq!((last.n_missed, last.marks.len()), (1, MOST_MARKS));
-    assert_eq!((notes.n_samples, recorder.n_samples), (2, 2));
-}
-
-#[test]
-fn a_later_run_knows_what_is_missing_before_it() {
-    let minute = Duration::from_mins(1);
-    let missed = |last, now| missed_since(last, Duration::from_millis(now), minute);
-    assert_eq!(missed(None, 1_000_000), 0, "a new log");
-    assert_eq!(missed(Some(1_000_000), 1_119_999), 0);
-    assert_eq!(missed(Some(1_000_000), 1_120_000), 1);
-    assert_eq!(missed(Some(1_000_000), 1_600_000), 9);
-    assert_eq!(missed(Some(1_000_000), 999_999), 1, "the clock was set back meanwhile");
+    assert_eq!((notes.n_samples, recorder.kept.n_samples), (2, 2));
 }

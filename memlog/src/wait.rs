@@ -1,6 +1,7 @@
 //! Waiting for the next due time, for marks, and for the end.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::Now;
@@ -22,8 +24,16 @@ pub enum Wake {
     Due,
     /// A phase begins.
     Mark(String),
-    /// The run is told to end.
+    /// The run is told to end. This is said once.
     Stop,
+    /// There is something to read where it was asked for.
+    Input,
+}
+
+/// Who knows what comes next in a run.
+pub trait Wait {
+    /// Waits until it is `due` by the uptime of `clock`, or for what comes before it.
+    fn until(&mut self, due: Duration, clock: &mut dyn FnMut() -> Now) -> io::Result<Wake>;
 }
 
 /// Signals and marks.
@@ -33,18 +43,20 @@ pub struct Waiter {
     woken: UnixStream,
     /// Set by SIGINT and SIGTERM.
     is_stopped: Arc<AtomicBool>,
+    /// Whether that was said.
+    is_stop_said: bool,
     /// Set by SIGUSR1.
     is_signalled: Arc<AtomicBool>,
     /// Marks set by a signal so far: they have no other name.
     n_signalled: u64,
-    /// Where marks arrive.
-    marks: UnixDatagram,
+    /// Where marks arrive, if anybody may send some.
+    marks: Option<UnixDatagram>,
 }
 
 impl Waiter {
-    /// Takes over the signals, and takes marks under `mark_name`. A second SIGINT or SIGTERM ends
+    /// Takes over the signals, and takes marks under `mark_name`, if there is one. A second SIGINT or SIGTERM ends
     /// the process at once, with the exit code `at_once`.
-    pub fn new(mark_name: &str, at_once: u8) -> io::Result<Self> {
+    pub fn new(mark_name: Option<&str>, at_once: u8) -> io::Result<Self> {
         let (woken, waker) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -58,12 +70,25 @@ impl Waiter {
         }
         signal_hook::flag::register(SIGUSR1, Arc::clone(&is_signalled))?;
         signal_hook::low_level::pipe::register(SIGUSR1, waker)?;
-        let marks = bind(mark_name)?;
-        Ok(Self { woken, is_stopped, is_signalled, n_signalled: 0, marks })
+        let marks = mark_name.map(bind).transpose()?;
+        let (is_stop_said, n_signalled) = (false, 0);
+        Ok(Self { woken, is_stopped, is_stop_said, is_signalled, n_signalled, marks })
     }
 
-    /// Waits until it is `due` by the uptime of `clock`, or for what comes before it.
-    pub fn until(&mut self, due: Duration, clock: &mut dyn FnMut() -> Now) -> io::Result<Wake> {
+    /// Takes marks from now on, under `mark_name`.
+    pub fn take_marks(&mut self, mark_name: &str) -> io::Result<()> {
+        self.marks = Some(bind(mark_name)?);
+        Ok(())
+    }
+
+    /// Waits until it is `due` by the uptime of `clock`, or for what comes before it, which may be
+    /// something to read in `input`.
+    pub fn until_input(
+        &mut self,
+        due: Duration,
+        clock: &mut dyn FnMut() -> Now,
+        input: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Wake> {
         loop {
             drain(&self.woken);
             if self.is_signalled.swap(false, Ordering::SeqCst) {
@@ -73,18 +98,25 @@ impl Waiter {
             if let Some(text) = self.take_mark() {
                 return Ok(Wake::Mark(text));
             }
-            if self.is_stopped.load(Ordering::SeqCst) {
+            if self.is_stopped.load(Ordering::SeqCst) && !self.is_stop_said {
+                self.is_stop_said = true;
                 return Ok(Wake::Stop);
             }
             let left = due.saturating_sub(clock().uptime);
-            if left.is_zero() {
+            if left.is_zero() && input.is_none() {
                 return Ok(Wake::Due);
             }
             let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-            let mut ready =
-                [PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&self.marks, PollFlags::IN)];
+            let mut ready = vec![PollFd::new(&self.woken, PollFlags::IN)];
+            ready.extend(input.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+            ready.extend(self.marks.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
             match poll(&mut ready, Some(&timeout)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) if input.is_some() && !ready[1].revents().is_empty() => {
+                    return Ok(Wake::Input);
+                }
+                // Nothing that has come already is later than what is due.
+                Ok(_) if left.is_zero() => return Ok(Wake::Due),
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -93,8 +125,14 @@ impl Waiter {
     /// A mark that has arrived.
     fn take_mark(&self) -> Option<String> {
         let mut bytes = [0; LONGEST_MARK_BYTES];
-        let n_bytes = self.marks.recv(&mut bytes).ok()?;
+        let n_bytes = self.marks.as_ref()?.recv(&mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes[..n_bytes]).into_owned())
+    }
+}
+
+impl Wait for Waiter {
+    fn until(&mut self, due: Duration, clock: &mut dyn FnMut() -> Now) -> io::Result<Wake> {
+        self.until_input(due, clock, None)
     }
 }
 

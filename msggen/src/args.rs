@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use about::About;
 use bytes::Bytes;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use regex::bytes::Regex;
@@ -62,7 +63,7 @@ const LONGEST_TIME: Duration = Duration::from_hours(365 * 24);
 /// Exit code: 0 when every message was answered, on schedule, and the run shows what is expected of
 /// it; 1 when it fell short of that; 2 when nothing could be sent or nothing was answered.
 #[derive(Debug, Parser)]
-#[command(name = "msggen", version)]
+#[command(name = "msggen", version, long_version = about::version())]
 #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do instead of sending messages.
@@ -78,6 +79,9 @@ pub struct Cli {
 pub enum Command {
     /// Writes a graph of who follows whom, `A B` a line: A follows B
     Friends(FriendsArgs),
+    /// What it tells about itself.
+    #[command(flatten)]
+    About(About),
 }
 
 /// The flags of `msggen friends`.
@@ -156,8 +160,9 @@ pub struct Args {
     #[arg(long, value_name = "S", help_heading = "To whom")]
     pub seed: Option<u64>,
 
-    /// What messages say, with {k} (counting down to 1), {id}, {source}, and {n} (counting up from
-    /// 1 for each id)
+    // In a help text clap takes an n in braces for the end of a line.
+    /// What messages say, with {k} (counting down to 1), {id}, {source}, and an n in braces
+    /// (counting up from 1 for each id)
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_TEXT, help_heading = "What",
           value_parser = Template::of_message)]
     pub message: Template,
@@ -197,9 +202,9 @@ pub struct Args {
     #[arg(long, conflicts_with = "to", help_heading = "To whom")]
     pub followers: bool,
 
-    /// Any other HTTP server: the URL of a request, with {id}, {message}, {k}, {source} and
-    /// {n}; or ws:// and wss://, where --body goes over --connections WebSockets. Several share the
-    /// ids by their hash
+    /// Any other HTTP server: the URL of a request, with {message} and what --message may have in
+    /// braces; or ws:// and wss://, where --body goes over --connections WebSockets. Several share
+    /// the ids by their hash
     #[arg(long, value_name = "URL", conflicts_with_all = ["server", "batch"],
           help_heading = "Where to")]
     pub to: Vec<String>,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use about::About;
 use anyhow::Context as _;
 use clap::Parser as _;
 use metrics::Publisher;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     };
     let result = match (cli.command, cli.send) {
         (Some(Command::Friends(args)), _) => write_friends(&args),
+        (Some(Command::About(about)), _) => tell(&about),
         (None, Some(args)) => execute(&args),
         (None, None) => Err(anyhow::anyhow!("--num, --interval and --max are missing; see --help")),
     };
@@ -70,6 +72,15 @@ fn write_friends(args: &FriendsArgs) -> anyhow::Result<ExitCode> {
     written.with_context(|| format!("cannot write {}", path.display()))?;
     temporary.complete()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `msggen completions …`, `msggen man …`: tells about this program.
+fn tell(about: &About) -> anyhow::Result<ExitCode> {
+    match about.write::<Cli>(&mut io::stdout()) {
+        // Whoever closed stdout has read enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Runs what `args` ask for, and waits until what it said is read. An error means that there is

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Repeats the figures of the README, "What is measured, and how", and those behind other changes.
+# Repeats the figures of reports/docs/figures.md, and those behind other changes.
 #
 #   figures.sh STEP...   without a step: what there is
 #

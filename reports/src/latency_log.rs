@@ -8,8 +8,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{
-    IntervalLogHistogram, IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, LogIteratorError,
+    IntervalLogHistogram, IntervalLogIterator, IntervalLogWriterBuilder, LogEntry,
+    LogIteratorError, Tag,
 };
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 
@@ -45,11 +47,26 @@ pub fn line(start: Duration, end: Duration, total: &Latency, before: &Latency) -
     if interval.is_empty() {
         return String::new();
     }
+    written(&interval, (start, end), None)
+}
+
+/// The line of all that was recorded until `end` after the log's start, under a tag: one of several
+/// series in one log. A tag that has no letters that it may have is left out.
+pub fn tagged_line(tag: &str, end: Duration, total: &Latency) -> String {
+    written(total.histogram(), (Duration::ZERO, end), Tag::new(tag))
+}
+
+/// The line of a histogram.
+fn written(
+    interval: &Histogram<u64>,
+    (start, end): (Duration, Duration),
+    tag: Option<Tag<'_>>,
+) -> String {
     let (mut line, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
     IntervalLogWriterBuilder::new()
         .begin_log_with(&mut line, &mut serializer)
         .expect(NEVER_FAILS)
-        .write_histogram(&interval, start, end.saturating_sub(start), None)
+        .write_histogram(interval, start, end.saturating_sub(start), tag)
         .expect(NEVER_FAILS);
     String::from_utf8(line).expect("the format is text")
 }
@@ -63,6 +80,8 @@ pub struct Interval {
     pub duration_s: f64,
     /// The delays.
     pub latency: Latency,
+    /// Whose they are, in a log of several series.
+    pub tag: Option<String>,
 }
 
 /// Why a log cannot be read.
@@ -123,6 +142,7 @@ fn decode(entry: &IntervalLogHistogram<'_>) -> Result<Interval, &'static str> {
         duration_s: entry.duration().as_secs_f64(),
         latency: Latency::from_histogram(histogram.map_err(|_| "it holds no histogram")?)
             .ok_or("it holds delays of more than a day")?,
+        tag: entry.tag().map(|tag| tag.as_str().to_owned()),
     })
 }
 

@@ -54,6 +54,8 @@ pub struct Series {
 pub struct Out {
     /// When the run started.
     started_at: Instant,
+    /// The same, after the Unix epoch.
+    started_unix: Duration,
     /// From one entry to the next.
     every: Duration,
     /// When the next entry is due.
@@ -101,6 +103,7 @@ impl Out {
         }
         Ok(Self {
             started_at,
+            started_unix,
             every: folder.every,
             next_at: started_at + folder.every,
             reports,
@@ -134,6 +137,26 @@ impl Out {
         let news = (!was_failing).then(|| error.to_string());
         self.failures.get_or_insert((0, error)).0 += 1;
         news
+    }
+
+    /// Leaves what several parts of the run have recorded of the first series, each under its name,
+    /// all of it in one line: `TOOL-PARTS-SERIES.hlog`, where `parts` are `hosts`.
+    pub fn log_parts(
+        &self,
+        now: Instant,
+        parts: &str,
+        of_each: &[(String, Latency)],
+    ) -> Result<(), OutError> {
+        let Some(series) = self.series.first() else { return Ok(()) };
+        let whole = series.log.path.file_name().unwrap_or_default().to_string_lossy();
+        let (tool, name) = whole.split_once('-').unwrap_or(("", &whole));
+        let path = series.log.path.with_file_name(format!("{tool}-{parts}-{name}"));
+        let mut log = Log::create(path)?;
+        let elapsed = now.saturating_duration_since(self.started_at);
+        log.append(&latency_log::head("the same, one line for each of them", self.started_unix))?;
+        of_each.iter().try_for_each(|(part, total)| {
+            log.append(&latency_log::tagged_line(part, elapsed, total))
+        })
     }
 
     /// What the logs lack, if anything.

@@ -5,6 +5,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use about::About;
 use humantime::parse_duration;
 
 use crate::cluster;
@@ -28,7 +29,7 @@ const MAX_MAX_IDS: u64 = 2_000_000_000;
 ///
 /// Clients follow ids at /test/{id}; messages come in at the control door.
 #[derive(Debug, clap::Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, long_version = about::version(), args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// What is done instead of serving.
     #[command(subcommand)]
@@ -118,6 +119,9 @@ pub enum Command {
     /// Makes, writes out and checks stores of who follows whom.
     #[command(subcommand)]
     Friends(FriendsCommand),
+    /// What it tells about itself.
+    #[command(flatten)]
+    About(About),
 }
 
 /// What is logged.

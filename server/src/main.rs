@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use about::About;
 use anyhow::Context as _;
 use clap::Parser as _;
 use comet_server::args::{Args, Command, Log as Level};
@@ -42,8 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if let Some(Command::Friends(command)) = &args.command {
-        return run_friends(command);
+    match &args.command {
+        Some(Command::Friends(command)) => return run_friends(command),
+        Some(Command::About(about)) => return tell(about),
+        None => {}
     }
     let config = args.config(limits::raise_open_files())?;
     let listeners = args.listen.iter().map(|&at| bind(at)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -105,6 +108,15 @@ fn run_friends(command: &FriendsCommand) -> anyhow::Result<ExitCode> {
         done => done?,
     };
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Tells about this program, on stdout.
+fn tell(about: &About) -> anyhow::Result<ExitCode> {
+    match about.write::<Args>(&mut io::stdout()).map_err(anyhow::Error::from) {
+        // Whoever closed stdout has read enough.
+        Err(error) if !is_broken_pipe(&error) => Err(error),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Whether nobody reads stdout any longer.

@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use reports::books::HostReport;
+use reports::latency::Latency;
 
 use super::counted::Counted;
 use crate::clocks::origin::Origin;
@@ -57,6 +58,11 @@ pub(super) trait Link {
 
     /// What is reported of the host by itself, if it is another one.
     fn report(&self) -> Option<HostReport> {
+        None
+    }
+
+    /// The delays from due to receipt there, under the host's name, if it is another one.
+    fn delays(&self) -> Option<(String, Latency)> {
         None
     }
 

@@ -200,7 +200,8 @@ impl Workers {
         let merged = self.merged();
         reporter.hosts = self.host_reports();
         reporter.timing = self.timing(&merged);
-        let named = Named { worst: self.worst(), slow: self.slow() };
+        let delays = self.links.iter().filter_map(|link| link.delays()).collect();
+        let named = Named { worst: self.worst(), slow: self.slow(), delays };
         Ok((end, merged, named))
     }
 
@@ -238,8 +239,9 @@ impl Workers {
         let n_open: u64 = self.counted().map(|worker| worker.tally.connected).sum();
         let deadline =
             Instant::now() + self.end_time + Duration::from_secs(n_open / CLOSED_PER_SECOND);
-        let is_ending = |link: &Box<dyn Link>| link.is_running() || link.is_ending();
-        while self.links.iter().any(is_ending) && Instant::now() < deadline {
+        while self.links.iter().any(|link| link.is_running() || link.is_ending())
+            && Instant::now() < deadline
+        {
             self.wait(None, deadline)?;
         }
         self.links.iter_mut().for_each(|link| link.kill());

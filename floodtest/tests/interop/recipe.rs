@@ -61,8 +61,8 @@ fn recipes() -> Vec<(String, Recipe)> {
     for line in page.lines() {
         if let Some(name) = line.strip_prefix("### ") {
             name.clone_into(&mut heading);
-        } else if line == "```" {
-            is_code = !is_code;
+        } else if line.starts_with("```") {
+            is_code = line == "```sh";
             if is_code {
                 recipes.push((heading.clone(), Recipe::default()));
             }

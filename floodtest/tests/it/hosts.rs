@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use reports::announced::Announced;
 use reports::books::{ByReason, FloodReport};
+use reports::latency::Latency;
+use reports::latency_log::{self, Interval};
 use reports::sent::{End, Header, IdLine};
 use reports::stamp::{Clock, Mark, Sender, Stamp, as_us, wall_now};
 use rustix::process::Signal;
@@ -164,6 +166,34 @@ fn latencies_of_a_sender_that_nobody_announced_are_not_known() {
     assert_eq!(report.clock_bound_us, None);
     assert!(report.notes.iter().any(|note| note.contains("announced sender 0badcafe")));
     ended.mentioning("the clock of a sender is unknown");
+}
+
+#[test]
+fn the_delays_of_all_are_those_of_each_host_together() {
+    let (server, ssh, folder) = (server(), Ssh::new(""), tempfile::tempdir().unwrap());
+    let urls = server.urls(N);
+    let out = folder.path().join("out");
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "50ms"];
+    let more = ["--hosts", "a,b,c=2", "--out", out.to_str().unwrap()];
+    let mut running = ssh.start(&[&args[..], &more].concat());
+    running.wait_for(|report| report.chunks == 2 * N);
+    running.signal(Signal::INT);
+    running.end().with_code(0);
+    let log = |name| latency_log::read(&fs::read(out.join(name)).unwrap()).unwrap();
+    let of_hosts = log("floodtest-hosts-delivery_from_due.hlog");
+    let tags: Vec<_> = of_hosts.iter().filter_map(|it| it.tag.as_deref()).collect();
+    assert_eq!(tags, ["a", "b", "c"]);
+    let sum = |intervals: Vec<Interval>| {
+        let mut sum = Latency::default();
+        for it in &intervals {
+            sum.merge(&it.latency);
+        }
+        sum
+    };
+    let (together, all) = (sum(of_hosts), sum(log("floodtest-delivery_from_due.hlog")));
+    assert_eq!(all.count(), N);
+    // Bucket by bucket.
+    assert_eq!(serde_json::to_string(&together).unwrap(), serde_json::to_string(&all).unwrap());
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod bad_input;
 mod charts;
 mod faults;
 mod holders;
+mod hosts;
 mod recording;
 mod support;
 mod unread;

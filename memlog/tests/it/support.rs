@@ -11,6 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(crate) use testing::{DEADLINE, skip};
 
+/// The program under test.
+pub(crate) const MEMLOG: &str = env!("CARGO_BIN_EXE_memlog");
+
 /// The interval of memlogs that are tested, which is the shortest.
 pub(crate) const INTERVAL_MS: u64 = 100;
 
@@ -83,7 +86,12 @@ impl Target {
             // many megabytes.
             std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &program).unwrap();
         }
-        let mut child = Command::new(program)
+        Self::start_by(Command::new(program), n_ports, port)
+    }
+
+    /// Starts a target by a command that runs this test program, on some host.
+    pub(crate) fn start_by(mut command: Command, n_ports: usize, port: u16) -> Self {
+        let mut child = command
             .args([TARGET_TEST, "--exact", "--nocapture"])
             .env(TARGET, n_ports.to_string())
             .env(TARGET_PORT, port.to_string())
@@ -165,9 +173,15 @@ pub(crate) struct Memlog {
 impl Memlog {
     /// Starts it in `dir` with `mem.log` as its log and a sample every [`INTERVAL_MS`].
     pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
+        Self::start_by(Command::new(MEMLOG), dir, args)
+    }
+
+    /// Starts it by a command that runs it.
+    pub(crate) fn start_by(mut command: Command, dir: &Path, args: &[&str]) -> Self {
         let log = dir.join("mem.log");
         let interval = format!("{INTERVAL_MS}ms");
-        let mut command = command(dir, &["--log", "mem.log", "--interval", &interval]);
+        command.current_dir(dir).args(["--log", "mem.log", "--interval", &interval]);
+        command.stdin(Stdio::null());
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { child: Some(command.spawn().unwrap()), log }
     }
@@ -273,7 +287,7 @@ pub(crate) fn draw(dir: &Path, args: &[&str]) {
 
 /// A memlog in `dir`.
 fn command(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_memlog"));
+    let mut command = Command::new(MEMLOG);
     command.current_dir(dir).args(args).stdin(Stdio::null());
     command
 }

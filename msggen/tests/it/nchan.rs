@@ -1,4 +1,4 @@
-//! A real server other than comet-server: nginx with nchan, as README shows it.
+//! A real server other than comet-server: nginx with nchan, as reports/docs/msggen.md shows it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};

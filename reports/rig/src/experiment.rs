@@ -118,9 +118,9 @@ fn needed(scenario: &Scenario) -> Vec<&'static str> {
         needed.push("msggen");
     }
     match &scenario.server.process {
-        ProcessOf::Elsewhere(_) => return needed,
+        ProcessOf::Elsewhere { .. } if !scenario.server.process.is_watched() => return needed,
         ProcessOf::Started(it) if it.command[0] == COMET_SERVER => needed.push(COMET_SERVER),
-        ProcessOf::Started(_) | ProcessOf::Running(_) => {}
+        ProcessOf::Started(_) | ProcessOf::Running(_) | ProcessOf::Elsewhere { .. } => {}
     }
     needed.push("memlog");
     needed
@@ -136,7 +136,7 @@ async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<
     let fitting = connections.div_ceil(CONNECTIONS_PER_SAMPLE_SECOND).max(1) as f64;
     let messages = scenario.messages.as_ref();
     let host = match &scenario.server.process {
-        ProcessOf::Elsewhere(Some(host)) => Some(place::host_at(host).await?),
+        ProcessOf::Elsewhere { host: Some(host), .. } => Some(place::host_at(host).await?),
         _ => None,
     };
     Ok(Plan {
@@ -162,7 +162,7 @@ async fn plan(job: &Job, n_nodes: usize, programs: &Programs) -> anyhow::Result<
         server: ServerPlan {
             name: scenario.server.name.clone(),
             is_started: matches!(scenario.server.process, ProcessOf::Started(_)),
-            is_watched: !matches!(scenario.server.process, ProcessOf::Elsewhere(_)),
+            is_watched: scenario.server.process.is_watched(),
             is_counted: scenario.server.stats.is_some(),
             host,
         },
@@ -201,11 +201,13 @@ impl Stage<'_> {
         self.begins(marks::CONNECTED, &mut memory, servers).await?;
         self.look(marks::CONNECTED, servers, Some(&flood.process), false).await?;
 
-        self.mark(marks::SENDING).await?;
+        self.mark(marks::SENDING, &mut memory).await?;
         let mut exits = Vec::new();
         let scenario = &self.job.scenario;
         is_sending.set(true);
-        if let Some(messages) = scenario.messages.as_ref().filter(|_| !flood.is_over) {
+        // Once there is nobody to send to, or nothing to see of it, nothing is sent.
+        let is_over = flood.is_over || self.is_log_over;
+        if let Some(messages) = scenario.messages.as_ref().filter(|_| !is_over) {
             let mut sender = self.start_sender(messages, servers)?;
             self.send_all(&mut sender, &mut flood, &mut memory, servers).await?;
             exits.push(sender.exit().await?);
@@ -217,7 +219,7 @@ impl Stage<'_> {
         }
         is_sending.set(false);
         servers.end_faults().await;
-        self.mark(marks::SENT).await?;
+        self.mark(marks::SENT, &mut memory).await?;
         self.settle(servers, &mut flood).await?;
         self.sampled(marks::SENT, &mut memory, servers).await?;
         self.look(marks::SENT, servers, Some(&flood.process), true).await?;
@@ -257,7 +259,7 @@ impl Stage<'_> {
     }
 
     /// Marks that a phase begins.
-    async fn mark(&mut self, phase: &str) -> anyhow::Result<()> {
+    async fn mark(&mut self, phase: &str, memory: &mut Memory) -> anyhow::Result<()> {
         self.progress.begin(phase);
         let unix_ms = stamp::wall_now_ms();
         self.phases.phases.push(PhaseStart { name: phase.to_owned(), unix_ms });
@@ -267,8 +269,11 @@ impl Stage<'_> {
         }
         let log = self.path(files::MEMORY)?;
         let marked = self.programs.run("memlog", &["mark", phase, "--log", &log]).await;
-        // A log whose processes are all gone has ended, and takes no marks; one of several servers
-        // may have died and left it going on.
+        // A log whose processes are all gone, or whose host is, has ended, and takes no marks; one
+        // of several servers may have died and left it going on.
+        if marked.is_err() && !self.is_log_over {
+            self.is_log_over = memory.has_ended().await;
+        }
         if self.is_log_over { Ok(()) } else { marked }
     }
 
@@ -279,7 +284,7 @@ impl Stage<'_> {
         memory: &mut Memory,
         servers: &Servers,
     ) -> anyhow::Result<()> {
-        self.mark(phase).await?;
+        self.mark(phase, memory).await?;
         self.sampled(phase, memory, servers).await
     }
 
@@ -389,7 +394,9 @@ impl Stage<'_> {
                 () = interrupts.next() => sender.signal(Signal::INT)?,
                 line = sender.line() => {
                     let Some(line) = line? else {
-                        return if has_reported { Ok(()) } else { Err(sender.died().await) };
+                        // One that is told to end as soon as it starts has nothing to report.
+                        let is_known = has_reported || is_told;
+                        return if is_known { Ok(()) } else { Err(sender.died().await) };
                     };
                     has_reported = true;
                     let sent: SendReport = read_report(&line)?;

@@ -35,6 +35,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use about::About;
 use abuse::AbuseArgs;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -62,7 +63,7 @@ const COULD_NOT_RUN: u8 = 2;
 /// Exit code: 0 when the run held; 1 when it fell short, such as when its books do not balance; 2
 /// when it could not be made or read.
 #[derive(Debug, clap::Parser)]
-#[command(name = "rig", version)]
+#[command(name = "rig", version, long_version = about::version())]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -107,6 +108,9 @@ enum Command {
     },
     /// Set runs side by side, one a side or several, and judge the change
     Compare(CompareArgs),
+    /// What it tells about itself
+    #[command(flatten)]
+    About(About),
 }
 
 fn main() -> ExitCode {
@@ -130,6 +134,7 @@ fn main() -> ExitCode {
         Command::Llm(args) => run(args.print, args.job()),
         Command::Abuse(args) => abuse(args),
         Command::Report { folder, json } => report(&folder, json),
+        Command::About(about) => tell(&about),
         Command::Compare(args) => compare::run(&args, &mut io::stdout(), &mut io::stderr()),
     };
     match held {
@@ -139,6 +144,15 @@ fn main() -> ExitCode {
             eprintln!("rig: {}", with_causes(error.as_ref()));
             ExitCode::from(COULD_NOT_RUN)
         }
+    }
+}
+
+/// Tells about this program, on stdout.
+fn tell(about: &About) -> anyhow::Result<bool> {
+    match about.write::<Args>(&mut io::stdout()) {
+        // Whoever closed stdout has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(true),
     }
 }
 

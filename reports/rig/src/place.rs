@@ -109,7 +109,16 @@ const SSH_TIMEOUT: &str = "ConnectTimeout=10";
 /// What is known of another machine, by the user's own ssh: it must be reached.
 pub(crate) async fn host_at(host: &str) -> anyhow::Result<String> {
     let mut ssh = process::Command::new("ssh");
-    ssh.args(["-o", "BatchMode=yes", "-o", SSH_TIMEOUT, "--", host, "uname -srm; nproc"]);
+    ssh.args(["-o", "BatchMode=yes", "-o", SSH_TIMEOUT]);
+    // `user@host:2222`, as memlog takes it; an address of IPv6 has more colons than one.
+    let place = match host.rsplit_once(':') {
+        Some((place, port)) if !place.contains(':') => {
+            ssh.args(["-p", port]);
+            place
+        }
+        _ => host,
+    };
+    ssh.args(["--", place, "uname -srm; nproc"]);
     let output = ssh.output().await.context("cannot run ssh")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(

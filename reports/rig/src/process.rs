@@ -185,6 +185,11 @@ impl Process {
         _ = kill_process_group(self.pid, Signal::KILL);
     }
 
+    /// Whether the program has ended, or does within `time`.
+    pub(crate) async fn ends_within(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.child.wait()).await.is_ok()
+    }
+
     /// Waits until the program has ended by itself.
     async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let status = tokio::time::timeout(END_TIME, self.child.wait()).await;

@@ -157,7 +157,8 @@ fn is_executable(path: &Path) -> bool {
 /// Refuses a program that is not of this version.
 async fn check_version(name: &str, file: &Path) -> anyhow::Result<()> {
     let mut command = child::command(file);
-    let output = command.arg("--version").stdin(Stdio::null()).output().await;
+    // Short: of which commit it is does not matter.
+    let output = command.arg("-V").stdin(Stdio::null()).output().await;
     let output = output.with_context(|| format!("cannot start {}", file.display()))?;
     let said = String::from_utf8_lossy(&output.stdout);
     let said = said.trim();

@@ -382,10 +382,12 @@ impl Stage<'_> {
     fn ready_at(&self, servers: &Servers) -> Option<String> {
         let server = &self.job.scenario.server;
         let says_so = matches!(&server.process, ProcessOf::Started(it) if !it.says.is_empty());
+        // A port is one of this machine.
+        let is_here = !matches!(&server.process, ProcessOf::Elsewhere { .. });
         match (&server.ready, server.listen.first()) {
             (Some(ready), _) => Some(servers.fill(ready)),
             // One that says where it is listens there.
-            (None, Some(port)) if !says_so => Some(servers.fill(port)),
+            (None, Some(port)) if !says_so && is_here => Some(servers.fill(port)),
             _ => None,
         }
     }

@@ -30,11 +30,14 @@ enum Ids {
 }
 
 impl Stage<'_> {
-    /// Starts the log of the servers' memory, if they are here.
+    /// Starts the log of the servers' memory, if they are here or on a host that is known.
     pub(crate) async fn start_memlog(&mut self, servers: &Servers) -> anyhow::Result<Memory> {
         let server = &self.job.scenario.server;
         let mut flags = match &server.process {
-            ProcessOf::Elsewhere(_) => return Ok(Memory { memlog: None }),
+            ProcessOf::Elsewhere { host: Some(host), watched } if !watched.is_empty() => {
+                [words(["--host", host]), watched.clone()].concat()
+            }
+            ProcessOf::Elsewhere { .. } => return Ok(Memory { memlog: None }),
             ProcessOf::Running(flags) => flags.clone(),
             // A server that is started again has another process, and the same port.
             ProcessOf::Started(_) if !self.job.scenario.faults.is_empty() => {

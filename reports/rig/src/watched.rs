@@ -1,6 +1,8 @@
 //! floodtest and memlog as long as they run beside a run: what they said last, and whether they are
 //! still there.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow};
 use reports::books::FloodReport;
 use reports::memory_log::{self, Sample};
@@ -8,6 +10,10 @@ use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
 use crate::process::Process;
+
+/// How long memlog may take to end once it takes no marks any more: it draws its chart, and waits
+/// for those who read what it says.
+const MEMLOG_END_TIME: Duration = Duration::from_secs(5);
 
 /// floodtest, as long as it runs. It ends by itself when no connection is left, as when the server
 /// has died.
@@ -56,6 +62,14 @@ impl Memory {
         match memlog.line().await? {
             Some(line) => sample(&line).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Whether the log has come to its end, as when its host is lost, or is about to.
+    pub(crate) async fn has_ended(&mut self) -> bool {
+        match &mut self.memlog {
+            Some(memlog) => memlog.ends_within(MEMLOG_END_TIME).await,
+            None => false,
         }
     }
 

@@ -96,8 +96,8 @@ impl Run {
         let exits = Exits::read(folder)?;
         let is_sending = plan.messages_per_second > 0;
         // One that died has said nothing, and its exit is the shortfall. Nor was anything sent if
-        // it died before.
-        let is_dead = exits.has_fallen(&plan.server.name);
+        // it died before, or if it was lost sight of with the host that it is on.
+        let is_dead = exits.has_fallen(&plan.server.name) || exits.has_fallen("memlog");
         let is_there = |name| folder.join(name).exists();
         let has_send = is_sending && (!is_dead || is_there(files::MSGGEN));
         let has_stats = plan.server.is_counted && (!is_dead || is_there(files::SERVER_STATS));

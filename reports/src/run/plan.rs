@@ -77,7 +77,7 @@ pub struct ServerPlan {
     pub name: String,
     /// Whether the run started it, so that how it ended is known.
     pub is_started: bool,
-    /// Whether its processes run on this machine and were watched.
+    /// Whether its processes were watched, on this machine or on `host`.
     pub is_watched: bool,
     /// Whether it was asked for its counts, as comet-server gives them.
     pub is_counted: bool,

@@ -1,7 +1,10 @@
-//! What tests of several packages share: waiting for something that no event tells, and leaving out
-//! what a bare machine cannot do. A dev-dependency, and nothing but that.
+//! What tests of several packages share: waiting for something that no event tells, leaving out
+//! what a bare machine cannot do, and [`hosts`] that ssh reaches. A dev-dependency, and nothing but
+//! that.
 
 #![allow(clippy::print_stdout, reason = "the test harness prints what a test says")]
+
+pub mod hosts;
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -409,7 +409,7 @@ impl Hello {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
             protocol: PROTOCOL,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: about::version().to_owned(),
             hostname: name.trim().to_owned(),
             open_files: limits::raise_open_files(),
             open_files_of_machine: limits::open_files_of_machine(),

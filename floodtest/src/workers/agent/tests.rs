@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 
 use clap::Parser;
 
@@ -47,7 +46,7 @@ impl Parent {
         let parent = Self { orders: Some(orders), lines, result };
         let hello = parent.line();
         let hello: Hello = serde_json::from_str(hello.strip_prefix(HELLO).unwrap()).unwrap();
-        assert_eq!((hello.protocol, &*hello.version), (PROTOCOL, env!("CARGO_PKG_VERSION")));
+        assert_eq!((hello.protocol, &*hello.version), (PROTOCOL, about::version()));
         assert!(hello.open_files > 0);
         parent
     }
@@ -133,7 +132,9 @@ fn job(port: u16) -> Job {
 fn a_host_holds_its_share_by_urls_that_came_through_the_pipe() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let text: String = (0..9).map(|id| format!("http://127.0.0.1:{port}/test/{id}\n")).collect();
+    let lines: Vec<String> =
+        (0..9).map(|id| format!("http://127.0.0.1:{port}/test/{id}\n")).collect();
+    let text = lines.concat();
     let prepare = serde_json::to_string(&ToAgent::Prepare(Box::new(job(port)))).unwrap();
     let mut parent = Parent::of(Path::new("none"));
     // A file may come again, as those of senders do.

@@ -91,7 +91,7 @@ pub(super) fn silent(host: &HostSpec, seconds: u64) -> String {
 
 /// That another version is there, if it is.
 pub(super) fn other_version(host: &HostSpec, program: &str, hello: &Hello) -> Option<String> {
-    let ours = env!("CARGO_PKG_VERSION");
+    let ours = about::version();
     if hello.version == ours && hello.protocol == PROTOCOL {
         return None;
     }

@@ -426,6 +426,13 @@ impl Host {
         self.workers[k].tally.joined = joined;
     }
 
+    /// The delays from due to receipt there.
+    fn delivery(&self) -> Latency {
+        let mut delivery = Latency::default();
+        self.workers.iter().for_each(|worker| delivery.merge(&worker.tally.delivery_from_due));
+        delivery
+    }
+
     /// Starts its workers, whose numbers in the run come after `n_before`.
     pub(super) fn spawn(&mut self, n_before: usize) -> usize {
         let (Role::Load(share), Some(plan)) = (&self.role, &self.plan) else { return 0 };
@@ -529,13 +536,9 @@ impl Link for Host {
     }
 
     fn next_at(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Greeting => self.deadline(),
-            _ => {
-                let until = self.deadline().unwrap_or(self.heard_at + SILENCE);
-                Some(until.min(self.clock.next_at()))
-            }
-        }
+        let until = self.deadline().unwrap_or(self.heard_at + SILENCE);
+        let is_asked = self.phase > Phase::Greeting;
+        Some(if is_asked { until.min(self.clock.next_at()) } else { until })
     }
 
     fn kill(&mut self) {
@@ -570,7 +573,6 @@ impl Link for Host {
                 clock: self.clock.report(),
                 ..HostReport::default()
             };
-            let mut delivery = Latency::default();
             for tally in self.workers.iter().map(|worker| &worker.tally) {
                 report.begun += tally.begun;
                 report.connected += tally.connected;
@@ -579,11 +581,14 @@ impl Link for Host {
                 report.unknown += tally.unknown;
                 report.items += tally.items;
                 report.messages += tally.found.messages;
-                delivery.merge(&tally.delivery_from_due);
             }
-            report.delivery_from_due = delivery.summary();
+            report.delivery_from_due = self.delivery().summary();
             report
         })
+    }
+
+    fn delays(&self) -> Option<(String, Latency)> {
+        matches!(self.role, Role::Load(_)).then(|| (self.spec.to_string(), self.delivery()))
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::hosts::HostSpec;
 
@@ -25,9 +25,6 @@ const COMPLAINT_BYTES: usize = 4 * 1_024;
 /// How long ssh may take to end by itself once nothing is said to it any more, and what it wrote
 /// last to be read.
 const END_TIME: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether it has.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Something to say.
 #[derive(Debug)]
@@ -104,21 +101,14 @@ impl Ssh {
     /// line without what a terminal would obey.
     pub(super) fn end(&mut self) -> (Option<ExitStatus>, Vec<String>) {
         self.hang_up();
-        let deadline = Instant::now() + END_TIME;
-        let mut status = None;
-        while status.is_none() && Instant::now() < deadline {
-            status = self.child.try_wait().ok().flatten();
-            if status.is_none() {
-                thread::sleep(LOOK_EVERY);
-            }
-        }
+        // With its end stderr ends as well, unless a master connection of the user's own goes on
+        // and holds it.
+        let _ = self.has_complained.recv_timeout(END_TIME);
+        let mut status = self.child.try_wait().ok().flatten();
         if status.is_none() {
             let _ = self.child.kill();
-            let _ = self.child.wait();
+            status = self.child.wait().ok();
         }
-        // A master connection of the user's own goes on, and holds the pipe.
-        let left = deadline.saturating_duration_since(Instant::now());
-        let _ = self.has_complained.recv_timeout(left.max(LOOK_EVERY));
         let complaint = self.complaint.lock().map(|kept| kept.clone()).unwrap_or_default();
         (status, shown_lines(&complaint))
     }

@@ -45,7 +45,11 @@ pub(crate) fn machine(run: &Run) -> Markup {
     let rows = facts(&run.host)
         .into_iter()
         .map(|(what, fact)| vec![what.to_owned(), fact.unwrap_or_else(|| "not known".to_owned())]);
-    let body = html! { (table("", &["", ""], rows)) (source(&[files::HOST])) };
+    // All others are of the machine of clients and senders.
+    let server = run.plan.server.host.as_ref();
+    let server = server.map(|host| vec!["the server's machine".to_owned(), host.clone()]);
+    let rows = rows.chain(server);
+    let body = html! { (table("", &["", ""], rows)) (source(&[files::HOST, files::PLAN])) };
     section("The machine", &[], &body)
 }
 
@@ -110,7 +114,7 @@ pub(crate) fn not_claimed(run: &Run) -> Markup {
     let cpus = run.host.cpus.map_or_else(|| NOT_MEASURED.to_owned(), grouped);
     let body = html! {
         ul {
-            @if run.plan.server.is_watched {
+            @if run.plan.server.is_watched && run.plan.server.host.is_none() {
                 li { "Nothing about a network: server, clients and senders are on one machine." }
                 li {
                     "Nothing about a server that has a machine to itself: server, clients and \

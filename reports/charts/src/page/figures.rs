@@ -75,12 +75,18 @@ pub(crate) fn books(run: &Run, summary: &Summary) -> Markup {
 
 /// What the server's memory was, when.
 pub(crate) fn memory(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
+    let of_kernel = if run.plan.server.host.is_some() {
+        "Kernel memory is that of the server's whole machine, with everything else there that uses \
+         TCP. It is much the same for every server."
+    } else {
+        "Kernel memory is that of the whole machine: on loopback both ends of every connection are \
+         in it, and everything else that uses TCP. It is much the same for every server."
+    };
     let note = [
         "RSS is the resident memory of the server's process in KB of 1,024 bytes, as ps prints it; \
          several servers are summed. Bytes per connection are what it has above the server with \
          nobody connected, divided by the connections.",
-        "Kernel memory is that of the whole machine: on loopback both ends of every connection are \
-         in it, and everything else that uses TCP. It is much the same for every server.",
+        of_kernel,
     ];
     // comet-server has a control door for the senders, on a port of its own.
     let senders = "Connections are all that are established at the server's ports: where messages \

@@ -116,8 +116,8 @@ pub(crate) const MEMLOG: &[&str] = &["rotate"];
 
 /// Those of memlog that the rig gives by itself, or has its own keys for.
 pub(crate) const MEMLOG_GIVEN: &[&str] = &[
-    "for", "interval", "listen", "log", "name", "pid", "plot", "port", "quiet", "size", "title",
-    "tree",
+    "for", "host", "interval", "listen", "log", "name", "pid", "plot", "port", "quiet", "size",
+    "title", "tree",
 ];
 
 /// Figures that only msggen has, by the beginnings of their names.

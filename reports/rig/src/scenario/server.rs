@@ -75,8 +75,13 @@ pub(crate) enum ProcessOf {
     Started(Started),
     /// They run here, as memlog is told: flags of its.
     Running(Vec<String>),
-    /// They run on another machine: `user@host`, if that is known.
-    Elsewhere(Option<String>),
+    /// They run on another machine.
+    Elsewhere {
+        /// Which, as ssh knows it, if that is known.
+        host: Option<String>,
+        /// What is watched there, as memlog is told: flags of its. Empty: nothing is.
+        watched: Vec<String>,
+    },
 }
 
 /// A server that the rig starts.
@@ -122,31 +127,43 @@ impl Server {
     /// What a section asks for.
     pub(super) fn of(mut section: Section) -> anyhow::Result<Self> {
         let name = section.text("name")?;
-        let ways = ["command", "process", "pid", "host"];
-        let given: Vec<&str> = ways.into_iter().filter(|way| section.has(way)).collect();
-        if let [one, other, ..] = given[..] {
-            return Err(section.error(format!(
-                "it has {one} and {other}: a server is started by a command, or runs here, or on \
-                 another host"
-            )));
+        let given = |ways: &[&'static str]| {
+            ways.iter().copied().filter(|way| section.has(way)).collect::<Vec<_>>()
+        };
+        // On another host it is looked for by the same keys, and never started.
+        for ways in [given(&["command", "process", "pid"]), given(&["command", "host"])] {
+            if let [one, other, ..] = ways[..] {
+                return Err(section.error(format!(
+                    "it has {one} and {other}: a server is started by a command, or runs already, \
+                     here or on a host"
+                )));
+            }
         }
         let listen = section.read("listen", ports)?.unwrap_or_default();
         let process = if let Some(started) = Started::of(&mut section)? {
             ProcessOf::Started(started)
-        } else if let Some(pids) = section.read("pid", pids)? {
-            ProcessOf::Running(vec!["--pid".to_owned(), pids, "--tree".to_owned()])
-        } else if let Some(process) = section.text("process")? {
-            ProcessOf::Running(vec!["--name".to_owned(), process])
-        } else if let Some(host) = section.text("host")? {
-            ensure!(
-                !host.is_empty() && !host.starts_with('-') && !host.contains(char::is_whitespace),
-                section.error(format!("\"{host}\" is no host; write user@host"))
-            );
-            ProcessOf::Elsewhere(Some(host))
-        } else if !listen.is_empty() {
-            ProcessOf::Running(vec!["--listen".to_owned(), listen.join(",")])
         } else {
-            ProcessOf::Elsewhere(None)
+            let watched = if let Some(pids) = section.read("pid", pids)? {
+                vec!["--pid".to_owned(), pids, "--tree".to_owned()]
+            } else if let Some(process) = section.text("process")? {
+                vec!["--name".to_owned(), process]
+            } else if listen.is_empty() {
+                Vec::new()
+            } else {
+                vec!["--listen".to_owned(), listen.join(",")]
+            };
+            match section.text("host")? {
+                Some(host) => {
+                    let is_odd = |char: char| char.is_whitespace() || char.is_control();
+                    ensure!(
+                        !host.is_empty() && !host.starts_with('-') && !host.contains(is_odd),
+                        section.error(format!("\"{host}\" is no host; write user@host"))
+                    );
+                    ProcessOf::Elsewhere { host: Some(host), watched }
+                }
+                None if watched.is_empty() => ProcessOf::Elsewhere { host: None, watched },
+                None => ProcessOf::Running(watched),
+            }
         };
         let name = name.unwrap_or_else(|| process.own_name(&listen));
         let broker = match section.text("redis")? {
@@ -169,6 +186,11 @@ impl Server {
 }
 
 impl ProcessOf {
+    /// Whether memlog watches them, here or where they are.
+    pub(crate) fn is_watched(&self) -> bool {
+        !matches!(self, Self::Elsewhere { watched, .. } if watched.is_empty())
+    }
+
     /// What a server is called that nobody named.
     fn own_name(&self, listen: &[String]) -> String {
         match self {
@@ -180,8 +202,8 @@ impl ProcessOf {
             Self::Running(flags) if flags[0] == "--name" => flags[1].clone(),
             Self::Running(flags) if flags[0] == "--pid" => format!("process {}", flags[1]),
             Self::Running(_) => format!("the server on port {}", listen.join(" and ")),
-            Self::Elsewhere(Some(host)) => format!("the server on {host}"),
-            Self::Elsewhere(None) => "the server".to_owned(),
+            Self::Elsewhere { host: Some(host), .. } => format!("the server on {host}"),
+            Self::Elsewhere { host: None, .. } => "the server".to_owned(),
         }
     }
 }

@@ -19,7 +19,7 @@ static ARE_BUILT: LazyLock<bool> = LazyLock::new(|| {
 });
 
 /// What the rig runs.
-const PROGRAMS: [&str; 4] = ["comet-server", "floodtest", "msggen", "memlog"];
+pub(crate) const PROGRAMS: [&str; 4] = ["comet-server", "floodtest", "msggen", "memlog"];
 
 /// Where cargo has put the program `name`, which it builds first if it has to.
 pub(crate) fn built(name: &str) -> PathBuf {

@@ -1,25 +1,34 @@
-//! README.md agrees with the programs: its commands are understood, and its limits are theirs.
+//! Every command that README.md and the pages show is understood, those of README.md are run, and
+//! links lead somewhere.
 
-use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::installed::built;
-use crate::rig::told;
+use crate::rig::{assert_held, told};
+use crate::scenario::Foreign;
 use crate::tidy::top;
 
 /// The documents whose commands people type.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
+    "reports/docs/comet-server.md",
+    "reports/docs/figures.md",
+    "reports/docs/floodtest.md",
     "reports/docs/friends.md",
+    "reports/docs/memlog.md",
+    "reports/docs/msggen.md",
     "reports/docs/promises.md",
+    "reports/docs/rig.md",
     "reports/docs/pipelines.md",
+    "reports/docs/scaling.md",
     "reports/docs/scenarios.md",
     "reports/docs/storms.md",
     "reports/docs/language-models.md",
 ];
 
 /// A document of the repository.
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(top().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -75,54 +84,128 @@ fn every_command_is_understood() {
     assert_eq!(output.status.code(), Some(2), "this test can fail: {}", told(&output));
 }
 
-/// The defaults of `program`'s flags that are numbers, as its help says them.
-fn defaults(program: &str) -> BTreeMap<String, String> {
-    let text = String::from_utf8(help(program, &[]).stdout).unwrap();
-    let mut defaults = BTreeMap::new();
-    let mut flag = None;
-    for line in text.lines() {
-        if let Some(at) = line.find("--").filter(|at| line[..*at].trim().len() <= 3) {
-            let name = line[at..].split([' ', '[', '<']).next().unwrap();
-            flag = Some(name.to_owned());
-        }
-        if let (Some(flag), Some((_, rest))) = (&flag, line.split_once("[default: ")) {
-            let default = rest.split([']', ',']).next().unwrap();
-            if default.starts_with(|it: char| it.is_ascii_digit()) {
-                defaults.insert(flag.clone(), default.to_owned());
-            }
-        }
-    }
-    defaults
-}
-
-/// Whether the cell of a table that says a default begins with the `default` of a help text, whose
-/// numbers and units stand together.
-fn says(cell: &str, default: &str) -> bool {
-    let plain = |text: &str| text.replace([' ', ',', '`'], "").to_lowercase();
-    plain(cell).starts_with(&plain(default))
+/// The commands of README.md that stand on lines of their own, as they are typed.
+fn typed(readme: &str) -> Vec<String> {
+    let blocks = readme.split("\n```\n").skip(1).step_by(2);
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
 }
 
 #[test]
-fn the_defaults_in_the_tables_are_those_of_the_programs() {
+fn every_command_of_the_front_page_is_run() {
     let readme = read("README.md");
-    let mut n_compared = BTreeMap::new();
-    for section in readme.split("\n### ").skip(1) {
-        let program = section.lines().next().unwrap();
-        let defaults = defaults(program);
-        for row in section.lines().filter(|line| line.starts_with("| `--")) {
-            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-            let [_, name, default, _, _] = cells.as_slice() else { continue };
-            // A row of several has the most that each may be.
-            if name.contains(';') {
+    let typed = typed(&readme);
+    let [quick, whole, build, init, run] = typed.as_slice() else {
+        panic!("another command is on the page, and has to be run here: {typed:#?}");
+    };
+    // The quick form is run by the gate, as it stands, and its build is the one that it takes.
+    let gate = read(".ci/run");
+    assert_eq!(quick, "cargo rig c10k --minutes 0.2 --connections 1000");
+    assert!(gate.contains(&format!("\n{quick} --out ")), "the gate runs {quick}");
+    assert_eq!(build, "cargo build --release");
+    let alias = "rig = \"run --release --package rig --\"";
+    assert!(read(".cargo/config.toml").contains(alias), "cargo rig is the release build");
+
+    // The whole one is run here in small, by programs that are there.
+    let place = tempfile::tempdir().unwrap();
+    let rig = built("rig");
+    let small = "--connections 50 --messages-per-second 100 --minutes 0.02";
+    let whole = whole.replace("cargo rig", rig.to_str().unwrap());
+    let output = shell(place.path(), &format!("{whole} {small}"));
+    let folder = only_run(place.path(), &output);
+    assert_held(output.status, &folder, &told(&output));
+    assert!(folder.join("report.html").is_file(), "what the page promises is there");
+    std::fs::remove_dir_all(place.path().join("runs")).unwrap();
+
+    // A server of one's own, with the port that it has here.
+    let Some(server) = Foreign::start() else { return };
+    let own = |command: &str| {
+        let command = command.replace("target/release/rig", rig.to_str().unwrap());
+        command.replace(":8080/", &format!(":{}/", server.port))
+    };
+    let output = shell(place.path(), &own(init));
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let small = "--set connections.count=10 --set messages.for=1s --set messages.allow-late=true";
+    let output = shell(place.path(), &format!("{} {small}", own(run)));
+    let folder = only_run(place.path(), &output);
+    assert_held(output.status, &folder, &told(&output));
+    assert!(folder.join("report.html").is_file(), "the same kind of report");
+}
+
+/// Runs `command` in `place` by a shell, without the variables by which cargo would be found: so it
+/// is an installed rig that runs.
+fn shell(place: &Path, command: &str) -> Output {
+    let mut shell = Command::new("sh");
+    shell.env_remove("CARGO").env_remove("CARGO_PKG_NAME").current_dir(place);
+    shell.args(["-c", command]).output().unwrap()
+}
+
+/// The folder of the only run in `place`.
+fn only_run(place: &Path, output: &Output) -> PathBuf {
+    let runs = std::fs::read_dir(place.join("runs"));
+    let mut runs = runs.unwrap_or_else(|error| panic!("no run: {error}: {}", told(output)));
+    let run = runs.next().unwrap().unwrap().path();
+    assert!(runs.next().is_none(), "one run");
+    run
+}
+
+#[test]
+fn the_front_page_is_short() {
+    let readme = read("README.md");
+    assert!(readme.lines().count() <= 150, "{} lines", readme.lines().count());
+}
+
+/// Pages that are written on other branches of the same day: they may be missing here.
+const MAY_BE_MISSING: [&str; 6] = [
+    "CHANGELOG.md",
+    "how-figures-are-measured.md",
+    "installing.md",
+    "reading-a-report.md",
+    "several-hosts.md",
+    "tuning.md",
+];
+
+#[test]
+fn links_lead_to_files_and_headings_that_there_are() {
+    let mut documents = vec!["ARCHITECTURE.md".to_owned()];
+    documents.extend(DOCUMENTS.iter().map(|it| (*it).to_owned()));
+    let mut n_links = 0;
+    for document in documents {
+        let folder = top().join(&document).parent().unwrap().to_owned();
+        for link in links(&read(&document)) {
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let path = if file.is_empty() { top().join(&document) } else { folder.join(file) };
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if !path.exists() && MAY_BE_MISSING.contains(&name) {
                 continue;
             }
-            let flag = name.trim_start_matches('`').split(['`', ' ']).next().unwrap();
-            if let Some(expected) = defaults.get(flag) {
-                assert!(says(default, expected), "{program} {flag}: {expected}; README: {default}");
-                *n_compared.entry(program.to_owned()).or_insert(0) += 1;
+            assert!(path.exists(), "{document} leads to {link}, which there is not");
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let is_there = anchors(&text).iter().any(|it| it == heading);
+                assert!(is_there, "{document} leads to {link}, a heading that there is not");
             }
+            n_links += 1;
         }
     }
-    let n_all: u32 = n_compared.values().sum();
-    assert!(n_all >= 12 && n_compared.len() == 4, "compared: {n_compared:?}");
+    assert!(n_links > 60, "there are {n_links}");
+}
+
+/// Where the links of `text` lead, but those to other places of the web.
+fn links(text: &str) -> Vec<String> {
+    let inline = text.split("](").skip(1).filter_map(|it| it.split_once(')')).map(|it| it.0);
+    let below = text.lines().filter(|line| line.starts_with('['));
+    let below = below.filter_map(|line| line.split_once("]: ")).map(|it| it.1);
+    let all = inline.chain(below).filter(|it| !it.contains("://") && !it.contains(' '));
+    all.map(str::to_owned).collect()
+}
+
+/// What GitHub calls the headings of `text`: small letters, digits and hyphens for spaces.
+fn anchors(text: &str) -> Vec<String> {
+    let is_kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
+    let anchor = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().chars().filter(is_kept);
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    let blocks = text.split("```").step_by(2);
+    blocks.flat_map(str::lines).filter(|line| line.starts_with('#')).map(anchor).collect()
 }

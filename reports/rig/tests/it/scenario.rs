@@ -1,8 +1,9 @@
 //! Scenario files: experiments with servers that are not ours.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use testing::skip;
@@ -11,7 +12,7 @@ use crate::readme::help;
 use crate::rig::{PROFILE, rig_command, told};
 
 /// The server of these tests, and how its clients and senders reach it.
-const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/stream.py");
+pub(crate) const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/stream.py");
 
 /// A scenario with that server and so many messages a second.
 fn scenario(options: &str, rate: u64) -> String {
@@ -52,7 +53,7 @@ fn summary(place: &Path, output: &Output) -> Value {
 }
 
 /// Whether the server of these tests can be started.
-fn has_python() -> bool {
+pub(crate) fn has_python() -> bool {
     let is_there = Command::new("python3").arg("--version").output().is_ok();
     is_there || {
         skip("python3");
@@ -150,7 +151,9 @@ fn what_is_wrong_with_a_scenario_is_told_with_file_and_line() {
         ("[sevrer]\n", ":1: there is no section [sevrer]; did you mean [server]?"),
         ("tilte = 'x'\n", ":1: a scenario has no key tilte; did you mean title?"),
         ("x = = 3\n", ":1: "),
-        ("[server]\npid = 1\nhost = 'h'\n", "it has pid and host"),
+        ("[server]\ncommand = 'x'\nhost = 'h'\n", "it has command and host"),
+        ("[server]\npid = 1\nprocess = 'x'\n", "it has process and pid"),
+        ("[server]\nlisten = 1\nhost = '-oX'\n", "\"-oX\" is no host; write user@host"),
         ("[server]\nlisten = 0\n", ":2: listen: write a port"),
         ("[server]\nnodes = 2\ncommand = 'x'\n", "several nodes need {address}"),
         ("[messages]\nto = 'http://h'\nrate = 0\n", ":3: rate: it must be at least 1"),
@@ -230,16 +233,8 @@ fn flags_of_the_tools_are_known_by_name() {
 
 #[test]
 fn a_url_becomes_a_first_scenario() {
-    if !has_python() {
-        return;
-    }
-    let mut server = Command::new("python3");
-    let server = server.arg(SERVER).stdout(std::process::Stdio::piped());
-    let mut server = Ended(server.spawn().unwrap());
-    let mut said = String::new();
-    let stdout = server.0.stdout.take().unwrap();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut said).unwrap();
-    let port = said.trim().rsplit(' ').next().unwrap();
+    let Some(server) = Foreign::start() else { return };
+    let port = &server.port;
     let (url, to) = (format!("127.0.0.1:{port}/sub/7"), format!("127.0.0.1:{port}/pub/{{id}}"));
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("first.toml");
@@ -280,7 +275,7 @@ fn a_url_becomes_a_first_scenario() {
     let output = attach.output().unwrap();
     assert!(told(&output).contains("did you mean sse?"), "{}", told(&output));
     let mut attach = rig_command(&["attach", "--profile", PROFILE]);
-    let attach = attach.args(["--pid", &server.0.id().to_string(), "--connections", "10"]);
+    let attach = attach.args(["--pid", &server.server.id().to_string(), "--connections", "10"]);
     let attach = attach.args(["--for", "1s", "--pattern"]).arg(format!("http://{url}"));
     let attach = attach.arg("--to").arg(format!("http://127.0.0.1:{port}/pub/7"));
     let attach = attach.args(["--set", "messages.allow-late=true", "--out"]);
@@ -289,12 +284,31 @@ fn a_url_becomes_a_first_scenario() {
     assert!(told(&output).contains("How many messages were to come is not known"), "no id in URLs");
 }
 
-/// A process that ends with the test.
-struct Ended(std::process::Child);
+/// The server of these tests, which runs until this is dropped.
+pub(crate) struct Foreign {
+    server: Child,
+    /// Where it listens, on 127.0.0.1.
+    pub(crate) port: String,
+}
 
-impl Drop for Ended {
+impl Foreign {
+    /// Starts it, if there is a Python.
+    pub(crate) fn start() -> Option<Self> {
+        if !has_python() {
+            return None;
+        }
+        let mut server = Command::new("python3");
+        let mut server = server.arg(SERVER).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let port = said.trim().rsplit(' ').next().unwrap().to_owned();
+        Some(Self { server, port })
+    }
+}
+
+impl Drop for Foreign {
     fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
+        _ = self.server.kill();
+        _ = self.server.wait();
     }
 }
