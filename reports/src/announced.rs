@@ -1,9 +1,9 @@
 //! What a sender says of itself to everybody on its machine, as long as it lives.
 //!
 //! A msggen that stamps its messages binds a datagram socket to an abstract name, which nobody
-//! sends to: the kernel lists it, and forgets it with the process, however that ends. So a floodtest
-//! on the sender's host knows whose stamps have the time of that host. Names of network namespaces
-//! are apart: a sender in a container of its own is not seen from outside.
+//! sends to: the kernel lists it, and forgets it with the process, however that ends. So a
+//! floodtest on the sender's host knows whose stamps have the time of that host. Names of network
+//! namespaces are apart: a sender in a container of its own is not seen from outside.
 
 use std::fmt;
 use std::io;

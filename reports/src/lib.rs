@@ -1,7 +1,8 @@
 //! What a run leaves behind, and how its figures are computed.
 //!
-//! This library is quiet: data goes in; numbers and text come out. It prints nothing, and opens
-//! no socket but the one that is a sender's name; only [`output`] has threads, which write what a program says to where it wants it.
+//! This library is quiet: data goes in; numbers and text come out. It prints nothing, and opens no
+//! socket but the one that is a sender's name; only [`output`] has threads, which write what a
+//! program says to where it wants it.
 //! Every figure that the tools publish is computed here, once.
 //!
 //! - [`units`]: `10k`, `100ms`, `64KiB` on the command line.

@@ -23,7 +23,7 @@ pub(crate) mod timing;
 /// A question what a host's clock says, with its answer. All are times of `CLOCK_MONOTONIC` in
 /// microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "names end with their units")]
+#[expect(clippy::struct_field_names, reason = "a unit ends a name")]
 pub(crate) struct Exchange {
     /// When it was asked, by the parent's clock.
     pub(crate) sent_us: i64,

@@ -245,7 +245,9 @@ impl<'a> Engine<'a> {
                 if let Some(end) = listener.on_control(&self.tally) {
                     break end;
                 }
-                listener.correction().into_iter().for_each(|it| self.clock.correct(it));
+                if let Some(correction) = listener.correction() {
+                    self.clock.correct(correction);
+                }
             }
         };
         self.note_turn(Instant::now());

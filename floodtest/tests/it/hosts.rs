@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use reports::announced::Announced;
@@ -55,19 +57,39 @@ impl Ssh {
     }
 }
 
-/// Who sends, in the tests that do not announce anybody.
-const NOBODY: Sender = Sender(0x0bad_cafe);
+/// A sender that is announced as long as these tests run.
+struct Here {
+    /// Who it is.
+    sender: Sender,
+    /// Its clock.
+    clock: Clock,
+    /// What says so.
+    _announced: UnixDatagram,
+}
+
+/// What sends here.
+static HERE: LazyLock<Here> = LazyLock::new(|| {
+    let (sender, clock) = (Sender(std::process::id()), Clock::start());
+    let announced = Announced { sender, zero_us: clock.zero_us() }.announce().unwrap();
+    Here { sender, clock, _announced: announced }
+});
+
+/// The stamp of a message that is due now, of a sender that is announced.
+pub(crate) fn stamp() -> Stamp {
+    let Here { sender, clock, .. } = &*HERE;
+    let mark = Some(Mark { id: 1, n: 1, sender: *sender });
+    Stamp { due_unix_us: clock.unix_us(Instant::now()), late_us: 0, mark }
+}
 
 /// A server that sends each connection two messages, one of them with a stamp.
 fn server() -> Server {
-    server_of(NOBODY)
+    server_that_stamps(stamp)
 }
 
-/// The same with the stamps of this sender.
-fn server_of(sender: Sender) -> Server {
+/// The same with these stamps.
+fn server_that_stamps(stamp: impl Fn() -> Stamp + Send + Sync + 'static) -> Server {
     Server::start(move |_, stream| {
-        let due_unix_us = Clock::start().unix_us(Instant::now());
-        let stamp = Stamp { due_unix_us, late_us: 0, mark: Some(Mark { id: 1, n: 1, sender }) };
+        let stamp = stamp();
         let second = chunk(&format!("Recvd msg #2: 'x{stamp}'<br/>"));
         send(stream, &format!("{OUR_HEAD}{}{second}", messages(&[1])));
         hold(stream);
@@ -86,10 +108,7 @@ fn wait_until_gone(pids: &[u32]) {
 
 #[test]
 fn hosts_share_a_plan_and_what_they_count_is_added_up() {
-    let sender = Sender(!std::process::id());
-    let announced = Announced { sender, zero_us: Clock::start().zero_us() };
-    let _announced = announced.announce().unwrap();
-    let (server, ssh) = (server_of(sender), Ssh::new(""));
+    let (server, ssh) = (server(), Ssh::new(""));
     let urls = server.urls(N);
     let args = ["--urls", urls.path(), "--rate", "1000", "--json", "--report", "50ms"];
     let mut running = ssh.start(&[&args[..], &["--hosts", "a=2,u@b:2222"]].concat());
@@ -106,6 +125,12 @@ fn hosts_share_a_plan_and_what_they_count_is_added_up() {
     assert_eq!((report.connect_lateness.count, report.delivery_from_due.count), (N, N));
     // Two plans would be through in half the time.
     assert!((0.08..5.0).contains(&report.opening_s), "one plan for all: {report:?}");
+    // Both are this machine, so that each delay is told twice.
+    let bound_us = report.clock_bound_us.expect("the clocks are known");
+    assert!(report.hosts.iter().all(|it| it.clock.unwrap().bound_us <= bound_us), "{report:?}");
+    let apart_us = report.hosts.iter().map(|it| it.clock.unwrap().offset_us.unsigned_abs());
+    assert!(apart_us.max() <= Some(bound_us), "{report:?}");
+    assert_eq!(report.delivery_from_due.negative, 0, "{report:?}");
     let [a, b] = &report.hosts[..] else { panic!("{report:?}") };
     assert_eq!((&*a.host, a.connected, a.messages), ("a", 60, 120));
     assert_eq!((&*b.host, b.connected, b.messages), ("u@b:2222", 30, 60));
@@ -117,6 +142,30 @@ fn hosts_share_a_plan_and_what_they_count_is_added_up() {
     asked.sort();
     asked.dedup();
     assert_eq!(asked.len() as u64, N, "each URL once");
+}
+
+#[test]
+fn latencies_of_a_sender_that_nobody_announced_are_not_known() {
+    let (server, ssh) = (
+        server_that_stamps(|| {
+            let mark = Mark { id: 1, n: 1, sender: Sender(0x0bad_cafe) };
+            Stamp { mark: Some(mark), ..stamp() }
+        }),
+        Ssh::new(""),
+    );
+    let urls = server.urls(N);
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "50ms"];
+    let expect = ["--hosts", "a,b", "--expect", "delivery_from_due.p99<1h"];
+    let mut running = ssh.start(&[&args[..], &expect].concat());
+    running.wait_for(|report| report.chunks == 2 * N);
+    running.signal(Signal::INT);
+    let ended = running.end().with_code(1);
+    let report = ended.report();
+    assert!(report.delivery_from_due.is_unknown && report.delivery_from_send.is_unknown);
+    assert!(report.hosts.iter().all(|it| it.delivery_from_due.is_unknown), "{report:?}");
+    assert_eq!(report.clock_bound_us, None);
+    assert!(report.notes.iter().any(|note| note.contains("announced sender 0badcafe")));
+    ended.mentioning("the clock of a sender is unknown");
 }
 
 #[test]
@@ -148,34 +197,42 @@ fn the_delays_of_all_are_those_of_each_host_together() {
 }
 
 #[test]
-fn delays_go_by_the_clock_of_the_sender_and_are_unknown_without_it() {
-    let (sender, ssh) = (Sender(std::process::id()), Ssh::new("lost) exec sleep 3;;"));
-    let server = server_of(sender);
+fn delays_go_by_the_clock_of_the_host_that_sends() {
+    let (server, ssh) = (server(), Ssh::new("lost) exit 255;;"));
     let urls = server.urls(N);
     let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "50ms"];
-    let args = [&args[..], &["--hosts", "a,b"]].concat();
-    let report = |more: &[&str]| {
-        let mut running = ssh.start(&[&args[..], more].concat());
-        running.wait_for(|report| report.chunks == 2 * N);
-        running.signal(Signal::INT);
-        running.end().with_code(0).report()
-    };
-    // Nobody has said whose stamps these are.
-    let unknown = report(&[]);
-    assert!(unknown.delivery_from_due.is_unknown && unknown.clock_bound_us.is_none());
-    let note = unknown.notes.iter().find(|it| it.starts_with("latencies are unknown")).unwrap();
-    assert!(note.contains(&format!("sender {sender} did not announce themselves")), "{note}");
-    let zero_us = Clock::start().zero_us();
-    let _announced = Announced { sender, zero_us }.announce().unwrap();
-    for more in [&[][..], &["--sender-host", "s"]] {
-        let known = report(more);
-        assert_eq!(known.delivery_from_due.count, N, "{known:?}");
-        let bound_us = known.clock_bound_us.unwrap();
-        assert!(known.hosts.iter().all(|host| host.clock.unwrap().bound_us <= bound_us));
-    }
-    let flags = ["--sender-host", "lost"];
-    let ended = ssh.start(&[&args[..], &flags].concat()).end().with_code(2);
-    assert!(ended.stderr.starts_with("floodtest: lost: "), "{ended}");
+    let more = ["--hosts", "a,b", "--sender-host", "s"];
+    let mut running = ssh.start(&[&args[..], &more].concat());
+    running.wait_for(|report| report.chunks == 2 * N);
+    let pids = children(running.pid());
+    assert_eq!(pids.len(), 3);
+    running.signal(Signal::INT);
+    let report = running.end().with_code(0).report();
+    // Its sockets are those of this machine, where the sender has announced itself.
+    assert_eq!((report.delivery_from_due.count, report.hosts.len()), (N, 2));
+    let bound_us = report.clock_bound_us.unwrap();
+    assert!(report.hosts.iter().all(|host| host.clock.unwrap().bound_us < bound_us), "{report:?}");
+    wait_until_gone(&pids);
+
+    let lost = ["--hosts", "a,b", "--sender-host", "lost"];
+    let ended = ssh.start(&[&args[..], &lost].concat()).end().with_code(2);
+    assert!(ended.stderr.starts_with("floodtest: lost: it says nothing; "), "{ended}");
+}
+
+#[test]
+fn without_the_clock_of_the_host_that_sends_delays_are_unknown() {
+    let (server, ssh) = (server(), Ssh::new(""));
+    let urls = server.urls(N);
+    let args = ["--urls", urls.path(), "--rate", "max", "--json", "--report", "50ms"];
+    let more = ["--hosts", "a,b", "--sender-host", "s"];
+    let mut running = ssh.start(&[&args[..], &more].concat());
+    running.wait_for(|report| report.delivery_from_due.count == N);
+    signal(children(running.pid())[2], Signal::KILL);
+    running.wait_for(|report| report.delivery_from_due.is_unknown);
+    running.signal(Signal::INT);
+    let ended = running.end().mentioning("lost the sender's host s: its ssh ended");
+    let report = ended.report();
+    assert!(report.clock_bound_us.is_none() && report.connected == N, "{ended}");
 }
 
 #[test]
@@ -349,7 +406,7 @@ fn a_host_whose_parent_says_nothing_ends_by_itself() {
 
 #[test]
 fn what_was_sent_comes_to_the_hosts_at_the_end() {
-    let sender = NOBODY;
+    let sender = Sender(0x0bad_cafe);
     let server = Server::start_by_id(move |id, stream| {
         let due_unix_us = as_us(wall_now());
         // Number 2 of connection 4 is lost at the end.

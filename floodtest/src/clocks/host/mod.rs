@@ -34,7 +34,7 @@ const ROUNDING_US: f64 = 4.0;
 /// What one burst says: the host's clock minus the parent's is not below the one and not above the
 /// other.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(clippy::struct_field_names, reason = "names end with their units")]
+#[expect(clippy::struct_field_names, reason = "a unit ends a name")]
 struct Known {
     /// When, by the parent's clock in microseconds.
     at_us: i64,
