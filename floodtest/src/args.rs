@@ -123,8 +123,8 @@ pub struct HoldArgs {
     #[arg(long, value_name = "HOST[:PORT][=WEIGHT][,…]")]
     pub hosts: Option<Hosts>,
 
-    /// The host where msggen runs, if it is not this one: delays go by its clock. It needs floodtest
-    /// as well, and may be one of --hosts.
+    /// The host where msggen runs, if it is not this one: delays go by its clock. It needs
+    /// floodtest as well, and may be one of --hosts.
     #[arg(long, value_name = "HOST[:PORT]", requires = "hosts")]
     pub sender_host: Option<HostSpec>,
 

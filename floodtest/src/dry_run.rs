@@ -37,8 +37,8 @@ pub struct DryRun {
     pub targets: Vec<DryRunTarget>,
     /// What may go wrong.
     pub warnings: Vec<String>,
-    /// What each host of `--hosts` will do. Where there are any, the connections are theirs, and the
-    /// figures of memory, files and targets are in here.
+    /// What each host of `--hosts` will do. Where there are any, the connections are theirs, and
+    /// the figures of memory, files and targets are in here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<DryRunHost>,
 }

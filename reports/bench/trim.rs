@@ -67,7 +67,7 @@ fn joined(intervals: &[Interval]) -> Interval {
         latency.merge(&interval.latency);
     }
     let duration_s = last.start_s + last.duration_s - first.start_s;
-    Interval { start_s: first.start_s, duration_s, latency }
+    Interval { start_s: first.start_s, duration_s, latency, tag: None }
 }
 
 /// The line of an interval.

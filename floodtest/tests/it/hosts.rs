@@ -261,7 +261,8 @@ fn a_host_that_may_open_few_files_has_several_processes() {
 fn all_that_is_wrong_with_hosts_is_said_at_once_before_the_first_connect() {
     let server = server();
     let urls = server.urls(N);
-    let hello = "floodtest-worker {\\\"protocol\\\":9,\\\"version\\\":\\\"0.0.9\\\",\\\"hostname\\\":\\\"h\\\"";
+    let hello = "floodtest-worker {\\\"protocol\\\":9,\\\"version\\\":\\\"0.0.9\\\",\
+                 \\\"hostname\\\":\\\"h\\\"";
     let ssh = Ssh::new(&format!(
         "unknown) echo 'ssh: Could not resolve hostname unknown: Name or service not known' >&2; \
          exit 255;;\n\
@@ -281,17 +282,18 @@ fn all_that_is_wrong_with_hosts_is_said_at_once_before_the_first_connect() {
         "floodtest: 7 hosts cannot hold connections:\n",
         "  unknown: ssh: Could not resolve hostname unknown: Name or service not known; correct \
          its name in --hosts, or give it one in ~/.ssh/config\n",
-        "  refused: u@refused: Permission denied (publickey).; nobody is asked for a password here: \
-         let a key of yours in with `ssh-copy-id refused`, and unlock it with `ssh-add`\n",
+        "  refused: u@refused: Permission denied (publickey).; nobody is asked for a password \
+         here: let a key of yours in with `ssh-copy-id refused`, and unlock it with `ssh-add`\n",
         "  none: floodtest cannot be started there: ",
-        "; copy it, as with `scp \"$(command -v floodtest)\" none:floodtest`, or say where it is \
+        "; copy it, as with `scp \"$(command -v floodtest)\" none:/usr/local/bin/`, or say where it is \
          with --floodtest-path\n",
         "  loud: printed \"Welcome to loud\" before floodtest there said anything; ",
         "  old: floodtest 0.0.9 (protocol 9) is there, and ",
-        "; copy this one, as with `scp \"$(command -v floodtest)\" old:floodtest`\n",
+        "; copy this one, as with `scp \"$(command -v floodtest)\" old:/usr/local/bin/`\n",
         "  odd: floodtest there ended with exit status 2: error: unexpected argument '--stdio' \
          found; it may be another version: `ssh odd floodtest --version` says which\n",
-        "  low: cannot hold 1125 connections: with an open-file limit of 66 a run holds at most 4; ",
+        "  low: cannot hold 1125 connections: with an open-file limit of 66 a run holds at most \
+         4; ",
     ] {
         assert!(ended.stderr.contains(sentence), "{sentence}\n{ended}");
     }
@@ -315,8 +317,8 @@ fn a_plan_says_what_each_host_will_do() {
     let ended = ssh.start(&["--urls", urls.path(), "--hosts", "a=2,b", "--plan"]).end();
     let ended = ended.with_code(0);
     assert!(ended.stdout.contains("\nhost          a: 60 connections\nprocesses     1; it may"));
-    let b = "\nhost          b: 30 connections\nprocesses     2, each with 15 connections at most; a \
-             process may open 80 files\n";
+    let b = "\nhost          b: 30 connections\nprocesses     2, each with 15 connections at most; \
+             a process may open 80 files\n";
     assert!(ended.stdout.contains(b), "{ended}");
     assert_eq!(server.requests().len(), 0);
 }

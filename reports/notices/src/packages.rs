@@ -106,7 +106,8 @@ fn cargo(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "cargo cannot tell the packages: {}\n`cargo fetch --locked` fetches those that are not there",
+        "cargo cannot tell the packages: {}\n`cargo fetch --locked` fetches those that are not \
+         there",
         said.trim()
     );
     String::from_utf8(output.stdout).context(STRANGE)

@@ -12,6 +12,9 @@ const SSH_FAILED: i32 = 255;
 const NOT_FOUND: i32 = 127;
 const NOT_ALLOWED: i32 = 126;
 
+/// Where a shell that ssh starts finds a program, on most systems.
+const COPY_TO: &str = "/usr/local/bin/";
+
 /// How ssh is called by hand.
 fn by_hand(host: &HostSpec) -> String {
     let port = host.port.map_or_else(String::new, |port| format!("-p {port} "));
@@ -19,10 +22,15 @@ fn by_hand(host: &HostSpec) -> String {
 }
 
 /// How this program is copied there.
-fn copy(host: &HostSpec, program: &str) -> String {
+fn copy(host: &HostSpec) -> String {
     let port = host.port.map_or_else(String::new, |port| format!("-P {port} "));
-    let destination = &host.destination;
-    format!("scp {port}\"$(command -v floodtest)\" {destination}:{program}")
+    // An address of IPv6 would end at its first colon.
+    let place = match host.destination.rsplit_once('@') {
+        Some((user, address)) if address.contains(':') => format!("{user}@[{address}]"),
+        None if host.destination.contains(':') => format!("[{}]", host.destination),
+        _ => host.destination.clone(),
+    };
+    format!("scp {port}\"$(command -v floodtest)\" {place}:{COPY_TO}")
 }
 
 /// That ssh cannot be started.
@@ -43,7 +51,7 @@ pub(super) fn ended(
         Some(NOT_FOUND | NOT_ALLOWED) => format!(
             "{host}: {program} cannot be started there: {last}; copy it, as with `{}`, or say \
              where it is with --floodtest-path",
-            copy(host, "floodtest")
+            copy(host)
         ),
         Some(code) => format!(
             "{host}: {program} there ended with exit status {code}: {last}; it may be another \
@@ -90,7 +98,7 @@ pub(super) fn silent(host: &HostSpec, seconds: u64) -> String {
 }
 
 /// That another version is there, if it is.
-pub(super) fn other_version(host: &HostSpec, program: &str, hello: &Hello) -> Option<String> {
+pub(super) fn other_version(host: &HostSpec, hello: &Hello) -> Option<String> {
     let ours = about::version();
     if hello.version == ours && hello.protocol == PROTOCOL {
         return None;
@@ -100,7 +108,7 @@ pub(super) fn other_version(host: &HostSpec, program: &str, hello: &Hello) -> Op
          this one, as with `{}`",
         shown(&hello.version),
         hello.protocol,
-        copy(host, program)
+        copy(host)
     ))
 }
 

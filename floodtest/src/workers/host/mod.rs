@@ -279,7 +279,7 @@ impl Host {
             self.lose_nonsense();
             return;
         };
-        if let Some(problem) = fault::other_version(&self.spec, &self.program, &hello) {
+        if let Some(problem) = fault::other_version(&self.spec, &hello) {
             self.lose(problem);
             return;
         }
@@ -324,7 +324,7 @@ impl Host {
                 return false;
             }
             OfAgent::Senders { zero_us, announced } => {
-                // What it stamps by is what it said first: a step of its wall clock changes nothing.
+                // It stamps by what it said first: a step of its wall clock changes nothing.
                 let zero_us = self.senders.as_ref().map_or(zero_us, |(first_us, _)| *first_us);
                 self.senders = Some((zero_us, announced));
                 return false;

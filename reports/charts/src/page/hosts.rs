@@ -15,8 +15,8 @@ pub(super) fn hosts(summary: &Summary) -> Markup {
         return html! {};
     }
     let note = [
-        "Each host of --hosts held its share of one plan. All other figures of this page are of all \
-         hosts together: counts and delays were added up, none was averaged.",
+        "Each host of --hosts held its share of one plan. All other figures of this page are of \
+         all hosts together: counts and delays were added up, none was averaged.",
         "The clock of each host was asked for over its ssh, and its receipts have the time of the \
          host that sends. A delay there may be wrong by the bound, in either direction, and not by \
          more.",
