@@ -149,7 +149,7 @@ step_lost() {
         flood $n --rate max --hosts h1,h2
         local at named agent
         agent=$(pgrep -f 'floodtest worker --stdio' | while read -r pid; do
-            grep -qx h2 <(nsenter -t "$pid" -u hostname) && [ "$(cat /proc/$pid/comm)" = floodtest ] &&
+            [ "$(cat "/proc/$pid/comm") $(nsenter -t "$pid" -u hostname)" != "floodtest h2" ] ||
                 echo "$pid"
         done | tail -1)
         at=$(now)
