@@ -301,6 +301,12 @@ pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
         // Nobody sent messages, and what streams took stands in their own section.
         return html! {};
     }
+    if summary.received.delivery_from_due.is_unknown {
+        // The logs have what was reckoned with a clock that nobody knows: it is not shown.
+        let why = summary.received.notes.iter().find(|note| note.starts_with(UNKNOWN));
+        let why = why.map_or("Latencies are unknown", String::as_str);
+        return section("How long messages took", &[], &html! { p { (why) "." } });
+    }
     if summary.delays().iter().all(|(_, delays)| delays.count == 0) {
         let none = html! { p { "Not measured: no message had a stamp." } };
         return section("How long messages took", &[], &none);
@@ -309,8 +315,8 @@ pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
         "From due: counted from when the message should have been sent, so that a server that \
          stalls its senders cannot hide it (coordinated omission). From send: counted from when it \
          was sent.",
-        "Delivery ends with the receipt by the client, send latency with the answer to the sender. \
-         Sender and receivers are on this machine, with one clock.",
+        "Delivery ends with the receipt by the client, send latency with the answer to the sender.",
+        &clocks(summary),
         "Scales of latency are logarithmic. The longest delay of a long run says most about the \
          machine.",
     ];
@@ -340,13 +346,35 @@ pub(crate) fn latency(run: &Run, summary: &Summary, drawn: &Drawn) -> Markup {
     section("How long messages took", &note, &body)
 }
 
+/// How floodtest's note begins that says why no latency is known.
+const UNKNOWN: &str = "latencies are unknown";
+
+/// A delay in milliseconds; unknown if it is smaller than the bound of the clocks between hosts.
+pub(super) fn known_ms(us: u64, bound_us: Option<u64>) -> String {
+    if bound_us.is_some_and(|bound_us| us < bound_us) { "unknown".to_owned() } else { ms(us) }
+}
+
+/// By which clocks delays are known.
+fn clocks(summary: &Summary) -> String {
+    let received = &summary.received;
+    match received.clock_bound_us {
+        Some(bound_us) => format!(
+            "Sender and receivers are on several machines: each delay of delivery may be wrong by \
+             {} ms in either direction, and one that is smaller is unknown.",
+            ms(bound_us)
+        ),
+        None => "Sender and receivers are on this machine, with one clock.".to_owned(),
+    }
+}
+
 /// Delivery latency by percentile, as far as there are delays above the percentile.
 fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
+    let bound_us = summary.received.clock_bound_us;
     let totals =
         [&run.delivery_due, &run.delivery_actual].map(|log| log.as_ref().map(|log| &log.total));
     let cell = |total: Option<&Latency>, quantile: f64| {
         let total = total.filter(|total| total.count() as f64 * (1.0 - quantile) >= 0.999);
-        total.map(|total| ms(total.at_quantile_us(quantile)))
+        total.map(|total| known_ms(total.at_quantile_us(quantile), bound_us))
     };
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (quantile, name) in PERCENTILES {
@@ -357,7 +385,7 @@ fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
         }
     }
     let longest = [&summary.received.delivery_from_due, &summary.received.delivery_from_send]
-        .map(|it| if it.count > 0 { ms(it.max_us) } else { "–".to_owned() });
+        .map(|it| if it.count > 0 { known_ms(it.max_us, bound_us) } else { "–".to_owned() });
     rows.push(["all of them".to_owned()].into_iter().chain(longest).collect());
     rows
 }
@@ -365,7 +393,10 @@ fn percentiles(run: &Run, summary: &Summary) -> Vec<Vec<String>> {
 /// Every delay that was recorded.
 fn delays(summary: &Summary) -> Vec<Vec<String>> {
     let row = |(what, it): (&str, &LatencySummary)| {
-        let ms = |us| if it.count > 0 { ms(us) } else { "–".to_owned() };
+        // The sender's own delays are by one clock.
+        let is_between = what.starts_with("delivery");
+        let bound_us = summary.received.clock_bound_us.filter(|_| is_between);
+        let ms = |us| if it.count > 0 { known_ms(us, bound_us) } else { "–".to_owned() };
         let figures = [it.p50_us, it.p90_us, it.p99_us, it.p999_us, it.max_us].map(ms);
         [what.to_owned()].into_iter().chain(figures).chain([grouped(it.count)]).collect()
     };

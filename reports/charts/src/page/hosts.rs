@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::figures::known_ms;
 use super::{section, source, table};
 use reports::books::HostReport;
 use reports::latency::LatencySummary;
@@ -35,7 +36,7 @@ pub(super) fn hosts(summary: &Summary) -> Markup {
     ];
     let lost = hosts.iter().filter_map(|host| host.lost_why.as_ref());
     let body = html! {
-        (table("figures hosts", &heads, hosts.iter().map(row)))
+        (table("figures hosts", &heads, hosts.iter().map(|host| row(host, summary))))
         @for why in lost {
             p { strong { "Lost " } (why) ". Its figures are the last that it told, and what became \
                 of its connections is unknown." }
@@ -46,7 +47,7 @@ pub(super) fn hosts(summary: &Summary) -> Markup {
 }
 
 /// The row of a host.
-fn row(host: &HostReport) -> Vec<String> {
+fn row(host: &HostReport, summary: &Summary) -> Vec<String> {
     vec![
         host.host.clone(),
         grouped(host.processes),
@@ -55,16 +56,16 @@ fn row(host: &HostReport) -> Vec<String> {
         grouped(host.failed),
         grouped(host.unknown),
         grouped(host.items),
-        delays(&host.delivery_from_due),
+        delays(&host.delivery_from_due, summary.received.clock_bound_us),
         host.clock.map_or_else(|| "not known".to_owned(), |clock| ms(clock.bound_us)),
         grouped(host.rss_kb),
     ]
 }
 
 /// Median and 99th percentile.
-fn delays(delays: &LatencySummary) -> String {
+fn delays(delays: &LatencySummary, bound_us: Option<u64>) -> String {
     if delays.count == 0 {
         return "–".to_owned();
     }
-    format!("{} / {}", ms(delays.p50_us), ms(delays.p99_us))
+    format!("{} / {}", known_ms(delays.p50_us, bound_us), known_ms(delays.p99_us, bound_us))
 }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::figures::known_ms;
 use super::limits;
 use reports::books::JudgedBy;
 use reports::date::utc;
@@ -267,9 +268,13 @@ fn keys(run: &Run, summary: &Summary) -> Vec<Key> {
     }
     if summary.sent.is_some() {
         let delivery = &summary.received.delivery_from_due;
-        let p99 = (delivery.count > 0).then(|| ms(delivery.p99_us));
-        let what = "from due to received, or less, for 99 % of the messages";
-        keys.push(key(p99, "ms", what, files::FLOODTEST));
+        let bound_us = summary.received.clock_bound_us;
+        let p99 = (delivery.count > 0).then(|| known_ms(delivery.p99_us, bound_us));
+        let mut what = "from due to received, or less, for 99 % of the messages".to_owned();
+        if let Some(bound_us) = bound_us {
+            what = format!("{what}, ± {} ms by the clocks of the hosts", ms(bound_us));
+        }
+        keys.push(key(p99, "ms", &what, files::FLOODTEST));
         if run.plan.server.is_watched {
             let cpu = cost.cpu_share.map(|share| format!("{:.1} %", share * 100.0));
             let what = "of one core for the server, while messages were sent";

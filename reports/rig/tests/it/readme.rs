@@ -170,7 +170,6 @@ fn links_lead_to_files_and_headings_that_there_are() {
         for link in links(&read(&document)) {
             let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
             let path = if file.is_empty() { top().join(&document) } else { folder.join(file) };
-            let name = path.file_name().unwrap().to_str().unwrap();
             assert!(path.exists(), "{document} leads to {link}, which there is not");
             if !heading.is_empty() {
                 let text = std::fs::read_to_string(&path).unwrap();
