@@ -108,7 +108,7 @@ step_skew() {
 }
 
 # Delays on a host whose clock is ahead and fast, against those of a floodtest that is here and
-# gets the same messages.
+# gets the same messages. Of the longest ones each process has its own: they are no truth for another.
 step_shifted() {
     local n=40 within=0 k p
     for k in $(seq "${SHIFTED:-20}"); do
@@ -125,7 +125,7 @@ step_shifted() {
         wait $here || true
         local bound verdict=within
         bound=$(field clock_bound_us flood.out)
-        for p in p50_us p90_us p99_us; do
+        for p in p50_us p90_us; do
             local there off
             there=$(host_field 2 delivery_from_due.$p flood.out)
             off=$((there - $(field delivery_from_due.$p true.out)))
