@@ -35,6 +35,7 @@ list() {
 	  strangers   a sender with the token behind 4,500 silent strangers
 	With bars, by the script that stands before the colon:
 	  floodtest/bench/bars.sh: floodtest-memory, -tls, -cpu, -open, -pace, -many, -stall, -file, -liar
+	  floodtest/bench/hosts.sh sum skew shifted lost many (floodtest over two hosts; needs root)
 	  msggen/bench/bars.sh: msggen-pace, -wrk, -empty, -delivered, -sources
 	  server/bench/cluster.sh: cluster-memory, -latency, -throughput, -stop, -kill
 	  memlog/bench/run.sh: memlog-one, -many, -flat, -draw
