@@ -1,6 +1,9 @@
 //! Runs a command with hosts that ssh reaches as h1, h2 and so on, each a set of namespaces of its
 //! own: `with-hosts N PROGRAM[=TIME],… COMMAND…`. Every host gets the program, for which time goes
-//! as `faketime -f TIME` says if that is there: `with-hosts 2 target/release/floodtest,target/release/floodtest=+0.2s bash`.
+//! as `faketime -f TIME` says if that is there; `with-hosts 2 floodtest,floodtest=+0.2s bash` gives
+//! the second host another clock.
+
+#![allow(clippy::print_stderr, reason = "it is a program")]
 
 use std::env;
 use std::path::Path;
