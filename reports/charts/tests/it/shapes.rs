@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use reports::books::{
-    ByReason, Counted, FloodReport, Goodput, Own, SendReport, Settle, SlowReader, SlowReaders,
-    Streams,
+    ByReason, ClockReport, Counted, FloodReport, Goodput, HostReport, Own, SendReport, Settle,
+    SlowReader, SlowReaders, Streams,
 };
 use reports::latency::{Latency, LatencySummary};
 use reports::latency_log;
@@ -408,4 +408,60 @@ fn windows_side_by_side_say_how_fast_all_were_back_in_each() {
     for name in ["sweep.svg", "sweep.png", "sweep.2.svg", "sweep.2.png"] {
         assert!(place.path().join(name).exists(), "{name}");
     }
+}
+
+/// The page of a small run on two hosts, one of which was lost, after `with`.
+fn page_of_hosts(with: impl Fn(&mut FloodReport)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    SMALL.write(folder.path());
+    let clock = Some(ClockReport { bound_us: 240, ..ClockReport::default() });
+    let host = |name: &str, p99_us| HostReport {
+        host: name.to_owned(),
+        clock,
+        delivery_from_due: LatencySummary {
+            count: 9,
+            p50_us: 200,
+            p99_us,
+            ..LatencySummary::default()
+        },
+        ..HostReport::default()
+    };
+    flood(folder.path(), |it| {
+        let why = "b: nothing came from it for 8 s".to_owned();
+        let b = HostReport { lost_why: Some(why), unknown: 7, ..host("b", 9_000) };
+        it.hosts = vec![host("a", 300), b];
+        it.clock_bound_us = Some(250);
+        with(it);
+    });
+    charts::report(folder.path()).unwrap();
+    fs::read_to_string(folder.path().join(files::REPORT)).unwrap()
+}
+
+#[test]
+fn the_page_has_each_host_and_the_bound_of_the_clocks_beside_delays() {
+    let page = page_of_hosts(|_| {});
+    for text in [
+        "<h2>Hosts</h2>",
+        "unknown / 0.300",
+        "unknown / 9.000",
+        "<td data-label=\"clock within, ms\">0.240</td>",
+        "<strong>Lost </strong>b: nothing came from it for 8 s.",
+        "each delay of delivery may be wrong by 0.250 ms in either direction",
+        ", ± 0.250 ms by the clocks of the hosts",
+    ] {
+        assert!(page.contains(text), "{text:?} is not in {page}");
+    }
+    assert!(!page.contains("with one clock"), "{page}");
+}
+
+#[test]
+fn the_page_shows_no_delays_by_a_clock_that_nobody_knows() {
+    let note = "latencies are unknown: sender 0badcafe did not announce themselves";
+    let page = page_of_hosts(|it| {
+        it.delivery_from_due = LatencySummary::unknown();
+        it.delivery_from_send = LatencySummary::unknown();
+        it.notes = vec![note.to_owned()];
+    });
+    assert!(page.contains(&format!("<p>{note}.</p>")), "{page}");
+    assert!(!page.contains("Delivery latency by percentile"), "{page}");
 }
