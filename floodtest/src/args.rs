@@ -7,6 +7,7 @@ use std::time::Duration;
 use about::About;
 use clap::{Args, Parser, Subcommand};
 use reports::expect::Expectations;
+use reports::remote::RemoteHost;
 use reports::{out, units};
 
 use crate::accounting::{Accounting, DEFAULT_ID_IN_URL, IdInUrl};
@@ -14,7 +15,7 @@ use crate::config::{Config, Rate};
 use crate::end::Ends;
 use crate::figures;
 use crate::generate::Pattern;
-use crate::hosts::{HostSpec, Hosts, RemoteProgram};
+use crate::hosts::{Hosts, RemoteProgram};
 use crate::items::{Sequence, Stream};
 use crate::judge::{JudgeBy, NumbersAre};
 use crate::request::RequestArgs;
@@ -126,7 +127,7 @@ pub struct HoldArgs {
     /// The host where msggen runs, if it is not this one: delays go by its clock. It needs
     /// floodtest as well, and may be one of --hosts.
     #[arg(long, value_name = "HOST[:PORT]", requires = "hosts")]
-    pub sender_host: Option<HostSpec>,
+    pub sender_host: Option<RemoteHost>,
 
     /// What floodtest is called on the hosts of --hosts, where it is not on the PATH of a shell
     /// without a terminal.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use reports::remote::RemoteHost;
 use reports::schedule::{Schedule, Step, Steps, StepsError};
 use reports::{out, units};
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ pub struct Config {
     /// The hosts that hold the connections; none if it is this one.
     pub hosts: Vec<HostSpec>,
     /// The host where messages are sent, if it is not this one; only with hosts.
-    pub sender_host: Option<HostSpec>,
+    pub sender_host: Option<RemoteHost>,
     /// The program that is started on them.
     pub remote_program: String,
 }

@@ -405,5 +405,5 @@ fn host_of(number: u64, hosts: &[HostSpec]) -> Option<String> {
         place = place.saturating_sub(host.weight);
         is_it
     });
-    host.map(ToString::to_string)
+    host.map(|it| it.host.to_string())
 }

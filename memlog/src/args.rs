@@ -9,8 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use reports::units::{parse_bytes, parse_duration};
 
 use crate::config::{Config, Plot, There};
-use crate::host::name::Host;
 use crate::target::Choice;
+use reports::remote::RemoteHost;
 
 /// The server that is looked for when nothing else is said.
 const DEFAULT_NAME: &str = "comet-server";
@@ -130,8 +130,8 @@ pub struct RecordArgs {
 
     /// Take the samples on another host, and keep them here: as ssh knows it, with memlog of the
     /// same version on its PATH. Nothing is written there. When it is lost, memlog ends
-    #[arg(long, value_name = "[USER@]HOST[:PORT]", value_parser = Host::parse)]
-    pub host: Option<Host>,
+    #[arg(long, value_name = "[USER@]HOST[:PORT]")]
+    pub host: Option<RemoteHost>,
 
     /// Watch their descendants as well
     #[arg(long)]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::host::name::Host;
 use crate::target::Choice;
+use reports::remote::RemoteHost;
 
 /// What to record, and where.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct There {
     /// Which.
-    pub host: Host,
+    pub host: RemoteHost,
     /// What is recorded there, as flags.
     pub flags: Vec<String>,
 }

@@ -38,6 +38,7 @@ pub mod latency_log;
 pub mod memory_log;
 pub mod out;
 pub mod output;
+pub mod remote;
 pub mod replace;
 #[cfg(feature = "run")]
 pub mod run;

@@ -1,6 +1,6 @@
 //! Why a host does not do what it is to.
 
-use crate::host::name::Host;
+use reports::remote::RemoteHost;
 
 /// Why a host does not do what it is to: which, the cause, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -9,15 +9,13 @@ pub enum Fault {
     #[error("cannot reach {host}: there is no ssh on PATH; install it (Debian: openssh-client)")]
     NoSsh {
         /// The host.
-        host: Host,
+        host: RemoteHost,
     },
     /// ssh did not get there.
-    #[error("cannot reach {host}: {said}; see that `ssh {flag}{} true` works here", host.place)]
+    #[error("cannot reach {host}: {said}; see that `ssh {} true` works here", host.typed())]
     Unreachable {
         /// The host.
-        host: Host,
-        /// The flag of ssh for its port, if it has one.
-        flag: String,
+        host: RemoteHost,
         /// What ssh says.
         said: String,
     },
@@ -25,7 +23,7 @@ pub enum Fault {
     #[error("there is no memlog on {host}, on the PATH that ssh finds there; copy it: `{copy}`")]
     NoProgram {
         /// The host.
-        host: Host,
+        host: RemoteHost,
         /// How to.
         copy: String,
     },
@@ -33,7 +31,7 @@ pub enum Fault {
     #[error("memlog on {host} is {theirs}, and here {ours}; use the same on both: `{copy}`")]
     OtherVersion {
         /// The host.
-        host: Host,
+        host: RemoteHost,
         /// The version there, or what else is known of it.
         theirs: String,
         /// The version here.
@@ -48,20 +46,18 @@ pub enum Fault {
     )]
     Banner {
         /// The host.
-        host: Host,
+        host: RemoteHost,
         /// The first line of it.
         line: String,
     },
     /// memlog there ended before it spoke.
     #[error(
-        "memlog on {host} did not answer: {how}; see what `ssh {flag}{} memlog --version` says",
-        host.place
+        "memlog on {host} did not answer: {how}; see what `ssh {} memlog --version` says",
+        host.typed()
     )]
     Silent {
         /// The host.
-        host: Host,
-        /// The flag of ssh for its port, if it has one.
-        flag: String,
+        host: RemoteHost,
         /// How it ended.
         how: String,
     },
@@ -69,7 +65,7 @@ pub enum Fault {
     #[error("{host}: {said}")]
     There {
         /// The host.
-        host: Host,
+        host: RemoteHost,
         /// Why.
         said: String,
     },
@@ -77,6 +73,6 @@ pub enum Fault {
     #[error("told to end before {host} answered")]
     Told {
         /// The host.
-        host: Host,
+        host: RemoteHost,
     },
 }

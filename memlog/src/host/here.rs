@@ -13,7 +13,6 @@ use crate::clock::Now;
 use crate::config::{Config, There};
 use crate::error::Error;
 use crate::host::fault::Fault;
-use crate::host::name::Host;
 use crate::host::offset::Offset;
 use crate::host::ssh::{Ssh, other_version};
 use crate::host::wire::{HELLO, Lines, Order, SAY_EVERY, SILENCE_HERE, Said, as_us, clean};
@@ -22,6 +21,7 @@ use crate::log;
 use crate::observer::{Observer, Outcome};
 use crate::record::{CUT_SHORT, MOST_MARKS};
 use crate::wait::{Waiter, Wake};
+use reports::remote::RemoteHost;
 
 /// Bytes that may come before memlog speaks. The first line of them is shown, and nobody has more
 /// to say for a greeting.
@@ -59,7 +59,7 @@ pub fn record(
 }
 
 /// Waits until memlog speaks on `host`, and checks that it is the one that is here.
-fn hello(ssh: Ssh, host: &Host, waiter: &mut Waiter) -> Result<(Ssh, Lines), Error> {
+fn hello(ssh: Ssh, host: &RemoteHost, waiter: &mut Waiter) -> Result<(Ssh, Lines), Error> {
     let (mut received, mut banner, mut n_bytes) = (Lines::default(), String::new(), 0);
     loop {
         while let Ok(Some(line)) = received.next() {
@@ -106,7 +106,7 @@ struct Session<'a> {
     /// What was asked for.
     config: &'a Config,
     /// The host.
-    host: &'a Host,
+    host: &'a RemoteHost,
     /// The way to it.
     ssh: Ssh,
     /// What has come from it.

@@ -3,7 +3,6 @@
 //! `ssh HOST memlog worker --stdio` is all there is: the user's own ssh with its settings, and a
 //! memlog that takes samples as ever, keeps no file, and ends with its pipes.
 //!
-//! - [`name`]: what a host is called, and who may be called so.
 //! - [`wire`]: what the two say to each other, in lines.
 //! - [`ssh`]: the program between them, and why it ended; [`fault`]: why there is nothing to keep.
 //! - [`there`]: the memlog on the host; [`here`]: the one that keeps its lines.
@@ -11,7 +10,6 @@
 
 pub mod fault;
 pub mod here;
-pub mod name;
 mod offset;
 mod ssh;
 pub mod there;

@@ -14,17 +14,14 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::host::fault::Fault;
-use crate::host::name::Host;
 use crate::host::wire::{Order, clean};
+use reports::remote::RemoteHost;
 
 /// How long ssh may take to end, and to say why, once its pipes have ended. It is killed then.
 const END_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes that are kept of what ssh says, from the beginning: more than it has to say of a failure.
 const MOST_SAID_BYTES: usize = 16 * 1024;
-
-/// Where a copy of memlog is found by a shell that ssh starts, on most systems.
-const COPY_TO: &str = "/usr/local/bin/";
 
 /// What ssh exits with when it is ssh that failed.
 const OF_SSH: i32 = 255;
@@ -36,7 +33,7 @@ const NO_PROGRAM: i32 = 127;
 #[derive(Debug)]
 pub(super) struct Ssh {
     /// The host.
-    host: Host,
+    host: RemoteHost,
     /// The process.
     child: Child,
     /// Where orders go.
@@ -60,7 +57,7 @@ pub(super) struct Ended {
 
 impl Ssh {
     /// Starts memlog on `host`.
-    pub(super) fn start(host: &Host) -> Result<Self, Fault> {
+    pub(super) fn start(host: &RemoteHost) -> Result<Self, Fault> {
         let no_ssh = || Fault::NoSsh { host: host.clone() };
         // A shell would say it as it says that there is no memlog on the host.
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -74,7 +71,7 @@ impl Ssh {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' INT; exec ssh \"$@\"", "ssh", "-T"]);
         command.args(host.port.map(|port| format!("-p{port}")));
-        command.args(["--", &host.place, "memlog", "worker", "--stdio"]);
+        command.args(["--", &host.destination, "memlog", "worker", "--stdio"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|_| no_ssh())?;
         let stdin = child.stdin.take().expect("it is a pipe");
@@ -122,7 +119,6 @@ impl Ssh {
     /// Why memlog there never spoke. `printed` is the first line of what came instead, if any did.
     pub(super) fn never_spoke(self, printed: &str) -> Fault {
         let host = self.host.clone();
-        let flag = host.port.map(|port| format!("-p {port} ")).unwrap_or_default();
         let ended = self.end();
         let code = ended.status.and_then(|status| status.code());
         let is_of_memlog = ended.said.iter().any(|line| line.starts_with("memlog: "));
@@ -130,14 +126,14 @@ impl Ssh {
             Some(NO_PROGRAM) => Fault::NoProgram { copy: copy(&host), host },
             Some(OF_SSH) => {
                 let said = ended.last_said().unwrap_or_else(|| "ssh does not say why".to_owned());
-                Fault::Unreachable { host, flag, said }
+                Fault::Unreachable { host, said }
             }
             // One that does not know what it is to be.
             Some(2) if is_of_memlog => other_version(host, "another version".to_owned()),
-            _ if printed.is_empty() => Fault::Silent { host, flag, how: ended.how() },
+            _ if printed.is_empty() => Fault::Silent { host, how: ended.how() },
             _ => {
                 let how = format!("{}, and \"{printed}\" was printed", ended.how());
-                Fault::Silent { host, flag, how }
+                Fault::Silent { host, how }
             }
         }
     }
@@ -182,22 +178,15 @@ impl Ended {
 }
 
 /// The fault that memlog on `host` is `theirs`, which is not the version here.
-pub(super) fn other_version(host: Host, theirs: String) -> Fault {
+pub(super) fn other_version(host: RemoteHost, theirs: String) -> Fault {
     Fault::OtherVersion { copy: copy(&host), theirs, ours: about::version(), host }
 }
 
 /// The command that brings this memlog to a host.
-fn copy(host: &Host) -> String {
+fn copy(host: &RemoteHost) -> String {
     let own = std::env::current_exe().ok();
     let own = own.as_deref().unwrap_or(Path::new("memlog")).display().to_string();
-    let flag = host.port.map(|port| format!("-P {port} ")).unwrap_or_default();
-    // An address of IPv6 would end at its first colon.
-    let place = match host.place.split_once('@') {
-        Some((user, address)) if address.contains(':') => format!("{user}@[{address}]"),
-        None if host.place.contains(':') => format!("[{}]", host.place),
-        _ => host.place.clone(),
-    };
-    format!("scp {flag}{own} {place}:{COPY_TO}")
+    host.copy(&own)
 }
 
 /// Keeps what comes from `stderr` until it ends.

@@ -2,8 +2,9 @@
 
 use std::process::ExitStatus;
 
+use reports::remote::RemoteHost;
+
 use super::super::wire::{Hello, PROTOCOL};
-use crate::hosts::HostSpec;
 
 /// The exit status of ssh for all that goes wrong before a program runs on the host.
 const SSH_FAILED: i32 = 255;
@@ -12,35 +13,19 @@ const SSH_FAILED: i32 = 255;
 const NOT_FOUND: i32 = 127;
 const NOT_ALLOWED: i32 = 126;
 
-/// Where a shell that ssh starts finds a program, on most systems.
-const COPY_TO: &str = "/usr/local/bin/";
-
-/// How ssh is called by hand.
-fn by_hand(host: &HostSpec) -> String {
-    let port = host.port.map_or_else(String::new, |port| format!("-p {port} "));
-    format!("ssh {port}{}", host.destination)
-}
-
 /// How this program is copied there.
-fn copy(host: &HostSpec) -> String {
-    let port = host.port.map_or_else(String::new, |port| format!("-P {port} "));
-    // An address of IPv6 would end at its first colon.
-    let place = match host.destination.rsplit_once('@') {
-        Some((user, address)) if address.contains(':') => format!("{user}@[{address}]"),
-        None if host.destination.contains(':') => format!("[{}]", host.destination),
-        _ => host.destination.clone(),
-    };
-    format!("scp {port}\"$(command -v floodtest)\" {place}:{COPY_TO}")
+fn copy(host: &RemoteHost) -> String {
+    host.copy("\"$(command -v floodtest)\"")
 }
 
 /// That ssh cannot be started.
-pub(super) fn no_ssh(host: &HostSpec, error: &std::io::Error) -> String {
+pub(super) fn no_ssh(host: &RemoteHost, error: &std::io::Error) -> String {
     format!("{host}: cannot start ssh: {error}; install it (Debian: openssh-client)")
 }
 
 /// That the way to the host, or the program there, has ended before it said hello.
 pub(super) fn ended(
-    host: &HostSpec,
+    host: &RemoteHost,
     program: &str,
     status: Option<ExitStatus>,
     complaints: &[String],
@@ -55,37 +40,35 @@ pub(super) fn ended(
         ),
         Some(code) => format!(
             "{host}: {program} there ended with exit status {code}: {last}; it may be another \
-             version: `{} {program} --version` says which",
-            by_hand(host)
+             version: `ssh {} {program} --version` says which",
+            host.typed()
         ),
-        None => format!("{host}: ssh was ended: {last}; `{} true` must work", by_hand(host)),
+        None => format!("{host}: ssh was ended: {last}; `ssh {} true` must work", host.typed()),
     }
 }
 
 /// What to do about what ssh complains about.
-fn remedy(host: &HostSpec, complaints: &[String]) -> String {
+fn remedy(host: &RemoteHost, complaints: &[String]) -> String {
     let says = |words: &str| complaints.iter().any(|line| line.contains(words));
-    let by_hand = by_hand(host);
+    let typed = host.typed();
     if says("Could not resolve hostname") {
         "correct its name in --hosts, or give it one in ~/.ssh/config".to_owned()
     } else if says("Host key verification failed") {
-        format!("see that its key is the right one, and accept it once with `{by_hand}`")
+        format!("see that its key is the right one, and accept it once with `ssh {typed}`")
     } else if says("Permission denied") {
-        let port = host.port.map_or_else(String::new, |port| format!("-p {port} "));
         format!(
             "nobody is asked for a password here: let a key of yours in with `ssh-copy-id \
-             {port}{}`, and unlock it with `ssh-add`",
-            host.destination
+             {typed}`, and unlock it with `ssh-add`"
         )
     } else if says("Connection refused") {
         "is an sshd running there, and is its port right?".to_owned()
     } else {
-        format!("`{by_hand} true` must work without a question")
+        format!("`ssh {typed} true` must work without a question")
     }
 }
 
 /// That the host said something else before hello.
-pub(super) fn banner(host: &HostSpec, line: &str) -> String {
+pub(super) fn banner(host: &RemoteHost, line: &str) -> String {
     format!(
         "{host}: printed \"{line}\" before floodtest there said anything; let the start files of \
          its shell (~/.bashrc) print nothing where there is no terminal"
@@ -93,12 +76,12 @@ pub(super) fn banner(host: &HostSpec, line: &str) -> String {
 }
 
 /// That nothing came in time.
-pub(super) fn silent(host: &HostSpec, seconds: u64) -> String {
-    format!("{host}: nothing came within {seconds} s; `{} true` must work", by_hand(host))
+pub(super) fn silent(host: &RemoteHost, seconds: u64) -> String {
+    format!("{host}: nothing came within {seconds} s; `ssh {} true` must work", host.typed())
 }
 
 /// That another version is there, if it is.
-pub(super) fn other_version(host: &HostSpec, hello: &Hello) -> Option<String> {
+pub(super) fn other_version(host: &RemoteHost, hello: &Hello) -> Option<String> {
     let ours = about::version();
     if hello.version == ours && hello.protocol == PROTOCOL {
         return None;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use reports::announced::Announced;
 use reports::books::{ClockReport, HostReport};
 use reports::latency::Latency;
+use reports::remote::RemoteHost;
 
 use super::counted::{Counted, Word};
 use super::lines::Lines;
@@ -30,7 +31,6 @@ use crate::clocks::correction::Correction;
 use crate::clocks::origin::Origin;
 use crate::dry_run::DryRun;
 use crate::error::Error;
-use crate::hosts::HostSpec;
 use crate::job::Job;
 use crate::share::{HostShare, Share};
 use exchanges::Exchanges;
@@ -85,7 +85,7 @@ enum Role {
 #[derive(Debug)]
 pub(super) struct Host {
     /// Which one it is.
-    spec: HostSpec,
+    spec: RemoteHost,
     /// What floodtest is called there.
     program: String,
     /// What it is for.
@@ -128,7 +128,7 @@ pub(super) struct Host {
 
 impl Host {
     /// Begins to speak with a host, which is to have these files and its share of a run.
-    fn start(spec: &HostSpec, program: &str, role: Role, files: Files<'_>) -> Self {
+    fn start(spec: &RemoteHost, program: &str, role: Role, files: Files<'_>) -> Self {
         let started = Ssh::start(spec, program);
         let now = Instant::now();
         let problem = started.as_ref().err().map(|error| fault::no_ssh(spec, error));

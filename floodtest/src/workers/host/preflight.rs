@@ -32,7 +32,7 @@ pub(in crate::workers) fn hosts(
         let share = HostShare { from, weight: spec.weight, period };
         from += spec.weight;
         job.share = Share { host: share, index: 0, of: 1 };
-        let mut host = Host::start(spec, &config.remote_program, Role::Load(share), files);
+        let mut host = Host::start(&spec.host, &config.remote_program, Role::Load(share), files);
         host.job = Some(serde_json::to_vec(&job).map_err(std::io::Error::from)?);
         hosts.push(host);
     }

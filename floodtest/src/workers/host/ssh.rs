@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::hosts::HostSpec;
+use reports::remote::RemoteHost;
 
 /// Things to say that may wait for a host to take them: those of some minutes, and a host that
 /// takes nothing is lost within seconds.
@@ -56,7 +56,7 @@ impl Ssh {
     /// All settings are the user's own. It does not ask anybody for passwords: several at a time
     /// would, and each is out of the terminal's reach, where Ctrl-C does not end it before the
     /// last counts have come.
-    pub(super) fn start(host: &HostSpec, program: &str) -> io::Result<Self> {
+    pub(super) fn start(host: &RemoteHost, program: &str) -> io::Result<Self> {
         let mut command = Command::new("ssh");
         command.args(["-T", "-o", "BatchMode=yes"]);
         if let Some(port) = host.port {
