@@ -121,7 +121,7 @@ fn what_is_wrong_with_a_host_is_said_with_what_to_do_before_anything_is_written(
     let copy_by_port = copy("-P 2222 ");
     fails("h1:2222", &format!("there is no memlog on h1:2222, {none}{copy_by_port}"));
     hosts.put_script(0, "memlog", "echo memlog-worker 0.0.1; read -r order");
-    let own = env!("CARGO_PKG_VERSION");
+    let own = about::version();
     let same = format!("and here {own}; use the same on both: {}", copy(""));
     fails("h1", &format!("memlog on h1 is 0.0.1, {same}"));
     hosts.put_script(0, "memlog", "echo \"memlog: unrecognized subcommand 'worker'\" >&2; exit 2");
