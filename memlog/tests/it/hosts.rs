@@ -110,7 +110,10 @@ fn what_is_wrong_with_a_host_is_said_with_what_to_do_before_anything_is_written(
         memlog(&hosts, dir.path(), &[&format!("--host={host}")]).end().is(2, said);
         assert!(!dir.path().join("mem.log").exists(), "{host}");
     };
-    fails("-oProxyCommand=x", "not a host: \"-oProxyCommand=x\"; write HOST, USER@HOST or USER@HOST:PORT");
+    fails(
+        "-oProxyCommand=x",
+        "not a host: \"-oProxyCommand=x\"; write HOST, USER@HOST or USER@HOST:PORT",
+    );
     fails("nowhere", "cannot reach nowhere: ssh: Could not resolve hostname nowhere: ");
     fails("nowhere", "; see that `ssh nowhere true` works here");
     fails("h1:1", "cannot reach h1:1: ssh: connect to host 10.77.0.2 port 1: Connection refused");
