@@ -96,8 +96,8 @@ fn server_that_stamps(stamp: impl Fn() -> Stamp + Send + Sync + 'static) -> Serv
     })
 }
 
-/// The delays of a report, those among them that came out negative too: a message that comes at once
-/// may, by as much as the bound of the clocks.
+/// The delays of a report, those among them that came out negative too: a message that comes at
+/// once may, by as much as the bound of the clocks.
 fn delays(summary: &LatencySummary) -> u64 {
     summary.count + summary.negative
 }

@@ -39,9 +39,13 @@ struct Guide {
 }
 
 /// Pages whose commands are not run from here, and who looks at them.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     ("your-own-server.md", "floodtest/tests/interop runs each against the server that it names"),
     ("promises.md", "there are none"),
+    (
+        "installing.md",
+        "package/try.sh, in .ci/run; the others install on the machine that runs them",
+    ),
     ("comet-server.md", "readme.rs: the program understands them; this is a list of its flags"),
     ("floodtest.md", "likewise"),
     ("memlog.md", "likewise"),
@@ -171,11 +175,12 @@ const GUIDES: [Guide; 9] = [
         ],
         // The way to each host, without one: hosts.rs has real ones.
         before: "mkdir bin
-            printf '#!/bin/sh\\nwhile [ \"$1\" != -- ]; do shift; done; shift 2; exec \"$@\"\\n' > bin/ssh
-            printf '#!/bin/sh\\n' > bin/scp
+            S='while [ \"$1\" != -- ]; do shift; done'
+            printf '%s\\n' '#!/bin/sh' \"$S\" 'shift 2' 'exec \"$@\"' > bin/ssh
+            printf '%s\\n' '#!/bin/sh' > bin/scp
             chmod +x bin/*
             PATH=$PWD/bin:$PATH
-            comet-server",
+            comet-server --threads 1",
         ..NONE
     },
     Guide {

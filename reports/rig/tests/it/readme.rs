@@ -48,7 +48,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
         for line in block.replace("\\\n", " ").lines() {
             let words = shlex::split(&line.replace('…', " ")).unwrap_or_default();
             // What another program reads or a file takes is none of this one's.
-            let is_end = |word: &String| ["|", ">", ">>", "&&"].contains(&word.as_str());
+            let is_end = |word: &String| ["|", ">", ">>", "&&", "&"].contains(&word.as_str());
             let words: Vec<String> = words.into_iter().take_while(|word| !is_end(word)).collect();
             let words = match words.as_slice() {
                 [cargo, rig, rest @ ..] if cargo == "cargo" && rig == "rig" => {
