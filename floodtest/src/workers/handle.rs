@@ -1,13 +1,14 @@
 //! One worker process of this machine, as its parent sees it.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::counted::{Counted, State, Word};
+use super::lines::Lines;
 use super::link::Link;
 use super::orders::Order;
 use super::wire::{ASK, SaidWhole};
@@ -19,9 +20,6 @@ use crate::job::Job;
 /// so short of something that the run makes no sense.
 const START_TIME: Duration = Duration::from_secs(30);
 
-/// Bytes taken at once from a worker.
-const RECEIVE_BYTES: usize = 64 * 1024;
-
 /// One worker process.
 #[derive(Debug)]
 pub(super) struct Handle {
@@ -32,7 +30,7 @@ pub(super) struct Handle {
     /// The way to it.
     stream: UnixStream,
     /// What it has said of a line that is not finished.
-    received: Vec<u8>,
+    received: Lines,
     /// What is to be said of its death.
     death_notice: Option<String>,
 }
@@ -52,7 +50,7 @@ impl Handle {
             counted: Counted::new(number, job.share.number(0)),
             child,
             stream,
-            received: Vec::new(),
+            received: Lines::default(),
             death_notice: None,
         };
         let mut line = serde_json::to_vec(job).map_err(io::Error::from).map_err(cannot)?;
@@ -133,22 +131,15 @@ impl Link for Handle {
     }
 
     fn listen(&mut self) -> Result<bool, Error> {
-        let start = self.received.len();
-        self.received.resize(start + RECEIVE_BYTES, 0);
-        let received = (&self.stream).read(&mut self.received[start..]);
-        self.received.truncate(start + received.as_ref().copied().unwrap_or(0));
-        match received {
-            Ok(0) => self.reap(),
-            Ok(_) => {}
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+        match self.received.fill(&self.stream) {
+            Ok(true) => {}
+            Ok(false) => self.reap(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => self.kill(),
         }
         let mut has_news = self.counted.state == State::Gone;
-        while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-            let word = self.counted.take_in(&self.received[..end]);
-            self.received.drain(..=end);
-            match word? {
+        while let Some(line) = self.received.next()? {
+            match self.counted.take_in(&line)? {
                 Word::Answer => {}
                 Word::News => has_news = true,
                 Word::Last => {
@@ -163,14 +154,6 @@ impl Link for Handle {
             }
         }
         Ok(has_news)
-    }
-
-    fn tend(&mut self, _: Instant) -> bool {
-        false
-    }
-
-    fn next_at(&self) -> Option<Instant> {
-        None
     }
 
     fn kill(&mut self) {

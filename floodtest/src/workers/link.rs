@@ -37,10 +37,14 @@ pub(super) trait Link {
     fn listen(&mut self) -> Result<bool, Error>;
 
     /// Does what is due; whether there is news.
-    fn tend(&mut self, now: Instant) -> bool;
+    fn tend(&mut self, _: Instant) -> bool {
+        false
+    }
 
     /// When something is due.
-    fn next_at(&self) -> Option<Instant>;
+    fn next_at(&self) -> Option<Instant> {
+        None
+    }
 
     /// Ends it by force.
     fn kill(&mut self);

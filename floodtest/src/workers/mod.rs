@@ -204,9 +204,7 @@ impl Workers {
     ) -> Result<(End, Tally, Named), Error> {
         let end = self.follow(reporter, stop)?;
         self.end(reporter)?;
-        let merged = self.merged();
-        reporter.hosts = self.host_reports();
-        reporter.timing = self.timing(&merged);
+        let merged = self.merged_for(reporter);
         let delays = self.links.iter().filter_map(|link| link.delays()).collect();
         let named = Named { worst: self.worst(), slow: self.slow(), delays };
         Ok((end, merged, named))
@@ -221,9 +219,7 @@ impl Workers {
             let is_answered = asked_at.is_some_and(is_over);
             if is_answered || asked_at.is_none() && self.has_news {
                 (asked_at, self.has_news) = (None, false);
-                let merged = self.merged();
-                reporter.hosts = self.host_reports();
-                reporter.timing = self.timing(&merged);
+                let merged = self.merged_for(reporter);
                 let end = self.end_of_all();
                 if let Some(end) = end.or_else(|| reporter.tick(now, &merged, self.is_settled())) {
                     return Ok(end);
@@ -350,6 +346,14 @@ impl Workers {
         let of_sender = self.sender.iter_mut().flat_map(Host::notices);
         let troubles = self.links.iter_mut().flat_map(|link| link.notices());
         troubles.chain(of_sender).for_each(|it| reporter.trouble(&it));
+    }
+
+    /// The counts of all, of which the reporter is told whose they are and what they are worth.
+    fn merged_for(&mut self, reporter: &mut Reporter<'_>) -> Tally {
+        let merged = self.merged();
+        reporter.hosts = self.host_reports();
+        reporter.timing = self.timing(&merged);
+        merged
     }
 
     /// The counts of all.

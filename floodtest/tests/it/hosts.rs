@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     OUR_HEAD, Running, Server, UrlFile, children, chunk, hold, messages, send, signal,
-    start_command, wait_until,
+    start_command, wait_until_gone,
 };
 
 /// Connections of each run.
@@ -100,16 +100,6 @@ fn server_that_stamps(stamp: impl Fn() -> Stamp + Send + Sync + 'static) -> Serv
 /// once may, by as much as the bound of the clocks.
 fn delays(summary: &LatencySummary) -> u64 {
     summary.count + summary.negative
-}
-
-/// Waits until none of these processes runs any more.
-fn wait_until_gone(pids: &[u32]) {
-    // Where nobody waits for orphans they stay as zombies.
-    let is_gone = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.map_or(true, |stat| stat.contains(") Z "))
-    };
-    wait_until("the processes of the hosts are gone", || pids.iter().all(is_gone));
 }
 
 #[test]

@@ -238,6 +238,16 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
+/// Waits until none of these processes runs any more.
+pub(crate) fn wait_until_gone(pids: &[u32]) {
+    // Where nobody waits for orphans they stay as zombies.
+    let is_gone = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    };
+    wait_until("they are gone", || pids.iter().all(is_gone));
+}
+
 /// Starts a command that becomes `floodtest`.
 pub(crate) fn start_command(mut command: Command) -> Running {
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

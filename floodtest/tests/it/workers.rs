@@ -1,7 +1,6 @@
 //! More connections than one process may open: several processes, one report.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -12,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     OUR_HEAD, Running, Server, UrlFile, children, chunk, deserted_address, hold, messages, send,
-    signal, start_command, start_limited, wait_until,
+    signal, start_command, start_limited, wait_until_gone,
 };
 
 /// Connections of each run. Each process holds 36 of them where it may open 100 files.
@@ -115,12 +114,7 @@ fn no_worker_outlives_its_parent() {
     let running = opened(&urls);
     let pids = children(running.pid());
     running.signal(Signal::KILL);
-    // Where nobody waits for orphans they stay as zombies.
-    let is_gone = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.map_or(true, |stat| stat.contains(") Z "))
-    };
-    wait_until("the workers are gone", || pids.iter().all(is_gone));
+    wait_until_gone(&pids);
     assert_eq!(running.end().code, None);
 }
 

@@ -356,10 +356,8 @@ impl Host {
 
     /// Notes that one of its workers has ended. When all have its clock is asked for once more.
     fn note_end(&mut self) {
-        if self.phase == Phase::Running && !self.workers.iter().any(Counted::is_running) {
-            self.enter(Phase::Ending);
-            self.clock.begin();
-            self.ask_for_time();
+        if !self.workers.iter().any(Counted::is_running) {
+            self.finish();
         }
     }
 
@@ -412,7 +410,7 @@ impl Host {
         matches!(self.role, Role::Sender)
     }
 
-    /// Begins to end a host without workers: its clock is asked for once more.
+    /// Begins to end a host of which no worker runs: its clock is asked for once more.
     pub(super) fn finish(&mut self) {
         if self.phase == Phase::Running {
             self.enter(Phase::Ending);
@@ -517,10 +515,9 @@ impl Host {
         self.workers.len()
     }
 
-    /// Whether its workers wait for the start and its clock is known, or it is lost.
+    /// Whether its workers wait for the start and its clock is known.
     pub(super) fn is_ready(&self) -> bool {
         match self.role {
-            _ if self.lost_why.is_some() => true,
             Role::Load(_) => self.phase == Phase::Running && self.clock.is_known(),
             Role::Sender => self.clock.is_known() && self.senders.is_some(),
         }

@@ -40,17 +40,7 @@ pub(in crate::workers) fn hosts(
         let nothing = Files { now: &[], sent: &[] };
         hosts.push(Host::start(spec, &config.remote_program, Role::Sender, nothing));
     }
-    while hosts.iter().any(|host| host.lost_why.is_none() && host.phase < Phase::Prepared) {
-        let mut links: Vec<&mut dyn Link> =
-            hosts.iter_mut().map(|it| it as &mut dyn Link).collect();
-        if listen(&mut links, Some(stop), None)?.is_stopped {
-            return Err(Error::Interrupted);
-        }
-    }
-    let faults: Vec<String> = hosts.iter().filter_map(|host| host.lost_why.clone()).collect();
-    if !faults.is_empty() {
-        return Err(Error::Hosts(faults));
-    }
+    until(&mut hosts, |host| host.phase >= Phase::Prepared, stop)?;
     for host in &mut hosts {
         let Some(plan) = &mut host.plan else { continue };
         let name = host.spec.to_string();
@@ -67,7 +57,17 @@ pub(in crate::workers) fn until_ready(
     hosts: &mut [Host],
     stop: BorrowedFd<'_>,
 ) -> Result<(), Error> {
-    while !hosts.iter().all(Host::is_ready) {
+    until(hosts, Host::is_ready, stop)
+}
+
+/// Listens until each of the hosts `is_there` or is lost. An error names what is wrong with all
+/// that are lost.
+fn until(
+    hosts: &mut [Host],
+    is_there: impl Fn(&Host) -> bool,
+    stop: BorrowedFd<'_>,
+) -> Result<(), Error> {
+    while hosts.iter().any(|host| host.lost_why.is_none() && !is_there(host)) {
         let mut links: Vec<&mut dyn Link> =
             hosts.iter_mut().map(|it| it as &mut dyn Link).collect();
         if listen(&mut links, Some(stop), None)?.is_stopped {

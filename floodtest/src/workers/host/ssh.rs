@@ -82,9 +82,9 @@ impl Ssh {
         Ok(Self { child, answers, say: Some(say), complaint, has_complained })
     }
 
-    /// Says something, in its turn; false if it is not taken.
-    pub(super) fn say(&self, what: ToSay) -> bool {
-        self.say.as_ref().is_some_and(|say| say.try_send(what).is_ok())
+    /// Says something, in its turn. What is not taken is lost, and the host with it by its silence.
+    pub(super) fn say(&self, what: ToSay) {
+        let _ = self.say.as_ref().map(|say| say.try_send(what));
     }
 
     /// Says nothing more, which ends what runs on the host.
@@ -152,7 +152,7 @@ fn keep_last(mut stderr: ChildStderr, kept: &Mutex<Vec<u8>>) {
 }
 
 /// Lines as they can be shown on a terminal, without empty ones.
-pub(super) fn shown_lines(bytes: &[u8]) -> Vec<String> {
+fn shown_lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let plain = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
     let lines = text.lines().map(|line| plain(line).trim().to_owned());

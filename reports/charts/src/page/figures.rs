@@ -354,6 +354,14 @@ pub(super) fn known_ms(us: u64, bound_us: Option<u64>) -> String {
     if bound_us.is_some_and(|bound_us| us < bound_us) { "unknown".to_owned() } else { ms(us) }
 }
 
+/// Median and 99th percentile in milliseconds, as far as they are not below the bound of clocks.
+pub(super) fn p50_and_p99(delays: &LatencySummary, bound_us: Option<u64>) -> String {
+    if delays.count == 0 {
+        return "–".to_owned();
+    }
+    format!("{} / {}", known_ms(delays.p50_us, bound_us), known_ms(delays.p99_us, bound_us))
+}
+
 /// By which clocks delays are known.
 fn clocks(summary: &Summary) -> String {
     let received = &summary.received;

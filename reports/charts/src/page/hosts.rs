@@ -2,10 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::figures::known_ms;
+use super::figures::p50_and_p99;
 use super::{section, source, table};
 use reports::books::HostReport;
-use reports::latency::LatencySummary;
 use reports::run::words::{grouped, ms};
 use reports::run::{Summary, files};
 
@@ -56,16 +55,8 @@ fn row(host: &HostReport, summary: &Summary) -> Vec<String> {
         grouped(host.failed),
         grouped(host.unknown),
         grouped(host.items),
-        delays(&host.delivery_from_due, summary.received.clock_bound_us),
+        p50_and_p99(&host.delivery_from_due, summary.received.clock_bound_us),
         host.clock.map_or_else(|| "not known".to_owned(), |clock| ms(clock.bound_us)),
         grouped(host.rss_kb),
     ]
-}
-
-/// Median and 99th percentile.
-fn delays(delays: &LatencySummary, bound_us: Option<u64>) -> String {
-    if delays.count == 0 {
-        return "–".to_owned();
-    }
-    format!("{} / {}", known_ms(delays.p50_us, bound_us), known_ms(delays.p99_us, bound_us))
 }

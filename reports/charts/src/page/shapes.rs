@@ -3,10 +3,10 @@
 
 use maud::{Markup, html};
 
+use super::figures::p50_and_p99;
 use super::{figure, section, source, table};
 use crate::pictures::Drawn;
 use reports::books::{ByReason, FloodReport, Goodput, Settle, SlowReaders, Streams};
-use reports::latency::LatencySummary;
 use reports::run::words::{figure as number, grouped, ms};
 use reports::run::{Run, Summary, files};
 
@@ -27,14 +27,6 @@ fn reasons(by_reason: &ByReason) -> String {
     let all = by_reason.iter().filter(|(_, n)| **n > 0);
     let all: Vec<String> = all.map(|(reason, n)| format!("{} {reason}", grouped(*n))).collect();
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
-}
-
-/// Median and 99th percentile.
-fn p50_and_p99(delays: &LatencySummary) -> String {
-    if delays.count == 0 {
-        return "–".to_owned();
-    }
-    format!("{} / {}", ms(delays.p50_us), ms(delays.p99_us))
 }
 
 /// How connections came back. Nothing where none had to.
@@ -76,7 +68,7 @@ pub(super) fn settles(summary: &Summary, drawn: &Drawn) -> Markup {
     let delivery = |settle: &Settle| {
         let delays = [&settle.delivery_before, &settle.delivery_during, &settle.delivery_after];
         let what = format!("{}, at {:.1} s", settle.cause, settle.at_s);
-        [what].into_iter().chain(delays.map(p50_and_p99)).collect::<Vec<_>>()
+        [what].into_iter().chain(delays.map(|it| p50_and_p99(it, None))).collect::<Vec<_>>()
     };
     let has_delivery = settles.iter().any(|settle| settle.delivery_before.count > 0);
     let shown = &settles[..settles.len().min(MOST_SETTLES)];
