@@ -445,9 +445,10 @@ step_blocked() {
     end_all
 }
 
-step_c10k() { cargo rig c10k; }
-step_c1m() { cargo rig c1m --messages-per-second 8000; }
-step_c1m-apart() { cargo rig c1m --no-cluster; }
+rig() { cargo run --quiet --release --locked --bin rig -- "$@"; }
+step_c10k() { rig c10k; }
+step_c1m() { rig c1m --messages-per-second 8000; }
+step_c1m-apart() { rig c1m --no-cluster; }
 
 of_script() { # SCRIPT STEP
     local code=0

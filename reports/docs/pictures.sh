@@ -2,12 +2,12 @@
 # Makes the pictures of the documents again, in reports/docs/pictures: those of storms.md and
 # language-models.md by running each shape in small and copying the charts of the runs; those of
 # README.md by the article's experiment, its report in a browser (chromium) and what it says on a
-# terminal. Without arguments it takes `cargo rig`; otherwise the program that is named. It takes
-# seven minutes. ONLY=readme makes README's alone, and RUN=FOLDER makes them of a run that there is.
+# terminal. Without arguments the programs are built for release; otherwise it takes the rig that is
+# named. It takes seven minutes. ONLY=readme makes README's alone, and RUN=FOLDER makes them of a run that there is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 RIG=("$@")
-[ $# -gt 0 ] || RIG=(cargo rig)
+[ $# -gt 0 ] || RIG=(cargo run --quiet --release --locked --bin rig --)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 PICTURES=reports/docs/pictures

@@ -7,10 +7,13 @@
 # of what is said. It needs cargo, dpkg-dev and binutils. The maintainer is who DEBFULLNAME and
 # DEBEMAIL name, as for other tools of Debian, or else who made the commit that is packed. The
 # package has no scripts: nothing is started, and no configuration is made.
+#
+#   PROFILE=release   the cargo profile of the programs; with `quick` it is there sooner, to be tried
 set -euo pipefail
 out=$(realpath -m "${1:-$(dirname "$0")/../../target/debian}")
 cd "$(dirname "$0")/../.."
 
+PROFILE=${PROFILE:-release}
 name=comet-toolkit
 programs=(comet-server floodtest msggen memlog rig)
 
@@ -27,12 +30,11 @@ fi
 [ -z "${DEBEMAIL:-}" ] || who="${DEBFULLNAME:-$DEBEMAIL} <$DEBEMAIL>"
 export COMET_COMMIT SOURCE_DATE_EPOCH
 
-# The same two calls as `cargo rig` makes. Where that had the same COMET_COMMIT in its environment
-# nothing is built again.
-cargo build --release --locked --package rig
-cargo build --release --locked --bins --package comet-server --package floodtest \
-    --package msggen --package memlog
-built=${CARGO_TARGET_DIR:-target}/release
+# The same packages as for `cargo rig`. Where that had the same profile, and the same COMET_COMMIT in
+# its environment, nothing is built again.
+cargo build --profile "$PROFILE" --locked --workspace --bin rig --bin comet-server --bin floodtest \
+    --bin msggen --bin memlog
+built=${CARGO_TARGET_DIR:-target}/$PROFILE
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT

@@ -13,7 +13,7 @@
 #   SMALL=1       each in a form that takes seconds, below target/remake; they publish nothing
 #   TO=DIR        where the folders are made; reports/runs
 #   DATE=DAY      what their names begin with; the day on which the script was started first
-#   RIG=PROGRAM   the rig; `cargo rig`, which builds for release first
+#   RIG=PROGRAM   the rig; without it everything is built for release first
 #   HOSTS=FILE    a scenario with several hosts; without it `hosts` is left out
 #
 # A million connections need net.core.netdev_max_backlog and the like: `cargo rig c1m --plan` says
@@ -25,7 +25,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 SMALL=${SMALL-}
 TO=${TO:-$([ -n "$SMALL" ] && echo target/remake || echo reports/runs)}
 RIG=("${RIG:-cargo}")
-[ "${RIG[0]}" != cargo ] || RIG=(cargo rig)
+[ "${RIG[0]}" != cargo ] || RIG=(cargo run --quiet --release --locked --bin rig --)
 # Raw logs of a million connections are made smaller than this, in bytes.
 LONGEST_LOG=1000000
 ALL="c10k c1m peers storm llm friends hosts"

@@ -23,8 +23,8 @@ fn programs() -> BTreeMap<String, PathBuf> {
     let target = folder.ancestors().nth(2).unwrap();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--locked", "--bins", "--profile", profile]);
-    command.args(["--package", "comet-server", "--package", "floodtest", "--package", "msggen"]);
+    command.args(["build", "--locked", "--workspace", "--profile", profile]);
+    command.args(["--bin", "comet-server", "--bin", "floodtest", "--bin", "msggen"]);
     command.args(["--message-format", "json-render-diagnostics"]);
     command.env("CARGO_TARGET_DIR", target).current_dir(env!("CARGO_MANIFEST_DIR"));
     let built = command.stderr(Stdio::piped()).output().unwrap();

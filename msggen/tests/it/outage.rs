@@ -88,7 +88,7 @@ impl Server {
     /// Starts the server that cargo builds from this workspace.
     fn start() -> Self {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--offline", "--package", "comet-server", "--bins"])
+            .args(["build", "--locked", "--offline", "--workspace", "--bin", "comet-server"])
             .args(["--message-format", "json"])
             .stderr(Stdio::inherit())
             .output()

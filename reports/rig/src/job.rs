@@ -133,8 +133,8 @@ pub(crate) struct KeptArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Build the programs of the checkout that it is started in, with this cargo profile; figures
-    /// are only good for `release`. [default: `cargo rig` builds with `release`; an installed rig
-    /// takes the programs beside itself, or those on PATH]
+    /// to publish need `release`. [default: `cargo rig` builds with `quick`, like itself; an
+    /// installed rig takes the programs beside itself, or those on PATH]
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 }

@@ -20,14 +20,27 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What the plan of a run has for a profile when its programs were not built for it.
 const INSTALLED: &str = "installed";
 
-/// The cargo profile that figures are good for.
-const RELEASE: &str = "release";
-
 /// Whether cargo runs this program: `cargo rig` in a checkout, or a test there. What the cargo of
 /// some other project runs sees `CARGO` as well, but not the name of this package.
 pub(crate) fn is_through_cargo() -> bool {
     env::var_os("CARGO").is_some()
         && env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"))
+}
+
+/// The cargo profile that this program was built with: cargo names the folder after it that the
+/// program is in.
+fn own_profile() -> anyhow::Result<String> {
+    let own = own_path()?;
+    let folder = own.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    let folder =
+        folder.context("rig is in no folder of a cargo profile; name one with --profile")?;
+    // The one profile whose folder has another name.
+    Ok(if folder == "debug" { "dev" } else { folder }.to_owned())
+}
+
+/// Where this program is.
+fn own_path() -> anyhow::Result<PathBuf> {
+    env::current_exe().context("cannot find out where rig itself is")
 }
 
 /// The folder of the checkout that a program is installed from.
@@ -44,12 +57,12 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// The programs named like their packages. They are built when cargo runs this one, or when
-    /// `profile` says with which profile; otherwise they are those that are installed.
+    /// The programs `names`. They are built when `profile` says with which cargo profile, or when
+    /// cargo runs this one, and then with its own; otherwise they are those that are installed.
     pub(crate) async fn get(names: &[&str], profile: Option<&str>) -> anyhow::Result<Self> {
         match profile {
             Some(profile) => Self::build(names, profile).await,
-            None if is_through_cargo() => Self::build(names, RELEASE).await,
+            None if is_through_cargo() => Self::build(names, &own_profile()?).await,
             None => Self::find(names).await,
         }
     }
@@ -58,9 +71,11 @@ impl Programs {
     async fn build(names: &[&str], profile: &str) -> anyhow::Result<Self> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = child::command(Path::new(&cargo));
-        command.args(["build", "--locked", "--bins", "--profile", profile]);
+        // Of the whole workspace, as the alias `cargo rig` builds this program: what they share
+        // then has the same features, and is compiled once.
+        command.args(["build", "--locked", "--workspace", "--profile", profile]);
         command.args(["--message-format", "json-render-diagnostics"]);
-        command.args(names.iter().flat_map(|name| ["--package", name]));
+        command.args(names.iter().flat_map(|name| ["--bin", name]));
         let built = command.stdin(Stdio::null()).stderr(Stdio::inherit());
         let built = built.output().await.context("cannot run cargo")?;
         ensure!(built.status.success(), "the programs cannot be built");
@@ -81,7 +96,7 @@ impl Programs {
 
     /// Finds the programs beside this one, where cargo installs all of them, and else on PATH.
     async fn find(names: &[&str]) -> anyhow::Result<Self> {
-        let own = env::current_exe().context("cannot find out where rig itself is")?;
+        let own = own_path()?;
         let beside = own.parent().context("rig is in no folder")?.to_owned();
         let on_path = env::var_os("PATH").unwrap_or_default();
         // An empty entry stands for the current folder, which may be anybody's.

@@ -216,6 +216,15 @@ fn what_makes_figures_doubtful_is_said() {
             "The wall clock was stepped 1 times during the run.",
         ]
     );
+    // What `cargo rig` builds has its price named, and what is built for release has nothing.
+    for (profile, said) in [("quick", Some("about 4% more CPU than release")), ("release", None)] {
+        let plan = Plan::read(folder.path()).unwrap();
+        Plan { profile: profile.to_owned(), ..plan }.write(folder.path()).unwrap();
+        let caveats = self::summary(folder.path()).caveats;
+        let of_build: Vec<_> = caveats.iter().filter(|it| it.contains(" built with")).collect();
+        assert_eq!(of_build.len(), usize::from(said.is_some()), "{caveats:?}");
+        assert!(said.is_none_or(|said| of_build[0].contains(said)), "{caveats:?}");
+    }
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub(crate) struct AbuseArgs {
     /// Another server, for bars that compare two.
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
-    /// Build the server of the checkout that it is started in, with this cargo profile; figures are
-    /// only good for `release`. [default: as for other experiments]
+    /// Build the server of the checkout that it is started in, with this cargo profile; figures to
+    /// publish need `release`. [default: as for other experiments]
     #[arg(long, value_name = "NAME", conflicts_with = "server")]
     pub(crate) profile: Option<String>,
 }

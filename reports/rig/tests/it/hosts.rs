@@ -17,8 +17,8 @@ use crate::scenario::{SERVER, has_python};
 /// The programs of this checkout, built like this test.
 fn built(names: &[&str]) -> Vec<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "--bins", "--profile", PROFILE]);
-    cargo.args(names.iter().flat_map(|name| ["--package", name]));
+    cargo.args(["build", "--locked", "--workspace", "--profile", PROFILE]);
+    cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     assert!(cargo.status().unwrap().success(), "{names:?} can be built");
     let folder = Path::new(env!("CARGO_BIN_EXE_rig")).parent().unwrap();
     names.iter().map(|name| folder.join(name)).collect()
@@ -112,7 +112,7 @@ fn the_memory_of_a_server_on_another_host_is_on_the_page() {
     let file = place.path().join("far.toml");
     fs::write(&file, scenario).unwrap();
     let run = |folder: &str| {
-        let mut rig = rig_command(&["run", "--profile", PROFILE, "--out"]);
+        let mut rig = rig_command(&["run", "--out"]);
         rig.arg(place.path().join(folder)).arg(&file);
         moved(&hosts, &rig)
     };

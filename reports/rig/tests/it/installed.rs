@@ -12,8 +12,8 @@ use crate::rig::{PROFILE, assert_held, told};
 static ARE_BUILT: LazyLock<bool> = LazyLock::new(|| {
     let rig = Path::new(env!("CARGO_BIN_EXE_rig"));
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--locked", "--bins", "--profile", PROFILE]);
-    build.args(PROGRAMS.iter().flat_map(|name| ["--package", name]));
+    build.args(["build", "--locked", "--workspace", "--profile", PROFILE]);
+    build.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     build.env("CARGO_TARGET_DIR", rig.ancestors().nth(2).unwrap()).status().unwrap().success()
 });

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
-/// The cargo profile of this test, and so of the programs that it runs.
+/// The cargo profile of this test, of the rig that is built beside it, and so of the programs.
 pub(crate) const PROFILE: &str = if cfg!(debug_assertions) { "dev" } else { "release" };
 
 /// The rig itself, which cargo builds beside the tests.
@@ -27,7 +27,7 @@ pub(crate) fn rig_command(args: &[&str]) -> Command {
 
 /// The rig with an experiment.
 pub(crate) fn rig_with(experiment: &str) -> Command {
-    rig_command(&[experiment, "--profile", PROFILE])
+    rig_command(&[experiment])
 }
 
 /// The rig with the experiment that most tests need.
@@ -126,6 +126,7 @@ fn events_and_websockets_get_every_message_and_are_named() {
         let plan = std::fs::read_to_string(folder.path().join("plan.toml")).unwrap();
         let plan: toml::Table = plan.parse().unwrap();
         assert_eq!(plan["transport"].as_str(), Some(transport));
+        assert_eq!(plan["profile"].as_str(), Some(PROFILE), "the programs are built like the rig");
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use testing::skip;
 
 use crate::readme::help;
-use crate::rig::{PROFILE, rig_command, told};
+use crate::rig::{rig_command, told};
 
 /// The server of these tests, and how its clients and senders reach it.
 pub(crate) const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/stream.py");
@@ -41,7 +41,7 @@ fn scenario(options: &str, rate: u64) -> String {
 fn run(place: &Path, scenario: &str, flags: &[&str]) -> Output {
     let file = place.join("server.toml");
     fs::write(&file, scenario).unwrap();
-    let mut rig = rig_command(&["run", "--profile", PROFILE]);
+    let mut rig = rig_command(&["run"]);
     rig.args(flags).arg("--out").arg(place.join("run")).arg(file).output().unwrap()
 }
 
@@ -238,7 +238,7 @@ fn a_url_becomes_a_first_scenario() {
     let (url, to) = (format!("127.0.0.1:{port}/sub/7"), format!("127.0.0.1:{port}/pub/{{id}}"));
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("first.toml");
-    let mut init = rig_command(&["init", "--profile", PROFILE]);
+    let mut init = rig_command(&["init"]);
     let init = init.arg(format!("http://{url}")).arg("--to").arg(format!("http://{to}"));
     let output = init.arg("--out").arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
@@ -253,13 +253,13 @@ fn a_url_becomes_a_first_scenario() {
         assert!(text.contains(words), "{words}: {text}");
     }
     // It runs as it is; smaller here.
-    let mut run = rig_command(&["run", "--profile", PROFILE]);
+    let mut run = rig_command(&["run"]);
     let run = run.args(["--set", "connections.count=10", "--set", "messages.for=1s"]);
     let run = run.args(["--set", "messages.allow-late=true", "--out"]);
     let output = run.arg(place.path().join("run")).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
 
-    let init = |url: &str| rig_command(&["init", "--profile", PROFILE, url]).output().unwrap();
+    let init = |url: &str| rig_command(&["init", url]).output().unwrap();
     let output = init(&format!("http://127.0.0.1:{port}/elsewhere"));
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
     assert!(told(&output).contains("status 404"), "{}", told(&output));
@@ -267,14 +267,14 @@ fn a_url_becomes_a_first_scenario() {
     assert!(told(&output).contains("is no URL"), "{}", told(&output));
 
     // Beside the same server, without a file.
-    let mut attach = rig_command(&["attach", "--profile", PROFILE, "--listen", port]);
+    let mut attach = rig_command(&["attach", "--listen", port]);
     let attach = attach.args(["--connections", "10", "--for", "1s", "--pattern"]);
     let attach = attach.arg(format!("http://127.0.0.1:{port}/sub/{{id}}"));
     let attach =
         attach.arg("--to").arg(format!("http://{to}")).args(["--set", "connections.ssee=true"]);
     let output = attach.output().unwrap();
     assert!(told(&output).contains("did you mean sse?"), "{}", told(&output));
-    let mut attach = rig_command(&["attach", "--profile", PROFILE]);
+    let mut attach = rig_command(&["attach"]);
     let attach = attach.args(["--pid", &server.server.id().to_string(), "--connections", "10"]);
     let attach = attach.args(["--for", "1s", "--pattern"]).arg(format!("http://{url}"));
     let attach = attach.arg("--to").arg(format!("http://127.0.0.1:{port}/pub/7"));
