@@ -51,6 +51,38 @@ fn bash_takes_the_completions_of_every_program() {
 }
 
 #[test]
+fn zsh_and_fish_take_the_completions_of_every_program() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in programs() {
+        for (shell, file) in [("zsh", format!("_{name}")), ("fish", format!("{name}.fish"))] {
+            std::fs::write(folder.path().join(file), said(name, &["completions", shell])).unwrap();
+        }
+    }
+    // What zsh has for a program, found as it finds the file by itself, and compiled. What fish has
+    // for the word that is being typed.
+    for name in programs() {
+        let zsh = format!(
+            "fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; autoload +X _{name} && \
+             echo ${{_comps[{name}]}}"
+        );
+        let fish = format!("source {name}.fish; complete -C '{name} comp'");
+        for (shell, flags, script, wanted) in [
+            ("zsh", &["-f", "-c"][..], zsh, format!("_{name}")),
+            ("fish", &["--no-config", "-c"][..], fish, "completions\t".to_owned()),
+        ] {
+            let mut command = Command::new(shell);
+            let Ok(output) = command.args(flags).arg(script).current_dir(&folder).output() else {
+                testing::skip(shell);
+                continue;
+            };
+            let words = String::from_utf8_lossy(&output.stdout);
+            let is_there = words.lines().any(|line| line.starts_with(&wanted));
+            assert!(is_there, "{shell}: {}", told(&output));
+        }
+    }
+}
+
+#[test]
 fn every_program_has_a_manual_page_for_each_command() {
     let folder = tempfile::tempdir().unwrap();
     for name in programs() {
