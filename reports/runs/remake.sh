@@ -14,7 +14,8 @@
 #   TO=DIR        where the folders are made; reports/runs
 #   DATE=DAY      what their names begin with; the day on which the script was started first
 #   RIG=PROGRAM   the rig; without it everything is built for release first
-#   HOSTS=FILE    a scenario with several hosts; without it `hosts` is left out
+#   HOSTS=FILE    a scenario with a server on another host; without it `hosts` is floodtest over two
+#                 hosts that are namespaces of this machine (floodtest/bench/hosts.sh; it needs root)
 #
 # A million connections need net.core.netdev_max_backlog and the like: `cargo rig c1m --plan` says
 # what is missing here, and reports/docs/tuning.md what it is for. Nothing else should run on the
@@ -107,18 +108,40 @@ came_of_it() { # FOLDER CODE: in a cell of a table
 }
 
 readme() { # TITLE SHOWS: of $WORK
-    local plan host commit
+    local plan host commit machine
     plan=$(find "$WORK" -name plan.toml | sort | sed -n 1p)
-    host=$(dirname "$plan")/host.toml
-    value() { sed -n "s/^$1 = //p" "$2" | tr -d '"'; }
-    commit=$(value commit "$plan")
+    if [ -n "$plan" ]; then
+        host=$(dirname "$plan")/host.toml
+        value() { sed -n "s/^$1 = //p" "$2" | tr -d '"'; }
+        commit=$(value commit "$plan")
+        machine="$(value cpu_model "$host"), $(value cpus "$host") cores, $(value kernel "$host")"
+    else
+        commit=$(git log -1 --format=%h)
+        machine="$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | sed -n 1p), $(nproc) cores, $(uname -sr)"
+    fi
     cat <<-TEXT
 	# $DATE: $1
 
 	${2^}.
 
 	Made by \`reports/runs/remake.sh\`${SMALL:+ in small}, at ${commit:+commit }${commit:-a commit that is not known}.
-	The machine: $(value cpu_model "$host"), $(value cpus "$host") cores, $(value kernel "$host").
+	The machine: $machine.
+	TEXT
+    if [ -e "$WORK/bench.txt" ]; then
+        cat <<-TEXT
+
+	Two sets of namespaces of the machine with a real sshd each are the hosts. The output of
+	\`floodtest/bench/hosts.sh\`, all of which is in [bench.txt](bench.txt), beside its bars:
+
+	\`\`\`
+	$(grep -E ' (ok|MISSED) *$' "$WORK/bench.txt")
+	\`\`\`
+
+	**Not claimed.** Anything about a real network: the hosts share a kernel and its clock, and two cores.
+	TEXT
+        return
+    fi
+    cat <<-TEXT
 
 	| run | command | what came of it |
 	|---|---|---|
@@ -237,8 +260,23 @@ friends() {
 }
 
 hosts() {
-    or_small "" "$SET_LITTLE"
-    part all run "$HOSTS" "${ARGS[@]}"
+    if [ -n "${HOSTS-}" ]; then
+        or_small "" "$SET_LITTLE"
+        part all run "$HOSTS" "${ARGS[@]}"
+        return
+    fi
+    local code=0
+    cargo build --quiet --release --locked --workspace --bins
+    cargo build --quiet --release --locked --package testing --example with-hosts
+    echo "remake.sh: floodtest/bench/hosts.sh" >&2
+    floodtest/bench/hosts.sh > "$WORK/bench.txt" 2> "$WORK/errors.txt" || code=$?
+    cat "$WORK/errors.txt" >> "$WORK/bench.txt"
+    if [ $code -gt 1 ]; then
+        tail -n 2 "$WORK/errors.txt" >&2
+        WHY=$(tail -n 1 "$WORK/errors.txt")
+        return 2
+    fi
+    if [ $code != 0 ]; then SHORT=1; fi
 }
 
 # shellcheck disable=SC2086
@@ -258,13 +296,12 @@ a second, and servers joined by a broker at 8,000" c1m ;;
     friends) publish friends "friends of a million users" \
         "messages to the followers of random users: of a million, and with all of them logged in" friends ;;
     hosts)
-        if [ -n "${HOSTS-}" ]; then
-            publish hosts "clients on several hosts" \
-                "connections from several hosts to one server, with the clocks between them" hosts
-        elif [ $# -gt 0 ]; then
-            LEFT+=("hosts: HOSTS names no scenario")
+        if [ -n "$SMALL" ] && [ -z "${HOSTS-}" ]; then
+            LEFT+=("hosts: in small it needs HOSTS, a scenario")
         else
-            echo "remake.sh: hosts is left out: HOSTS names no scenario" >&2
+            publish hosts "several hosts" \
+                "connections from two hosts to one server: counts, start skew, clocks, hosts that are lost" \
+                hosts
         fi
         ;;
     esac
