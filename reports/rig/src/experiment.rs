@@ -23,6 +23,7 @@ use crate::preflight::Preflight;
 use crate::process::Process;
 use crate::programs::{Programs, is_through_cargo};
 use crate::progress::Progress;
+use crate::ready;
 use crate::scenario::{Nodes, ProcessOf, Scenario, Started};
 use crate::servers::{Servers, broker_bytes};
 use crate::stage::Stage;
@@ -421,7 +422,7 @@ impl Stage<'_> {
             Some(stats) if !servers.have_died() => servers.filled(std::slice::from_ref(stats)),
             _ => return settle_foreign(flood).await,
         };
-        let client = reqwest::Client::builder().no_proxy().timeout(SETTLE_TIME).build()?;
+        let client = ready::client().timeout(SETTLE_TIME).build()?;
         let deadline = Instant::now() + SETTLE_TIME;
         let mut last_written = None;
         loop {

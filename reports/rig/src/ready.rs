@@ -15,6 +15,12 @@ const READY_TRY: Duration = Duration::from_secs(5);
 /// From one try to the next.
 pub(crate) const READY_EVERY: Duration = Duration::from_millis(50);
 
+/// A client for http alone. That of a build with msggen in it can do TLS, and would ask for the
+/// system's certificates, of which there may be none.
+pub(crate) fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
+
 /// Reads lines until one is `pattern`. What it says there, by its name.
 pub(crate) async fn says(process: &mut Process, pattern: &str) -> anyhow::Result<(String, String)> {
     loop {
@@ -47,11 +53,7 @@ pub(crate) async fn try_it(at: &str) -> anyhow::Result<()> {
         timeout(READY_TRY, TcpStream::connect((host, port))).await.context("no connection")??;
         return Ok(());
     }
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(READY_TRY)
-        .build()?;
+    let client = client().redirect(reqwest::redirect::Policy::none()).timeout(READY_TRY).build()?;
     client.get(url).send().await?;
     Ok(())
 }
