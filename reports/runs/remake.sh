@@ -59,6 +59,7 @@ part() { # NAME ARGUMENTS of the rig: makes the run NAME of $WORK; 1 if it fell 
     # Of several in turn those that are there are kept.
     [ "$1" = peers ] || rm -rf "$folder"
     mkdir -p "$WORK"
+    wait_for_quiet
     echo "remake.sh: ${RIG[*]} $*" >&2
     "${RIG[@]}" "$@" --out "$folder" > "$WORK/said.txt" 2> "$WORK/errors.txt" || code=$?
     if [ "$code" -gt 1 ] || ! is_made "$folder"; then
@@ -72,6 +73,13 @@ part() { # NAME ARGUMENTS of the rig: makes the run NAME of $WORK; 1 if it fell 
     printf '| [%s](%s) | `rig %s` | %s |\n' "${folder##*/}" "${folder##*/}/$(page "$folder")" \
         "${*//|/\\|}" "$(came_of_it "$folder" $code)" >> "$WORK/rows.txt"
     if [ $code != 0 ]; then SHORT=1; fi
+}
+
+wait_for_quiet() { # until a run would not find the machine busy by what was there before, for 4 minutes
+    local tries=48
+    until [ -n "$SMALL" ] || [ $((tries -= 1)) = 0 ] || awk '{ exit !($1 < 0.45) }' /proc/loadavg; do
+        sleep 5
+    done
 }
 
 page() { # FOLDER
@@ -268,6 +276,7 @@ hosts() {
     local code=0
     cargo build --quiet --release --locked --workspace --bins
     cargo build --quiet --release --locked --package testing --example with-hosts
+    wait_for_quiet
     echo "remake.sh: floodtest/bench/hosts.sh" >&2
     floodtest/bench/hosts.sh > "$WORK/bench.txt" 2> "$WORK/errors.txt" || code=$?
     cat "$WORK/errors.txt" >> "$WORK/bench.txt"
