@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the published runs again with the last build, one after the other. It takes three hours.
 #
-#   remake.sh [NAME...]   names: c10k c1m peers storm llm friends hosts; all by default
+#   remake.sh [NAME...]   names: c10k c1m cluster peers storm llm friends hosts; all by default
 #
 # A run is in reports/runs/DATE-NAME when it is whole, with a README.md that says how it was made and
 # what came of it. Until then it is in DATE-NAME.part: the script goes on
@@ -29,7 +29,7 @@ RIG=("${RIG:-cargo}")
 [ "${RIG[0]}" != cargo ] || RIG=(cargo run --quiet --release --locked --bin rig --)
 # Raw logs of a million connections are made smaller than this, in bytes.
 LONGEST_LOG=1000000
-ALL="c10k c1m peers storm llm friends hosts"
+ALL="c10k c1m cluster peers storm llm friends hosts"
 LEFT=() # what was not made, and why
 MADE=() # the names of the folders that are whole
 
@@ -105,8 +105,12 @@ came_of_it() { # FOLDER CODE: in a cell of a table
         jq -r '"\(.verdict | sub("_"; " ")): " +
             (if .sent then "\(.sent.answered) messages answered, \(.received.messages) received, "
             else "" end) +
-            "\(.received.connected) of \(.received.asked) connected, " +
-            (if .received.lost == null then "losses not judged" else "\(.received.lost) lost" end) +
+            (if .received.streams then (.received.streams |
+                "\(.done) streams done, \(.not_done) not" +
+                (.goodput | if . then ", \(.met) of \(.of) as promised (\(.asked))" else "" end))
+            else "\(.received.connected) of \(.received.asked) connected, " +
+                (if .received.lost == null then "losses not judged" else "\(.received.lost) lost" end)
+            end) +
             ([.limits[] | select(.is_limit) | .what] | if . == [] then "" else
             "; limited by " + join(", ") end)' "$1/summary.json"
         return
@@ -233,6 +237,9 @@ c1m() {
         or_small "--minutes 5" "$LITTLE"
         part "$transport" c1m --no-cluster --transport "$transport" "${ARGS[@]}" || return
     done
+}
+
+cluster() {
     or_small "--minutes 5 --messages-per-second 8000" "$LITTLE"
     part joined c1m "${ARGS[@]}"
 }
@@ -254,7 +261,7 @@ storm() {
 }
 
 llm() {
-    or_small "--streams 1000 --for 5m" "--streams 20 --for 2s"
+    or_small "--streams 500 --for 5m" "--streams 20 --for 2s"
     part closed-loop llm "${ARGS[@]}" || return
     or_small "--rate 50 --for 5m" "--rate 5 --for 2s"
     part open-loop llm "${ARGS[@]}"
@@ -294,14 +301,15 @@ for name in ${@:-$ALL}; do
     c10k) publish c10k "C10K for an hour" \
         "the article's experiment for an hour: 10,000 connections, 1,000 messages a second" c10k ;;
     c1m) publish c1m "a million connections, in three transports" \
-        "a million chunked responses, event streams and WebSockets at the article's 16,666 messages \
-a second, and servers joined by a broker at 8,000" c1m ;;
+        "a million chunked responses, event streams and WebSockets at the article's 16,666 messages a second" c1m ;;
+    cluster) publish cluster "a million connections, servers joined by a broker" \
+        "a million connections to servers joined by a broker, 8,000 messages a second" cluster ;;
     peers) publish peers "servers side by side" \
         "eleven servers with the same load, three runs of each in turn: memory, CPU, delays, losses" peers ;;
     storm) publish storm "a storm, and a server that is killed" \
         "half of 10,000 connections closed at once, the server killed, and how long clients should wait" storm ;;
     llm) publish llm "streams of tokens that end" \
-        "a thousand streams at a time, and fifty begun a second: first items, gaps, goodput" llm ;;
+        "five hundred streams at a time, and fifty begun a second: first items, gaps, goodput" llm ;;
     friends) publish friends "friends of a million users" \
         "messages to the followers of random users: of a million, and with all of them logged in" friends ;;
     hosts)
