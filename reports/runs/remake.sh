@@ -52,27 +52,30 @@ is_made() { # FOLDER: of a run, or of several on one page
     [ -e "$1/summary.json" ] || [ -e "$1/peers.html" ] || [ -e "$1/sweep.html" ]
 }
 
-part() { # NAME ARGUMENTS of the rig: makes the run NAME of $WORK; 1 if it fell short
+part() { # NAME ARGUMENTS of the rig: makes the run NAME of $WORK; 2 if it could not be made
     local folder=$WORK/$1 code=0
     shift
-    is_made "$folder" && return
-    # Of several in turn those that are there are kept.
-    [ "$1" = peers ] || rm -rf "$folder"
-    mkdir -p "$WORK"
-    wait_for_quiet
-    echo "remake.sh: ${RIG[*]} $*" >&2
-    "${RIG[@]}" "$@" --out "$folder" > "$WORK/said.txt" 2> "$WORK/errors.txt" || code=$?
-    if [ "$code" -gt 1 ] || ! is_made "$folder"; then
-        tail -n 2 "$WORK/errors.txt" >&2
-        WHY=$(tail -n 1 "$WORK/errors.txt")
-        return 2
+    if grep -qsF "| [${folder##*/}](" "$WORK/rows.txt"; then return; fi
+    # It may have been stopped when the run was there and its row was not.
+    if ! is_made "$folder"; then
+        # Of several in turn those that are there are kept.
+        [ "$1" = peers ] || rm -rf "$folder"
+        mkdir -p "$WORK"
+        wait_for_quiet
+        echo "remake.sh: ${RIG[*]} $*" >&2
+        "${RIG[@]}" "$@" --out "$folder" > "$WORK/said.txt" 2> "$WORK/errors.txt" || code=$?
+        if [ "$code" -gt 1 ] || ! is_made "$folder"; then
+            tail -n 2 "$WORK/errors.txt" >&2
+            WHY=$(tail -n 1 "$WORK/errors.txt")
+            return 2
+        fi
     fi
     trim "$folder"
     # Charts are in the page already; `rig report` makes them as files again.
     find "$folder" \( -name '*.svg' -o -name '*.png' \) -delete
     printf '| [%s](%s) | `rig %s` | %s |\n' "${folder##*/}" "${folder##*/}/$(page "$folder")" \
-        "${*//|/\\|}" "$(came_of_it "$folder" $code)" >> "$WORK/rows.txt"
-    if [ $code != 0 ]; then SHORT=1; fi
+        "${*//|/\\|}" "$(came_of_it "$folder")" >> "$WORK/rows.txt"
+    if find "$folder" -name summary.json -exec jq -r .verdict {} + | grep -qvx held; then SHORT=1; fi
 }
 
 wait_for_quiet() { # until a run would not find the machine busy by what was there before, for 4 minutes
@@ -99,7 +102,7 @@ trim() { # FOLDER: its logs, if one of them is too long
     "${RIG[@]}" report "$1" > /dev/null 2>&1 || true
 }
 
-came_of_it() { # FOLDER CODE: in a cell of a table
+came_of_it() { # FOLDER: in a cell of a table
     local verdicts
     if [ -e "$1/summary.json" ]; then
         jq -r '"\(.verdict | sub("_"; " ")): " +
