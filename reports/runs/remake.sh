@@ -65,8 +65,7 @@ part() { # NAME ARGUMENTS of the rig: makes the run NAME of $WORK; 2 if it could
         echo "remake.sh: ${RIG[*]} $*" >&2
         "${RIG[@]}" "$@" --out "$folder" > "$WORK/said.txt" 2> "$WORK/errors.txt" || code=$?
         if [ "$code" -gt 1 ] || ! is_made "$folder"; then
-            tail -n 2 "$WORK/errors.txt" >&2
-            WHY=$(tail -n 1 "$WORK/errors.txt")
+            note_why
             return 2
         fi
     fi
@@ -76,6 +75,11 @@ part() { # NAME ARGUMENTS of the rig: makes the run NAME of $WORK; 2 if it could
     printf '| [%s](%s) | `rig %s` | %s |\n' "${folder##*/}" "${folder##*/}/$(page "$folder")" \
         "${*//|/\\|}" "$(came_of_it "$folder")" >> "$WORK/rows.txt"
     if find "$folder" -name summary.json -exec jq -r .verdict {} + | grep -qvx held; then SHORT=1; fi
+}
+
+note_why() { # sets WHY, of what could not be made
+    tail -n 2 "$WORK/errors.txt" >&2
+    WHY=$(tail -n 1 "$WORK/errors.txt")
 }
 
 wait_for_quiet() { # until a run would not find the machine busy by what was there before, for 4 minutes
@@ -291,8 +295,7 @@ hosts() {
     floodtest/bench/hosts.sh > "$WORK/bench.txt" 2> "$WORK/errors.txt" || code=$?
     cat "$WORK/errors.txt" >> "$WORK/bench.txt"
     if [ $code -gt 1 ]; then
-        tail -n 2 "$WORK/errors.txt" >&2
-        WHY=$(tail -n 1 "$WORK/errors.txt")
+        note_why
         return 2
     fi
     if [ $code != 0 ]; then SHORT=1; fi
