@@ -1,11 +1,10 @@
 //! Programs that are started: ours, and the servers and proxies that floodtest is to understand.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -50,29 +49,11 @@ pub(crate) fn node() -> Command {
 
 /// One of our programs, built like this test and into the same folder.
 pub(crate) fn ours(name: &str) -> Command {
-    static PROGRAMS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    Command::new(&PROGRAMS.get_or_init(build)[name])
-}
-
-/// Builds our programs.
-fn build() -> BTreeMap<String, PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_BIN_EXE_floodtest"));
-    let target = folder.ancestors().nth(2).unwrap();
-    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--locked", "--workspace", "--profile", profile]);
-    command.args(["--bin", "comet-server", "--bin", "floodtest", "--bin", "msggen"]);
-    command.args(["--message-format", "json-render-diagnostics"]);
-    command.env("CARGO_TARGET_DIR", target).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let built = command.stderr(Stdio::piped()).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let messages = built.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let messages = messages.map(|line| serde_json::from_slice::<Value>(line).unwrap());
-    let executables = messages.filter_map(|message| {
-        let path = message["executable"].as_str()?;
-        Some((message["target"]["name"].as_str()?.to_owned(), path.into()))
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let names = ["comet-server", "floodtest", "msggen"];
+        testing::build(env!("CARGO_BIN_EXE_floodtest"), &names)
     });
-    executables.collect()
+    Command::new(FOLDER.join(name))
 }
 
 /// A program that runs until this is dropped.

@@ -3,45 +3,21 @@
 //! All programs are real: messages fall due while the server is stopped, wait in their sender, and
 //! are late by as much as that. A tool that measured from the send would hardly notice.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use reports::books::SendReport;
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::support::{UrlFile, signal, start};
 
 /// How long the server stands still, in seconds.
 const STALL_S: f64 = 1.0;
 
-/// The programs, built like this test and into the same folder.
-fn programs() -> BTreeMap<String, PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_BIN_EXE_floodtest"));
-    let target = folder.ancestors().nth(2).unwrap();
-    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--locked", "--workspace", "--profile", profile]);
-    command.args(["--bin", "comet-server", "--bin", "floodtest", "--bin", "msggen"]);
-    command.args(["--message-format", "json-render-diagnostics"]);
-    command.env("CARGO_TARGET_DIR", target).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let built = command.stderr(Stdio::piped()).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let messages = built.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let messages = messages.map(|line| serde_json::from_slice::<Value>(line).unwrap());
-    let executables = messages.filter_map(|message| {
-        let path = message["executable"].as_str()?;
-        Some((message["target"]["name"].as_str()?.to_owned(), path.into()))
-    });
-    executables.collect()
-}
-
 #[test]
 fn a_server_that_stands_still_is_seen_in_the_latency_from_due_and_loses_nothing() {
-    let programs = programs();
-    let mut server = Command::new(&programs["comet-server"])
+    let programs = testing::build(env!("CARGO_BIN_EXE_floodtest"), &["comet-server", "msggen"]);
+    let mut server = Command::new(programs.join("comet-server"))
         .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .spawn()
@@ -58,7 +34,7 @@ fn a_server_that_stands_still_is_seen_in_the_latency_from_due_and_loses_nothing(
 
     // 400 messages in 2 seconds.
     let messages = ["--num", "100", "--interval", "20ms", "--sources", "4", "--max", "50"];
-    let sender = Command::new(&programs["msggen"])
+    let sender = Command::new(programs.join("msggen"))
         .args(messages)
         .args(["--seed", "1", "--stamp", "--json", "--server", &control])
         .stdout(Stdio::piped())

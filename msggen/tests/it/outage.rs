@@ -6,7 +6,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::support::{
     DEADLINE, FakeServer, Reply, Request, assert_distinct, msggen, reached, start, start_unread,
@@ -87,20 +86,8 @@ struct Server {
 impl Server {
     /// Starts the server that cargo builds from this workspace.
     fn start() -> Self {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--offline", "--workspace", "--bin", "comet-server"])
-            .args(["--message-format", "json"])
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(built.status.success());
-        let messages = String::from_utf8(built.stdout).unwrap();
-        let executable = |line: &str| {
-            let message: Value = serde_json::from_str(line).unwrap();
-            message["executable"].as_str().map(str::to_owned)
-        };
-        let binary = messages.lines().find_map(executable).unwrap();
-        let mut process = Command::new(binary)
+        let programs = testing::build(env!("CARGO_BIN_EXE_msggen"), &["comet-server"]);
+        let mut process = Command::new(programs.join("comet-server"))
             .args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()

@@ -1,11 +1,13 @@
-//! What tests of several packages share: waiting for something that no event tells, leaving out
-//! what a bare machine cannot do, and [`hosts`] that ssh reaches. A dev-dependency, and nothing but
-//! that.
+//! What tests of several packages share: the programs of this workspace, waiting for something that
+//! no event tells, leaving out what a bare machine cannot do, and [`hosts`] that ssh reaches. A
+//! dev-dependency, and nothing but that.
 
 #![allow(clippy::print_stdout, reason = "the test harness prints what a test says")]
 
 pub mod hosts;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,31 @@ pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
 pub fn skip(what: &str) {
     assert!(std::env::var_os("REQUIRE_ALL").is_none(), "{what} is not there, or not allowed");
     println!("SKIPPED {what}");
+}
+
+/// Builds the programs `names` of this workspace like `own`, a program of a test's package that
+/// cargo has built for it, `env!("CARGO_BIN_EXE_…")`. The folder that they are in is returned.
+///
+/// # Panics
+///
+/// When they cannot be built.
+#[must_use]
+pub fn build(own: &str, names: &[&str]) -> PathBuf {
+    let folder = Path::new(own).parent().expect("a program is in a folder");
+    let target = folder.parent().expect("a profile's folder is in one");
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        // Programs of the profile dev are in a folder of another name.
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => panic!("{own} is in no folder of a profile"),
+    };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--workspace", "--profile", profile]);
+    cargo.args(names.iter().flat_map(|name| ["--bin", name]));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", target);
+    let output = cargo.output().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
+    assert!(output.status.success(), "{cargo:?}: {}", String::from_utf8_lossy(&output.stderr));
+    folder.to_owned()
 }
 
 #[cfg(test)]

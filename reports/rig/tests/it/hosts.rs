@@ -11,18 +11,9 @@ use serde_json::Value;
 use testing::hosts::{HostProcess, Hosts};
 use testing::{DEADLINE, wait_until};
 
-use crate::rig::{PROFILE, rig_command, told};
+use crate::installed::built;
+use crate::rig::{rig_command, told};
 use crate::scenario::{SERVER, has_python};
-
-/// The programs of this checkout, built like this test.
-fn built(names: &[&str]) -> Vec<PathBuf> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "--workspace", "--profile", PROFILE]);
-    cargo.args(names.iter().flat_map(|name| ["--bin", name]));
-    assert!(cargo.status().unwrap().success(), "{names:?} can be built");
-    let folder = Path::new(env!("CARGO_BIN_EXE_rig")).parent().unwrap();
-    names.iter().map(|name| folder.join(name)).collect()
-}
 
 /// A command in the network of `hosts` that is otherwise `command`.
 fn moved(hosts: &Hosts, command: &Command) -> Command {
@@ -80,7 +71,7 @@ fn the_memory_of_a_server_on_another_host_is_on_the_page() {
     if !has_python() {
         return;
     }
-    hosts.put(0, &built(&["memlog"])[0]);
+    hosts.put(0, &built("memlog"));
     // It listens on 127.0.0.1 unless it is told otherwise.
     let script = fs::read_to_string(SERVER).unwrap();
     let script = script.replace("\"127.0.0.1\"", "\"0.0.0.0\"");
@@ -165,7 +156,7 @@ struct Field {
     /// comet-server, here.
     _server: Started,
     /// floodtest, msggen and comet-server.
-    programs: Vec<PathBuf>,
+    programs: [PathBuf; 3],
     /// Its URL for messages.
     control: String,
     /// The URL file, and what msggen writes.
@@ -176,7 +167,7 @@ impl Field {
     /// Makes `n` hosts and starts a server that they reach. `None`: that cannot be done here.
     fn make(n: usize) -> Option<Self> {
         let hosts = Hosts::make(n)?;
-        let programs = built(&["floodtest", "msggen", "comet-server"]);
+        let programs = ["floodtest", "msggen", "comet-server"].map(built);
         (0..n).for_each(|at| hosts.put(at, &programs[0]));
         let mut server = hosts.command(&programs[2]);
         let listen = format!("{}:0", hosts.here());

@@ -1,30 +1,23 @@
 //! The rig where it is installed: programs in a folder, no cargo and no sources.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-use crate::rig::{PROFILE, assert_held, told};
+use crate::rig::{assert_held, told};
 
-/// Whether the programs are built, beside the rig that cargo has built for this test.
-static ARE_BUILT: LazyLock<bool> = LazyLock::new(|| {
-    let rig = Path::new(env!("CARGO_BIN_EXE_rig"));
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--locked", "--workspace", "--profile", PROFILE]);
-    build.args(PROGRAMS.iter().flat_map(|name| ["--bin", name]));
-    build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    build.env("CARGO_TARGET_DIR", rig.ancestors().nth(2).unwrap()).status().unwrap().success()
-});
+/// The folder of the programs, beside the rig that cargo has built for this test.
+static FOLDER: LazyLock<PathBuf> =
+    LazyLock::new(|| testing::build(env!("CARGO_BIN_EXE_rig"), &PROGRAMS));
 
 /// What the rig runs.
 pub(crate) const PROGRAMS: [&str; 4] = ["comet-server", "floodtest", "msggen", "memlog"];
 
 /// Where cargo has put the program `name`, which it builds first if it has to.
 pub(crate) fn built(name: &str) -> PathBuf {
-    assert!(*ARE_BUILT, "the programs cannot be built");
-    Path::new(env!("CARGO_BIN_EXE_rig")).with_file_name(name)
+    FOLDER.join(name)
 }
 
 /// A folder with the rig and all of `programs`, and nothing else. They are copied by another
