@@ -30,19 +30,10 @@ pub(crate) struct Receipt<'a> {
     pub(crate) sequence: Option<&'a Sequence>,
     /// Which statuses establish a connection.
     pub(crate) established: Established,
-    /// The WebSocket that was asked for, as long as there is no head.
-    pub(crate) opening: Option<OpeningSocket<'a>>,
+    /// What was asked, if it was for a WebSocket, as long as there is no head.
+    pub(crate) opening: Option<Handshake>,
     /// What becomes of items and marks.
     pub(crate) marks: Marks<'a>,
-}
-
-/// A WebSocket that has not opened yet.
-#[derive(Clone, Copy)]
-pub(crate) struct OpeningSocket<'a> {
-    /// What was asked.
-    pub(crate) handshake: Handshake,
-    /// What its texts are filled in with.
-    pub(crate) filling: Filling<'a>,
 }
 
 /// Takes the items and marks in it.
@@ -64,6 +55,8 @@ pub(crate) struct Marks<'a> {
     pub(crate) counts_messages: bool,
     /// What is said on WebSockets.
     pub(crate) sockets: &'a Sockets,
+    /// What is filled in there.
+    pub(crate) filling: Filling<'a>,
     /// What is to be sent on this one.
     pub(crate) outbox: &'a mut Outbox,
     /// What servers say about how to come back, where somebody does.
@@ -134,6 +127,7 @@ impl<'a> Receipt<'a> {
             received_unix_us: None,
             streams,
             sockets,
+            filling: Filling::default(),
             outbox,
             again,
         };
@@ -189,8 +183,8 @@ impl decode::Sink for Receipt<'_> {
         case.tally.lenient += u64::from(head.is_lenient);
         case.is_comet = self.items.is_comet(self.sequence);
         self.marks.counts_messages = self.items.are_messages();
-        if let Some(opening) = self.opening {
-            self.marks.sockets.say_on_open(opening.filling, self.marks.outbox);
+        if self.opening.is_some() {
+            self.marks.sockets.say_on_open(self.marks.filling, self.marks.outbox);
         }
     }
 
@@ -204,8 +198,7 @@ impl decode::Sink for Receipt<'_> {
     }
 
     fn upgrade(&self, head: &Head) -> Option<Result<(), UpgradeFault>> {
-        let OpeningSocket { handshake, .. } = self.opening?;
-        Some(self.marks.sockets.opens(handshake, head.upgrade.as_deref()))
+        Some(self.marks.sockets.opens(self.opening?, head.upgrade.as_deref()))
     }
 
     fn message(&mut self, bytes: &[u8]) {
@@ -341,6 +334,6 @@ impl ItemSink for Marks<'_> {
     }
 
     fn answer(&mut self, start: &[u8]) {
-        self.sockets.answer(start, self.outbox);
+        self.sockets.answer(start, self.filling, self.outbox);
     }
 }

@@ -128,6 +128,9 @@ pub(crate) struct Engine<'a> {
     unsent: HashMap<usize, Unsent>,
     /// What there is of control frames of WebSockets that have not come whole, by row.
     controls: HashMap<usize, Box<[u8]>>,
+    /// The further fields of the lines of open WebSockets, by row, where answers are filled in with
+    /// them: the others pay nothing for it.
+    fields: HashMap<usize, Box<[u8]>>,
     /// Those whose server has closed its WebSocket, the first one first: it is to close the
     /// connection as well.
     closing: VecDeque<Closing>,
@@ -205,6 +208,7 @@ impl<'a> Engine<'a> {
             opening: BTreeMap::new(),
             unsent: HashMap::new(),
             controls: HashMap::new(),
+            fields: HashMap::new(),
             closing: VecDeque::new(),
             outbox: Outbox::default(),
             flight: Flight::default(),

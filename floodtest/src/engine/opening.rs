@@ -7,8 +7,6 @@ use super::following::Following;
 use crate::decode::Beginning;
 use crate::dial::send_some;
 use crate::reason::Reason;
-use crate::receipt::OpeningSocket;
-use crate::request::Filling;
 use crate::request::sockets::Handshake;
 
 /// How far a connection without a head is.
@@ -59,14 +57,6 @@ pub(super) struct Opening {
     pub(super) unsent: Unsent,
     /// What there is of the response.
     pub(super) beginning: Beginning,
-}
-
-impl Carried {
-    /// The WebSocket that is to be opened at this place of the plan, if it is one.
-    pub(super) fn socket(&self, place: u64) -> Option<OpeningSocket<'_>> {
-        let filling = Filling { fields: self.fields.as_deref(), place };
-        Some(OpeningSocket { handshake: self.handshake?, filling })
-    }
 }
 
 /// A request, or a hello of TLS, or frames, that could not be sent whole at once.

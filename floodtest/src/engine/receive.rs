@@ -15,6 +15,7 @@ use crate::decode::{Beginning, Framer, Refusal};
 use crate::items::Scratch;
 use crate::reason::Reason;
 use crate::receipt::{Own, Receipt, Shared};
+use crate::request::Filling;
 
 /// What tells that a connection has come to its end, or soon will.
 const ENDING: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
@@ -154,7 +155,12 @@ impl Engine<'_> {
         };
         let scratch = kept.scratch.as_mut().unwrap_or(&mut self.scratch);
         let mut receipt = Receipt::new(own, scratch, shared);
-        receipt.opening = carried.and_then(|carried| carried.socket(plan_number));
+        receipt.opening = carried.and_then(|carried| carried.handshake);
+        let fields = match carried {
+            Some(carried) => carried.fields.as_deref(),
+            None => self.fields.get(&index).map(|fields| &**fields),
+        };
+        receipt.marks.filling = Filling { fields, place: plan_number };
         let with = (flags, plan_number);
         let flow = read_on(&mut transport, framer, beginning, unsent, &mut receipt, with)?;
         std::mem::swap(&mut beginning.control, &mut kept.control);
@@ -175,6 +181,11 @@ impl Engine<'_> {
                 if !opening.unsent.is_empty() {
                     self.unsent.insert(row, opening.unsent);
                 }
+                if let Some(fields) = opening.attempt.carried.fields
+                    && self.job.requests.sockets.answers_need_fields()
+                {
+                    self.fields.insert(row, fields);
+                }
                 self.note_established(row);
             }
         } else if is_refused {
@@ -189,6 +200,7 @@ impl Engine<'_> {
         let opening = self.forget(index);
         self.unsent.remove(&index);
         self.controls.remove(&index);
+        self.fields.remove(&index);
         self.tls.remove(&index);
         let number = self.job.share.number(index);
         if !self.rows[index].framer.has_head() {

@@ -62,7 +62,8 @@ pub struct SocketArgs {
     pub on_open: Vec<String>,
 
     /// Send TEXT for each message that begins with PREFIX, as '2=>3' answers the pings of
-    /// socket.io; may be repeated, and the first that fits is sent. Escapes as in --on-open.
+    /// socket.io; may be repeated, and the first that fits is sent. Fields and escapes in TEXT are
+    /// as in --on-open.
     #[arg(long = "answer", value_name = "PREFIX=>TEXT")]
     pub answers: Vec<String>,
 

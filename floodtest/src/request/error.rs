@@ -149,8 +149,11 @@ pub enum LineError {
         number: u8,
     },
     /// What is sent on its WebSocket is too long.
-    #[error("a text of --on-open is longer than 16 MiB when it is filled in")]
-    TextTooLong,
+    #[error("a text of {used_by} is longer than 16 MiB when it is filled in")]
+    TextTooLong {
+        /// The flag.
+        used_by: &'static str,
+    },
     /// A WebSocket is opened by a GET without a body.
     #[error("a WebSocket is opened by a GET without a body, so not with --method or --body")]
     NotGet,

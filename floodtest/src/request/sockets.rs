@@ -47,7 +47,7 @@ struct Answer {
     /// What they begin with.
     prefix: Vec<u8>,
     /// What they are answered with.
-    text: Vec<u8>,
+    text: Template,
 }
 
 /// One handshake, of which there is one for each connection and each redirect.
@@ -103,7 +103,8 @@ impl Sockets {
             if prefix.len() > MAX_PREFIX_BYTES {
                 return Err(RequestError::PrefixTooLong);
             }
-            answers.push(Answer { prefix, text: text_of(FLAG, unescaped(FLAG, text)?)? });
+            let text = Template::new(text_of(FLAG, unescaped(FLAG, text)?)?);
+            answers.push(Answer { prefix, text });
         }
         let n_to_answer = answers.iter().map(|answer| answer.prefix.len()).max().unwrap_or(0);
         let is_binary = args.binary;
@@ -118,23 +119,32 @@ impl Sockets {
 
     /// Whether a line has what is said on its connection.
     pub(super) fn check(&self, filling: Filling<'_>, max_bytes: usize) -> Result<(), LineError> {
-        const FLAG: &str = "--on-open";
-        for number in self.on_open.iter().flat_map(Template::fields) {
-            let no_field = LineError::NoField { number, used_by: FLAG };
-            let field = filling.field(number).ok_or(no_field)?;
-            if !self.is_binary && str::from_utf8(field).is_err() {
-                return Err(LineError::NotText { number });
+        let on_open = self.on_open.iter().map(|text| ("--on-open", text));
+        let answers = self.answers.iter().map(|answer| ("--answer", &answer.text));
+        for (used_by, text) in on_open.chain(answers) {
+            for number in text.fields() {
+                let no_field = LineError::NoField { number, used_by };
+                let field = filling.field(number).ok_or(no_field)?;
+                if !self.is_binary && str::from_utf8(field).is_err() {
+                    return Err(LineError::NotText { number });
+                }
             }
-        }
-        if self.on_open.iter().any(|text| text.len(filling) > max_bytes) {
-            return Err(LineError::TextTooLong);
+            if text.len(filling) > max_bytes {
+                return Err(LineError::TextTooLong { used_by });
+            }
         }
         Ok(())
     }
 
-    /// Whether what is sent when one has opened needs the fields of its line.
+    /// Whether what is said on one needs the fields of its line.
     pub(crate) fn needs_fields(&self) -> bool {
-        self.on_open.iter().any(|text| text.fields().next().is_some())
+        let says = |text: &Template| text.fields().next().is_some();
+        self.answers_need_fields() || self.on_open.iter().any(says)
+    }
+
+    /// Whether its fields are needed for as long as it is open.
+    pub(crate) fn answers_need_fields(&self) -> bool {
+        self.answers.iter().any(|answer| answer.text.fields().next().is_some())
     }
 
     /// Appends the fields of a request that ask for a WebSocket.
@@ -198,12 +208,16 @@ impl Sockets {
 
     /// Writes what is sent when a WebSocket has opened.
     pub(crate) fn say_on_open(&self, filling: Filling<'_>, outbox: &mut Outbox) {
-        let mut text = Vec::new();
-        for template in &self.on_open {
-            text.clear();
-            template.write(filling, &mut text);
-            outbox.message(self.is_binary, &text);
+        for text in &self.on_open {
+            self.say(text, filling, outbox);
         }
+    }
+
+    /// Writes one text.
+    fn say(&self, text: &Template, filling: Filling<'_>, outbox: &mut Outbox) {
+        let mut filled = Vec::new();
+        text.write(filling, &mut filled);
+        outbox.message(self.is_binary, &filled);
     }
 
     /// How many bytes of a message say whether it is answered.
@@ -213,9 +227,9 @@ impl Sockets {
 
     /// Writes the answer to a message that begins with these bytes, if it has one: that of the
     /// first flag that fits.
-    pub(crate) fn answer(&self, start: &[u8], outbox: &mut Outbox) {
+    pub(crate) fn answer(&self, start: &[u8], filling: Filling<'_>, outbox: &mut Outbox) {
         if let Some(answer) = self.answers.iter().find(|it| start.starts_with(&it.prefix)) {
-            outbox.message(self.is_binary, &answer.text);
+            self.say(&answer.text, filling, outbox);
         }
     }
 }
@@ -367,11 +381,20 @@ mod tests {
     fn fields_of_a_line_are_filled_in() {
         let args = sockets(&[], &["{1} of {place}"], &[]);
         let texts = Sockets::new(&args).unwrap();
-        assert!(texts.needs_fields());
+        assert!(texts.needs_fields() && !texts.answers_need_fields());
         let check = |line: &[u8]| texts.check(Filling::of_line(line, 7).1, 20);
         assert_eq!(check(b"ws://a/\tone"), Ok(()));
         assert_eq!(check(b"ws://a/"), Err(LineError::NoField { number: 1, used_by: "--on-open" }));
         assert_eq!(check(b"ws://a/\t\xff"), Err(LineError::NotText { number: 1 }));
-        assert_eq!(check(b"ws://a/\tmuch longer than that"), Err(LineError::TextTooLong));
+        let too_long = |used_by| Err(LineError::TextTooLong { used_by });
+        assert_eq!(check(b"ws://a/\tmuch longer than that"), too_long("--on-open"));
+
+        let texts = Sockets::new(&sockets(&[], &[], &["2=>{2}{1}{place}"])).unwrap();
+        assert!(texts.needs_fields() && texts.answers_need_fields());
+        let check = |line: &[u8]| texts.check(Filling::of_line(line, 7).1, 20);
+        assert_eq!(check(b"ws://a/\t\t"), Ok(()));
+        let no_field = LineError::NoField { number: 2, used_by: "--answer" };
+        assert_eq!(check(b"ws://a/\tone"), Err(no_field));
+        assert_eq!(check(b"ws://a/\tmuch longer than\tthat"), too_long("--answer"));
     }
 }

@@ -113,7 +113,7 @@ fn start_receiver(n: &str, pattern: &str, extra: &[&str], flood: &[String]) -> P
     // What it has to say, and to trust, is the same.
     for (at, flag) in flood.iter().enumerate() {
         match flag.as_str() {
-            "--ca" | "--on-open" | "--answer" => command.args(&flood[at..at + 2]),
+            "--ca" | "--protocol" | "--on-open" | "--answer" => command.args(&flood[at..at + 2]),
             "--binary" => command.arg(flag),
             _ => &mut command,
         };

@@ -132,6 +132,40 @@ fn socket_io() {
 }
 
 #[test]
+fn graphql_ws() {
+    let start = |variables: Variables<'_>| Server::at_one(node_with("graphql_ws.mjs"), variables);
+    is_exact("graphql-ws", start, Some(100));
+}
+
+#[test]
+fn graphql_ws_gets_answers_to_its_pings() {
+    if !is_wanted() {
+        return;
+    }
+    let server = Server::at_one(node_with("graphql_ws.mjs"), &[]);
+    let outcome = server.run(&server.recipe("graphql-ws"), Some(100));
+    // The receiver answers as well: at least one ping of each of both.
+    assert!(server.count("pongs") >= 100, "{outcome:#?}");
+}
+
+#[test]
+fn graphql_ws_lets_go_who_subscribes_before_it_has_acknowledged() {
+    if !is_wanted() {
+        return;
+    }
+    let server = Server::at_one(node_with("graphql_ws.mjs"), &[]);
+    let mut recipe = server.recipe("graphql-ws");
+    let at = recipe.flood.iter().position(|flag| flag.contains("=>{\"id\"")).unwrap();
+    let (_, subscribe) = recipe.flood[at].split_once("=>").unwrap();
+    recipe.flood[at] = subscribe.to_owned();
+    "--on-open".clone_into(&mut recipe.flood[at - 1]);
+    let outcome = server.run(&recipe, None);
+    assert_eq!((outcome.flood.connected, outcome.code), (0, Some(1)), "{outcome:#?}");
+    let closures: Vec<_> = outcome.flood.closures.keys().collect();
+    assert_eq!(closures, ["close 4401"], "{outcome:#?}");
+}
+
+#[test]
 fn node_ws_answers_are_counted() {
     if !is_wanted() {
         return;

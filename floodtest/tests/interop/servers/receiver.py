@@ -7,8 +7,9 @@ matter.
     receiver.py [--ca FILE] [--header 'Name: value']… COUNT PATTERN
 
 follows ids 1 to COUNT at PATTERN, where {id} stands for the id; what follows a tab is the field that
-{1} stands for. --on-open, --answer and --binary are for WebSockets, as in floodtest. It prints `ready` when every
-request was written, `heads` when every head has come, and at the end of its stdin a line of JSON.
+{1} stands for. --protocol, --on-open, --answer and --binary are for WebSockets, as in floodtest. It
+prints `ready` when every request was written, `heads` when every head has come, and at the end of its
+stdin a line of JSON.
 """
 
 import argparse
@@ -77,14 +78,21 @@ class Follower:
 class SocketFollower(Follower):
     """One WebSocket, read by a thread of its own."""
 
-    def __init__(self, line, args, context):
+    def __init__(self, place, line, args, context):
         url, *fields = line.split("\t")
-        field = fields[0] if fields else ""
+        self.fills = {"{1}": fields[0] if fields else "", "{place}": str(place)}
         connect = websockets.sync.client.connect
         context = context if url.startswith("wss:") else None
         self.stack = contextlib.ExitStack()
         self.ws = self.stack.enter_context(
-            connect(url, ssl=context, compression=None, max_size=None, proxy=None)
+            connect(
+                url,
+                ssl=context,
+                subprotocols=args.protocol or None,
+                compression=None,
+                max_size=None,
+                proxy=None,
+            )
         )
         self.socket = self.ws.socket
         self.answers = [answer.split("=>", 1) for answer in args.answer]
@@ -95,12 +103,13 @@ class SocketFollower(Follower):
         self.pieces = []
         self.last_at = time.monotonic()
         for text in args.on_open:
-            self.say(text.replace("{1}", field))
+            self.say(text)
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
 
     def say(self, text):
-        """Sends a text whose escapes are those of floodtest, which are Python's as well."""
+        """Sends a text, filled in. Its escapes are those of floodtest, which are Python's as well."""
+        text = re.sub(r"\{1\}|\{place\}", lambda match: self.fills[match[0]], text)
         self.ws.send(codecs.escape_decode(text)[0], text=not self.is_binary)
 
     def read(self):
@@ -157,6 +166,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ca")
     parser.add_argument("--header", action="append", default=[])
+    parser.add_argument("--protocol", action="append", default=[])
     parser.add_argument("--on-open", action="append", default=[])
     parser.add_argument("--answer", action="append", default=[])
     parser.add_argument("--binary", action="store_true")
@@ -167,7 +177,7 @@ def main():
     context = ssl.create_default_context(cafile=args.ca) if args.ca else None
     urls = [args.pattern.replace("{id}", str(id)) for id in range(1, args.count + 1)]
     if args.pattern.startswith("ws"):
-        followers = [SocketFollower(url, args, context) for url in urls]
+        followers = [SocketFollower(place, url, args, context) for place, url in enumerate(urls)]
     else:
         followers = [Follower(url, headers, context) for url in urls]
     print("ready", flush=True)
