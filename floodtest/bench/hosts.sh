@@ -35,6 +35,11 @@ urls_there() { # N: of N ids, as hosts reach them
 send() { # FLAGS: stamped messages to all ids, the same ones each time
     "$BIN/msggen" --stamp --seed 1 --json --server "http://127.0.0.1:$CONTROL" "$@" > msggen.out
 }
+cpu() { # FIELD PIDS: of /proc/PID/stat, in all, in seconds: 14 is user CPU, 15 that of the system
+    local which=$1
+    shift
+    awk -v which="$which" '{ sum += $which } END { print sum / 100 }' $(printf '/proc/%s/stat ' "$@")
+}
 floods() { # the processes of floodtest, wherever they are
     local it
     for it in /proc/[0-9]*; do
@@ -180,14 +185,16 @@ step_lost() {
 # 100,000 connections on two hosts, and here with worker processes, in turns: memory and CPU of all
 # floodtests together.
 step_many() {
-    local n=100000 each=16667 where pids
+    local n=100000 each=16667 where pids servers what
     rm -f many.*
     for _ in $(seq "$RUNS"); do
         for where in local hosts; do
             : > urls.txt
             local controls=()
+            servers=()
             for i in $(seq 6); do
                 serve $each
+                servers+=("$SERVER")
                 mv urls.txt "urls.$i"
                 controls+=("$CONTROL")
             done
@@ -202,8 +209,12 @@ step_many() {
             # shellcheck disable=SC2086
             for pid in $pids; do pss "$pid"; done | awk '{ sum += $1 } END { print sum }' >> "many.pss.$where"
             # shellcheck disable=SC2086
-            cat $(printf '/proc/%s/stat ' $pids) | awk '{ sum += $14 } END { print sum / 100 }' \
-                >> "many.user.$where"
+            cpu 14 $pids >> "many.user.$where"
+            # shellcheck disable=SC2086
+            cpu 15 $pids >> "many.system.$where"
+            # The servers do the same work in each turn: they show what the machine was like.
+            cpu 14 "${servers[@]}" >> "many.servers-user.$where"
+            cpu 15 "${servers[@]}" >> "many.servers-system.$where"
             stop_flood
             bar "100,000 ($where): connected at the end" "$(field connected flood.out)" '==' $n
             bar "100,000 ($where): messages" "$(field messages flood.out)" '==' 6000
@@ -212,7 +223,10 @@ step_many() {
         done
     done
     echo "PSS of all floodtests, KB: hosts $(row many.pss.hosts); local workers $(row many.pss.local)"
-    echo "user CPU of all floodtests, s: hosts $(row many.user.hosts); local $(row many.user.local)"
+    for what in user system servers-user servers-system; do
+        echo "CPU of all floodtests, or of the servers, $what, s:" \
+            "hosts $(row many.$what.hosts); local $(row many.$what.local)"
+    done
     bar "100,000: memory, hosts to local workers, ratio of medians" \
         "$(calc "$(median < many.pss.hosts) / $(median < many.pss.local)")" '<=' 1.05
     bar "100,000: user CPU, hosts to local workers, ratio of medians" \
