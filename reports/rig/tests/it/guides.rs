@@ -25,7 +25,8 @@ const LONGEST_S: &str = "120";
 struct Guide {
     /// The file, in `reports/docs`.
     file: &'static str,
-    /// What stands in its commands, and what is run in its place so that it takes seconds.
+    /// What stands in its commands, and what is run in its place so that it takes seconds; `$&` is
+    /// what stands there.
     small: &'static [(&'static str, &'static str)],
     /// The beginnings of blocks that need nothing of those before them. They are run at the same
     /// time as the others, each in a shell and a folder of its own.
@@ -34,23 +35,22 @@ struct Guide {
     not_run: &'static [(&'static str, &'static str)],
     /// What is done before the first command.
     before: &'static str,
-    /// What a machine must have for it beside bash, as `command -v` finds it.
+    /// What a machine must have for it beside bash, as `command -v` finds it, or [`WS`].
     needs: &'static [&'static str],
 }
 
+/// The package ws of node's, which `.ci/run` installs for floodtest's tests.
+const WS: &str = "the package ws of node";
+
 /// Pages whose commands are not run from here, and who looks at them.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("your-own-server.md", "floodtest/tests/interop runs each against the server that it names"),
     ("promises.md", "there are none"),
     (
         "installing.md",
         "package/try.sh, in .ci/run; the others install on the machine that runs them",
     ),
-    ("comet-server.md", "readme.rs: the program understands them; this is a list of its flags"),
-    ("floodtest.md", "likewise"),
-    ("memlog.md", "likewise"),
-    ("msggen.md", "likewise"),
-    ("rig.md", "likewise"),
+    ("rig.md", "each of its experiments is run by a guide here, by rig.rs or by abuse.rs"),
     ("figures.md", "its scripts measure for minutes to hours on an idle machine"),
 ];
 
@@ -72,7 +72,77 @@ macro_rules! small {
 const SMALL_SET: &str = "--set connections.count=50 --set messages.rate=100";
 
 /// All guides, but those whose commands are not run from here.
-const GUIDES: [Guide; 9] = [
+const GUIDES: [Guide; 13] = [
+    Guide {
+        file: "comet-server.md",
+        small: &[
+            ("curl http://127.0.0.1:8001/healthz", "wait_for 'Hello World' node.out\n$&"),
+            ("redis://127.0.0.1:6379", "\"$BROKER\""),
+            (" --listen 127.0.0.2:8000 --control 127.0.0.2:8001", ""),
+            ("127.0.0.2:8001", "127.0.0.1:8001"),
+            // It has the store open.
+            (
+                "comet-server friends dump friends",
+                "kill \"${STARTED[-1]}\"; wait \"${STARTED[-1]}\"\n$&",
+            ),
+        ],
+        before: "printf '%s\\n' '{\"id\":123,\"msg\":\"Hello\"}' > lines
+            printf '%s\\n' '{\"follow\":[7,9]}' '{\"unfollow\":[7,9]}' > changes
+            msggen friends --users 200 --follows 15 --seed 7 --out edges
+            broker",
+        needs: &["curl", "redis-server", WS],
+        ..NONE
+    },
+    Guide {
+        file: "floodtest.md",
+        small: &[
+            ("--count 10k", "--count 50"),
+            ("--storm 60s:50% --hold 2m", "--storm 2s:50% --hold 4s"),
+            ("connected>=10000", "connected>=50"),
+            ("settle.t100<30s'", "settle.t100<30s'\nwait \"$FLOOD\""),
+        ],
+        not_run: &[
+            (
+                "sh: floodtest --urls chats.txt --method POST --header 'Authorization",
+                "your-own-server.md has one like it, which floodtest/tests/interop runs",
+            ),
+            ("sh: floodtest --urls sockets.txt", "likewise"),
+            (
+                "sh: floodtest --urls chats.txt --method POST --header 'Content-Type",
+                "`rig llm` runs floodtest like this, in language-models.md",
+            ),
+        ],
+        before: "comet-server",
+        ..NONE
+    },
+    Guide {
+        file: "memlog.md",
+        small: &[(
+            "--pid auto --port 8000",
+            "--pid \"${STARTED[0]}\" --port \"$PORT\" --interval 1s --for 2s",
+        )],
+        before: "comet-server",
+        ..NONE
+    },
+    Guide {
+        file: "msggen.md",
+        small: &[
+            (
+                "--num 1000000 --interval 100 --max 10000 --sources 100 --stamp",
+                "--num 5 --interval 100 --max 50 --sources 10",
+            ),
+            ("--users 1m", "--users 500"),
+        ],
+        not_run: &[
+            (
+                "sh: msggen --num 1000 --interval 100 --max 10000 --sources 100 --to 'http",
+                "your-own-server.md has whole commands to servers that are not ours",
+            ),
+            ("sh: msggen --num 1000 --interval 100 --max 10000 --sources 100 --to ws", "likewise"),
+        ],
+        before: "comet-server",
+        ..NONE
+    },
     Guide {
         file: "friends.md",
         small: &[
@@ -271,7 +341,7 @@ fn shells(guide: &Guide) -> Vec<String> {
         }
         let mut commands = block.commands;
         for (from, to) in guide.small {
-            commands = commands.replace(from, to);
+            commands = commands.replace(from, &to.replace("$&", from));
         }
         if guide.apart.iter().any(|name| block.name.starts_with(name)) {
             shells.push(commands);
@@ -298,14 +368,26 @@ pub(crate) fn run(file: &str, commands: &str) {
     // As for those who have installed it: the rig finds the programs beside itself.
     shell.env_remove("CARGO").env_remove("CARGO_PKG_NAME");
     let stream = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/servers/stream.py");
-    let output = shell.env("STREAM", stream).output().unwrap();
+    shell.env("STREAM", stream).env("NODE_PATH", node_packages());
+    let output = shell.output().unwrap();
     assert!(output.status.success(), "{file}:\n{commands}\n{}", told(&output));
 }
 
-/// Whether a program is there, by its name.
+/// Where `.ci/run` has installed packages of node's.
+fn node_packages() -> PathBuf {
+    let interop = std::env::var_os("INTEROP_DIR").map(PathBuf::from);
+    interop.unwrap_or_else(|| top().join("target/interop")).join("node/node_modules")
+}
+
+/// Whether a program is there, by its name, or [`WS`].
 fn is_there(program: &str) -> bool {
-    let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).output();
-    found.unwrap().status.success()
+    let mut look = Command::new("sh");
+    if program == WS {
+        look.args(["-c", "node -e \"require('ws')\""]).env("NODE_PATH", node_packages());
+    } else {
+        look.args(["-c", "command -v \"$0\"", program]);
+    }
+    look.output().unwrap().status.success()
 }
 
 #[test]

@@ -20,10 +20,11 @@ here() { # ARGUMENTS: the same as HERE, with the ports of this shell
 }
 
 comet-server() {
-    if [ "$1" = friends ]; then
+    if [ "${1-}" = friends ]; then
         command comet-server "$@"
         return
     fi
+    : > server.out
     command comet-server --listen 127.0.0.1:0 --control 127.0.0.1:0 "$@" > server.out &
     STARTED+=("$!")
     wait_for '^control on' server.out
@@ -43,16 +44,19 @@ floodtest() {
     FLOOD=$!
     STARTED+=("$FLOOD")
     # As many as there are lines; where one server has them all.
-    wait_for "^Stats: {$(wc -l < urls.txt)," flood.out
+    local urls
+    urls=$(printf '%s\n' "$@" | grep -x -A 1 -e --urls | tail -n 1)
+    wait_for "^Stats: {$(wc -l < "$urls")," flood.out
 }
 
 msggen() {
-    if [ "$1" = friends ]; then
+    if [ "${1-}" = friends ]; then
         command msggen "$@"
         return
     fi
     here "$@"
     command msggen --server "http://127.0.0.1:$CONTROL" "${HERE[@]}"
+    [ -n "$FLOOD" ] || return 0
     kill -INT "$FLOOD"
     wait "$FLOOD"
     cat flood.out
@@ -69,6 +73,32 @@ curl() {
     fi
     command curl -sS --fail-with-body "${HERE[@]}"
     echo
+}
+
+node() { # a client of id 123
+    local logins
+    here "$@"
+    logins=$(command curl -s "http://127.0.0.1:$CONTROL/logins/123")
+    command node "${HERE[@]}" > node.out &
+    STARTED+=("$!")
+    while [ "$(command curl -s "http://127.0.0.1:$CONTROL/logins/123")" = "$logins" ]; do
+        sleep 0.05
+    done
+}
+
+broker() { # starts a Redis server on a port that nobody has, sets BROKER
+    local port
+    for port in $(shuf -i 20000-29999 -n 20); do
+        redis-server --bind 127.0.0.1 --port "$port" --save '' > redis.out &
+        until grep -q 'Ready to accept' redis.out; do
+            kill -0 "$!" 2> kill.err || continue 2
+            sleep 0.05
+        done
+        STARTED+=("$!")
+        BROKER=redis://127.0.0.1:$port
+        return
+    done
+    return 1
 }
 
 # A run that fell short because the machine of a test has other things to do has been made all the
