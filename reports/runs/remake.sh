@@ -153,7 +153,7 @@ readme() { # TITLE SHOWS: of $WORK
 	\`floodtest/bench/hosts.sh\`, all of which is in [bench.txt](bench.txt), beside its bars:
 
 	\`\`\`
-	$(grep -E ' (ok|MISSED) *$' "$WORK/bench.txt")
+	$(grep -E ' (ok|MISSED) *$' "$WORK/bench.txt" | awk '!is_said[$0]++')
 	\`\`\`
 
 	**Not claimed.** Anything about a real network: the hosts share a kernel and its clock, and two cores.
