@@ -42,10 +42,13 @@ pub(crate) fn write_figures(path: &Path, figures: &impl Serialize) -> anyhow::Re
     std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The commit that is built, and whether files differ from it. `None` outside a repository.
+/// The commit that is built, and whether files differ from it, published runs aside, of which
+/// nothing is built. `None` outside a repository.
 pub(crate) async fn commit() -> (Option<String>, bool) {
+    const BUILT_FROM: &str = ":(top,exclude)reports/runs";
     let commit = said("git", &["rev-parse", "--short", "HEAD"]).await;
-    let changes = said("git", &["status", "--porcelain", "--untracked-files=no"]).await;
+    let status = ["status", "--porcelain", "--untracked-files=no", "--", BUILT_FROM];
+    let changes = said("git", &status).await;
     (commit, changes.is_some_and(|changes| !changes.is_empty()))
 }
 
