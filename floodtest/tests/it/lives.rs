@@ -217,9 +217,9 @@ fn a_lifetime_ends_and_begins_anew() {
     balanced(&report);
     assert_eq!(report.closures.keys().collect::<Vec<_>>(), ["lifetime"]);
     assert_eq!((report.failed, report.asked, report.places_begun), (0, 4, 4));
-    crate::support::wait_until("all ends are seen", || {
-        *ended.lock().unwrap() == report.established
-    });
+    // One without a head when the run ended was closed as well, and its server may have seen that.
+    let may_end = report.established..=report.begun;
+    crate::support::wait_until("all ends are seen", || may_end.contains(&*ended.lock().unwrap()));
 }
 
 /// A run with one storm, and the ids whose second connection came.
