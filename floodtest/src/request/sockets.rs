@@ -138,13 +138,12 @@ impl Sockets {
 
     /// Whether what is said on one needs the fields of its line.
     pub(crate) fn needs_fields(&self) -> bool {
-        let says = |text: &Template| text.fields().next().is_some();
-        self.answers_need_fields() || self.on_open.iter().any(says)
+        self.answers_need_fields() || self.on_open.iter().any(Template::has_fields)
     }
 
     /// Whether its fields are needed for as long as it is open.
     pub(crate) fn answers_need_fields(&self) -> bool {
-        self.answers.iter().any(|answer| answer.text.fields().next().is_some())
+        self.answers.iter().any(|answer| answer.text.has_fields())
     }
 
     /// Appends the fields of a request that ask for a WebSocket.

@@ -142,6 +142,11 @@ impl Template {
         })
     }
 
+    /// Whether there are fields in it.
+    pub(crate) fn has_fields(&self) -> bool {
+        self.fields().next().is_some()
+    }
+
     /// Appends it, filled in, to `out`. Fields that are missing are left empty: the survey of the
     /// URL file has refused such a line.
     pub(crate) fn write(&self, filling: Filling<'_>, out: &mut Vec<u8>) {

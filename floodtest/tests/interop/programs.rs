@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use testing::installed;
 
 /// How long anything may take. Reached only when a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
@@ -23,14 +24,6 @@ const TRIES: u32 = 5;
 /// Where this target's servers are.
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/servers")
-}
-
-/// Where `.ci/run` has installed the packages of the servers.
-fn installed() -> PathBuf {
-    match std::env::var_os("INTEROP_DIR") {
-        Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop"),
-    }
 }
 
 /// Python with the packages of the servers.

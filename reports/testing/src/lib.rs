@@ -82,6 +82,16 @@ pub fn build(own: &str, names: &[&str]) -> PathBuf {
     folder.to_owned()
 }
 
+/// Where `.ci/run` has installed packages of node's and Python's, for tests of servers and clients
+/// that are not ours; `INTEROP_DIR` in the environment names another folder.
+#[must_use]
+pub fn installed() -> PathBuf {
+    match std::env::var_os("INTEROP_DIR") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,6 @@
 //! left out.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -62,17 +61,9 @@ async def follow():
 asyncio.run(follow())
 "#;
 
-/// Where `.ci/run` has installed packages.
-fn installed() -> PathBuf {
-    match std::env::var_os("INTEROP_DIR") {
-        Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop"),
-    }
-}
-
 /// node with a script that can require ws.
 fn node_ws() -> Option<Command> {
-    let package = installed().join("node/node_modules/ws");
+    let package = testing::installed().join("node/node_modules/ws");
     if !package.exists() || Command::new("node").arg("--version").output().is_err() {
         testing::skip("ws");
         return None;
@@ -84,7 +75,7 @@ fn node_ws() -> Option<Command> {
 
 /// Python with a script that can import websockets.
 fn python_websockets() -> Option<Command> {
-    let python = installed().join("py/bin/python");
+    let python = testing::installed().join("py/bin/python");
     let check = Command::new(&python).args(["-c", "import websockets"]).output();
     if !check.is_ok_and(|output| output.status.success()) {
         testing::skip("websockets");

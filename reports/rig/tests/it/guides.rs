@@ -375,8 +375,7 @@ pub(crate) fn run(file: &str, commands: &str) {
 
 /// Where `.ci/run` has installed packages of node's.
 fn node_packages() -> PathBuf {
-    let interop = std::env::var_os("INTEROP_DIR").map(PathBuf::from);
-    interop.unwrap_or_else(|| top().join("target/interop")).join("node/node_modules")
+    testing::installed().join("node/node_modules")
 }
 
 /// Whether a program is there, by its name, or [`WS`].
